@@ -1,0 +1,28 @@
+"""The audio side of MuseTalk-style lip-sync models: Whisper features and per-frame chunks, the same on both sides.
+
+Public names are imported on first use, so that ``import musetools`` loads neither torch, whisper nor librosa.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "audio": ["audio_blocks", "load_audio", "loudness"],
+    "chunks": ["Chunks", "chunk_rows", "feature2chunks"],
+    "encoder": ["Encoder", "load_encoder"],
+    "errors": ["AudioError", "EncoderError", "MusetoolsError", "OutputError", "ParameterError"],
+    "features": ["EncoderWindow", "FeatureSpec", "audio2feat"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'musetools' has no attribute {name!r}")
+    return getattr(import_module(f"musetools.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,71 @@
+"""Time, exactly: the rates everything is counted in, and frame rates as fractions.
+
+A waveform has 16 000 samples a second, a log-mel spectrogram 100 frames, features 50 rows. Nothing here is a float:
+29.97 fps is 30000/1001, so frame 200 000 is where it belongs.
+"""
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Rational, Real
+
+from musetools.errors import ParameterError
+
+__all__ = ["exact_fps", "frame_count", "frame_starts"]
+
+SAMPLE_RATE = 16_000  # samples a second of every waveform
+MEL_HOP = 160  # samples a mel frame: 10 ms
+MEL_PER_ROW = 2  # the stride of the encoder's second convolution
+ROW_SAMPLES = MEL_HOP * MEL_PER_ROW  # samples a feature row: 20 ms
+ROW_RATE = SAMPLE_RATE // ROW_SAMPLES  # feature rows a second: 50
+ROW_MS = 1000 // ROW_RATE
+
+_NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+_NTSC_TOLERANCE = 0.005  # fps; 29.97 is meant as 30000/1001, 29.98 is a rate of its own
+
+
+def exact_fps(fps: float | Fraction) -> Fraction:
+    """Return a frame rate as the fraction that is meant.
+
+    Parameters
+    ----------
+    fps : int, float, Fraction or Decimal
+        Frames per second, above zero. A float within 0.005 of N·1000/1001 for N = 24, 30, 48, 60, 120 is taken for
+        that fraction, any other float for its decimal value.
+
+    Returns
+    -------
+    Fraction
+        Frames per second.
+
+    Raises
+    ------
+    ParameterError
+        If `fps` is text, not finite, zero or negative.
+
+    Examples
+    --------
+    >>> exact_fps(29.97)
+    Fraction(30000, 1001)
+    >>> exact_fps(24.97)
+    Fraction(2497, 100)
+    """
+    if isinstance(fps, bool) or not isinstance(fps, (Real, Decimal)) or not math.isfinite(fps) or fps <= 0:
+        raise ParameterError(
+            f"fps must be a number of frames per second above zero, such as 25, 29.97 or Fraction(30000, 1001); got {fps!r}"
+        )
+    if isinstance(fps, (Rational, Decimal)):
+        return Fraction(fps)
+    near = min(_NTSC, key=lambda rate: abs(rate - float(fps)))
+    return near if abs(float(near) - float(fps)) <= _NTSC_TOLERANCE else Fraction(str(float(fps)))
+
+
+def frame_count(n_samples: int, fps: float | Fraction) -> int:
+    """Count the whole video frames in a waveform: ``floor(n_samples · fps / 16000)`` in integer arithmetic."""
+    return int(n_samples * exact_fps(fps) // SAMPLE_RATE)
+
+
+def frame_starts(n_frames: int, fps: float | Fraction, rate: int) -> list[int]:
+    """Index of the sample (or row) at which each frame starts: ``floor(i · rate / fps)`` for i in 0 … n_frames."""
+    step = rate / exact_fps(fps)
+    return [i * step.numerator // step.denominator for i in range(n_frames + 1)]

@@ -1,0 +1,100 @@
+"""Files that are whole or not there: written under a temporary name in the same folder, then moved into place."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from musetools.errors import OutputError
+
+__all__ = ["replacing", "save_rows"]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` that takes its place when the block ends well.
+
+    Whoever has the old file open or mapped keeps it whole. If the block fails, the temporary file is removed and the
+    old file stays.
+
+    Parameters
+    ----------
+    path : path
+        The name that the finished file gets.
+
+    Yields
+    ------
+    binary file
+        Open for reading and writing.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing or read-only, or the disk is full: with the path and the space that is left.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
+        with open(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}{_space(path.parent)}") from error
+    finally:
+        if temporary:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    """Read the process's umask, which mkstemp ignores."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _space(folder: Path) -> str:
+    """Say how much room a folder has, if it is there to be asked."""
+    if not folder.is_dir():
+        return f". The folder {folder} does not exist: create it first"
+    return f". {shutil.disk_usage(folder).free / 2**20:.0f} MiB are free in {folder}"
+
+
+def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int, ...], dtype: str = "<f4") -> int:
+    """Write rows to a ``.npy`` file as they come, whose number is known only at the end.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing, at its start.
+    blocks : iterable of ndarray, shape (n, *row_shape)
+        Rows in order.
+    row_shape : tuple of int
+        Shape of one row.
+    dtype : str, default "<f4"
+        Type that the file stores.
+
+    Returns
+    -------
+    int
+        Number of rows written.
+    """
+    n_rows, header = 0, {"descr": dtype, "fortran_order": False, "shape": (0, *row_shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in blocks:
+        file.write(np.ascontiguousarray(block, dtype).data)
+        n_rows += len(block)
+    file.seek(0)
+    # numpy leaves room in a header for its first axis to grow to 21 digits, so that this one has the same length
+    np.lib.format.write_array_header_1_0(file, header | {"shape": (n_rows, *row_shape)})
+    file.seek(0, os.SEEK_END)
+    return n_rows

@@ -1,0 +1,35 @@
+"""Samples in, log-mel out: Whisper's spectrogram in the two steps between which its peak is found."""
+
+import numpy as np
+import torch
+from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
+
+__all__ = ["log_mel", "normalised"]
+
+POWER_FLOOR = 1e-10
+DECADES = 8.0  # the floor of a log-mel below its peak
+
+
+def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
+    """Compute log10 mel power, not yet clamped to its peak: what `whisper.audio.log_mel_spectrogram` does first.
+
+    Parameters
+    ----------
+    padded : ndarray of float32, shape (160·n_frames + 240 or more,)
+        Samples with 200 more either side of what the frames are centred on.
+    n_mels : int
+        80 or 128.
+
+    Returns
+    -------
+    tensor of float32, shape (n_mels, n_frames)
+    """
+    window = torch.hann_window(N_FFT)
+    stft = torch.stft(torch.from_numpy(padded), N_FFT, HOP_LENGTH, window=window, center=False, return_complex=True)
+    power = mel_filters("cpu", n_mels) @ (stft.abs() ** 2)
+    return power.clamp(min=POWER_FLOOR).log10()
+
+
+def normalised(log_mel: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
+    """Clamp a log-mel to 8 decades below `peak` and scale it as Whisper was trained on."""
+    return (torch.maximum(log_mel, peak - DECADES) + 4.0) / 4.0

@@ -1,0 +1,237 @@
+"""Encoder weights from every place they are published in: openai-whisper's cache, ``.pt`` files, Hugging Face folders.
+
+Whatever the file calls them, they end as openai-whisper's names in float32, so that the same weights have one fingerprint.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import whisper
+from whisper.model import AudioEncoder, sinusoids
+
+from musetools.errors import EncoderError, ParameterError
+
+__all__ = ["EncoderDims", "EncoderWeights", "read_weights", "untrained_weights"]
+
+UNTRAINED = "untrained-"
+N_CTX = 1500  # rows of 20 ms in the 30 s that every Whisper encoder sees
+_SIZES = {  # mel bins, width, heads, blocks: openai-whisper's model card
+    "tiny": (80, 384, 6, 4),
+    "base": (80, 512, 8, 6),
+    "small": (80, 768, 12, 12),
+    "medium": (80, 1024, 16, 24),
+    "large": (80, 1280, 20, 32),
+    "large-v2": (80, 1280, 20, 32),
+    "large-v3": (128, 1280, 20, 32),
+}
+_HUGGING_FACE_NAMES = (
+    ("embed_positions.weight", "positional_embedding"),
+    ("self_attn_layer_norm", "attn_ln"),
+    ("final_layer_norm", "mlp_ln"),
+    ("self_attn.q_proj", "attn.query"),
+    ("self_attn.k_proj", "attn.key"),
+    ("self_attn.v_proj", "attn.value"),
+    ("self_attn.out_proj", "attn.out"),
+    ("fc1", "mlp.0"),
+    ("fc2", "mlp.2"),
+    ("layers.", "blocks."),
+    ("layer_norm", "ln_post"),
+)
+
+
+@dataclass(frozen=True)
+class EncoderDims:
+    """Size of a Whisper encoder, in the order in which `whisper.model.AudioEncoder` takes it."""
+
+    n_mels: int
+    n_ctx: int
+    n_state: int
+    n_head: int
+    n_layer: int
+
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """Weights under openai-whisper's names without the ``encoder.`` prefix, in float32 on the CPU."""
+
+    dims: EncoderDims
+    state: Mapping[str, torch.Tensor]
+
+    def module(self) -> AudioEncoder:
+        """Build the encoder around these weights."""
+        with torch.device("meta"):
+            module = AudioEncoder(**vars(self.dims))
+        module.load_state_dict(self.state, assign=True)
+        return module.eval().requires_grad_(False)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of sizes, names and float32 values."""
+        digest = hashlib.sha256(repr(self.dims).encode())
+        for name in sorted(self.state):
+            digest.update(f"{name} {tuple(self.state[name].shape)}".encode())
+            digest.update(self.state[name].numpy().astype("<f4", copy=False).tobytes())
+        return digest.hexdigest()
+
+
+def read_weights(name: str | os.PathLike) -> EncoderWeights:
+    """Find and read the weights that a name or a path stands for; see `musetools.load_encoder`."""
+    if str(name).startswith(UNTRAINED):
+        return untrained_weights(str(name).removeprefix(UNTRAINED))
+    if str(name) in whisper.available_models():
+        return _read_openai(_downloaded(str(name)))
+    path = Path(name)
+    if path.is_dir():
+        return _read_hugging_face(path)
+    if path.is_file():
+        return _read_openai(path)
+    raise ParameterError(
+        f"no encoder {str(name)!r}: neither a file nor a folder, nor one of {', '.join(whisper.available_models())}, "
+        f"nor {UNTRAINED}{{{','.join(_SIZES)}}}"
+    )
+
+
+def untrained_weights(size: str, seed: int = 0) -> EncoderWeights:
+    """Make seeded random weights of a Whisper encoder's shape, the same for everyone.
+
+    Parameters
+    ----------
+    size : str
+        "tiny", "base", "small", "medium", "large", "large-v2" or "large-v3".
+    seed : int, default 0
+        Seed of the random numbers.
+
+    Returns
+    -------
+    EncoderWeights
+
+    Raises
+    ------
+    ParameterError
+        If there is no such size.
+    """
+    if size not in _SIZES:
+        raise ParameterError(
+            f"untrained weights come as {', '.join(UNTRAINED + s for s in _SIZES)}; got {UNTRAINED + size!r}"
+        )
+    n_mels, n_state, n_head, n_layer = _SIZES[size]
+    dims = EncoderDims(n_mels, N_CTX, n_state, n_head, n_layer)
+    random = np.random.RandomState(seed)  # noqa: NPY002  the legacy generator's stream never changes
+    state = {name: _drawn(name, shape, random) for name, shape in sorted(_shapes(dims).items())}
+    return EncoderWeights(dims, _with_positions(state, dims))
+
+
+def _drawn(name: str, shape: tuple[int, ...], random: np.random.RandomState) -> torch.Tensor:
+    z = random.standard_normal(shape)
+    if name.endswith(("ln.weight", "ln_post.weight")):
+        z = 1 + 0.1 * z
+    elif len(shape) == 1:
+        z = 0.1 * z
+    else:
+        z = z / np.sqrt(np.prod(shape[1:]))
+    return torch.from_numpy(z.astype(np.float32))
+
+
+def _shapes(dims: EncoderDims) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {name: tuple(p.shape) for name, p in AudioEncoder(**vars(dims)).named_parameters()}
+
+
+def _with_positions(state: dict[str, torch.Tensor], dims: EncoderDims) -> dict[str, torch.Tensor]:
+    """Add the sinusoids, which are no parameter, where a file leaves them out."""
+    return {"positional_embedding": sinusoids(dims.n_ctx, dims.n_state), **state}
+
+
+def _downloaded(name: str) -> Path:
+    """Let openai-whisper find or fetch a checkpoint in its own cache."""
+    cache = Path(os.getenv("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
+    url = whisper._MODELS[name]
+    try:
+        return Path(whisper._download(url, str(cache), False))
+    except (OSError, RuntimeError) as error:
+        raise EncoderError(
+            f"cannot get the weights of {name!r}: {error}. Two ways out: put the file at {cache / Path(url).name} "
+            "(on a machine with a network, whisper.load_model makes it there), or pass the path of an OpenAI .pt file or "
+            f"of a Hugging Face folder. To try structure without trained weights, ask for {UNTRAINED}{name.split('.')[0]}"
+        ) from None
+
+
+def _read_openai(path: Path) -> EncoderWeights:
+    checkpoint = _load_pickled(path)
+    try:
+        given, state = checkpoint["dims"], checkpoint["model_state_dict"]
+        dims = EncoderDims(given["n_mels"], *(given[f"n_audio_{key}"] for key in ("ctx", "state", "head", "layer")))
+    except (KeyError, TypeError):
+        raise EncoderError(
+            f"{path} is no OpenAI Whisper checkpoint: 'dims' and 'model_state_dict' expected, got "
+            f"{sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else type(checkpoint).__name__}. "
+            "A Hugging Face model is loaded by its folder"
+        ) from None
+    return _checked(path, dims, {name: state[name] for name in state if name.startswith("encoder.")})
+
+
+def _read_hugging_face(folder: Path) -> EncoderWeights:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        keys = ("num_mel_bins", "max_source_positions", "d_model", "encoder_attention_heads", "encoder_layers")
+        dims = EncoderDims(*(config[key] for key in keys))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise EncoderError(f"{folder} is no Whisper model in Hugging Face layout, config.json: {reason}") from None
+    state = {}
+    for name, tensor in _hugging_face_tensors(folder).items():
+        for theirs, ours in _HUGGING_FACE_NAMES:
+            name = name.replace(theirs, ours)
+        state[name] = tensor
+    return _checked(folder, dims, state)
+
+
+def _hugging_face_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Read the encoder's tensors of either file format, by their names without ``model.``."""
+    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    if safe.is_file():
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(safe, framework="pt") as file:
+                return {n.removeprefix("model."): file.get_tensor(n) for n in file.keys() if "encoder." in n}  # noqa: SIM118
+        except SafetensorError as error:
+            raise EncoderError(f"{safe} cannot be read: {error}. Download or copy it again") from None
+    if pickled.is_file():
+        tensors = _load_pickled(pickled)
+        return {name.removeprefix("model."): tensor for name, tensor in tensors.items() if "encoder." in name}
+    raise EncoderError(f"{folder} has neither model.safetensors nor pytorch_model.bin: copy one of them there")
+
+
+def _load_pickled(path: Path) -> dict:
+    """Read a torch file without running what may hide in it."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise EncoderError(f"{path} is refused: it holds more than weights, or is torn ({reason})") from None
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise EncoderError(f"{path} cannot be read: {error}. Download or copy it again") from None
+
+
+def _checked(path: Path, dims: EncoderDims, found: Mapping[str, torch.Tensor]) -> EncoderWeights:
+    """Copy the encoder's tensors out of a mapped file, and see that all are there in the right shape."""
+    shapes = _shapes(dims) | {"positional_embedding": (dims.n_ctx, dims.n_state)}
+    state = _with_positions({n.removeprefix("encoder."): t for n, t in found.items() if n.startswith("encoder.")}, dims)
+    wrong = [
+        f"{name} {shape} expected, got {tuple(state[name].shape) if name in state else 'nothing'}"
+        for name, shape in shapes.items()
+        if name not in state or tuple(state[name].shape) != shape
+    ]
+    if wrong:
+        raise EncoderError(
+            f"{path} does not hold the encoder that it declares: {'; '.join(wrong[:3])}, {len(wrong)} in all"
+        )
+    return EncoderWeights(dims, {name: state[name].to(torch.float32, copy=True) for name in shapes})

@@ -1,0 +1,171 @@
+"""An encoder pass is a window that slides: the one loop that offline extraction and live streams share."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import torch
+from whisper.audio import HOP_LENGTH, N_FFT
+
+from musetools.clock import ROW_RATE, ROW_SAMPLES
+from musetools.errors import AudioError, ParameterError
+from musetools.mel import log_mel
+
+__all__ = ["EncoderWindow", "MelWindow", "MelWindows"]
+
+MAX_WINDOW_S = 30
+POSITIONS = ("window", "clip")
+HALF_FFT = N_FFT // 2
+
+
+def _rows_in(name: str, seconds: float) -> int:
+    """Convert seconds to whole rows."""
+    rows = Fraction(str(seconds)) * ROW_RATE if isinstance(seconds, (int, float)) else None
+    if rows is None or rows.denominator != 1 or rows < 0:
+        raise ParameterError(f"{name} must be a multiple of 0.02 s (one row), not negative; got {seconds!r}")
+    return int(rows)
+
+
+@dataclass(frozen=True)
+class EncoderWindow:
+    """How an encoder pass slides over a clip.
+
+    Each pass sees `left_s` + `hop_s` + `right_s` seconds, cut off at the clip's ends, and keeps the rows of the hop.
+
+    Parameters
+    ----------
+    left_s : float, default 0
+        Seconds seen before the rows that are kept.
+    hop_s : float, default 30
+        Seconds kept by a pass: the next one starts where they end.
+    right_s : float, default 0
+        Seconds seen after them: look-ahead.
+    pad_to_s : float or None, default 30
+        Length in seconds to which a shorter stretch is filled; None leaves it as it is.
+    positions : {"window", "clip"}
+        Whether positional embeddings count from the window's start, or each row keeps its place in the clip (row modulo
+        1500).
+
+    Raises
+    ------
+    ParameterError
+        If a length is no multiple of 0.02 s, the hop is 0, or a pass would exceed `pad_to_s` or 30 s.
+
+    Examples
+    --------
+    >>> upstream = EncoderWindow(0, 30, 0, 30)
+    >>> without_seams = EncoderWindow(5, 20, 5, 30)
+    >>> live = EncoderWindow(2, 0.2, 0.2, None, positions="clip")
+    """
+
+    left_s: float = 0
+    hop_s: float = MAX_WINDOW_S
+    right_s: float = 0
+    pad_to_s: float | None = MAX_WINDOW_S
+    positions: str = "window"
+    left: int = field(init=False, repr=False, compare=False)
+    hop: int = field(init=False, repr=False, compare=False)
+    right: int = field(init=False, repr=False, compare=False)
+    pad_to: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("left", "hop", "right"):
+            object.__setattr__(self, name, _rows_in(f"{name}_s", getattr(self, f"{name}_s")))
+        object.__setattr__(self, "pad_to", 0 if self.pad_to_s is None else _rows_in("pad_to_s", self.pad_to_s))
+        seen, longest = self.left + self.hop + self.right, self.pad_to or MAX_WINDOW_S * ROW_RATE
+        if self.hop == 0 or seen > longest or longest > MAX_WINDOW_S * ROW_RATE:
+            raise ParameterError(
+                f"a window must keep at least 0.02 s and see at most pad_to_s, which is at most {MAX_WINDOW_S} s; got {self}"
+            )
+        if self.positions not in POSITIONS:
+            raise ParameterError(f"positions must be one of {', '.join(POSITIONS)}; got {self.positions!r}")
+
+
+@dataclass(frozen=True)
+class MelWindow:
+    """One encoder pass: a log-mel, not yet clamped, and which of its rows to keep."""
+
+    first_row: int  # the clip's row that the window starts with
+    skip: int  # rows of left context
+    keep: int  # rows after them that are this window's own
+    log_mel: torch.Tensor | None  # (n_mels, n_frames)
+
+
+class MelWindows:
+    """The window loop: push samples as they come, get each window as soon as all its samples are there.
+
+    Holds no more than one window of samples and what was last pushed. Windows do not depend on how the samples are
+    split into pushes.
+
+    Parameters
+    ----------
+    window : EncoderWindow
+        How windows slide.
+    fill : {"audio", "mel"}
+        Whether each window's STFT stands alone, its waveform zero-filled, or is a stretch of the whole file's.
+    n_mels : int
+        80 or 128.
+    name : str
+        What errors call the source by.
+    """
+
+    def __init__(self, window: EncoderWindow, *, fill: str, n_mels: int, name: str = "the audio"):
+        self.window, self.fill, self.n_mels, self.name = window, fill, n_mels, name
+        self.n_samples = 0  # pushed so far
+        self._next_row = 0  # first row of the next window's hop
+        self._start = 0  # sample that the buffer starts with
+        self._buffer = np.empty(0, np.float32)
+        # A file's STFT reaches 200 samples to both sides of a frame's centre, and the last centre lies a hop before the end.
+        self._before, self._after = (HALF_FFT, HALF_FFT - HOP_LENGTH) if fill == "mel" else (0, 0)
+
+    def push(self, samples: np.ndarray) -> list[MelWindow]:
+        """Take the next samples, float32; return the windows that they complete."""
+        self._buffer = np.concatenate([self._buffer, samples])
+        self.n_samples += len(samples)
+        windows = []
+        while self._end_of_next() * ROW_SAMPLES + self._after <= self.n_samples:
+            windows.append(self._cut(self._end_of_next(), self.window.hop))
+        return windows
+
+    def flush(self) -> list[MelWindow]:
+        """Return the windows that the end of the audio cuts short."""
+        if self.n_samples < N_FFT:
+            raise AudioError(
+                f"{self.name} has {self.n_samples} samples at 16 kHz; {N_FFT} (25 ms, one analysis window) is the least that has "
+                "a spectrum. Use a longer clip"
+            )
+        windows, n_rows = [], self.n_samples // ROW_SAMPLES
+        while self._next_row < n_rows:
+            keep = min(self.window.hop, n_rows - self._next_row)
+            windows.append(self._cut(min(self._end_of_next(), -(-self.n_samples // ROW_SAMPLES)), keep))
+        return windows
+
+    def _end_of_next(self) -> int:
+        return self._next_row + self.window.hop + self.window.right
+
+    def _cut(self, end_row: int, keep: int) -> MelWindow:
+        """Make the next window, of rows up to `end_row`, and drop the samples that no later one needs."""
+        first_row = max(0, self._next_row - self.window.left)
+        end = min(end_row * ROW_SAMPLES, self.n_samples)
+        mel = self._mel(first_row * ROW_SAMPLES, end)
+        skip = self._next_row - first_row
+        self._next_row += self.window.hop
+        needed = max(self._start, (self._next_row - self.window.left) * ROW_SAMPLES - self._before)
+        self._buffer, self._start = self._buffer[needed - self._start :], needed
+        return MelWindow(first_row, skip, keep, mel)
+
+    def _mel(self, start: int, end: int) -> torch.Tensor:
+        """Compute the log-mel of the samples from `start` to `end`."""
+        if self.fill == "audio":
+            samples = self._samples(start, end)
+            samples = np.pad(samples, (0, max(0, self.window.pad_to * ROW_SAMPLES - len(samples))))
+            padded = np.pad(samples, HALF_FFT, mode="reflect")
+        else:
+            padded = self._samples(max(0, start - self._before), min(end + self._after, self.n_samples))
+            beyond = end + self._after - self.n_samples  # samples that only a mirror at the file's end can give
+            padded = np.pad(padded, (HALF_FFT if start == 0 else 0, max(0, beyond)), mode="reflect")
+        n_frames = (end - start) // HOP_LENGTH if self.fill == "mel" else len(samples) // HOP_LENGTH
+        return log_mel(padded[: n_frames * HOP_LENGTH + N_FFT - HOP_LENGTH], self.n_mels)
+
+    def _samples(self, start: int, end: int) -> np.ndarray:
+        return self._buffer[start - self._start : end - self._start]
