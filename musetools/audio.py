@@ -102,7 +102,7 @@ def loudness(waveform: np.ndarray, fps: float | Fraction) -> np.ndarray:
     n_frames = frame_count(len(waveform), fps)
     if n_frames == 0:
         return np.empty(0, np.float32)
-    starts = np.asarray(frame_starts(n_frames, fps, SAMPLE_RATE))
+    starts = frame_starts(n_frames, fps, SAMPLE_RATE)
     energy = np.square(waveform[: starts[-1]], dtype=np.float64)
     mean = np.add.reduceat(energy, starts[:-1]) / np.diff(starts)
     return (10 * np.log10(np.maximum(mean, 10 ** (SILENCE_DBFS / 10)))).astype(np.float32)

@@ -154,9 +154,7 @@ class Chunks(Sequence):
         if isinstance(index, slice):
             frames = self.frames[index]
             if frames.step != 1:
-                raise ParameterError(
-                    f"a slice of chunks must have step 1; got {index}. Use chunks.features and chunks.rows"
-                )
+                raise ParameterError(f"chunks are sliced in steps of 1; got {index}. Index chunks.rows for others")
             return Chunks(self.features, self.rows[index], self.fps, first_frame=frames.start)
         first = self._first_rows[index]
         if first == ZERO_ROW:
@@ -216,10 +214,8 @@ def _cut(n_rows: int, fps: float | Fraction, context: tuple[int, int], edge: str
     if edge not in EDGES:
         raise ParameterError(f"edge must be one of {', '.join(EDGES)}; got {edge!r}")
     if edge == "clamp" and n_frames and not n_rows:
-        raise ParameterError(
-            f"no rows to clamp {n_frames} frames to: features are empty. Use edge='zeros', or more audio"
-        )
-    centres = np.array(frame_starts(n_frames, fps, ROW_RATE)[:-1], np.int64)
+        raise ParameterError(f"no rows to clamp {n_frames} frames to: the features are empty. Use edge='zeros'")
+    centres = frame_starts(n_frames, fps, ROW_RATE)[:-1]
     window = np.arange(-ROWS_PER_FRAME * left, ROWS_PER_FRAME * (right + 1))
     rows = centres[:, None] + window
     if edge == "clamp":
@@ -263,7 +259,7 @@ def _checked_context(context: tuple[int, int]) -> tuple[int, int]:
         left = right = None
     if not all(isinstance(side, Integral) and not isinstance(side, bool) and side >= 0 for side in (left, right)):
         raise ParameterError(
-            f"context must be two whole numbers of frames, (left, right), none negative; got {context!r}"
+            f"context must be two whole numbers of frames, (left, right), not negative; got {context!r}"
         )
     return int(left), int(right)
 

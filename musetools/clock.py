@@ -9,6 +9,8 @@ from decimal import Decimal
 from fractions import Fraction
 from numbers import Rational, Real
 
+import numpy as np
+
 from musetools.errors import ParameterError
 
 __all__ = ["exact_fps", "frame_count", "frame_starts"]
@@ -52,7 +54,8 @@ def exact_fps(fps: float | Fraction) -> Fraction:
     """
     if isinstance(fps, bool) or not isinstance(fps, (Real, Decimal)) or not math.isfinite(fps) or fps <= 0:
         raise ParameterError(
-            f"fps must be a number of frames per second above zero, such as 25, 29.97 or Fraction(30000, 1001); got {fps!r}"
+            "fps must be a number of frames per second above zero, such as 25, 29.97 or Fraction(30000, 1001); "
+            f"got {fps!r}"
         )
     if isinstance(fps, (Rational, Decimal)):
         return Fraction(fps)
@@ -65,7 +68,9 @@ def frame_count(n_samples: int, fps: float | Fraction) -> int:
     return int(n_samples * exact_fps(fps) // SAMPLE_RATE)
 
 
-def frame_starts(n_frames: int, fps: float | Fraction, rate: int) -> list[int]:
-    """Index of the sample (or row) at which each frame starts: ``floor(i · rate / fps)`` for i in 0 … n_frames."""
+def frame_starts(n_frames: int, fps: float | Fraction, rate: int) -> np.ndarray:
+    """Find the sample (or row) at which each frame starts: ``floor(i · rate / fps)`` for i in 0 … n_frames."""
     step = rate / exact_fps(fps)
-    return [i * step.numerator // step.denominator for i in range(n_frames + 1)]
+    fits = (n_frames + 1) * step.numerator < 2**63
+    i = np.arange(n_frames + 1, dtype=np.int64 if fits else object)
+    return (i * step.numerator // step.denominator).astype(np.int64)

@@ -99,8 +99,8 @@ class Encoder:
         first_position : int, default 0
             Positional embedding of the first row; those of later rows follow it, modulo 1500.
         final_norm : bool, default True
-            Whether the last layer passes the encoder's final layer norm, as Hugging Face's ``hidden_states[-1]`` (and so
-            MuseTalk 1.5) has it, or is the last block's raw output (MuseTalk v1).
+            Whether the last layer passes the encoder's final layer norm, as Hugging Face's ``hidden_states[-1]`` does
+            (and so MuseTalk 1.5), or is the last block's raw output (MuseTalk v1).
 
         Returns
         -------

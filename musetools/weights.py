@@ -1,6 +1,6 @@
 """Encoder weights from every place they are published in: openai-whisper's cache, ``.pt`` files, Hugging Face folders.
 
-Whatever the file calls them, they end as openai-whisper's names in float32, so that the same weights have one fingerprint.
+Whatever the file calls them, they end as openai-whisper's names in float32: the same weights, one fingerprint.
 """
 
 import hashlib
@@ -118,12 +118,11 @@ def untrained_weights(size: str, seed: int = 0) -> EncoderWeights:
         If there is no such size.
     """
     if size not in _SIZES:
-        raise ParameterError(
-            f"untrained weights come as {', '.join(UNTRAINED + s for s in _SIZES)}; got {UNTRAINED + size!r}"
-        )
+        sizes = ", ".join(UNTRAINED + size for size in _SIZES)
+        raise ParameterError(f"untrained weights come as {sizes}; got {UNTRAINED + size!r}")
     n_mels, n_state, n_head, n_layer = _SIZES[size]
     dims = EncoderDims(n_mels, N_CTX, n_state, n_head, n_layer)
-    random = np.random.RandomState(seed)  # noqa: NPY002  the legacy generator's stream never changes
+    random = np.random.RandomState(seed)  # this generator's stream never changes
     state = {name: _drawn(name, shape, random) for name, shape in sorted(_shapes(dims).items())}
     return EncoderWeights(dims, _with_positions(state, dims))
 
@@ -158,8 +157,8 @@ def _downloaded(name: str) -> Path:
     except (OSError, RuntimeError) as error:
         raise EncoderError(
             f"cannot get the weights of {name!r}: {error}. Two ways out: put the file at {cache / Path(url).name} "
-            "(on a machine with a network, whisper.load_model makes it there), or pass the path of an OpenAI .pt file or "
-            f"of a Hugging Face folder. To try structure without trained weights, ask for {UNTRAINED}{name.split('.')[0]}"
+            "(on a machine with a network, whisper.load_model puts it there), or pass the path of an OpenAI .pt file "
+            f"or of a Hugging Face folder. To try structure alone, without trained weights: {UNTRAINED}tiny"
         ) from None
 
 
@@ -231,7 +230,5 @@ def _checked(path: Path, dims: EncoderDims, found: Mapping[str, torch.Tensor]) -
         if name not in state or tuple(state[name].shape) != shape
     ]
     if wrong:
-        raise EncoderError(
-            f"{path} does not hold the encoder that it declares: {'; '.join(wrong[:3])}, {len(wrong)} in all"
-        )
+        raise EncoderError(f"{path} lacks the encoder that it declares, {len(wrong)} tensors: {'; '.join(wrong[:3])}")
     return EncoderWeights(dims, {name: state[name].to(torch.float32, copy=True) for name in shapes})

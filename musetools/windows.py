@@ -75,7 +75,7 @@ class EncoderWindow:
         seen, longest = self.left + self.hop + self.right, self.pad_to or MAX_WINDOW_S * ROW_RATE
         if self.hop == 0 or seen > longest or longest > MAX_WINDOW_S * ROW_RATE:
             raise ParameterError(
-                f"a window must keep at least 0.02 s and see at most pad_to_s, which is at most {MAX_WINDOW_S} s; got {self}"
+                f"a window keeps at least 0.02 s and sees at most pad_to_s, itself at most {MAX_WINDOW_S} s; got {self}"
             )
         if self.positions not in POSITIONS:
             raise ParameterError(f"positions must be one of {', '.join(POSITIONS)}; got {self.positions!r}")
@@ -115,7 +115,7 @@ class MelWindows:
         self._next_row = 0  # first row of the next window's hop
         self._start = 0  # sample that the buffer starts with
         self._buffer = np.empty(0, np.float32)
-        # A file's STFT reaches 200 samples to both sides of a frame's centre, and the last centre lies a hop before the end.
+        # A file's STFT reaches 200 samples either side of a frame's centre; the last centre lies a hop before the end.
         self._before, self._after = (HALF_FFT, HALF_FFT - HOP_LENGTH) if fill == "mel" else (0, 0)
 
     def push(self, samples: np.ndarray) -> list[MelWindow]:
@@ -131,8 +131,8 @@ class MelWindows:
         """Return the windows that the end of the audio cuts short."""
         if self.n_samples < N_FFT:
             raise AudioError(
-                f"{self.name} has {self.n_samples} samples at 16 kHz; {N_FFT} (25 ms, one analysis window) is the least that has "
-                "a spectrum. Use a longer clip"
+                f"{self.name} has {self.n_samples} samples at 16 kHz; {N_FFT} (25 ms, one analysis window) are the "
+                "least that have a spectrum. Use a longer clip"
             )
         windows, n_rows = [], self.n_samples // ROW_SAMPLES
         while self._next_row < n_rows:
