@@ -9,8 +9,9 @@ _HOMES = {
     "audio": ["audio_blocks", "load_audio", "loudness"],
     "chunks": ["Chunks", "chunk_rows", "feature2chunks"],
     "encoder": ["Encoder", "load_encoder"],
-    "errors": ["AudioError", "EncoderError", "MusetoolsError", "OutputError", "ParameterError"],
+    "errors": ["AudioError", "EncoderError", "MusetoolsError", "OutputError", "ParameterError", "RecipeError"],
     "features": ["EncoderWindow", "FeatureSpec", "audio2feat"],
+    "recipes": ["RECIPES", "Recipe", "register"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -10,7 +10,7 @@ import numpy as np
 from musetools.clock import ROW_MS, ROW_RATE, exact_fps, frame_starts
 from musetools.errors import ParameterError
 
-__all__ = ["EDGES", "Chunks", "chunk_rows", "feature2chunks", "row_lag_ms"]
+__all__ = ["EDGES", "Chunks", "chunk_rows", "feature2chunks", "row_lag_ms", "window_offsets"]
 
 EDGES = ("clamp", "zeros", "drop")
 ZERO_ROW = -1  # in an index matrix: no row of the features, but zeros
@@ -206,9 +206,14 @@ def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     return np.where(_contiguous(rows), lag, np.nan)
 
 
+def window_offsets(context: tuple[int, int]) -> np.ndarray:
+    """Return the rows of a chunk relative to the row that its frame starts with: ``-2·left … 2·(right + 1) - 1``."""
+    left, right = _checked_context(context)
+    return np.arange(-ROWS_PER_FRAME * left, ROWS_PER_FRAME * (right + 1))
+
+
 def _cut(n_rows: int, fps: float | Fraction, context: tuple[int, int], edge: str, n_frames: int | None) -> tuple:
     """Return the number of the first frame and the index matrix."""
-    left, right = _checked_context(context)
     fps, n_rows = exact_fps(fps), _checked_count("n_rows", n_rows)
     n_frames = int(n_rows * fps // ROW_RATE) if n_frames is None else _checked_count("n_frames", n_frames)
     if edge not in EDGES:
@@ -216,8 +221,7 @@ def _cut(n_rows: int, fps: float | Fraction, context: tuple[int, int], edge: str
     if edge == "clamp" and n_frames and not n_rows:
         raise ParameterError(f"no rows to clamp {n_frames} frames to: the features are empty. Use edge='zeros'")
     centres = frame_starts(n_frames, fps, ROW_RATE)[:-1]
-    window = np.arange(-ROWS_PER_FRAME * left, ROWS_PER_FRAME * (right + 1))
-    rows = centres[:, None] + window
+    rows = centres[:, None] + window_offsets(context)
     if edge == "clamp":
         return 0, rows.clip(0, max(0, n_rows - 1))
     inside = (rows >= 0) & (rows < n_rows)

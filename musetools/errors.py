@@ -1,6 +1,6 @@
 """Errors of musetools: each message says what, got, expected, and how to mend it."""
 
-__all__ = ["AudioError", "EncoderError", "MusetoolsError", "OutputError", "ParameterError"]
+__all__ = ["AudioError", "EncoderError", "MusetoolsError", "OutputError", "ParameterError", "RecipeError"]
 
 
 class MusetoolsError(Exception):
@@ -17,6 +17,10 @@ class AudioError(MusetoolsError):
 
 class EncoderError(MusetoolsError):
     """Weights that cannot be had or read: no network, a torn download, a file in neither published layout."""
+
+
+class RecipeError(MusetoolsError):
+    """Input on which the published pipeline of a recipe stops, and so its recipe does."""
 
 
 class OutputError(MusetoolsError):

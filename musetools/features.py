@@ -39,11 +39,13 @@ class FeatureSpec:
         Whether the last layer passes the encoder's final layer norm.
     window : EncoderWindow
         How encoder passes slide.
+    keep_fill : bool, default False
+        Whether the last window keeps all rows of its hop, those that the encoder makes of the fill too.
 
     Raises
     ------
     ParameterError
-        If a choice is unknown.
+        If a choice is unknown, or the fill is to be kept of windows that are not filled.
     """
 
     decoder: str = "ffmpeg"
@@ -51,6 +53,7 @@ class FeatureSpec:
     fill: str = "audio"
     final_norm: bool = True
     window: EncoderWindow = EncoderWindow()
+    keep_fill: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("decoder", DECODERS), ("mel_peak", MEL_PEAKS), ("fill", FILLS)):
@@ -58,6 +61,8 @@ class FeatureSpec:
                 raise ParameterError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
         if not isinstance(self.final_norm, bool) or not isinstance(self.window, EncoderWindow):
             raise ParameterError(f"final_norm must be a bool and window an EncoderWindow; got {self}")
+        if self.keep_fill and self.window.pad_to < self.window.left + self.window.hop:
+            raise ParameterError(f"keep_fill needs windows filled to left_s + hop_s or more; got {self.window}")
 
     @classmethod
     def named(cls, name: "str | FeatureSpec") -> "FeatureSpec":
@@ -106,7 +111,7 @@ def audio2feat(
     Returns
     -------
     ndarray of float32, shape (n_rows, n_layers, width)
-        With ``n_rows = n_samples // 320``. With `out`, the finished file, mapped read-only.
+        With ``n_rows = n_samples // 320`` (up to a whole hop with ``keep_fill``). With `out`, the finished file, mapped read-only.
 
     Raises
     ------
@@ -147,7 +152,8 @@ def encode_window(
 
 def _feature_rows(source: Source, encoder: Encoder, spec: FeatureSpec) -> Iterator[np.ndarray]:
     """Yield rows window by window."""
-    loop = MelWindows(spec.window, fill=spec.fill, n_mels=encoder.n_mels, name=name_of(source))
+    shape = {"fill": spec.fill, "keep_fill": spec.keep_fill, "n_mels": encoder.n_mels}
+    loop = MelWindows(spec.window, **shape, name=name_of(source))
     windows, peak = _windows(audio_blocks(source, decoder=spec.decoder), loop), None
     with tempfile.SpooledTemporaryFile(max_size=2**24) as spool:
         if spec.mel_peak == "file":

@@ -72,6 +72,7 @@ def _peak(samples: np.ndarray) -> float:
 
 
 def seen(blocks: Iterable[np.ndarray], witness: Witness) -> Iterator[np.ndarray]:
+    """Let the witness see blocks of (n_channels, n) on their way."""
     for block in blocks:
         witness.saw(block, block.shape[1])
         yield block

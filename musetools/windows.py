@@ -105,12 +105,16 @@ class MelWindows:
         Whether each window's STFT stands alone, its waveform zero-filled, or is a stretch of the whole file's.
     n_mels : int
         80 or 128.
+    keep_fill : bool, default False
+        Whether the last window keeps all rows of its hop, those of the fill too.
     name : str
         What errors call the source by.
     """
 
-    def __init__(self, window: EncoderWindow, *, fill: str, n_mels: int, name: str = "the audio"):
-        self.window, self.fill, self.n_mels, self.name = window, fill, n_mels, name
+    def __init__(
+        self, window: EncoderWindow, *, fill: str, n_mels: int, keep_fill: bool = False, name: str = "the audio"
+    ):
+        self.window, self.fill, self.n_mels, self.keep_fill, self.name = window, fill, n_mels, keep_fill, name
         self.n_samples = 0  # pushed so far
         self._next_row = 0  # first row of the next window's hop
         self._start = 0  # sample that the buffer starts with
@@ -136,7 +140,7 @@ class MelWindows:
             )
         windows, n_rows = [], self.n_samples // ROW_SAMPLES
         while self._next_row < n_rows:
-            keep = min(self.window.hop, n_rows - self._next_row)
+            keep = self.window.hop if self.keep_fill else min(self.window.hop, n_rows - self._next_row)
             windows.append(self._cut(min(self._end_of_next(), -(-self.n_samples // ROW_SAMPLES)), keep))
         return windows
 
