@@ -9,7 +9,15 @@ _HOMES = {
     "audio": ["audio_blocks", "load_audio", "loudness"],
     "chunks": ["Chunks", "chunk_rows", "feature2chunks"],
     "encoder": ["Encoder", "load_encoder"],
-    "errors": ["AudioError", "EncoderError", "MusetoolsError", "OutputError", "ParameterError", "RecipeError"],
+    "errors": [
+        "AudioError",
+        "EmptyAudioError",
+        "EncoderError",
+        "MusetoolsError",
+        "OutputError",
+        "ParameterError",
+        "RecipeError",
+    ],
     "features": ["EncoderWindow", "FeatureSpec", "audio2feat"],
     "recipes": ["RECIPES", "Recipe", "register"],
 }

@@ -65,7 +65,7 @@ def v1(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Cut until a frame's first row lies behind the last one, which is tested too late: two chunks too many."""
     n_rows, fps = n_samples // ROW_SAMPLES, _told(fps)
     if n_rows == 0:
-        raise RecipeError("no feature row to clamp to")
+        raise RecipeError("no feature row to clamp to", IndexError)
     n_frames = next(i for i in count() if int(i * (50.0 / fps)) > n_rows) + 1
     centres = np.floor(np.arange(n_frames) * 50 / fps).astype(np.int64)
     return 0, (centres[:, None] + window_offsets(context)).clip(0, n_rows - 1)
@@ -82,7 +82,7 @@ def v15(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Pad with zeros by a rounded-up number of rows, count in rounded-down fps and in floats."""
     fps, (left, right) = int(fps), context
     if fps == 0:
-        raise RecipeError("int(fps) is 0 and divides")
+        raise RecipeError("int(fps) is 0 and divides", ZeroDivisionError)
     multiplier, duration = ROW_RATE / fps, n_samples / SAMPLE_RATE
     n_frames, n_rows = math.floor(duration * fps), math.floor(duration * ROW_RATE)
     padding = math.ceil(multiplier)
@@ -90,9 +90,11 @@ def v15(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     before, after = min(padding * left, n_rows), min(3 * padding * right, n_rows)
     starts = np.floor(np.arange(n_frames) * multiplier).astype(np.int64)
     taken = starts[:, None] + np.arange(len(window_offsets(context)))
-    if n_frames == 0 or taken[-1, -1] >= before + n_rows + after:
+    if n_frames == 0:
+        raise RecipeError("not one whole frame", RuntimeError)
+    if taken[-1, -1] >= before + n_rows + after:
         raise RecipeError(
-            f"{n_frames} frames and {n_rows} rows, padded by {before} and {after}: a chunk comes out short"
+            f"{n_frames} frames of {n_rows} rows, padded by {before} and {after}: a chunk comes out short"
         )
     rows = taken - before
     return 0, np.where((rows >= 0) & (rows < n_rows), rows, ZERO_ROW)
@@ -114,9 +116,7 @@ def livetalking(n_samples: int, fps: float | Fraction, context: Context, *, cent
     """Cut batches out of a sliding buffer of PCM blocks, taking two rows a frame whatever the fps."""
     batch, stride = 16, 10  # frames a step; blocks kept either side
     if exact_fps(fps).denominator != 1 or fps > SAMPLE_RATE // 2:
-        raise RecipeError(
-            "a PCM block of 16000 // (2·fps) samples must be a whole number above 0, so fps must be an int"
-        )
+        raise RecipeError("its PCM block of 16000 // (2·fps) samples must be a whole number, so fps an int", TypeError)
     block = SAMPLE_RATE // (2 * int(fps))
     n_blocks, n_rows = n_samples // block, n_samples // ROW_SAMPLES
     n_steps = max(0, (n_blocks - stride) // (2 * batch))
@@ -131,7 +131,7 @@ def livetalking(n_samples: int, fps: float | Fraction, context: Context, *, cent
 def openavatarchat(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Treat every second as a clip of its own, padded to a second, with zeros at its ends."""
     if n_samples == 0:
-        raise RecipeError("no audio")
+        raise RecipeError("no audio", RuntimeError)
     output_rate = 24_000  # Hz at which the avatar speaks, and in which it counts frames
     per_frame = output_rate // _told(fps)
     second, cuts = v15(SAMPLE_RATE, fps, context)[1], []
@@ -146,7 +146,7 @@ def plus_files(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Load a frame's neighbours but for the last future one, and never the clip's last file; the rest stays zero."""
     left, right = context
     if left != right:
-        raise RecipeError("its audio_window is one number, the same left and right")
+        raise RecipeError("its audio_window is one number, the same left and right", TypeError)
     n_files = n_samples // MEL_HOP // 4
     frames = np.arange(n_files)[:, None]
     rows = 2 * frames + window_offsets(context)

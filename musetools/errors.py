@@ -1,6 +1,14 @@
 """Errors of musetools: each message says what, got, expected, and how to mend it."""
 
-__all__ = ["AudioError", "EncoderError", "MusetoolsError", "OutputError", "ParameterError", "RecipeError"]
+__all__ = [
+    "AudioError",
+    "EmptyAudioError",
+    "EncoderError",
+    "MusetoolsError",
+    "OutputError",
+    "ParameterError",
+    "RecipeError",
+]
 
 
 class MusetoolsError(Exception):
@@ -15,12 +23,26 @@ class AudioError(MusetoolsError):
     """Audio that cannot be trusted: missing, empty, truncated, not finite, or cancelled by its own downmix."""
 
 
+class EmptyAudioError(AudioError):
+    """Audio without a single sample."""
+
+
 class EncoderError(MusetoolsError):
     """Weights that cannot be had or read: no network, a torn download, a file in neither published layout."""
 
 
 class RecipeError(MusetoolsError):
-    """Input on which the published pipeline of a recipe stops, and so its recipe does."""
+    """Input on which the published pipeline of a recipe stops, and so its recipe does.
+
+    Attributes
+    ----------
+    original : type
+        What the pipeline itself raises; SystemExit where it ends the process.
+    """
+
+    def __init__(self, message: str, original: type[BaseException] = SystemExit):
+        super().__init__(message)
+        self.original = original
 
 
 class OutputError(MusetoolsError):

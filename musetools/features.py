@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from whisper.audio import N_FFT
 
 from musetools.audio import DECODERS, audio_blocks
 from musetools.decode import Source, name_of
 from musetools.encoder import Encoder, load_encoder
-from musetools.errors import ParameterError
+from musetools.errors import AudioError, ParameterError
 from musetools.files import replacing, save_rows
 from musetools.mel import normalised
 from musetools.windows import EncoderWindow, MelWindow, MelWindows
 
-__all__ = ["EncoderWindow", "FeatureSpec", "audio2feat", "encode_window"]
+__all__ = ["EncoderWindow", "FeatureSpec", "audio2feat", "encode_window", "feature_rows"]
 
 MEL_PEAKS = ("file", "window")
 FILLS = ("mel", "audio")
@@ -111,7 +112,8 @@ def audio2feat(
     Returns
     -------
     ndarray of float32, shape (n_rows, n_layers, width)
-        With ``n_rows = n_samples // 320`` (up to a whole hop with ``keep_fill``). With `out`, the finished file, mapped read-only.
+        With ``n_rows = n_samples // 320``, or, with ``keep_fill``, as many whole hops as hold these. With `out`, the
+        finished file, mapped read-only.
 
     Raises
     ------
@@ -130,7 +132,7 @@ def audio2feat(
     """
     spec = FeatureSpec.named(spec)
     encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-    rows = _feature_rows(source, encoder, spec)
+    rows = feature_rows(source, encoder, spec)
     if out is None:
         return np.concatenate(list(rows))
     with replacing(out) as file:
@@ -150,11 +152,10 @@ def encode_window(
     return states[0, window.skip : window.skip + window.keep].cpu().numpy()
 
 
-def _feature_rows(source: Source, encoder: Encoder, spec: FeatureSpec) -> Iterator[np.ndarray]:
-    """Yield rows window by window."""
-    shape = {"fill": spec.fill, "keep_fill": spec.keep_fill, "n_mels": encoder.n_mels}
-    loop = MelWindows(spec.window, **shape, name=name_of(source))
-    windows, peak = _windows(audio_blocks(source, decoder=spec.decoder), loop), None
+def feature_rows(source: Source, encoder: Encoder, spec: FeatureSpec, *, shortest: int = N_FFT) -> Iterator[np.ndarray]:
+    """Yield what `audio2feat` returns, window by window; audio shorter than `shortest` samples is an error."""
+    loop = MelWindows(spec.window, fill=spec.fill, keep_fill=spec.keep_fill, n_mels=encoder.n_mels)
+    windows, peak = _windows(source, spec, loop, shortest), None
     with tempfile.SpooledTemporaryFile(max_size=2**24) as spool:
         if spec.mel_peak == "file":
             windows, peak = _spooled(windows, spool)
@@ -162,9 +163,14 @@ def _feature_rows(source: Source, encoder: Encoder, spec: FeatureSpec) -> Iterat
             yield encode_window(encoder, spec, window, peak)
 
 
-def _windows(blocks: Iterable[np.ndarray], loop: MelWindows) -> Iterator[MelWindow]:
-    for block in blocks:
+def _windows(source: Source, spec: FeatureSpec, loop: MelWindows, shortest: int) -> Iterator[MelWindow]:
+    for block in audio_blocks(source, decoder=spec.decoder):
         yield from loop.push(block)
+    if loop.n_samples < shortest:
+        raise AudioError(
+            f"{name_of(source)} has {loop.n_samples} samples at 16 kHz; {shortest} (one analysis window) are the "
+            "least that have a spectrum. Use a longer clip"
+        )
     yield from loop.flush()
 
 
@@ -178,4 +184,6 @@ def _spooled(
         peaks.append(window.log_mel.max())
         kept.append(replace(window, log_mel=None))
     spool.seek(0)
-    return (replace(w, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False))) for w in kept), max(peaks)
+    return (replace(w, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False))) for w in kept), max(
+        peaks, default=None
+    )

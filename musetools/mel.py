@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
 
-__all__ = ["log_mel", "normalised"]
+__all__ = ["centred_log_mel", "log_mel", "normalised"]
 
 POWER_FLOOR = 1e-10
 DECADES = 8.0  # the floor of a log-mel below its peak
@@ -28,6 +28,13 @@ def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
     stft = torch.stft(torch.from_numpy(padded), N_FFT, HOP_LENGTH, window=window, center=False, return_complex=True)
     power = mel_filters("cpu", n_mels) @ (stft.abs() ** 2)
     return power.clamp(min=POWER_FLOOR).log10()
+
+
+def centred_log_mel(samples: np.ndarray, n_mels: int) -> torch.Tensor:
+    """Compute the log-mel of a stretch that stands alone, mirrored at its ends: ``len(samples) // 160`` frames."""
+    n_frames = len(samples) // HOP_LENGTH
+    padded = np.pad(samples, N_FFT // 2, mode="reflect")
+    return log_mel(padded[: n_frames * HOP_LENGTH + N_FFT - HOP_LENGTH], n_mels)
 
 
 def normalised(log_mel: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:

@@ -113,7 +113,8 @@ class Recipe:
         try:
             return self.cut(n_samples, fps, context)
         except RecipeError as error:
-            raise RecipeError(f"{self.name} stops on {n_samples} samples at {fps} fps: {error}") from None
+            message = f"{self.name} stops on {n_samples} samples at {fps} fps: {error}"
+            raise RecipeError(message, error.original) from None
 
     def __repr__(self) -> str:
         return f"Recipe({self.name!r}, {self.version}, {self.source})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetools.clock import SAMPLE_RATE
-from musetools.errors import AudioError
+from musetools.errors import AudioError, EmptyAudioError
 
 if TYPE_CHECKING:
     import av
@@ -46,7 +46,7 @@ class Witness:
     def testify(self, declared_s: float | None = None, tolerance_s: float = FRAME_S) -> None:
         """Raise if, at the end, the source turns out to be empty, truncated or cancelled."""
         if self.n_in == 0:
-            raise AudioError(f"{self.name} holds no audio samples. Record or export it again")
+            raise EmptyAudioError(f"{self.name} holds no audio samples. Record or export it again")
         decoded_s = self.n_in / self.rate
         if declared_s is not None and abs(decoded_s - declared_s) > tolerance_s:
             fault = "truncated" if decoded_s < declared_s else "longer than its header says"

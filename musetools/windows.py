@@ -8,8 +8,8 @@ import torch
 from whisper.audio import HOP_LENGTH, N_FFT
 
 from musetools.clock import ROW_RATE, ROW_SAMPLES
-from musetools.errors import AudioError, ParameterError
-from musetools.mel import log_mel
+from musetools.errors import ParameterError
+from musetools.mel import centred_log_mel, log_mel
 
 __all__ = ["EncoderWindow", "MelWindow", "MelWindows"]
 
@@ -107,14 +107,11 @@ class MelWindows:
         80 or 128.
     keep_fill : bool, default False
         Whether the last window keeps all rows of its hop, those of the fill too.
-    name : str
-        What errors call the source by.
     """
 
-    def __init__(
-        self, window: EncoderWindow, *, fill: str, n_mels: int, keep_fill: bool = False, name: str = "the audio"
-    ):
-        self.window, self.fill, self.n_mels, self.keep_fill, self.name = window, fill, n_mels, keep_fill, name
+    def __init__(self, window: EncoderWindow, *, fill: str, n_mels: int, keep_fill: bool = False):
+        self.window, self.fill, self.n_mels, self.keep_fill = window, fill, n_mels, keep_fill
+        self._filled = window.pad_to * ROW_SAMPLES
         self.n_samples = 0  # pushed so far
         self._next_row = 0  # first row of the next window's hop
         self._start = 0  # sample that the buffer starts with
@@ -133,11 +130,6 @@ class MelWindows:
 
     def flush(self) -> list[MelWindow]:
         """Return the windows that the end of the audio cuts short."""
-        if self.n_samples < N_FFT:
-            raise AudioError(
-                f"{self.name} has {self.n_samples} samples at 16 kHz; {N_FFT} (25 ms, one analysis window) are the "
-                "least that have a spectrum. Use a longer clip"
-            )
         windows, n_rows = [], self.n_samples // ROW_SAMPLES
         while self._next_row < n_rows:
             keep = self.window.hop if self.keep_fill else min(self.window.hop, n_rows - self._next_row)
@@ -162,13 +154,12 @@ class MelWindows:
         """Compute the log-mel of the samples from `start` to `end`."""
         if self.fill == "audio":
             samples = self._samples(start, end)
-            samples = np.pad(samples, (0, max(0, self.window.pad_to * ROW_SAMPLES - len(samples))))
-            padded = np.pad(samples, HALF_FFT, mode="reflect")
-        else:
-            padded = self._samples(max(0, start - self._before), min(end + self._after, self.n_samples))
-            beyond = end + self._after - self.n_samples  # samples that only a mirror at the file's end can give
-            padded = np.pad(padded, (HALF_FFT if start == 0 else 0, max(0, beyond)), mode="reflect")
-        n_frames = (end - start) // HOP_LENGTH if self.fill == "mel" else len(samples) // HOP_LENGTH
+            return centred_log_mel(np.pad(samples, (0, max(0, self._filled - len(samples)))), self.n_mels)
+        first, last = max(0, start - self._before), end + self._after
+        # what lies beyond the file's ends, its own mirror image has to give
+        mirrored = HALF_FFT if start == 0 else 0, max(0, last - self.n_samples)
+        padded = np.pad(self._samples(first, min(last, self.n_samples)), mirrored, mode="reflect")
+        n_frames = (end - start) // HOP_LENGTH
         return log_mel(padded[: n_frames * HOP_LENGTH + N_FFT - HOP_LENGTH], self.n_mels)
 
     def _samples(self, start: int, end: int) -> np.ndarray:

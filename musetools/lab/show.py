@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from musetools.chunks import ZERO_ROW, Chunks
 from musetools.clock import MEL_HOP, ROW_RATE, SAMPLE_RATE
-from musetools.mel import log_mel, normalised
+from musetools.mel import centred_log_mel, normalised
 
 __all__ = ["COLOURS", "INFER", "TRAIN", "edge_tables", "feature_map", "frame_window", "row_difference"]
 
@@ -101,7 +101,7 @@ def _draw_waveform(ax: Axes, waveform: np.ndarray, start_s: float, stop_s: float
 
 
 def _draw_log_mel(ax: Axes, waveform: np.ndarray) -> None:
-    mel = log_mel(np.pad(waveform, SAMPLE_RATE // 80, mode="reflect"), 80)
+    mel = centred_log_mel(waveform, n_mels=80)
     image = normalised(mel, mel.max()).numpy()
     extent = (-0.5 * MEL_HOP / SAMPLE_RATE, (image.shape[1] - 0.5) * MEL_HOP / SAMPLE_RATE, -0.5, len(image) - 0.5)
     shown = ax.imshow(image, origin="lower", aspect="auto", extent=extent, cmap="gray_r")

@@ -1,0 +1,1 @@
+"""The inference side: drop-in classes for existing code bases."""
