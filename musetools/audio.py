@@ -50,7 +50,8 @@ def load_audio(source: Source, *, decoder: str = "ffmpeg") -> np.ndarray:
     -----
     Sources: ``musetalk/whisper/whisper/audio.py`` and ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
     """
-    return np.concatenate(list(audio_blocks(source, decoder=decoder)))
+    nothing = np.empty(0, np.float32)  # swresample makes no block of a handful of samples
+    return np.concatenate([nothing, *audio_blocks(source, decoder=decoder)])
 
 
 def audio_blocks(source: Source, *, decoder: str = "ffmpeg") -> Iterator[np.ndarray]:
@@ -75,7 +76,11 @@ def audio_blocks(source: Source, *, decoder: str = "ffmpeg") -> Iterator[np.ndar
     """
     if decoder not in DECODERS:
         raise ParameterError(f"decoder must be one of {', '.join(DECODERS)}; got {decoder!r}")
-    return blocks_of_array(*source, decoder) if isinstance(source, tuple) else blocks_of_file(source, decoder)
+    if not isinstance(source, tuple):
+        return blocks_of_file(source, decoder)
+    if len(source) != 2:
+        raise ParameterError(f"audio as a tuple must be (array, sample_rate); got {len(source)} items")
+    return blocks_of_array(*source, decoder)
 
 
 def loudness(waveform: np.ndarray, fps: float | Fraction) -> np.ndarray:

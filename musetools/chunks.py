@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from html import escape
 from numbers import Integral
 from typing import overload
 
@@ -128,8 +129,8 @@ class Chunks(Sequence):
     """
 
     def __init__(self, features: np.ndarray, rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0):
-        self.features, self.rows = _checked_features(features), np.asarray(rows, np.int64)
-        self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + len(rows))
+        self.features, self.rows = _checked_features(features), _checked_rows(rows)
+        self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + len(self.rows))
         if self.rows.size and not ZERO_ROW <= self.rows.min() <= self.rows.max() < len(self.features):
             raise ParameterError(
                 f"rows must lie in -1 … {len(self.features) - 1}, the rows that the features have; "
@@ -179,7 +180,8 @@ class Chunks(Sequence):
 
     def _repr_html_(self) -> str:
         shape = " × ".join(map(str, self.chunk_shape))
-        return f"<b>Chunks</b>: {len(self)} frames at {float(self.fps):.6g} fps, each {shape} {self.features.dtype}"
+        dtype = escape(str(self.features.dtype))
+        return f"<b>Chunks</b>: {len(self)} frames at {float(self.fps):.6g} fps, each {shape} {dtype}"
 
 
 def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0) -> np.ndarray:
@@ -243,7 +245,7 @@ def _gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     else:
         taken = features.take(rows, axis=0, mode="clip")
         taken[rows == ZERO_ROW] = 0
-    return taken.reshape(*rows.shape[:-1], -1, features.shape[-1])
+    return taken.reshape(*rows.shape[:-1], rows.shape[-1] * features.shape[1], features.shape[2])
 
 
 def _checked_features(features: np.ndarray) -> np.ndarray:
@@ -254,6 +256,16 @@ def _checked_features(features: np.ndarray) -> np.ndarray:
             f"{features.shape}"
         )
     return features
+
+
+def _checked_rows(rows: np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows)
+    if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "iu":
+        raise ParameterError(
+            f"rows must be whole numbers, (n_frames, rows_per_chunk), as chunk_rows returns them; "
+            f"got {rows.dtype} {rows.shape}"
+        )
+    return rows.astype(np.int64, copy=False)
 
 
 def _checked_context(context: tuple[int, int]) -> tuple[int, int]:

@@ -52,7 +52,7 @@ def exact_fps(fps: float | Fraction) -> Fraction:
     >>> exact_fps(24.97)
     Fraction(2497, 100)
     """
-    if isinstance(fps, bool) or not isinstance(fps, (Real, Decimal)) or not math.isfinite(fps) or fps <= 0:
+    if isinstance(fps, bool) or not isinstance(fps, (Real, Decimal)) or not _finite(fps) or fps <= 0:
         raise ParameterError(
             "fps must be a number of frames per second above zero, such as 25, 29.97 or Fraction(30000, 1001); "
             f"got {fps!r}"
@@ -60,7 +60,12 @@ def exact_fps(fps: float | Fraction) -> Fraction:
     if isinstance(fps, (Rational, Decimal)):
         return Fraction(fps)
     near = min(_NTSC, key=lambda rate: abs(rate - float(fps)))
-    return near if abs(float(near) - float(fps)) <= _NTSC_TOLERANCE else Fraction(str(float(fps)))
+    return near if abs(float(near) - float(fps)) <= _NTSC_TOLERANCE else Fraction(str(fps))
+
+
+def _finite(fps: Real | Decimal) -> bool:
+    # integers are, however large; math.isfinite would turn them, and a signalling NaN, into floats first
+    return fps.is_finite() if isinstance(fps, Decimal) else isinstance(fps, Rational) or math.isfinite(fps)
 
 
 def frame_count(n_samples: int, fps: float | Fraction) -> int:

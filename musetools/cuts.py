@@ -91,7 +91,7 @@ def v15(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     starts = np.floor(np.arange(n_frames) * multiplier).astype(np.int64)
     taken = starts[:, None] + np.arange(len(window_offsets(context)))
     if n_frames == 0:
-        raise RecipeError("not one whole frame", RuntimeError)
+        raise RecipeError("not one whole frame", ValueError)
     if taken[-1, -1] >= before + n_rows + after:
         raise RecipeError(
             f"{n_frames} frames of {n_rows} rows, padded by {before} and {after}: a chunk comes out short"

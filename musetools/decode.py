@@ -3,6 +3,7 @@
 Behind `musetools.audio`.
 """
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ __all__ = ["Source", "blocks_of_array", "blocks_of_file", "name_of"]
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
 MAX_CHANNELS = 8
+MAX_RATE = 768_000  # Hz; the highest that converters have
 
 
 # --- arrays
@@ -30,7 +32,7 @@ MAX_CHANNELS = 8
 
 def blocks_of_array(array: np.ndarray, rate: int, decoder: str) -> Iterator[np.ndarray]:
     """Yield a checked array's samples as mono blocks at 16 kHz; as they are, if that is what they are."""
-    planes = _planes_of_array(array, rate)
+    planes, rate = _planes_of_array(array, rate), int(rate)  # a numpy int16 would overflow below
     witness = Witness(name_of((array, rate)), rate, len(planes))
     step = BLOCK_S * rate
     blocks = seen((planes[:, i : i + step] for i in range(0, planes.shape[1], step)), witness)
@@ -46,16 +48,16 @@ def blocks_of_array(array: np.ndarray, rate: int, decoder: str) -> Iterator[np.n
 def _planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
     """Return float32 samples, channels first; or say what is wrong with them."""
     array = np.asarray(array)
-    if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or rate <= 0:
-        raise ParameterError(f"the sample rate must be a whole number of Hz above zero; got {rate!r}")
+    if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or not 0 < rate <= MAX_RATE:
+        raise ParameterError(f"the sample rate must be a whole number of Hz, 1 … {MAX_RATE}; got {rate!r}")
     if array.ndim not in (1, 2) or array.dtype.kind not in "fi":
         raise ParameterError(
             "an array of audio must be of floats or signed integers, (n_samples,) or (n_channels, n_samples); "
             f"got {array.dtype} {array.shape}. Convert it first"
         )
-    if array.ndim == 2 and array.shape[0] > MAX_CHANNELS:
+    if array.ndim == 2 and not 0 < array.shape[0] <= MAX_CHANNELS:
         raise ParameterError(
-            f"an array of audio has its channels first, at most {MAX_CHANNELS}; got {array.shape}. "
+            f"an array of audio has its channels first, at least 1 and at most {MAX_CHANNELS}; got {array.shape}. "
             "If these are (n_samples, n_channels), pass array.T"
         )
     if array.dtype.kind == "i":
@@ -69,7 +71,7 @@ def _frame_of(planes: np.ndarray, rate: int) -> "av.AudioFrame":
 
     samples = np.clip(np.rint(planes * 32768.0), -32768, 32767).astype(np.int16)
     layout = {1: "mono", 2: "stereo"}.get(len(samples), f"{len(samples)} channels")
-    frame = av.AudioFrame.from_ndarray(samples, format="s16p", layout=layout)
+    frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1), format="s16", layout=layout)
     frame.rate = rate
     return frame
 
@@ -91,18 +93,19 @@ def name_of(source: Any) -> str:
     """Return the name an error calls the source by; a path must lead to a file that is not empty."""
     if isinstance(source, tuple):
         return "the array"
-    if hasattr(source, "read") and hasattr(source, "seek"):
+    if hasattr(source, "read") and hasattr(source, "seek") and not isinstance(source, io.TextIOBase):
         return str(getattr(source, "name", "the file object"))
     if not isinstance(source, (str, os.PathLike)):
         kind = type(source).__name__
         raise ParameterError(f"audio must be a path, a seekable binary file or (array, sample_rate); got {kind}")
     path = Path(source)
-    if not path.is_file():
-        raise AudioError(
-            f"{path} is {'a folder' if path.is_dir() else 'not there'}. Name a file; the working folder is {Path.cwd()}"
-        )
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
+        fault = "a folder" if os.path.isdir(path) else "not there"
+        raise AudioError(f"{path} is {fault}. Name a file; the working folder is {Path.cwd()}")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes). Record or copy it again")
+    if not os.access(path, os.R_OK):
+        raise AudioError(f"{path} cannot be read: permission denied. Change its permissions, or copy it again")
     return str(path)
 
 
@@ -121,12 +124,16 @@ def _check_riff(source: Any, name: str) -> None:
     """Compare a wav file's declared data with what is there: every decoder takes half a wav for a whole one."""
     with _opened(source) as file:
         head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
             return
+        large = None
         while len(header := file.read(8)) == 8 and header[:4] != b"data":
             size = int.from_bytes(header[4:], "little")
+            if header[:4] == b"ds64":  # RF64 keeps the size of its data here
+                large = int.from_bytes(file.read(16)[8:], "little")
+                size -= 16
             file.seek(size + size % 2, os.SEEK_CUR)
-        declared, start = int.from_bytes(header[4:], "little"), file.tell()
+        declared, start = large or int.from_bytes(header[4:], "little"), file.tell()
         present = file.seek(0, os.SEEK_END) - start
     if len(header) < 8:
         raise AudioError(f"{name} is truncated: the wav file ends inside its header. Copy or export it again")
@@ -144,7 +151,8 @@ def _open_sndfile(source: Any) -> Any:
     try:
         if hasattr(source, "seek"):
             source.seek(0)
-        return soundfile.SoundFile(source)
+        # as bytes: soundfile cannot encode what Python made of a name in a locale that is not UTF-8
+        return soundfile.SoundFile(source if hasattr(source, "read") or os.name == "nt" else os.fsencode(source))
     except soundfile.LibsndfileError:
         return None
 
@@ -176,22 +184,32 @@ def _blocks_of_container(source: Any, name: str, decoder: str) -> Iterator[np.nd
     try:
         if hasattr(source, "seek"):
             source.seek(0)
-        with av.open(source if hasattr(source, "read") else os.fspath(source)) as container:
-            stream = container.streams.best("audio")
-            if stream is None:
-                kinds = ", ".join(s.type for s in container.streams) or "none"
-                raise AudioError(f"{name} has no audio stream (streams: {kinds}). Mux its sound into it first")
+        # an absolute path: FFmpeg takes "12:30.wav" for a protocol. Titles in Latin-1 are no reason to fail
+        opened = source if hasattr(source, "read") else os.path.abspath(source)
+        with av.open(opened, metadata_errors="replace") as container:
+            stream = _audio_stream(container, name)
             witness = Witness(name, stream.rate, stream.channels)
             frames = joined(container.decode(stream), witness)
-            yield from (
-                soxr_mono(planes_of(frames), witness) if decoder == "librosa" else swresample_mono(frames, witness)
-            )
+            if decoder == "librosa":
+                yield from soxr_mono(planes_of(frames), witness)
+            else:
+                yield from swresample_mono(frames, witness)
             witness.testify(*_declared(stream))
     except av.FFmpegError as error:
         raise AudioError(
             f"{name} cannot be decoded ({error.strerror}): it is no media file, truncated or corrupt. "
             "Copy or export it again"
         ) from None
+
+
+def _audio_stream(container: Any, name: str) -> Any:
+    stream = container.streams.best("audio")
+    if stream is not None and stream.codec_context is not None:
+        return stream
+    if container.streams.audio:
+        raise AudioError(f"{name} cannot be decoded: unknown codec, truncated or corrupt. Copy or export it again")
+    kinds = ", ".join(s.type for s in container.streams) or "none"
+    raise AudioError(f"{name} has no audio stream (streams: {kinds}). Mux its sound into it first")
 
 
 def _declared(stream: Any) -> tuple[float | None, float]:

@@ -17,6 +17,7 @@ __all__ = ["BLOCK_S", "FRAME_S", "Witness", "joined", "planes_of", "seen", "soxr
 
 BLOCK_S = 4  # seconds that reach a resampler at once; shorter blocks cost time, longer ones memory
 FRAME_S = 0.04  # a video frame at 25 fps: how far decoded and declared length may be apart
+AUDIBLE = 4 / 32768
 CANCELLED = 0.01  # a downmix 40 dB below its loudest channel is no downmix of speech
 
 
@@ -54,7 +55,8 @@ class Witness:
                 f"{self.name} is {fault}: {decoded_s:.3f} s of audio decoded, {declared_s:.3f} s declared. "
                 "Copy or export it again"
             )
-        if self.n_channels > 1 and self.peak_out < CANCELLED * self.peak_in:
+        # below a few steps of 16 bits a downmix rounds to nothing without any cancelling
+        if self.n_channels > 1 and self.peak_in > AUDIBLE and self.peak_out < CANCELLED * self.peak_in:
             raise AudioError(
                 f"{self.name}: its channels cancel each other when mixed to mono (peak {self.peak_in:.3f} before, "
                 f"{self.peak_out:.5f} after). Invert one channel, or pass a single one as (array, sample_rate)"

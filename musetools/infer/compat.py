@@ -17,7 +17,7 @@ import torch
 
 from musetools.audio import load_audio
 from musetools.chunks import Chunks
-from musetools.clock import ROW_SAMPLES
+from musetools.clock import ROW_RATE, ROW_SAMPLES
 from musetools.encoder import Encoder, load_encoder
 from musetools.errors import AudioError, EmptyAudioError, RecipeError
 from musetools.features import FeatureSpec, feature_rows
@@ -218,9 +218,9 @@ class AudioProcessor:
         features = torch.cat([_hidden_states(whisper, mel).to(device, weight_dtype) for mel in mels], dim=1)[0]
         recipe = RECIPES["musetools" if self.mended else "musetalk-v1.5-infer"]
         context = (audio_padding_length_left, audio_padding_length_right)
-        rows = torch.from_numpy(_rows(recipe, librosa_length, fps, context)).to(device)
+        rows = _rows(recipe, librosa_length, fps if self.mended else int(fps), context)
         with_zeros = torch.cat([features, torch.zeros_like(features[:1])])  # row -1
-        return with_zeros[rows].flatten(1, 2)
+        return with_zeros[torch.from_numpy(rows).to(device)].flatten(1, 2)
 
 
 def _hidden_states(whisper: Any, mel: torch.Tensor) -> torch.Tensor:
@@ -252,8 +252,8 @@ def _rows(recipe: Recipe, n_samples: int, fps: float, context: Sequence[int]) ->
 
 
 def _checked(fps: float) -> float:
-    if fps == 0:
-        raise ZeroDivisionError("fps is 0; frames per second above 0 expected")
+    """Fail as the originals do, whose first use of fps is to divide by it."""
+    _ = ROW_RATE / fps
     return fps
 
 

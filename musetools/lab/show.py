@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from musetools.chunks import ZERO_ROW, Chunks
-from musetools.clock import MEL_HOP, ROW_RATE, SAMPLE_RATE
+from musetools.clock import MEL_HOP, ROW_MS, ROW_RATE, SAMPLE_RATE
+from musetools.lab.profile import signed
 from musetools.mel import centred_log_mel, normalised
 
-__all__ = ["COLOURS", "INFER", "TRAIN", "edge_tables", "feature_map", "frame_window", "row_difference"]
+__all__ = ["COLOURS", "INFER", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
 
 COLOURS = {  # Okabe & Ito, Color Universal Design
     "black": "#000000",
@@ -51,15 +52,15 @@ def figure(*args, **kwargs) -> Iterator[tuple[Figure, np.ndarray]]:
     plt.close(fig)
 
 
-def frame_window(waveform: np.ndarray, chunks: Chunks, frame: int, *, margin_s: float = 0.4) -> Figure:
+def frame_window(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *, margin_s: float = 0.4) -> Figure:
     """Draw what one video frame hears: the waveform and log-mel around it, with the rows of its chunk.
 
     Parameters
     ----------
     waveform : ndarray of float32, shape (n_samples,)
         Mono, 16 kHz.
-    chunks : Chunks
-        Chunks cut from that waveform's features.
+    chunks : dict of str to Chunks
+        One or two ways to cut that waveform's features, by their names, training first.
     frame : int
         Number of the video frame.
     margin_s : float, default 0.4
@@ -69,28 +70,47 @@ def frame_window(waveform: np.ndarray, chunks: Chunks, frame: int, *, margin_s: 
     -------
     Figure
     """
-    start = float(frame / chunks.fps)
-    rows = chunks.rows[chunks.frames.index(frame)]
-    taken = rows[rows != ZERO_ROW]
-    lag = chunks.lag_ms()[chunks.frames.index(frame)]
-    window = (taken.min() - 0.5) / ROW_RATE, (taken.max() + 0.5) / ROW_RATE
-    with figure(2, 1, sharex=True, figsize=(9, 4.6)) as (fig, axes):
+    start = float(frame / next(iter(chunks.values())).fps)
+    with figure(2, 1, sharex=True, figsize=(9, 5)) as (fig, axes):
         sound, mel = axes[:, 0]
         _draw_waveform(sound, waveform, start - margin_s, start + margin_s)
         _draw_log_mel(mel, waveform)
+        for i, ((name, cut), colour) in enumerate(zip(chunks.items(), (TRAIN, INFER), strict=False)):
+            _draw_window(axes[:, 0], cut, frame, name, colour, (i / len(chunks), (i + 1) / len(chunks)))
         for ax in (sound, mel):
-            ax.axvspan(
-                *window, facecolor=COLOURS["yellow"], alpha=0.35 if ax is sound else 0, label="rows of its chunk"
+            ax.axvline(
+                start, color=COLOURS["black"], linestyle="--", label=f"frame {frame} starts" if ax is sound else None
             )
-            for edge in window:
-                ax.axvline(edge, color=COLOURS["orange"])
-            ax.axvline(start, color=INFER, linestyle="--", label=f"frame {frame} starts")
         sound.set_xlim(max(0, start - margin_s), start + margin_s)
-        sound.legend(loc="upper right", ncols=2)
-        placed = "an edge frame" if np.isnan(lag) else f"lag {lag:+.0f} ms"
-        sound.set_title(f"Frame {frame} hears {1000 * (window[1] - window[0]):.0f} ms of sound, {placed}")
+        sound.set_title(f"Frame {frame}: " + "; ".join(f"{name} {_placed(cut, frame)}" for name, cut in chunks.items()))
+        fig.legend(loc="outside lower center", ncols=3)
         mel.set_xlabel("time in s")
     return fig
+
+
+def _draw_window(
+    axes: np.ndarray, chunks: Chunks, frame: int, name: str, colour: str, height: tuple[float, float]
+) -> None:
+    """Shade the stretch of sound that a frame's rows are centred on."""
+    rows = _rows_of(chunks, frame)
+    if rows is None or (rows == ZERO_ROW).all():
+        return
+    taken = rows[rows != ZERO_ROW]
+    window = (taken.min() - 0.5) / ROW_RATE, (taken.max() + 0.5) / ROW_RATE
+    axes[0].axvspan(*window, *height, facecolor=colour, alpha=0.25, label=f"rows of its chunk, {name}")
+    for ax in axes:
+        for edge in window:
+            ax.axvline(edge, *height, color=colour)
+
+
+def _placed(chunks: Chunks, frame: int) -> str:
+    """Say where a frame's chunk lies."""
+    rows = _rows_of(chunks, frame)
+    if rows is None:
+        return "no chunk"
+    lag, taken = chunks.lag_ms()[chunks.frames.index(frame)], rows[rows != ZERO_ROW]
+    heard = f"hears {ROW_MS * len(set(taken.tolist()))} ms"
+    return f"{heard}, at an edge" if np.isnan(lag) else f"{heard}, lag {signed(lag)} ms"
 
 
 def _draw_waveform(ax: Axes, waveform: np.ndarray, start_s: float, stop_s: float) -> None:
@@ -170,36 +190,6 @@ def edge_tables(
         axes[1, 0].set_xlabel("position in the chunk")
         axes[1, 1].set_xlabel("position in the chunk")
         fig.legend(handles=_table_key(), loc="outside lower center", ncols=4)
-    return fig
-
-
-def row_difference(train: Chunks, infer: Chunks, *, names: tuple[str, str] = ("training", "inference")) -> Figure:
-    """Draw, for each frame of a clip, how far its rows in one path lie from those in the other.
-
-    Parameters
-    ----------
-    train, infer : Chunks
-        Chunks of one clip, cut by two paths.
-    names : (str, str)
-        What the two are called in the figure.
-
-    Returns
-    -------
-    Figure
-    """
-    shared = np.array([i for i in infer.frames if i in train.frames], int)
-    moved = np.abs(infer.rows[shared - infer.frames.start] - train.rows[shared - train.frames.start]).max(axis=1)
-    with figure(figsize=(9, 2.6)) as (fig, axes):
-        ax = axes[0, 0]
-        ax.plot(shared, moved, ".", color=COLOURS["black"], label="largest difference of a row number")
-        for chunks, other, name, colour in ((infer, train, names[1], INFER), (train, infer, names[0], TRAIN)):
-            alone = [i for i in chunks.frames if i not in other.frames]
-            if alone:
-                ax.plot(alone, np.zeros(len(alone)), "|", markersize=18, color=colour, label=f"frame of {name} alone")
-        differing = int((moved > 0).sum())
-        ax.set_title(f"{differing} of {len(shared)} frames that both have take different rows")
-        ax.set(xlabel="video frame", ylabel="rows of 20 ms", ylim=(-0.5, max(3, moved.max(initial=0) + 1)))
-        ax.legend(loc="upper center", ncols=3)
     return fig
 
 

@@ -54,7 +54,9 @@ def record(**quantities: float | int | str | bool | list) -> None:
         If a value is NaN, infinite or no JSON.
     """
     try:
-        text = json.dumps(quantities, allow_nan=False, indent=1)
+        lines = [
+            f"{name}: {json.dumps(value, allow_nan=False, ensure_ascii=False)}" for name, value in quantities.items()
+        ]
     except (TypeError, ValueError) as error:
         raise ParameterError(f"results must be plain finite JSON values: {error}. Got {quantities}") from None
-    display({RESULT_MIME: quantities, "text/plain": text}, raw=True)
+    display({RESULT_MIME: quantities, "text/plain": "\n".join(lines)}, raw=True)

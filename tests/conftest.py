@@ -1,0 +1,37 @@
+"""What many tests share."""
+
+from pathlib import Path
+
+import pytest
+from checkpoints import small_weights
+from oracles import encoder_of
+
+from musetools.encoder import Encoder, load_encoder
+from musetools.weights import EncoderWeights
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    """whisper-tiny's shape with untrained weights: needs no download."""
+    return load_encoder("untrained-tiny", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def weights() -> EncoderWeights:
+    """One block of width 64, for what must be tried at many lengths."""
+    return small_weights()
+
+
+@pytest.fixture(scope="session")
+def small(weights: EncoderWeights) -> Encoder:
+    """The encoder of `weights`."""
+    return encoder_of(weights)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of given recordings and recorded results, beside the checkout."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"the given recordings are not there: {folder}")
+    return folder

@@ -1,0 +1,86 @@
+"""Small media files for tests, all made from the bundled speech."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+SPEECH = Path(__file__).resolve().parents[1] / "data" / "speech.flac"
+SPEECH_RATE = 44_100
+VIDEO_FPS = 25
+FASTSTART = {"movflags": "+faststart"}  # the index in front, so that half a file still opens
+
+
+@cache
+def speech(seconds: float = 3, rate: int = SPEECH_RATE, channels: int = 2) -> np.ndarray:
+    """Give the beginning of the speech as 16-bit samples, (n_samples, n_channels)."""
+    pcm, _ = soundfile.read(SPEECH, dtype="int16", frames=int(seconds * SPEECH_RATE))
+    if rate != SPEECH_RATE:
+        pcm = resample_poly(pcm / 32768, rate, SPEECH_RATE)
+        pcm = np.round(pcm * 32767).astype(np.int16)
+    return pcm if channels == 2 else pcm[:, :1]
+
+
+def reference(pcm: np.ndarray, rate: int) -> np.ndarray:
+    """Mix 16-bit samples to mono and resample them to 16 kHz with a resampler that musetools does not use."""
+    return resample_poly(pcm.astype(float).mean(axis=1) / 32768, 16_000, rate)
+
+
+def write_media(path: Path, pcm: np.ndarray, rate: int, subtype: str | None = None, **options: str) -> Path:
+    """Write 16-bit samples in the format that the file's name asks for; an mp4 gets a picture, too."""
+    codec = {".mp3": "libmp3lame", ".m4a": "aac", ".mp4": "aac", ".mkv": "aac"}.get(path.suffix)
+    if codec is None:
+        # as floats: libsndfile would store whole numbers unscaled in a float file
+        soundfile.write(path, pcm / 32768, rate, subtype=subtype)
+        return path
+    with av.open(path, "w", options=options) as container:
+        sound = list(_sound(container, pcm, rate, codec))
+        picture = list(_picture(container, len(pcm) / rate)) if path.suffix == ".mp4" else []
+        container.mux(sorted(sound + picture, key=lambda packet: packet.dts * packet.time_base))
+    return path
+
+
+def write_silent_film(path: Path, seconds: float = 1) -> Path:
+    """Write a video without an audio stream."""
+    with av.open(path, "w") as container:
+        container.mux(list(_picture(container, seconds)))
+    return path
+
+
+def write_tone(path: Path, minutes: int, rate: int) -> Path:
+    """Write a long FLAC stream in blocks: a file of its own, or inside another container, as the name says."""
+    second = (8000 * np.sin(2 * np.pi * 220 * np.arange(rate) / rate)).astype(np.int16)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("flac", rate=rate, layout="mono")
+        for i in range(60 * minutes):
+            container.mux(stream.encode(_frame(second[:, None], rate, i * rate)))
+        container.mux(stream.encode())
+    return path
+
+
+def _sound(container: av.container.OutputContainer, pcm: np.ndarray, rate: int, codec: str) -> Iterator[av.Packet]:
+    stream = container.add_stream(codec, rate=rate, layout="stereo" if pcm.shape[1] == 2 else "mono")
+    yield from stream.encode(_frame(pcm, rate, 0))
+    yield from stream.encode()
+
+
+def _frame(pcm: np.ndarray, rate: int, pts: int) -> av.AudioFrame:
+    layout = "stereo" if pcm.shape[1] == 2 else "mono"
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(pcm).reshape(1, -1), format="s16", layout=layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
+    return frame
+
+
+def _picture(container: av.container.OutputContainer, seconds: float) -> Iterator[av.Packet]:
+    stream = container.add_stream("mpeg4", rate=VIDEO_FPS)
+    stream.width = stream.height = 64
+    stream.pix_fmt = "yuv420p"
+    for i in range(int(seconds * VIDEO_FPS)):
+        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), i % 256, np.uint8), format="rgb24")
+        yield from stream.encode(frame)
+    yield from stream.encode()

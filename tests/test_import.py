@@ -1,0 +1,181 @@
+"""The house: what an import loads, which module may know which, and what must not change its behaviour."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from media import speech, write_media
+
+import musetools
+
+PACKAGE = Path(musetools.__file__).parent
+ROOMS = ("train", "infer", "lab", "cli")
+FORBIDDEN = {
+    "core": ROOMS,
+    "train": ("infer", "lab", "cli"),
+    "infer": ("train", "lab", "cli"),
+    "lab": ("cli",),
+    "cli": (),
+}
+
+
+def python(code: str, *arguments: object, flags: tuple[str, ...] = (), **environment: str) -> str:
+    """Run code in a fresh interpreter and give what it prints."""
+    command = [sys.executable, *flags, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, env=os.environ | environment, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+# --- what is loaded, and when
+
+
+def test_import_is_light():
+    loaded = python("import sys, musetools; dir(musetools); print(*sys.modules)").split()
+    heavy = {"torch", "whisper", "librosa", "matplotlib", "av", "numba", "scipy"}
+    assert heavy.isdisjoint(loaded)
+    assert "numpy" not in loaded
+
+
+@pytest.mark.parametrize("name", ["chunk_rows", "load_audio", "AudioError"])
+def test_what_needs_no_weights_loads_no_torch(name):
+    loaded = python("import sys, musetools; getattr(musetools, sys.argv[1]); print(*sys.modules)", name).split()
+    assert {"torch", "whisper", "librosa"}.isdisjoint(loaded)
+
+
+def test_chunks_and_decoding_run_without_torch(tmp_path):
+    path = write_media(tmp_path / "speech.wav", speech(0.5), 44_100)
+    code = """
+import sys, numpy, musetools
+for decoder in ("ffmpeg", "librosa"):
+    musetools.load_audio(sys.argv[1], decoder=decoder)
+musetools.feature2chunks(numpy.zeros((50, 5, 384)), 25).batch()
+print(*sys.modules)
+"""
+    assert {"torch", "whisper", "librosa"}.isdisjoint(python(code, path).split())
+
+
+@pytest.mark.parametrize("name", musetools.__all__)
+def test_every_public_name_is_there_and_documented(name):
+    value = getattr(musetools, name)
+    assert value.__doc__
+    assert not callable(value) or value.__module__.startswith("musetools")
+    assert name in dir(musetools)
+
+
+def test_star_import():
+    names = {}
+    exec("from musetools import *", names)
+    assert set(musetools.__all__) <= set(names)
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="module 'musetools' has no attribute 'feature2chunk'"):
+        _ = musetools.feature2chunk
+    with pytest.raises(ImportError):
+        exec("from musetools import nothing_of_the_kind")
+
+
+def test_every_error_has_the_same_root():
+    errors = [getattr(musetools, name) for name in musetools.__all__ if name.endswith("Error")]
+    assert all(issubclass(error, musetools.MusetoolsError) for error in errors)
+    assert issubclass(musetools.ParameterError, ValueError)
+
+
+# --- which way the arrows run
+
+
+def room_of(module: str) -> str:
+    """Name the room of a module by its dotted name, such as musetools.train.store."""
+    room = [*module.split("."), "core"][1].replace("__main__", "cli")
+    return room if room in ROOMS else "core"
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """List the modules of ours that a file imports anywhere, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "musetools"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=dotted)
+def test_arrows_run_downwards(path):
+    forbidden = FORBIDDEN[room_of(dotted(path))]
+    wrong = {name for name in imported(path) if room_of(name) in forbidden}
+    assert not wrong
+
+
+def test_the_check_sees_an_arrow_that_runs_upwards(tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("def f():\n    from musetools import lab\n    from musetools.train.store import FeatureStore\n")
+    assert {room_of(name) for name in imported(path)} == {"lab", "train"}
+
+
+def test_chunks_and_audio_know_no_torch():
+    for name in ("chunks", "clock", "audio", "decode", "resample", "files", "errors"):
+        tree = ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))
+        assert {"torch", "whisper"}.isdisjoint(
+            alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        )
+
+
+# --- what must not change the behaviour
+
+BAD = """
+import sys, musetools
+for call in (lambda: musetools.chunk_rows(10, 0), lambda: musetools.load_audio(sys.argv[1])):
+    try:
+        call()
+    except musetools.MusetoolsError as error:
+        print(type(error).__name__, ascii(str(error)))
+"""
+
+
+def test_python_without_asserts_refuses_the_same(tmp_path):
+    said = python(BAD, tmp_path / "gone.wav")
+    assert said.startswith("ParameterError 'fps must be")
+    assert "AudioError" in said
+    assert python(BAD, tmp_path / "gone.wav", flags=("-O",)) == said
+
+
+GOOD = """
+import os, sys, musetools
+from musetools.files import replacing
+folder = os.fsdecode(bytes.fromhex(sys.argv[1]))
+names = sorted(os.listdir(folder))
+for name in names:
+    for decoder in ("ffmpeg", "librosa"):
+        print(len(musetools.load_audio(os.path.join(folder, name), decoder=decoder)))
+with replacing(os.path.join(folder, names[0] + ".out")) as file:
+    file.write(b"done")
+try:
+    musetools.load_audio(os.path.join(folder, names[0] + "x"))
+except musetools.AudioError as error:
+    print(error)
+"""
+STRICT = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # Python otherwise makes UTF-8 of the C locale
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX locales")
+@pytest.mark.parametrize("environment", [{}, STRICT], ids=["as it comes", "strict"])
+def test_a_locale_that_is_not_utf8(tmp_path, environment):
+    folder = tmp_path / "a {b} é d"
+    folder.mkdir()
+    for name in ("my {0} é speech.wav", "my {0} é speech.m4a"):
+        write_media(folder / name, speech(0.5), 44_100)
+    said = python(GOOD, os.fsencode(folder).hex(), LC_ALL="C", **environment)
+    assert [abs(int(n) - 8_000) <= 640 for n in said.splitlines()[:4]] == [True] * 4
+    assert "is not there" in said
+    assert (folder / "my {0} é speech.m4a.out").read_bytes() == b"done"
