@@ -17,9 +17,13 @@ _HOMES = {
         "OutputError",
         "ParameterError",
         "RecipeError",
+        "StoreError",
     ],
     "features": ["EncoderWindow", "FeatureSpec", "audio2feat"],
     "recipes": ["RECIPES", "Recipe", "register"],
+    "train.corpus": ["ExtractReport", "extract"],
+    "train.dataset": ["ChunkDataset"],
+    "train.store": ["FeatureStore"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

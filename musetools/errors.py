@@ -47,3 +47,7 @@ class RecipeError(MusetoolsError):
 
 class OutputError(MusetoolsError):
     """A result that could not be written; what stood under its name before is still there."""
+
+
+class StoreError(MusetoolsError):
+    """A feature store that cannot be used so: made otherwise, damaged, an id that is taken or impossible."""

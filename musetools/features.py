@@ -17,7 +17,7 @@ from musetools.files import replacing, save_rows
 from musetools.mel import normalised
 from musetools.windows import EncoderWindow, MelWindow, MelWindows
 
-__all__ = ["EncoderWindow", "FeatureSpec", "audio2feat", "encode_window", "feature_rows"]
+__all__ = ["EncoderWindow", "FeatureRows", "FeatureSpec", "audio2feat", "encode_window"]
 
 MEL_PEAKS = ("file", "window")
 FILLS = ("mel", "audio")
@@ -132,7 +132,7 @@ def audio2feat(
     """
     spec = FeatureSpec.named(spec)
     encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-    rows = feature_rows(source, encoder, spec)
+    rows = FeatureRows(source, encoder, spec)
     if out is None:
         return np.concatenate(list(rows))
     with replacing(out) as file:
@@ -152,26 +152,49 @@ def encode_window(
     return states[0, window.skip : window.skip + window.keep].cpu().numpy()
 
 
-def feature_rows(source: Source, encoder: Encoder, spec: FeatureSpec, *, shortest: int = N_FFT) -> Iterator[np.ndarray]:
-    """Yield what `audio2feat` returns, window by window; audio shorter than `shortest` samples is an error."""
-    loop = MelWindows(spec.window, fill=spec.fill, keep_fill=spec.keep_fill, n_mels=encoder.n_mels)
-    windows, peak = _windows(source, spec, loop, shortest), None
-    with tempfile.SpooledTemporaryFile(max_size=2**24) as spool:
-        if spec.mel_peak == "file":
-            windows, peak = _spooled(windows, spool)
-        for window in windows:
-            yield encode_window(encoder, spec, window, peak)
+class FeatureRows:
+    """What `audio2feat` returns, window by window as it comes.
 
+    Iterate once; `n_samples` is known when that is done.
 
-def _windows(source: Source, spec: FeatureSpec, loop: MelWindows, shortest: int) -> Iterator[MelWindow]:
-    for block in audio_blocks(source, decoder=spec.decoder):
-        yield from loop.push(block)
-    if loop.n_samples < shortest:
-        raise AudioError(
-            f"{name_of(source)} has {loop.n_samples} samples at 16 kHz; {shortest} (one analysis window) are the "
-            "least that have a spectrum. Use a longer clip"
-        )
-    yield from loop.flush()
+    Parameters
+    ----------
+    source : path, binary file, or (array, sample_rate)
+        See `load_audio`.
+    encoder : Encoder
+        The weights.
+    spec : FeatureSpec
+        How features are made.
+    shortest : int, default 400
+        Fewest samples at 16 kHz that are taken for audio.
+    """
+
+    def __init__(self, source: Source, encoder: Encoder, spec: FeatureSpec, *, shortest: int = N_FFT):
+        self.source, self.encoder, self.spec, self.shortest = source, encoder, spec, shortest
+        self._loop = MelWindows(spec.window, fill=spec.fill, keep_fill=spec.keep_fill, n_mels=encoder.n_mels)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples decoded so far."""
+        return self._loop.n_samples
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        windows, peak = self._windows(), None
+        with tempfile.SpooledTemporaryFile(max_size=2**24) as spool:
+            if self.spec.mel_peak == "file":
+                windows, peak = _spooled(windows, spool)
+            for window in windows:
+                yield encode_window(self.encoder, self.spec, window, peak)
+
+    def _windows(self) -> Iterator[MelWindow]:
+        for block in audio_blocks(self.source, decoder=self.spec.decoder):
+            yield from self._loop.push(block)
+        if self.n_samples < self.shortest:
+            raise AudioError(
+                f"{name_of(self.source)} has {self.n_samples} samples at 16 kHz; {self.shortest} (one analysis window) "
+                "are the least that have a spectrum. Use a longer clip"
+            )
+        yield from self._loop.flush()
 
 
 def _spooled(

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under a temporary name in the same folder, then moved into place."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -12,7 +13,9 @@ import numpy as np
 
 from musetools.errors import OutputError
 
-__all__ = ["replacing", "save_rows"]
+__all__ = ["replacing", "save_rows", "sweep"]
+
+PART = ".part"
 
 
 @contextmanager
@@ -40,8 +43,9 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     path = Path(path)
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=PART)
         with open(descriptor, "w+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # held as long as its writer lives: see sweep
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -53,6 +57,17 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         if temporary:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def sweep(folder: str | os.PathLike) -> list[str]:
+    """Remove the temporary files that killed processes left in a folder; return their names."""
+    swept = []
+    for path in Path(folder).glob(f".*{PART}"):
+        with suppress(OSError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            swept.append(path.name)
+    return swept
 
 
 def _umask() -> int:

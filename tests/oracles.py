@@ -67,13 +67,13 @@ def published_v1(waveform: np.ndarray, weights: EncoderWeights) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def published_v15(waveform: np.ndarray, weights: EncoderWeights) -> np.ndarray:
+def published_v15(waveform: np.ndarray, weights: EncoderWeights, *, trim: bool = True) -> np.ndarray:
     """FACTS section 1, v1.5: segments filled with silence, each with its own STFT and peak; last layer normed."""
     net, rows = reference(weights), []
     for seek in range(0, len(waveform), SEGMENT):
         mel = log_mel_spectrogram(pad_or_trim(waveform[seek : seek + SEGMENT], SEGMENT), weights.dims.n_mels)
         rows.append(reference_states(net, mel, final_norm=True))
-    return np.concatenate(rows)[: len(waveform) * 50 // SAMPLE_RATE]
+    return np.concatenate(rows)[: len(waveform) * 50 // SAMPLE_RATE if trim else None]
 
 
 def raw_log_mel(waveform: np.ndarray, n_mels: int = 80) -> torch.Tensor:

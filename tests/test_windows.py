@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import speech, windows_by_hand
 
-from musetools import AudioError, EncoderWindow, FeatureSpec, ParameterError, audio2feat
+from musetools import EncoderWindow, FeatureSpec, ParameterError, audio2feat
 from musetools.windows import MelWindows
 
 OVERLAPPED = EncoderWindow(5, 20, 5, 30)
@@ -115,12 +115,13 @@ def test_a_window_comes_as_soon_as_its_samples_are_there(fill, reach):
     assert len(loop.push(waveform[-1:])) == 1
 
 
-@pytest.mark.parametrize("n_samples", [0, 1, 201, 399])
-def test_too_few_samples_are_an_error(n_samples):
-    loop = MelWindows(EncoderWindow(), fill="audio", n_mels=80, name="clip.wav")
-    loop.push(speech(n_samples))
-    with pytest.raises(AudioError, match=rf"clip\.wav has {n_samples} samples .* 400"):
-        loop.flush()
+@pytest.mark.parametrize("fill", ["audio", "mel"])
+@pytest.mark.parametrize("keep_fill", [False, True])
+def test_the_last_window_may_keep_its_fill(fill, keep_fill):
+    loop = MelWindows(SHORT, fill=fill, n_mels=80, keep_fill=keep_fill)
+    windows = loop.push(speech(33 * ROW + 7)) + loop.flush()
+    assert [w.keep for w in windows] == [10, 10, 10, 10 if keep_fill else 3]
+    assert [w.skip for w in windows] == [0, 10, 20, 20]
 
 
 # --- validation

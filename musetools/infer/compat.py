@@ -20,7 +20,7 @@ from musetools.chunks import Chunks
 from musetools.clock import ROW_RATE, ROW_SAMPLES
 from musetools.encoder import Encoder, load_encoder
 from musetools.errors import AudioError, EmptyAudioError, RecipeError
-from musetools.features import FeatureSpec, feature_rows
+from musetools.features import FeatureRows, FeatureSpec
 from musetools.files import replacing
 from musetools.mel import centred_log_mel, normalised
 from musetools.recipes import RECIPES, Recipe
@@ -67,7 +67,7 @@ class Audio2Feature:
     def audio2feat(self, audio_path: str) -> np.ndarray:
         """Return v1 features, float32 (n_rows, n_layers, width); RuntimeError if the audio cannot be read."""
         try:
-            rows = list(feature_rows(audio_path, self.model, _V1, shortest=_SHORTEST))
+            rows = list(FeatureRows(audio_path, self.model, _V1, shortest=_SHORTEST))
         except AudioError as error:
             raise RuntimeError(f"Failed to load audio: {error}") from error
         return np.concatenate([np.empty((0, self.model.n_layers, self.model.width), np.float32), *rows])

@@ -1,0 +1,46 @@
+"""The `musetools` command."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from musetools.errors import MusetoolsError
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """Shows our errors as one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except MusetoolsError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="musetools")
+def main() -> None:
+    """See, check and cut the audio side of MuseTalk-style lip-sync models."""
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--store", "root", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
+@click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
+@click.option("--spec", default="musetools", show_default=True, help="How features are made, where the store is new.")
+@click.option("--dtype", default="float32", show_default=True, help="What a new store holds: float32 or float16.")
+def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str, dtype: str) -> None:
+    """Extract the features of SOURCES, media files or folders, into a store; a rerun goes on where it stopped."""
+    from musetools import FeatureStore, load_encoder
+    from musetools import extract as run
+
+    weights = load_encoder(encoder)
+    there = (root / "store.json").exists()
+    store = FeatureStore.open(root) if there else FeatureStore.create(root, spec, weights, dtype=dtype)
+    report = run(sources, store, weights)
+    click.echo(report)
+    click.echo(store)
+    sys.exit(0 if report.ok else 1)

@@ -1,0 +1,151 @@
+"""Many files into a store: a bad file is recorded with its reason, the rest goes on, a rerun adds what is missing."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from html import escape
+from pathlib import Path
+
+from tqdm import tqdm
+
+from musetools.encoder import Encoder
+from musetools.errors import MusetoolsError, ParameterError, StoreError
+from musetools.files import replacing, sweep
+from musetools.train.keeping import digest
+from musetools.train.store import CLIPS, FeatureStore
+
+__all__ = ["ExtractReport", "extract", "find_media"]
+
+AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
+VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+FAILURES = "failures.json"
+STILL_PICTURES = ("mjpeg", "png", "bmp", "gif")  # a song's cover is a video stream of one picture
+
+
+@dataclass(repr=False)
+class ExtractReport:
+    """What `extract` did.
+
+    Attributes
+    ----------
+    added : list of str
+        Clips that are new in the store.
+    skipped : list of str
+        Clips that were there already, of the same file.
+    failed : dict of str to str
+        Files that gave no clip, with the reason.
+    """
+
+    added: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no file failed."""
+        return not self.failed
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.added)} added, {len(self.skipped)} there already, {len(self.failed)} failed"
+        return "\n".join([counts, *(f"  {path}: {reason}" for path, reason in self.failed.items())])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def extract(
+    sources: Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike],
+    store: FeatureStore,
+    encoder: Encoder,
+    *,
+    progress: bool = True,
+) -> ExtractReport:
+    """Extract the features of many files into a store.
+
+    Parameters
+    ----------
+    sources : iterable of paths, or mapping of clip id to path
+        Media files and folders, which are searched; a clip's id is its path below the folder, ``/`` written ``__``. A
+        mapping names the clips as it likes.
+    store : FeatureStore
+        Where they go.
+    encoder : Encoder
+        The one that the store was made with.
+    progress : bool, default True
+        Whether a bar is drawn on a terminal.
+
+    Returns
+    -------
+    ExtractReport
+        Its failures are kept in the store's ``failures.json``, too.
+
+    Raises
+    ------
+    StoreError
+        If the store was made otherwise.
+    ParameterError
+        If a source is neither a file nor a folder.
+    """
+    store.check_making(encoder)
+    sweep(store.root / CLIPS)
+    report = ExtractReport()
+    found = list(sources.items() if isinstance(sources, Mapping) else find_media(sources))
+    for clip, path in tqdm(found, unit="clip", file=sys.stderr, disable=None if progress else True):
+        try:
+            if _is_there(store, clip, Path(path)):
+                report.skipped.append(clip)
+                continue
+            fps, n_frames = _video_facts(Path(path))
+            store.add(clip, path, encoder, fps=fps, n_frames=n_frames)
+            report.added.append(clip)
+        except MusetoolsError as error:
+            report.failed[str(path)] = str(error)
+    with replacing(store.root / FAILURES) as file:
+        file.write(json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
+    return report
+
+
+def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
+    """Find media files and name their clips, in one order; ParameterError for what is not there."""
+    found = []
+    for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
+        if source.is_dir():
+            inside = sorted(
+                path for path in source.rglob("*") if path.suffix.lower() in AUDIO + VIDEO and path.is_file()
+            )
+            found += [("__".join(path.relative_to(source).parts), path) for path in inside]
+        elif source.is_file():
+            found.append((source.name, source))
+        else:
+            raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
+    return found
+
+
+def _is_there(store: FeatureStore, clip: str, path: Path) -> bool:
+    """Tell whether a clip was made of this very file; StoreError if it was made of another one."""
+    if clip not in store:
+        return False
+    origin, stat = store.record(clip).source or {}, path.stat()
+    if (origin.get("bytes"), origin.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+        return True
+    with open(path, "rb") as file:
+        if origin.get("sha256") == digest(file):
+            return True
+    raise StoreError(
+        f"clip {clip!r} was made of another file, {origin.get('path')}: name this one otherwise ({{id: path}})"
+    )
+
+
+def _video_facts(path: Path) -> tuple[Fraction | None, int | None]:
+    """Return frame rate and frame count of a file's video as its header has them, where there is one."""
+    import av
+
+    try:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
+            stream = next((s for s in container.streams.video if s.codec_context.name not in STILL_PICTURES), None)
+            return (stream.average_rate, stream.frames or None) if stream else (None, None)
+    except (av.FFmpegError, AttributeError):
+        return None, None  # whether it is media at all, decoding its sound tells better

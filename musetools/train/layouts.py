@@ -1,0 +1,135 @@
+"""Features in others' layouts: MuseTalk's one file a frame, LatentSync's one tensor a video."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from musetools.errors import OutputError, StoreError
+from musetools.files import replacing
+from musetools.train.store import FeatureStore
+
+__all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
+
+ROWS_PER_FILE = 2  # k.npy holds rows 2k and 2k + 1
+
+
+def export_frame_files(store: FeatureStore, folder: str | os.PathLike) -> dict[str, int]:
+    """Write each clip as MuseTalk's ``train_codes`` read them: ``clip/k.npy``, (2 · layers, width), rows 2k and 2k + 1.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Where the features are.
+    folder : path
+        Where the clips' folders go.
+
+    Returns
+    -------
+    dict of str to int
+        Files of each clip. Every clip has a folder of its own and counts from 0: appended to one folder, audio and
+        pictures drift two frames apart a clip (FACTS, K12).
+
+    Raises
+    ------
+    OutputError
+        If a clip's folder is there already, or nothing can be written.
+
+    Notes
+    -----
+    Source: ``scripts/data.py`` of the branch ``train_codes`` (TMElyralab/MuseTalk).
+    """
+    written = {}
+    for clip in store:
+        target, features = Path(folder) / Path(store.record(clip).file).stem, store[clip]
+        try:
+            target.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {target}: {error.strerror}. Name a new folder") from None
+        written[clip] = len(features) // ROWS_PER_FILE
+        for k in range(written[clip]):
+            rows = np.asarray(features[ROWS_PER_FILE * k : ROWS_PER_FILE * (k + 1)])
+            with replacing(target / f"{k}.npy") as file:
+                np.save(file, rows.reshape(-1, rows.shape[-1]), allow_pickle=False)
+    return written
+
+
+def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike, **known) -> int:
+    """Add a folder of ``k.npy`` files to a store as one clip.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Made with the spec ("musetalk-v1") and the weights that the files were made with; no file says.
+    clip : str
+        Its id.
+    folder : path
+        Files ``0.npy`` … without a gap, each (2 · layers, width).
+    **known
+        Passed to `FeatureStore.add_rows`: ``fps``, ``n_frames``, ``n_samples``.
+
+    Returns
+    -------
+    int
+        Rows added.
+
+    Raises
+    ------
+    StoreError
+        If a number is missing, or a file is not what it should be.
+    """
+    folder = Path(folder)
+    numbers = sorted(int(path.stem) for path in folder.glob("*.npy") if path.stem.isdecimal())
+    if numbers != list(range(len(numbers))) or not numbers:
+        gap = next((k for k, number in enumerate(numbers) if k != number), 0)
+        raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {gap}.npy is missing")
+    blocks = (_frame_file(folder / f"{k}.npy", store.row_shape) for k in numbers)
+    return store.add_rows(clip, blocks, **{"origin": {"path": str(folder)}, **known}).rows
+
+
+def _frame_file(path: Path, row_shape: tuple[int, int]) -> np.ndarray:
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): make it again") from None
+    if rows.shape != (ROWS_PER_FILE * row_shape[0], row_shape[1]):
+        raise StoreError(f"{path} must be ({ROWS_PER_FILE * row_shape[0]}, {row_shape[1]}); got {rows.shape}")
+    return rows.reshape(ROWS_PER_FILE, *row_shape)
+
+
+def export_embeds(store: FeatureStore, clip: str, path: str | os.PathLike) -> None:
+    """Write a clip as LatentSync caches it: ``NAME_embeds.pt``, one float32 tensor (n_rows, n_layers, width)."""
+    with replacing(path) as file:
+        torch.save(torch.from_numpy(np.array(store[clip], np.float32)), file)
+
+
+def import_embeds(store: FeatureStore, clip: str, path: str | os.PathLike, **known) -> int:
+    """Add a LatentSync ``_embeds.pt`` to a store as a clip; what is no plain tensor is refused, not run.
+
+    Parameters
+    ----------
+    store, clip, **known
+        As in `import_frame_files`.
+    path : path
+        The file.
+
+    Returns
+    -------
+    int
+        Rows added.
+
+    Raises
+    ------
+    StoreError
+        If it holds anything but one tensor (n_rows, n_layers, width).
+    """
+    try:
+        rows = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise StoreError(f"{path} is refused: {str(error).splitlines()[0]}") from None
+    if not isinstance(rows, torch.Tensor) or rows.ndim != 3 or tuple(rows.shape[1:]) != store.row_shape:
+        got = tuple(rows.shape) if isinstance(rows, torch.Tensor) else type(rows).__name__
+        raise StoreError(f"{path} must hold one tensor (n_rows, {store.row_shape[0]}, {store.row_shape[1]}); got {got}")
+    return store.add_rows(clip, rows.float().numpy(), **{"origin": {"path": str(path)}, **known}).rows
