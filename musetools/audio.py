@@ -13,8 +13,9 @@ import numpy as np
 from musetools.clock import SAMPLE_RATE, frame_count, frame_starts
 from musetools.decode import Source, blocks_of_array, blocks_of_file
 from musetools.errors import ParameterError
+from musetools.probe import MediaInfo, probe_media
 
-__all__ = ["DECODERS", "audio_blocks", "load_audio", "loudness"]
+__all__ = ["DECODERS", "MediaInfo", "audio_blocks", "load_audio", "loudness", "probe_media"]
 
 DECODERS = ("ffmpeg", "librosa")
 SILENCE_DBFS = -120.0

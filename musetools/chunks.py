@@ -199,13 +199,19 @@ def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     Returns
     -------
     ndarray of float64, shape (n_frames,)
-        Mean time of the frame's rows (row k at 20·k ms) minus (i/fps + 10 ms): 0 for the published window at 25 fps,
-        positive where the mouth would move early. NaN for a frame at an edge, whose rows repeat or are zeros.
+        Mean time of the frame's rows (row k at 20·k ms; zeros have no time) minus (i/fps + 10 ms): 0 for the published
+        window at 25 fps, positive where the mouth would move early. NaN for a frame at an edge, whose rows repeat or
+        which has more rows of zeros than others.
     """
     rows = np.asarray(rows)
+    real = rows != ZERO_ROW
+    count = real.sum(axis=1)
     frames = first_frame + np.arange(len(rows))
-    lag = ROW_MS * rows.mean(axis=1) - (1000 * frames / float(exact_fps(fps)) + ROW_MS / 2)
-    return np.where(_contiguous(rows), lag, np.nan)
+    mean = np.where(real, rows, 0).sum(axis=1) / np.maximum(count, 1)
+    lag = ROW_MS * mean - (1000 * frames / float(exact_fps(fps)) + ROW_MS / 2)
+    follows = (np.diff(rows, axis=1) == 1) | ~(real[:, 1:] & real[:, :-1])
+    whole = follows.all(axis=1) & (count == count.max(initial=1))
+    return np.where(whole, lag, np.nan)
 
 
 def window_offsets(context: tuple[int, int]) -> np.ndarray:

@@ -44,3 +44,20 @@ def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str, dtyp
     click.echo(report)
     click.echo(store)
     sys.exit(0 if report.ok else 1)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--recipe", default="musetools", show_default=True, help="The pipeline that is to be trained or run.")
+@click.option("--quick", is_flag=True, help="Read headers and packets alone, decode nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
+def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool) -> None:
+    """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
+    from musetools.lab.align import audit_folder
+
+    audit = audit_folder(paths, recipe, quick=quick)
+    click.echo(audit.to_json() if as_json else audit)
+    if not as_json:
+        for bad in (one for one in audit.audits if one.level != "ok"):
+            click.echo(f"\n{bad}")
+    sys.exit(1 if audit.errors else 0)

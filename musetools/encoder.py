@@ -1,6 +1,7 @@
 """Whisper's encoder: weights in any published layout, hidden states of every layer for any length up to 30 s."""
 
 import os
+from copy import copy
 from html import escape
 
 import numpy as np
@@ -120,13 +121,21 @@ class Encoder:
         x = x + net.positional_embedding[positions]
         states = torch.empty((*x.shape[:2], self.n_layers, self.width), device=self.device)
         states[:, :, 0] = x
-        for layer, block in enumerate(net.blocks, start=1):
+        for layer, block in enumerate(net.blocks[: self.n_layers - 1], start=1):
             x = x + block.attn(block.attn_ln(x).to(dtype))[0]
             x = x + block.mlp(block.mlp_ln(x).to(dtype))
             states[:, :, layer] = x
         if final_norm:
             states[:, :, -1] = net.ln_post(x)
         return states
+
+    def truncated(self, n_layers: int) -> "Encoder":
+        """Return the same encoder up to a layer, for what needs early layers alone; 1 is the input embedding."""
+        if not 1 <= n_layers <= self.n_layers:
+            raise ParameterError(f"n_layers must be 1 … {self.n_layers}; got {n_layers!r}")
+        early = copy(self)
+        early.n_layers, early.fingerprint = n_layers, f"{self.fingerprint}, {n_layers} layers"
+        return early
 
     def _checked(self, mel: torch.Tensor) -> torch.Tensor:
         mel = mel[None] if mel.ndim == 2 else mel

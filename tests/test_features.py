@@ -24,6 +24,7 @@ from musetools import (
     audio2feat,
     load_encoder,
 )
+from musetools.features import FeatureRows
 
 ORACLES = {"musetalk-v1": published_v1, "musetalk-v1.5": published_v15}
 SPECS = {"v1": "musetalk-v1", "v15": "musetalk-v1.5"}
@@ -127,6 +128,16 @@ def test_the_fill_may_be_kept(n_samples, small, weights):
     n_hops = -(-(n_samples // 320) // 1500)
     assert len(got) == 1500 * n_hops
     np.testing.assert_allclose(got, published_v15(waveform, weights, trim=False)[: 1500 * n_hops], **CLOSE)
+
+
+@pytest.mark.parametrize("n_samples", [320, 399])
+@pytest.mark.parametrize("spec", ORACLES)
+def test_shorter_audio_may_be_allowed(spec, n_samples, small, weights):
+    """The published pipelines take less than we do."""
+    waveform = speech(40_000 + n_samples)[40_000:]
+    rows = FeatureRows((waveform, 16_000), small, FeatureSpec.named(spec), shortest=320)
+    np.testing.assert_allclose(np.concatenate(list(rows)), ORACLES[spec](waveform, weights), **CLOSE)
+    assert rows.n_samples == n_samples
 
 
 @pytest.mark.parametrize("tail", [160, 240, 319])

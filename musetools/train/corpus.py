@@ -14,6 +14,7 @@ from tqdm import tqdm
 from musetools.encoder import Encoder
 from musetools.errors import MusetoolsError, ParameterError, StoreError
 from musetools.files import replacing, sweep
+from musetools.probe import probe_media
 from musetools.train.keeping import digest
 from musetools.train.store import CLIPS, FeatureStore
 
@@ -22,7 +23,6 @@ __all__ = ["ExtractReport", "extract", "find_media"]
 AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
 VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 FAILURES = "failures.json"
-STILL_PICTURES = ("mjpeg", "png", "bmp", "gif")  # a song's cover is a video stream of one picture
 
 
 @dataclass(repr=False)
@@ -140,12 +140,6 @@ def _is_there(store: FeatureStore, clip: str, path: Path) -> bool:
 
 
 def _video_facts(path: Path) -> tuple[Fraction | None, int | None]:
-    """Return frame rate and frame count of a file's video as its header has them, where there is one."""
-    import av
-
-    try:
-        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
-            stream = next((s for s in container.streams.video if s.codec_context.name not in STILL_PICTURES), None)
-            return (stream.average_rate, stream.frames or None) if stream else (None, None)
-    except (av.FFmpegError, AttributeError):
-        return None, None  # whether it is media at all, decoding its sound tells better
+    """Return frame rate and frame count of a file's video, by its time stamps, where there is one."""
+    video = probe_media(path).video
+    return (video.timed_rate or video.rate, video.frames_counted) if video else (None, None)

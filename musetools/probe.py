@@ -1,0 +1,197 @@
+"""What a media file says of itself: streams, codecs, exact rates, time stamps; headers and packets, nothing decoded."""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musetools.clock import exact_fps
+from musetools.decode import name_of
+from musetools.errors import AudioError
+
+__all__ = ["MediaInfo", "StreamInfo", "probe_media"]
+
+UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
+STILL_PICTURES = ("mjpeg", "png", "bmp", "gif")  # a song's cover is a video stream of one picture
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """One stream of a media file.
+
+    Attributes
+    ----------
+    kind : str
+        "video", "audio", …
+    codec : str
+        Name of the codec.
+    start_s : float
+        Time of its first sample or frame, in seconds.
+    duration_s : float or None
+        Length that its header declares, in seconds.
+    rate : Fraction or None
+        Frames per second (video, average over the stream) or samples per second (audio).
+    coded_rate : Fraction or None
+        Frames per second that the codec's own header declares.
+    timed_rate : Fraction or None
+        Frames per second that the time stamps show.
+    variable : bool
+        Whether frames lie unevenly in time.
+    frames_declared, frames_counted : int or None
+        Video frames by the header, and by their packets.
+    lead_s : float
+        Seconds of packets before the start, which an edit list hides: an encoder's priming.
+    """
+
+    kind: str
+    codec: str
+    start_s: float
+    duration_s: float | None
+    rate: Fraction | None
+    coded_rate: Fraction | None = None
+    timed_rate: Fraction | None = None
+    variable: bool = False
+    frames_declared: int | None = None
+    frames_counted: int | None = None
+    lead_s: float = 0.0
+
+
+@dataclass(frozen=True, repr=False)
+class MediaInfo:
+    """What `probe_media` found.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    container : str
+        Name of its format.
+    duration_s : float or None
+        Length of the whole, in seconds.
+    streams : tuple of StreamInfo
+        All its streams.
+    missing_bytes : int
+        How many bytes its index names that the file does not have: it is truncated.
+    """
+
+    path: str
+    container: str
+    duration_s: float | None
+    streams: tuple[StreamInfo, ...]
+    missing_bytes: int = 0
+
+    @property
+    def video(self) -> StreamInfo | None:
+        """Its first moving picture."""
+        return next((s for s in self.streams if s.kind == "video" and s.codec not in STILL_PICTURES), None)
+
+    @property
+    def audio(self) -> StreamInfo | None:
+        """Its first sound."""
+        return next((s for s in self.streams if s.kind == "audio"), None)
+
+    def __repr__(self) -> str:
+        lines = [f"{self.path} ({self.container})"]
+        for s in self.streams:
+            rate = f"{float(s.rate):.6g} {'Hz' if s.kind == 'audio' else 'fps'}" if s.rate else ""
+            length = "" if s.duration_s is None else f"{s.duration_s:.3f} s"
+            uneven = "variable rate" if s.variable else ""
+            parts = [f"{s.kind} {s.codec}", rate, length, f"from {s.start_s:.3f} s", uneven]
+            lines.append("  " + ", ".join(part for part in parts if part))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def probe_media(path: str | os.PathLike) -> MediaInfo:
+    """Read what a media file says of itself, in process, decoding nothing.
+
+    Parameters
+    ----------
+    path : path
+        A file that PyAV can open.
+
+    Returns
+    -------
+    MediaInfo
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, empty, or no media.
+    """
+    import av
+
+    name = name_of(path)
+    try:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
+            streams = tuple(_stream(container, stream) for stream in container.streams if stream.codec_context)
+            duration = container.duration / av.time_base if container.duration else None
+            return MediaInfo(name, container.format.name, duration, streams, _missing(container, Path(path)))
+    except av.FFmpegError as error:
+        raise AudioError(
+            f"{name} cannot be opened ({error.strerror}): it is no media file, truncated or corrupt"
+        ) from None
+
+
+def _stream(container: Any, stream: Any) -> StreamInfo:
+    base = stream.time_base
+    start = float(stream.start_time * base) if stream.start_time else 0.0
+    duration = float(stream.duration * base) if stream.duration is not None else None
+    codec = stream.codec_context.name
+    if stream.type == "audio":
+        return StreamInfo("audio", codec, start, duration, Fraction(stream.rate), lead_s=_lead(stream, start))
+    if stream.type != "video" or codec in STILL_PICTURES:
+        return StreamInfo(stream.type, codec, start, duration, None)
+    times = _time_stamps(container, stream)
+    timed, variable = _timing(times, base)
+    return StreamInfo(
+        "video",
+        codec,
+        start,
+        duration,
+        stream.average_rate,
+        coded_rate=stream.codec_context.framerate or None,
+        timed_rate=timed,
+        variable=variable,
+        frames_declared=stream.frames or None,
+        frames_counted=len(times),
+    )
+
+
+def _time_stamps(container: Any, stream: Any) -> np.ndarray:
+    """Return the time stamps of a stream's frames, in order: from the file's index where it has one, or packets."""
+    entries = stream.index_entries
+    if stream.frames and len(entries) == stream.frames:
+        return np.sort(np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries)))
+    stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+    container.seek(0)
+    return np.sort(np.array(stamps, np.int64))
+
+
+def _timing(times: np.ndarray, base: Fraction) -> tuple[Fraction | None, bool]:
+    """Return the frame rate that time stamps show, and whether they lie unevenly."""
+    if len(times) < 2 or times[-1] == times[0]:
+        return None, False
+    steps = np.diff(times)
+    rate = exact_fps(float(round(Fraction(len(steps), 1) / (int(times[-1] - times[0]) * base), 5)))
+    # a container that counts in milliseconds cannot but round
+    uneven = np.abs(steps - np.median(steps)).max() > max(1.0, UNEVEN / float(rate * base))
+    return rate, bool(uneven)
+
+
+def _lead(stream: Any, start_s: float) -> float:
+    """Return how much comes before a stream's start, by the first entry of its index."""
+    first = next(iter(stream.index_entries), None)
+    return max(0.0, start_s - float(first.timestamp * stream.time_base)) if first else 0.0
+
+
+def _missing(container: Any, path: Path) -> int:
+    """Return how far a file's index reaches beyond its end."""
+    last = max((e.pos + e.size for s in container.streams for e in list(s.index_entries)[-1:]), default=0)
+    return max(0, last - path.stat().st_size)

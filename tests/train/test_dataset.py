@@ -1,0 +1,520 @@
+"""A loader hands out the chunks of `feature2chunks`, bit for bit, whatever the order, the batch and the workers."""
+
+import pickle
+import subprocess
+import sys
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from stores import SHAPE, make_store, rows_of
+from torch.utils.data import ConcatDataset, DataLoader, Subset
+from torch.utils.data.distributed import DistributedSampler
+
+from musetools import (
+    ChunkDataset,
+    FeatureStore,
+    ParameterError,
+    StoreError,
+    audio2feat,
+    chunk_rows,
+    extract,
+    feature2chunks,
+)
+from musetools.train import dataset as module
+from musetools.train.dataset import ChunkBatch
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+OWN_RATES = {  # the sounds have no pictures; as if they belonged to videos of these rates
+    "speech.flac": 24,
+    "voice_a.m4a": 30,
+    "voice_b.m4a": 25,
+    "voice_c.m4a": Fraction(24000, 1001),
+    "talker_25.mp4": 25,
+    "talker_2997.mp4": Fraction(30000, 1001),
+}
+# torch has started threads when a loader forks; from Python 3.12 on that is warned of
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+# --- every frame of every sample clip
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory, encoder) -> FeatureStore:
+    """The sample clips as `extract` stores them, and each clip's own frame rate."""
+    root = tmp_path_factory.mktemp("samples")
+    extracted = FeatureStore.create(root / "extracted", "musetools", encoder)
+    assert extract([DATA], extracted, encoder, progress=False).ok
+    store = FeatureStore.create(root / "store", "musetools", encoder)
+    for clip, rate in OWN_RATES.items():
+        record = extracted.record(clip)
+        assert record.rate in (None, rate)
+        store.add_rows(clip, extracted[clip], record.samples, fps=rate, n_frames=record.frames)
+    assert set(store) == set(extracted)
+    return store
+
+
+@pytest.fixture(scope="session")
+def sample_features(samples, encoder) -> dict[str, np.ndarray]:
+    """Their features, read by numpy; those of one are made anew."""
+    features = {clip: np.load(samples.path(clip)) for clip in samples}
+    np.testing.assert_array_equal(audio2feat(DATA / "talker_25.mp4", encoder), features["talker_25.mp4"])
+    return features
+
+
+def expected_chunks(features: dict[str, np.ndarray], fps, edge: str) -> dict[tuple[str, int], np.ndarray]:
+    """Every frame's chunk, as `feature2chunks` cuts it."""
+    cut = {clip: feature2chunks(rows, fps or OWN_RATES[clip], edge=edge) for clip, rows in features.items()}
+    return {
+        (clip, frame): chunk for clip, chunks in cut.items() for frame, chunk in zip(chunks.frames, chunks, strict=True)
+    }
+
+
+def check(loader: DataLoader, expected: dict[tuple[str, int], np.ndarray]) -> None:
+    """See that every frame comes once, as it should be."""
+    seen = set()
+    for batch in loader:
+        assert batch["audio"].dtype == torch.float32
+        for chunk, clip, frame in zip(batch["audio"].numpy(), batch["clip"], batch["frame"].tolist(), strict=True):
+            assert chunk.tobytes() == expected[clip, frame].tobytes(), (clip, frame)
+            seen.add((clip, frame))
+    assert seen == set(expected)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("fps", [24, 25, 29.97, 30, None])
+def test_every_sample_frame_without_workers(samples, sample_features, fps, batch_size):
+    check(DataLoader(ChunkDataset(samples, fps), batch_size), expected_chunks(sample_features, fps, "drop"))
+
+
+@pytest.mark.parametrize("batch_size", [7, 64])
+@pytest.mark.parametrize("fps", [24, 25, 29.97, 30, None])
+def test_every_sample_frame_with_forked_workers(samples, sample_features, fps, batch_size):
+    loader = DataLoader(ChunkDataset(samples, fps), batch_size, num_workers=2, multiprocessing_context="fork")
+    check(loader, expected_chunks(sample_features, fps, "drop"))
+
+
+@pytest.mark.parametrize(("fps", "batch_size"), [(29.97, 7), (None, 64)])
+def test_every_sample_frame_with_spawned_workers(samples, sample_features, fps, batch_size):
+    loader = DataLoader(ChunkDataset(samples, fps), batch_size, num_workers=2, multiprocessing_context="spawn")
+    check(loader, expected_chunks(sample_features, fps, "drop"))
+
+
+@pytest.mark.parametrize("edge", ["clamp", "zeros"])
+def test_every_sample_frame_with_other_edges(samples, sample_features, edge):
+    for fps in (25, 29.97):
+        loader = DataLoader(ChunkDataset(samples, fps, edge=edge), 64, shuffle=True)
+        check(loader, expected_chunks(sample_features, fps, edge))
+
+
+def test_frames_of_a_video_that_its_sound_outlasts(tmp_path, small):
+    """A clip's own frame count bounds its frames, where the rate is its own."""
+    store = make_store(tmp_path / "store", small)
+    store.add_rows("a", rows_of("a"), fps=25, n_frames=20)
+    assert len(ChunkDataset(store, edge="clamp")) == 20
+    assert len(ChunkDataset(store)) == 18  # the sound goes on: only the first two lack neighbours
+    assert len(ChunkDataset(store, 50, edge="clamp")) == 60
+
+
+# --- against the equation
+
+
+N_ROWS = [*range(1, 31), 75]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, small) -> FeatureStore:
+    """A clip of every small length."""
+    store = make_store(tmp_path_factory.mktemp("many") / "store", small)
+    for n_rows in N_ROWS:
+        store.add_rows(f"rows_{n_rows}", rows_of(f"rows_{n_rows}", n_rows), fps=25)
+    return store
+
+
+def by_equation(features: np.ndarray, fps, context, edge: str, n_steps: int) -> list[tuple[int, np.ndarray]]:
+    """Each sample's first frame and its chunks, gathered row by row."""
+    rows = chunk_rows(len(features), fps, context, edge=edge)
+    first = feature2chunks(features, fps, context, edge=edge).frames.start
+    padded = np.concatenate([features, np.zeros((1, *SHAPE), np.float32)])  # row -1
+    chunks = padded[rows].reshape(len(rows), rows.shape[1] * SHAPE[0], SHAPE[1])
+    starts = range(len(rows) - n_steps + 1)
+    return [(first + i, chunks[i] if n_steps == 1 else chunks[i : i + n_steps]) for i in starts]
+
+
+RATES = st.sampled_from([1, 12, 15, 23.976, 24, 25, 29.97, 30, 48, 50, 59.94, 60, 120, 24.97]) | st.fractions(1, 130)
+SIDES = st.integers(0, 4)
+
+
+@given(RATES, st.tuples(SIDES, SIDES), st.sampled_from(["drop", "clamp", "zeros"]), st.integers(1, 5))
+def test_the_equation(many, fps, context, edge, n_steps):
+    expected = [
+        (clip, *sample) for clip in many for sample in by_equation(np.array(many[clip]), fps, context, edge, n_steps)
+    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "31|.* clips are too short")
+        try:
+            dataset = ChunkDataset(many, fps, context, edge=edge, frames_per_sample=n_steps)
+        except StoreError:
+            assert not expected
+            return
+    assert len(dataset) == len(expected)
+    batch = dataset.__getitems__(range(len(dataset)))
+    assert list(zip(batch.clips, batch.frames, strict=True)) == [sample[:2] for sample in expected]
+    np.testing.assert_array_equal(batch.audio.numpy(), np.stack([sample[2] for sample in expected]))
+
+
+# --- one sample
+
+
+def test_an_item(store):
+    dataset = ChunkDataset(store)
+    item = dataset[3]
+    assert set(item) == {"audio", "clip", "frame"}
+    assert (item["clip"], item["frame"]) == ("a", 5)
+    assert item["audio"].shape == (20, 64)
+    np.testing.assert_array_equal(item["audio"], rows_of("a")[6:16].reshape(20, 64))
+    assert len(dataset) == 4 * (30 - 4)
+
+
+def test_indices_count_from_both_ends(store):
+    dataset = ChunkDataset(store)
+    last = len(dataset) - 1
+    assert (dataset[-1]["clip"], dataset[-1]["frame"]) == (dataset[last]["clip"], dataset[last]["frame"]) == ("d", 27)
+    torch.testing.assert_close(dataset[-1]["audio"], dataset[last]["audio"], rtol=0, atol=0)
+    assert dataset[-last - 1]["frame"] == dataset[0]["frame"] == 2
+    for index in (last + 1, -last - 2, 10**9):
+        with pytest.raises(IndexError, match=f"of {len(dataset)}"):
+            dataset[index]
+    with pytest.raises(IndexError):
+        dataset.__getitems__([0, last + 1])
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8, torch.tensor])
+def test_whole_numbers_of_other_kinds(store, kind):
+    dataset = ChunkDataset(store)
+    item = dataset[kind(30)]
+    assert (item["clip"], item["frame"]) == ("b", 6)
+    assert type(item["frame"]) is int
+    batch = dataset.__getitems__(np.arange(3))
+    assert batch.frames == [2, 3, 4]
+
+
+def test_a_sequence_ends(store):
+    assert sum(1 for _ in ChunkDataset(store)) == len(ChunkDataset(store))
+
+
+def test_an_empty_batch(store):
+    batch = ChunkDataset(store).__getitems__([])
+    assert len(batch) == 0
+    assert batch.audio.shape == (0, 20, 64)
+
+
+@pytest.mark.parametrize("index", [4, -5])
+def test_a_batch_ends(store, index):
+    batch = ChunkDataset(store).__getitems__(range(4))
+    assert batch[-1]["frame"] == batch[3]["frame"] == 5
+    assert len(list(batch)) == 4
+    with pytest.raises(IndexError):
+        batch[index]
+
+
+def test_samples_do_not_share_memory(store):
+    dataset = ChunkDataset(store)
+    dataset[0]["audio"].fill_(0)
+    dataset.__getitems__([0, 0])[0]["audio"].fill_(0)
+    np.testing.assert_array_equal(dataset[0]["audio"], rows_of("a")[:10].reshape(20, 64))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_samples_have_the_stores_type(tmp_path, small, dtype):
+    dataset = ChunkDataset(make_store(tmp_path / "store", small, "a", dtype=dtype))
+    assert dataset[0]["audio"].dtype == getattr(torch, dtype)
+    np.testing.assert_array_equal(dataset[0]["audio"], rows_of("a")[:10].reshape(20, 64).astype(dtype))
+
+
+# --- consecutive frames, pictures
+
+
+def test_consecutive_frames(store):
+    single, dataset = ChunkDataset(store), ChunkDataset(store, frames_per_sample=5)
+    assert len(dataset) == 4 * (26 - 4)
+    assert dataset[22]["audio"].shape == (5, 20, 64)
+    assert (dataset[22]["clip"], dataset[22]["frame"], dataset[21]["clip"]) == ("b", 2, "a")
+    for step in range(5):
+        np.testing.assert_array_equal(dataset[21]["audio"][step], single[21 + step]["audio"])
+    batch = next(iter(DataLoader(dataset, 8)))
+    assert batch["audio"].shape == (8, 5, 20, 64)
+    assert batch["frame"].tolist() == list(range(2, 10))
+
+
+def picture(clip: str, frame: int) -> torch.Tensor:
+    return torch.full((3, 4, 4), ord(clip) * 1000 + frame)
+
+
+def picture_and_mask(clip: str, frame: int) -> dict[str, torch.Tensor]:
+    return {"face": picture(clip, frame), "mask": torch.tensor(frame)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_belong_to_their_chunks(store, workers):
+    dataset = ChunkDataset(store, frames=picture)
+    for batch in DataLoader(dataset, 16, shuffle=True, num_workers=workers):
+        assert batch["picture"].shape == (len(batch["frame"]), 3, 4, 4)
+        told = [ord(clip) * 1000 + frame for clip, frame in zip(batch["clip"], batch["frame"].tolist(), strict=True)]
+        assert batch["picture"][:, 0, 0, 0].tolist() == told
+
+
+def test_pictures_in_a_dict(store):
+    dataset = ChunkDataset(store, frames=picture_and_mask)
+    batch = next(iter(DataLoader(dataset, 4)))
+    assert set(batch) == {"audio", "clip", "frame", "face", "mask"}
+    assert batch["mask"].tolist() == batch["frame"].tolist()
+
+
+def test_pictures_of_consecutive_frames(store):
+    dataset = ChunkDataset(store, frames=picture, frames_per_sample=3)
+    assert dataset[0]["picture"][:, 0, 0, 0].tolist() == [97_002, 97_003, 97_004]
+    batch = next(iter(DataLoader(dataset, 4)))
+    assert batch["picture"].shape == (4, 3, 3, 4, 4)
+    dataset = ChunkDataset(store, frames=picture_and_mask, frames_per_sample=3)
+    assert next(iter(DataLoader(dataset, 4)))["mask"].tolist() == [[2, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 7]]
+
+
+def test_pictures_of_another_rate_are_refused(store):
+    with pytest.raises(ParameterError, match="clip 'a' has 25 fps, its pictures are not those of chunks at 30 fps"):
+        ChunkDataset(store, 30, frames=picture)
+    ChunkDataset(store, 30)  # chunks alone may be cut at any rate
+    ChunkDataset(store, None, frames=picture)
+
+
+def test_pictures_where_the_rate_is_not_known(tmp_path, small):
+    store = make_store(tmp_path / "store", small)
+    store.add_rows("a", rows_of("a"))
+    assert len(ChunkDataset(store, 25, frames=picture)) == 26
+    with pytest.raises(ParameterError, match="frame rate of clip 'a' is not known: add it with fps="):
+        ChunkDataset(store, None)
+
+
+# --- what cannot be
+
+
+@pytest.mark.parametrize("fps", [0, 0.0, Fraction(0), -25, float("nan"), float("inf"), "25"])
+def test_impossible_rates(store, fps):
+    with pytest.raises(ParameterError, match="fps must be a number"):
+        ChunkDataset(store, fps)
+    assert store.cutting is None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"edge": "wrap"}, {"context": (2, -1)}, {"context": 2}, {"frames_per_sample": 0}, {"frames_per_sample": 1.5}],
+)
+def test_impossible_arguments(store, how):
+    with pytest.raises(ParameterError, match=next(iter(how))):
+        ChunkDataset(store, **how)
+    assert store.cutting is None
+
+
+def test_short_clips_are_left_out(tmp_path, small):
+    store = make_store(tmp_path / "store", small, "ab")
+    for clip, n_rows in (("short", 9), ("long enough", 10), ("empty", 0)):
+        store.add_rows(clip, rows_of(clip, n_rows))
+    with pytest.warns(UserWarning, match="2 clips are too short for .*25 fps.*left out: 'short', 'empty'"):
+        dataset = ChunkDataset(store)
+    assert dataset.left_out == ("short", "empty")
+    assert len(dataset) == 26 + 26 + 1
+    assert dataset[-1]["clip"] == "long enough"
+
+
+def test_no_clip_is_long_enough(tmp_path, small):
+    store = make_store(tmp_path / "store", small, "ab", 9)
+    with pytest.raises(StoreError, match=r"no clip among the 2 of .* is long enough for ChunkDataset"):
+        ChunkDataset(store)
+    with pytest.raises(StoreError, match="no clip among the 0"):
+        ChunkDataset(make_store(tmp_path / "empty", small))
+    assert store.cutting is None
+
+
+# --- how it sits in a loader
+
+
+def test_collating_does_not_copy(store, monkeypatch):
+    dataset, made = ChunkDataset(store), []
+    read = dataset.__getitems__
+    monkeypatch.setattr(ChunkDataset, "__getitems__", lambda self, indices: made.append(read(indices)) or made[-1])
+    for batch in DataLoader(dataset, 16):
+        assert isinstance(made[-1], ChunkBatch)
+        assert batch["audio"].data_ptr() == made[-1].audio.data_ptr()
+        assert isinstance(batch["frame"], torch.Tensor)
+        assert isinstance(batch["clip"], list)
+
+
+def test_shuffled_batches_are_seeded(store):
+    dataset = ChunkDataset(store)
+    orders = [
+        [
+            batch["frame"].tolist()
+            for batch in DataLoader(dataset, 16, True, generator=torch.Generator().manual_seed(seed))
+        ]
+        for seed in (1, 1, 2)
+    ]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def frames_seen(loader) -> list[tuple[str, int]]:
+    return [
+        (clip, frame) for batch in loader for clip, frame in zip(batch["clip"], batch["frame"].tolist(), strict=True)
+    ]
+
+
+def test_a_subset(store):
+    dataset, indices = ChunkDataset(store), [5, 100, 3, 3]
+    loader = DataLoader(Subset(dataset, indices), 3)
+    assert frames_seen(loader) == [(dataset[i]["clip"], dataset[i]["frame"]) for i in indices]
+    assert next(iter(loader))["audio"].shape == (3, 20, 64)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_stores_together(tmp_path, small, store, workers):
+    other = make_store(tmp_path / "other", small, "xy")
+    both = ConcatDataset([ChunkDataset(store), ChunkDataset(other)])
+    loader = DataLoader(both, 16, num_workers=workers)
+    assert frames_seen(loader) == [(clip, frame) for clip in "abcdxy" for frame in range(2, 28)]
+    chunks = torch.cat([batch["audio"] for batch in loader]).numpy()
+    np.testing.assert_array_equal(chunks[-26], rows_of("y")[:10].reshape(20, 64))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs CUDA")
+def test_pinned_memory(store):
+    batch = next(iter(DataLoader(ChunkDataset(store), 16, pin_memory=True)))
+    assert batch["audio"].is_pinned()
+    np.testing.assert_array_equal(batch["audio"][0], rows_of("a")[:10].reshape(20, 64))
+
+
+def test_pickling(store):
+    dataset = ChunkDataset(store, None, (1, 3), edge="clamp", frames=picture, frames_per_sample=2)
+    dataset[0]  # files are open by now
+    again = pickle.loads(pickle.dumps(dataset))
+    assert (len(again), again.cutting, again.left_out) == (len(dataset), dataset.cutting, dataset.left_out)
+    torch.testing.assert_close(again[7], dataset[7], rtol=0, atol=0)
+
+
+def test_few_files_stay_open(store, monkeypatch):
+    monkeypatch.setattr(module, "MAX_OPEN", 2)
+    opened, file = [], FeatureStore.file
+    monkeypatch.setattr(FeatureStore, "file", lambda self, clip: opened.append(file(self, clip)) or opened[-1])
+    dataset = ChunkDataset(store)
+    check_all(dataset)
+    assert sum(not each.closed for each in opened) == 2
+    assert len(opened) > 4
+    batch = dataset.__getitems__([0, 30, 60, 90, 1])  # more clips in one batch than files may be open
+    assert batch.clips == list("abcda")
+
+
+def check_all(dataset: ChunkDataset) -> None:
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
+    for index in order:
+        item = dataset[index]
+        start = 2 * item["frame"] - 4
+        np.testing.assert_array_equal(item["audio"], rows_of(item["clip"])[start : start + 10].reshape(20, 64))
+
+
+@pytest.mark.parametrize("length", [0, 5000, -1])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_shrinks_under_an_open_dataset(store, length, workers):
+    dataset = ChunkDataset(store)
+    dataset[50]
+    path = store.path("b")
+    with open(path, "r+b") as file:
+        file.truncate(length if length >= 0 else path.stat().st_size - 1)
+    with pytest.raises(StoreError, match=r"clip 'b': .*b\.npy"):
+        list(DataLoader(dataset, 16, num_workers=workers))
+    assert dataset[0]["clip"] == "a"
+
+
+def test_a_damaged_clip_is_named(store):
+    dataset = ChunkDataset(store)
+    store.path("c").unlink()
+    with pytest.raises(StoreError, match="clip 'c'"):
+        frames_seen(DataLoader(dataset, 16))
+
+
+def test_a_clip_that_is_replaced_is_read_as_it_was(store):
+    """A dataset goes on with the file that it opened (F5)."""
+    dataset = ChunkDataset(store)
+    dataset[0]
+    FeatureStore.open(store.root).add_rows("a", rows_of("z"), replace=True)
+    np.testing.assert_array_equal(dataset[0]["audio"], rows_of("a")[:10].reshape(20, 64))
+
+
+# --- several ranks
+
+
+def rank_share(rank: int, root: Path, out: Path) -> None:
+    """One of two processes: what it gets, and what all of them together make of a sum."""
+    from torch import distributed
+
+    distributed.init_process_group("gloo", init_method=f"file://{out}/meeting", rank=rank, world_size=2)
+    dataset = ChunkDataset(FeatureStore.open(root))
+    sampler = DistributedSampler(dataset, seed=3)
+    shares = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        shares.append(frames_seen(DataLoader(dataset, 8, sampler=sampler)))
+    count = torch.tensor(len(shares[0]))
+    distributed.all_reduce(count)
+    torch.save((shares, int(count)), out / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_a_real_group_of_two(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    torch.multiprocessing.spawn(rank_share, (store.root, tmp_path), nprocs=2)
+    told = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    everything = {(clip, frame) for clip in "abcd" for frame in range(2, 28)}
+    for epoch in range(2):
+        one, other = (set(map(tuple, shares[epoch])) for shares, _ in told)
+        assert one | other == everything
+        assert not one & other
+    assert told[0][0][0] != told[0][0][1]
+    assert [count for _, count in told] == [len(everything)] * 2
+
+
+# --- memory
+
+
+EPOCH = """
+import sys, threading, time
+import torch
+from torch.utils.data import DataLoader
+from musetools import ChunkDataset, FeatureStore
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+dataset = ChunkDataset(FeatureStore.open(sys.argv[1]))
+loader = DataLoader(dataset, 64, shuffle=True)
+before, most = resident(), 0
+for number, batch in enumerate(loader):
+    most = max(most, resident())
+print(dataset.store.size_mib(), most - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_an_epoch_leaves_the_store_on_the_disk(tmp_path, encoder):
+    store = FeatureStore.create(tmp_path / "store", "musetools", encoder)
+    for number in range(20):
+        store.add_rows(str(number), np.full((2000, 5, 384), number, np.float32))
+    command = [sys.executable, "-W", "error", "-c", EPOCH, store.root]
+    size, growth = map(float, subprocess.check_output(command, text=True).split())
+    for clip in store:
+        store.path(clip).unlink()  # pytest keeps the folder, nobody needs the 300 MB
+    assert size > 290
+    assert growth < 100
