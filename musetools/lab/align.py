@@ -38,9 +38,17 @@ class FolderAudit:
         """How many clips have an error."""
         return sum(audit.level == "error" for audit in self.audits)
 
+    @property
+    def focus(self) -> ClipAudit:
+        """The worst clip that has picture and sound to look into."""
+        whole = (audit for audit in self.audits if audit.fps and audit.n_frames and audit.n_samples)
+        if (first := next(whole, None)) is None:
+            raise ParameterError(f"none of {len(self.audits)} clips has picture and sound that can be read:\n{self!r}")
+        return first
+
     def table(self) -> Table:
         """Return a line for each clip."""
-        caption = f"{len(self.audits)} clips, {self.errors} with errors"
+        caption = f"{self.errors} of {len(self.audits)} clips have errors"
         return Table(["level", "clip", "sound", "frames", "found"], [audit.line() for audit in self.audits], caption)
 
     def __repr__(self) -> str:

@@ -15,6 +15,8 @@ from musetools.lab.show import COLOURS, INFER, TRAIN, figure
 
 __all__ = ["click_figure", "mouth_figure", "sampler_figure", "verdict"]
 
+NAMED = 5  # clips that the verdict names
+
 
 def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
     """Draw measured lag beside the one that the index matrix foretells, a recipe a line.
@@ -111,13 +113,14 @@ def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:
 
 def verdict(folder: FolderAudit, measured: dict[str, MeasuredLag], offset: OffsetEstimate | None) -> list[str]:
     """Say in plain words whether to train on this."""
-    worst = folder.audits[0]
-    told = [
-        f"{folder.errors} of {len(folder.audits)} clips must not go into training with {worst.recipe.name} as they are."
-    ]
-    told += [
-        f"{worst.name.rsplit('/', 1)[-1]}: {finding.sentence}." for finding in worst.findings if finding.level != "note"
-    ]
+    bad = [audit for audit in folder.audits if audit.level != "ok"]
+    recipe = folder.audits[0].recipe.name
+    told = [f"{folder.errors} of {len(folder.audits)} clips must not go into training with {recipe} as they are."]
+    for audit in bad[:NAMED]:
+        name = audit.name.rsplit("/", 1)[-1]
+        told += [f"{name}: {finding.sentence}." for finding in audit.findings if finding.level != "note"]
+    if len(bad) > NAMED:
+        told.append(f"{len(bad) - NAMED} more clips have findings: see the table.")
     error = max(lag.error_ms for lag in measured.values())
     told.append(
         f"The lag that index matrices foretell was measured with clicks, within {error:.1f} ms for every recipe."
