@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,21 +167,21 @@ def _read_openai(path: Path) -> EncoderWeights:
     checkpoint = _load_pickled(path)
     try:
         given, state = checkpoint["dims"], checkpoint["model_state_dict"]
-        dims = EncoderDims(given["n_mels"], *(given[f"n_audio_{key}"] for key in ("ctx", "state", "head", "layer")))
-    except (KeyError, TypeError):
+        sizes = [given["n_mels"], *(given[f"n_audio_{key}"] for key in ("ctx", "state", "head", "layer"))]
+    except (KeyError, TypeError, IndexError):
+        got = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else type(checkpoint).__name__
         raise EncoderError(
-            f"{path} is no OpenAI Whisper checkpoint: 'dims' and 'model_state_dict' expected, got "
-            f"{sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else type(checkpoint).__name__}. "
+            f"{path} is no OpenAI Whisper checkpoint: 'dims' and 'model_state_dict' expected, got {got}. "
             "A Hugging Face model is loaded by its folder"
         ) from None
-    return _checked(path, dims, {name: state[name] for name in state if name.startswith("encoder.")})
+    return _checked(path, sizes, _encoder_tensors(path, state))
 
 
 def _read_hugging_face(folder: Path) -> EncoderWeights:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         keys = ("num_mel_bins", "max_source_positions", "d_model", "encoder_attention_heads", "encoder_layers")
-        dims = EncoderDims(*(config[key] for key in keys))
+        sizes = [config[key] for key in keys]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise EncoderError(f"{folder} is no Whisper model in Hugging Face layout, config.json: {reason}") from None
@@ -189,7 +190,7 @@ def _read_hugging_face(folder: Path) -> EncoderWeights:
         for theirs, ours in _HUGGING_FACE_NAMES:
             name = name.replace(theirs, ours)
         state[name] = tensor
-    return _checked(folder, dims, state)
+    return _checked(folder, sizes, state)
 
 
 def _hugging_face_tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -205,25 +206,41 @@ def _hugging_face_tensors(folder: Path) -> dict[str, torch.Tensor]:
             raise EncoderError(f"{safe} cannot be read: {error}. Download or copy it again") from None
     if pickled.is_file():
         tensors = _load_pickled(pickled)
-        return {name.removeprefix("model."): tensor for name, tensor in tensors.items() if "encoder." in name}
+        names = tensors if isinstance(tensors, dict) else {}
+        return _encoder_tensors(pickled, {str(name).removeprefix("model."): tensors[name] for name in names})
     raise EncoderError(f"{folder} has neither model.safetensors nor pytorch_model.bin: copy one of them there")
 
 
-def _load_pickled(path: Path) -> dict:
+def _load_pickled(path: Path) -> Any:
     """Read a torch file without running what may hide in it."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise EncoderError(f"{path} is refused: it holds more than weights, or is torn ({reason})") from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise EncoderError(f"{path} cannot be read: {error}. Download or copy it again") from None
+    except Exception as error:  # torch raises whatever foreign bytes make it stumble over
+        raise EncoderError(f"{path} cannot be read ({error!r}). Download or copy it again") from None
 
 
-def _checked(path: Path, dims: EncoderDims, found: Mapping[str, torch.Tensor]) -> EncoderWeights:
+def _encoder_tensors(path: Path, state: Any) -> dict[str, torch.Tensor]:
+    """Return the encoder's tensors of a state dict, by openai-whisper's or Hugging Face's names."""
+    found = (
+        {name: t for name, t in state.items() if str(name).startswith("encoder.")} if isinstance(state, dict) else {}
+    )
+    if not found or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
+        raise EncoderError(
+            f"{path} holds no tensors of an encoder ('encoder.conv1.weight', …). Download or copy it again"
+        )
+    return found
+
+
+def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor]) -> EncoderWeights:
     """Copy the encoder's tensors out of a mapped file, and see that all are there in the right shape."""
+    dims = EncoderDims(*sizes)
+    if not all(type(size) is int and size > 0 for size in sizes) or dims.n_state % dims.n_head or dims.n_state % 2:
+        raise EncoderError(f"{path} declares an encoder that cannot be: {dims}. Download or copy it again")
     shapes = _shapes(dims) | {"positional_embedding": (dims.n_ctx, dims.n_state)}
-    state = _with_positions({n.removeprefix("encoder."): t for n, t in found.items() if n.startswith("encoder.")}, dims)
+    state = _with_positions({name.removeprefix("encoder."): tensor for name, tensor in found.items()}, dims)
     wrong = [
         f"{name} {shape} expected, got {tuple(state[name].shape) if name in state else 'nothing'}"
         for name, shape in shapes.items()

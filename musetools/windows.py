@@ -1,7 +1,9 @@
 """An encoder pass is a window that slides: the one loop that offline extraction and live streams share."""
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 import torch
@@ -20,7 +22,8 @@ HALF_FFT = N_FFT // 2
 
 def _rows_in(name: str, seconds: float) -> int:
     """Convert seconds to whole rows."""
-    rows = Fraction(str(seconds)) * ROW_RATE if isinstance(seconds, (int, float)) else None
+    number = isinstance(seconds, Real) and not isinstance(seconds, bool) and math.isfinite(seconds)
+    rows = Fraction(str(seconds)) * ROW_RATE if number else None
     if rows is None or rows.denominator != 1 or rows < 0:
         raise ParameterError(f"{name} must be a multiple of 0.02 s (one row), not negative; got {seconds!r}")
     return int(rows)
@@ -73,7 +76,7 @@ class EncoderWindow:
             object.__setattr__(self, name, _rows_in(f"{name}_s", getattr(self, f"{name}_s")))
         object.__setattr__(self, "pad_to", 0 if self.pad_to_s is None else _rows_in("pad_to_s", self.pad_to_s))
         seen, longest = self.left + self.hop + self.right, self.pad_to or MAX_WINDOW_S * ROW_RATE
-        if self.hop == 0 or seen > longest or longest > MAX_WINDOW_S * ROW_RATE:
+        if self.hop == 0 or self.pad_to_s == 0 or seen > longest or longest > MAX_WINDOW_S * ROW_RATE:
             raise ParameterError(
                 f"a window keeps at least 0.02 s and sees at most pad_to_s, itself at most {MAX_WINDOW_S} s; got {self}"
             )
