@@ -210,7 +210,8 @@ def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     mean = np.where(real, rows, 0).sum(axis=1) / np.maximum(count, 1)
     lag = ROW_MS * mean - (1000 * frames / float(exact_fps(fps)) + ROW_MS / 2)
     follows = (np.diff(rows, axis=1) == 1) | ~(real[:, 1:] & real[:, :-1])
-    whole = follows.all(axis=1) & (count == count.max(initial=1))
+    holes = ~real.any(axis=0)  # places that are zeros in every chunk, as a recipe may leave them
+    whole = follows.all(axis=1) & (real | holes).all(axis=1) & (count > 0)
     return np.where(whole, lag, np.nan)
 
 

@@ -130,11 +130,10 @@ def livetalking(n_samples: int, fps: float | Fraction, context: Context, *, cent
 
 def openavatarchat(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Treat every second as a clip of its own, padded to a second, with zeros at its ends."""
-    if n_samples == 0:
-        raise RecipeError("no audio", RuntimeError)
     output_rate = 24_000  # Hz at which the avatar speaks, and in which it counts frames
     per_frame = output_rate // _told(fps)
-    second, cuts = v15(SAMPLE_RATE, fps, context)[1], []
+    second = v15(SAMPLE_RATE, fps, context)[1]
+    cuts = [second[:0]]  # a segment without a sample is dropped with a log line
     for start in range(0, n_samples, SAMPLE_RATE):
         heard = min(SAMPLE_RATE, n_samples - start) * output_rate // SAMPLE_RATE
         kept = second[: math.ceil(heard / per_frame)]

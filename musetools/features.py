@@ -112,8 +112,8 @@ def audio2feat(
     Returns
     -------
     ndarray of float32, shape (n_rows, n_layers, width)
-        With ``n_rows = n_samples // 320``, or, with ``keep_fill``, as many whole hops as hold these. With `out`, the
-        finished file, mapped read-only.
+        With ``n_rows = n_samples // 320``, or, with ``keep_fill``, as many whole hops as hold these and six rows more.
+        With `out`, the finished file, mapped read-only.
 
     Raises
     ------

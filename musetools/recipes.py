@@ -162,7 +162,7 @@ def add_positions(chunks: np.ndarray) -> np.ndarray:
     angle = np.arange(rows)[:, None] * rate
     positions = np.empty((rows, width), np.float32)
     positions[:, 0::2], positions[:, 1::2] = np.sin(angle), np.cos(angle)
-    return chunks + positions
+    return (chunks + positions).astype(np.float32, copy=False)
 
 
 _V1, _V15 = FeatureSpec.named("musetalk-v1"), FeatureSpec.named("musetalk-v1.5")

@@ -18,6 +18,7 @@ __all__ = ["EncoderWindow", "MelWindow", "MelWindows"]
 MAX_WINDOW_S = 30
 POSITIONS = ("window", "clip")
 HALF_FFT = N_FFT // 2
+LOOK_AHEAD = 6  # rows past the end that there are at least where the fill is kept: a last chunk takes 2·(2 + 1)
 
 
 def _rows_in(name: str, seconds: float) -> int:
@@ -134,6 +135,8 @@ class MelWindows:
     def flush(self) -> list[MelWindow]:
         """Return the windows that the end of the audio cuts short."""
         windows, n_rows = [], self.n_samples // ROW_SAMPLES
+        if self.keep_fill and self.fill == "audio":  # chunks of the last frames look past the end
+            n_rows = -(-self.n_samples // ROW_SAMPLES) + LOOK_AHEAD
         while self._next_row < n_rows:
             keep = self.window.hop if self.keep_fill else min(self.window.hop, n_rows - self._next_row)
             windows.append(self._cut(min(self._end_of_next(), -(-self.n_samples // ROW_SAMPLES)), keep))

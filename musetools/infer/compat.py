@@ -5,6 +5,7 @@ Where an original fails, its class here raises the same exception; where it ends
 """
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +33,14 @@ _SHORTEST = 201  # samples that torch.stft can mirror at their ends
 _LATENTSYNC_KEYWORDS = {"device", "audio_embeds_cache_dir", "num_frames", "audio_feat_length"}
 
 
+def _shows_its_init(cls: type) -> type:
+    """Let `help` and Jupyter show what is asked for, not the ``*args`` of ``__new__``."""
+    init = inspect.signature(cls.__init__)
+    cls.__signature__ = init.replace(parameters=list(init.parameters.values())[1:])
+    return cls
+
+
+@_shows_its_init
 class Audio2Feature:
     """MuseTalk v1's class of this name; with LatentSync's keywords, LatentSync's.
 
@@ -98,6 +107,7 @@ class Audio2Feature:
         return _gathered(feature_array, taken)
 
 
+@_shows_its_init
 class _LatentSync(Audio2Feature):
     """LatentSync's class: torch tensors, its own context, and features cached by the file's name."""
 

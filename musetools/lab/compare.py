@@ -1,6 +1,6 @@
 """Two recipes side by side: which rows each frame takes, with what values, and which pairs are interchangeable."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from html import escape
@@ -103,8 +103,8 @@ class Comparison:
         if self.a.stops or self.b.stops:
             return STOPS
         differ, inside = self.rows_differ() > 0, self.interior()
-        if (differ & inside).any() or not inside.any():
-            return ROWS if differ.any() else VALUES if self.spec_differences else EQUAL
+        if (differ & inside).any() or (differ.any() and not inside.any()):
+            return ROWS
         if any(name not in EDGE_FIELDS for name, *_ in self.spec_differences):
             return VALUES
         same = self.a.frames == self.b.frames and not differ.any() and not self.spec_differences
@@ -221,13 +221,15 @@ def compare_at(
     a, b = recipe_of(a), recipe_of(b)
     differences = tuple(_spec_differences(a, b))
     if source is None:
-        return [Comparison(*_profiles(a, b, MINUTE_S * SAMPLE_RATE, fps, context), differences) for fps in rates]
+        minutes = [MINUTE_S * SAMPLE_RATE] * 2
+        return [Comparison(*_profiles((a, b), minutes, fps, context), differences) for fps in rates]
     encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-    n_samples = len(load_audio(source, decoder=a.features.decoder))
+    # decoders that resample may differ by a sample
+    n_samples = [len(load_audio(source, decoder=recipe.features.decoder)) for recipe in (a, b)]
     features = {spec: audio2feat(source, encoder, spec=spec) for spec in {a.features, b.features}}
     compared = []
     for fps in rates:
-        both = _profiles(a, b, n_samples, fps, context)
+        both = _profiles((a, b), n_samples, fps, context)
         chunks = [
             Chunks(features[p.recipe.features], p.rows, fps, first_frame=p.first_frame) for p in both if not p.stops
         ]
@@ -236,8 +238,10 @@ def compare_at(
     return compared
 
 
-def _profiles(a: Recipe, b: Recipe, n_samples: int, fps: float | Fraction, context: tuple[int, int]) -> list[Profile]:
-    return [profile(recipe, n_samples, fps, context) for recipe in (a, b)]
+def _profiles(
+    recipes: tuple[Recipe, Recipe], n_samples: Sequence[int], fps: float | Fraction, context: tuple[int, int]
+) -> list[Profile]:
+    return [profile(recipe, n, fps, context) for recipe, n in zip(recipes, n_samples, strict=True)]
 
 
 def _spec_differences(a: Recipe, b: Recipe) -> Iterable[tuple[str, str, str]]:
@@ -297,13 +301,14 @@ def rate_table(comparisons: Iterable[Comparison]) -> Table:
 
 
 def _summary(compared: Comparison) -> list[str]:
-    lags = [p.lag_text() for p in (compared.a, compared.b)]
+    rate, lags = f"{float(compared.a.fps):g}", [p.lag_text() for p in (compared.a, compared.b)]
     if compared.verdict == STOPS:
-        return [f"{compared.a.fps:g}", "–", "–", *lags, "–", STOPS]
-    values = compared.values.by_layer(np.flatnonzero(compared.interior())) if compared.values else None
+        return [rate, "–", "–", *lags, "–", STOPS]
+    inside = np.flatnonzero(compared.interior())
+    values = compared.values.by_layer(inside) if compared.values and len(inside) else None
     gap = "–" if values is None else f"{values.min():.2g} to {values.max():.2g} std"
     counts = [str(len(compared.shared)), str(int((compared.rows_differ() > 0).sum()))]
-    return [f"{compared.a.fps:g}", *counts, *lags, gap, compared.verdict]
+    return [rate, *counts, *lags, gap, compared.verdict]
 
 
 def compare_all(recipes: Iterable[str | Recipe] | None = None, *, fps: float | Fraction = 25) -> ComparisonMatrix:

@@ -42,7 +42,7 @@ def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
             below.plot(
                 compared.shared / float(exact_fps(compared.a.fps)), compared.rows_differ(), color=COLOURS["black"]
             )
-            above.set_title(f"{compared.a.fps:g} fps: {_count(compared)}")
+            above.set_title(f"{float(compared.a.fps):g} fps: {_count(compared)}")
             below.set_xlabel("time in s")
         axes[0, 0].set_ylabel("lag in ms")
         axes[1, 0].set_ylabel(f"rows that differ,\nof {first.a.rows.shape[1]}")
@@ -81,7 +81,9 @@ def lag_figure(table: LagTable) -> Figure:
     Figure
     """
     n_lines = -(-len(table.lines) // 2)
-    rates = [(f"{fps:g} fps", colour, mark[1:]) for fps, (mark, colour) in zip(table.fps, MARKS.items(), strict=False)]
+    rates = [
+        (f"{float(fps):g} fps", colour, mark[1:]) for fps, (mark, colour) in zip(table.fps, MARKS.items(), strict=False)
+    ]
     with figure(n_lines, 2, sharex=True, sharey=True, figsize=(10, 1.35 * n_lines + 1)) as (fig, axes):
         for ax, (name, profiles) in zip(axes.flat, table.lines.items(), strict=False):
             for side, (_, colour, style) in zip(profiles, rates, strict=True):
@@ -135,8 +137,10 @@ def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure
 
 def _draw_over_time(ax: Axes, compared: Comparison) -> None:
     values, fps = compared.values, float(exact_fps(compared.a.fps))
-    extent = (values.frames[0] / fps, (values.frames[-1] + 1) / fps, values.relative.shape[1] - 0.5, -0.5)
-    shown = ax.imshow(values.relative.T, aspect="auto", extent=extent, cmap="cividis", vmin=0)
+    first, stop = (values.frames[0], values.frames[-1] + 1) if len(values.frames) else (0, 1)
+    extent = (first / fps, stop / fps, values.relative.shape[1] - 0.5, -0.5)
+    image = values.relative.T if len(values.frames) else np.zeros((values.relative.shape[1], 1))
+    shown = ax.imshow(image, aspect="auto", extent=extent, cmap="cividis", vmin=0)
     ax.set(xlabel="time in s", ylabel="layer", yticks=range(values.relative.shape[1]))
     ax.set_title(
         f"{len(values.equal)} of {len(values.frames)} chunks equal at {fps:.5g} fps · weights: {values.weights}"
@@ -146,4 +150,6 @@ def _draw_over_time(ax: Axes, compared: Comparison) -> None:
 
 def _draw_by_layer(ax: Axes, compared: Comparison, mark: str, colour: str) -> None:
     inside = np.flatnonzero(compared.interior())
-    ax.plot(compared.values.by_layer(inside), mark, color=colour, fillstyle="none", label=f"{compared.a.fps:g} fps")
+    ax.plot(
+        compared.values.by_layer(inside), mark, color=colour, fillstyle="none", label=f"{float(compared.a.fps):g} fps"
+    )

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from musetools.chunks import ZERO_ROW, row_lag_ms
+from musetools.chunks import ZERO_ROW, row_lag_ms, window_offsets
 from musetools.clock import SAMPLE_RATE, exact_fps
 from musetools.errors import ParameterError, RecipeError
 from musetools.lab.table import Table
@@ -157,7 +157,7 @@ def profile(
     try:
         rows = recipe.chunk_rows(n_samples, fps, context)
     except RecipeError as error:
-        return Profile(recipe, fps, np.empty((0, 2), np.int64), 0, stops=str(error))
+        return Profile(recipe, fps, np.empty((0, len(window_offsets(context))), np.int64), 0, stops=str(error))
     return Profile(recipe, fps, rows, recipe.first_frame(n_samples, fps, context))
 
 
@@ -171,7 +171,7 @@ class LagTable:
     def table(self) -> Table:
         """Return lag and drift in words."""
         lines = [[name, *(p.lag_text() for p in profiles)] for name, profiles in self.lines.items()]
-        return Table(["lag in ms at", *(f"{fps:g} fps" for fps in self.fps)], lines)
+        return Table(["lag in ms at", *(f"{float(fps):g} fps" for fps in self.fps)], lines)
 
     def __repr__(self) -> str:
         return repr(self.table())
