@@ -39,7 +39,7 @@ def write_media(path: Path, pcm: np.ndarray, rate: int, subtype: str | None = No
         soundfile.write(path, pcm / 32768, rate, subtype=subtype)
         return path
     with av.open(path, "w", options=options) as container:
-        sound = list(_sound(container, pcm, rate, codec))
+        sound = list(sound_packets(container, pcm, rate, codec))
         picture = list(_picture(container, len(pcm) / rate)) if path.suffix == ".mp4" else []
         container.mux(sorted(sound + picture, key=lambda packet: packet.dts * packet.time_base))
     return path
@@ -63,9 +63,12 @@ def write_tone(path: Path, minutes: int, rate: int) -> Path:
     return path
 
 
-def _sound(container: av.container.OutputContainer, pcm: np.ndarray, rate: int, codec: str) -> Iterator[av.Packet]:
+def sound_packets(
+    container: av.container.OutputContainer, pcm: np.ndarray, rate: int, codec: str, pts: int = 0
+) -> Iterator[av.Packet]:
+    """Encode 16-bit samples, the first of which has the time stamp `pts`."""
     stream = container.add_stream(codec, rate=rate, layout="stereo" if pcm.shape[1] == 2 else "mono")
-    yield from stream.encode(_frame(pcm, rate, 0))
+    yield from stream.encode(_frame(pcm, rate, pts))
     yield from stream.encode()
 
 

@@ -31,7 +31,7 @@ def features(small, waveform) -> np.ndarray:
 def check(figure: Figure, *, units: set[str], legend: bool = True) -> str:
     """Draw a figure for good, as a notebook does, and return all that is written in it."""
     assert isinstance(figure, Figure)
-    figure.savefig(io.BytesIO(), format="png")
+    figure.savefig(io.BytesIO(), format="png", dpi=50)
     labels = {label for ax in figure.axes for label in (ax.get_xlabel(), ax.get_ylabel()) if label}
     assert units <= labels, labels
     titles = [ax.get_title(loc) for ax in figure.axes for loc in ("left", "center")]

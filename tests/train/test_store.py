@@ -11,11 +11,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from checkpoints import small_weights
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from media import speech, write_media
 from oracles import encoder_of
-from stores import SHAPE, make_store, rows_of
+from stores import QUICK, SHAPE, make_store, rows_of
 
 from musetools import (
     AudioError,
@@ -30,8 +30,6 @@ from musetools import (
 from musetools.encoder import Encoder, load_encoder
 from musetools.train.keeping import file_name
 from musetools.train.manifest import check_clip_id
-
-QUICK = FeatureSpec(window=EncoderWindow(0, 30, 0, None))  # nothing is filled, so that a second costs a second
 
 
 @pytest.fixture(scope="module")
@@ -446,6 +444,7 @@ def test_an_id_that_is_another_ones_file(tmp_path, small):
 LETTERS = st.sampled_from("aAbé́ÉßſK._- 字") | st.characters()
 
 
+@settings(deadline=None)
 @given(st.text(LETTERS, max_size=8), st.text(LETTERS, max_size=8))
 @example("..", "é")
 def test_every_id_is_refused_or_a_plain_file_of_its_own(one, other):
@@ -484,6 +483,17 @@ def test_a_reader_keeps_what_was_replaced(store):
     assert len(again) == 4
     assert again.verify().ok
     assert again.verify().strays == ()
+
+
+def test_two_handles_replace_in_turn(store):
+    """Each is behind the other, neither loses what it wrote nor leaves what it replaced."""
+    handles = store, FeatureStore.open(store.root)
+    for turn in range(5):
+        handles[turn % 2].add_rows("a", rows_of(f"turn {turn}", 10 + turn), replace=True)
+        again = FeatureStore.open(store.root)
+        np.testing.assert_array_equal(again["a"], rows_of(f"turn {turn}", 10 + turn))
+        assert again.verify().ok
+        assert again.verify().strays == ()
 
 
 # --- merging

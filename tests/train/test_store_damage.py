@@ -197,7 +197,6 @@ def test_a_folder_in_the_place_of_a_file(store):
     with pytest.raises(StoreError, match="clip 'b'"):
         store["b"]
     assert list(store.verify().bad) == ["b"]
-    assert list(store.verify(repair=True).bad) == ["b"]
 
 
 class Payload:

@@ -1,7 +1,6 @@
 """Whatever happens while a store is written, what was there is there, and a rerun ends as if nothing had happened."""
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stores import CONTEXT, SHAPE, add_all, contents, in_child, killed_at, make_store, rows_of
+from stores import (
+    CONTEXT,
+    add_all,
+    add_marked,
+    add_within,
+    contents,
+    in_child,
+    killed_at,
+    make_store,
+    merge_into,
+    repair,
+    replace_a,
+    rows_of,
+)
 
 from musetools import FeatureStore, OutputError, StoreError
 from musetools.train.cutting import Cutting
@@ -87,10 +99,6 @@ def received(pipe) -> Iterator[str]:
         return
 
 
-def replace_a(root: Path) -> None:
-    FeatureStore.open(root).add_rows("a", rows_of("z"), replace=True)
-
-
 @pytest.mark.parametrize("step", range(6))
 def test_killed_while_replacing(store, step):
     """The old clip or the new one; F1 and F6."""
@@ -101,10 +109,6 @@ def test_killed_while_replacing(store, step):
     assert any(np.array_equal(again["a"], rows_of(clip)) for clip in "az")
 
 
-def merge_into(root: Path, other: Path) -> None:
-    FeatureStore.open(root).merge(FeatureStore.open(other))
-
-
 @pytest.mark.parametrize("step", range(6))
 def test_killed_while_merging(tmp_path, small, store, step):
     other = make_store(tmp_path / "other", small, "ef")
@@ -112,10 +116,6 @@ def test_killed_while_merging(tmp_path, small, store, step):
     assert FeatureStore.open(store.root).verify().ok
     merge_into(store.root, other.root)
     assert FeatureStore.open(store.root).clips == tuple("abcdef")
-
-
-def repair(root: Path) -> None:
-    FeatureStore.open(root).verify(repair=True)
 
 
 @pytest.mark.parametrize("step", range(5))
@@ -131,15 +131,6 @@ def test_killed_while_repairing(store, step):
 
 
 # --- no room
-
-
-def add_within(root: Path, limit: int, clip: str, n_rows: int, replace: bool) -> str:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    try:
-        FeatureStore.open(root).add_rows(clip, rows_of("z", n_rows), replace=replace)
-    except OutputError as error:
-        return str(error)
-    return "it was written"
 
 
 @pytest.mark.parametrize("clip", ["a", "new"])
@@ -282,17 +273,6 @@ def test_a_read_only_folder(read_only, small):
 
 
 # --- two at once
-
-
-def add_marked(root: Path, names: list[str], mark: int, replace: bool) -> list[str]:
-    """Add clips that are the same number throughout; tell which of them were taken."""
-    store, taken = FeatureStore.open(root), []
-    for name in names:
-        try:
-            store.add_rows(name, np.full((40, *SHAPE), mark, np.float32), replace=replace)
-        except StoreError:
-            taken.append(name)
-    return taken
 
 
 def both(root: Path, shares: tuple[list[str], list[str]], replace: bool = False) -> None:

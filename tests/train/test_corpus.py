@@ -1,0 +1,340 @@
+"""Many files into a store: the bad ones are told, the rest is there, and a rerun adds what is missing."""
+
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import save_openai, small_weights
+from click.testing import CliRunner
+from media import speech, write_media, write_silent_film
+from oracles import encoder_of
+from stores import QUICK, contents, extract_all, killed_at
+
+from musetools import ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
+from musetools.cli import main
+from musetools.train.corpus import find_media
+
+GOOD = {"a.wav": 1.0, "b.flac": 0.8, "c.mp4": 1.2, "d.m4a": 0.6}  # seconds
+BAD = {"corrupt.mp4": "corrupt", "empty.wav": "0 bytes", "silent.mp4": "no audio stream", "text.wav": "no media file"}
+
+
+def write_good(folder: Path) -> None:
+    for name, seconds in GOOD.items():
+        write_media(folder / name, speech(seconds), 44_100)
+
+
+def write_bad(folder: Path) -> None:
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("I am not a sound.\n" * 50)
+    (folder / "corrupt.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
+    write_silent_film(folder / "silent.mp4")
+
+
+@pytest.fixture
+def good(tmp_path) -> Path:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    write_good(folder)
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path, small) -> FeatureStore:
+    return FeatureStore.create(tmp_path / "store", QUICK, small)
+
+
+def run(sources, store: FeatureStore, encoder) -> ExtractReport:
+    return extract(sources, store, encoder, progress=False)
+
+
+# --- good and bad files
+
+
+def test_the_good_are_there_and_the_bad_are_told(good, empty, small):
+    write_bad(good)
+    (good / "notes.txt").write_text("no media by its name")
+    report = run([good], empty, small)
+    assert not report.ok
+    assert report.added == list(GOOD)
+    assert report.skipped == []
+    assert {Path(path).name for path in report.failed} == set(BAD)
+    for path, reason in report.failed.items():
+        assert BAD[Path(path).name] in reason
+        assert path in reason
+    assert len(report.added) + len(report.failed) == len(find_media([good]))
+    assert json.loads((empty.root / "failures.json").read_text(encoding="utf-8")) == report.failed
+    assert repr(report).splitlines()[0] == "4 added, 0 there already, 4 failed"
+    assert FeatureStore.open(empty.root).clips == tuple(GOOD)
+    assert empty.verify().ok
+    assert empty.verify().strays == ()
+
+
+def test_what_is_extracted_is_audio2feat_and_what_its_file_says(good, empty, small):
+    run([good], empty, small)
+    for clip, seconds in GOOD.items():
+        np.testing.assert_array_equal(empty[clip], audio2feat(good / clip, small, spec=QUICK))
+        record, content = empty.record(clip), (good / clip).read_bytes()
+        assert record.duration_s == pytest.approx(seconds, abs=0.1)
+        assert (record.source["path"], record.source["bytes"]) == (str(good / clip), len(content))
+    assert (empty.record("c.mp4").rate, empty.record("c.mp4").frames) == (25, 30)
+    assert (empty.record("a.wav").rate, empty.record("a.wav").frames) == (None, None)
+
+
+def test_the_frame_rate_of_a_film(empty, small):
+    data = Path(__file__).resolve().parents[2] / "data"
+    run([data / "talker_2997.mp4"], empty, small)
+    record = empty.record("talker_2997.mp4")
+    assert (record.rate, record.frames) == (Fraction(30000, 1001), 360)
+
+
+def test_a_rerun_skips_what_is_there(good, empty, small):
+    write_bad(good)
+    run([good], empty, small)
+    before = contents(empty.root)
+    report = run([good], FeatureStore.open(empty.root), small)
+    assert (report.added, report.skipped) == ([], list(GOOD))
+    assert len(report.failed) == len(BAD)
+    assert contents(empty.root) == before
+    (good / "empty.wav").write_bytes((good / "a.wav").read_bytes())  # mended
+    report = run([good], empty, small)
+    assert report.added == ["empty.wav"]
+    assert len(report.failed) == len(BAD) - 1
+    assert json.loads((empty.root / "failures.json").read_text()) == report.failed
+
+
+def test_a_clip_that_repair_put_aside_is_made_again(good, empty, small):
+    run([good], empty, small)
+    empty.path("b.flac").write_bytes(b"")
+    empty.verify(repair=True)
+    assert run([good], empty, small).added == ["b.flac"]
+    assert FeatureStore.open(empty.root).verify().ok
+
+
+def test_a_touched_file_is_the_same(good, empty, small):
+    run([good], empty, small)
+    os.utime(good / "a.wav", ns=(1, 1))
+    report = run([good], empty, small)
+    assert report.ok
+    assert report.skipped == list(GOOD)
+
+
+@pytest.mark.parametrize("seconds", [0.9, 1.0])  # another length; as long, but something else is said
+def test_another_file_of_the_same_name_is_refused(good, empty, small, seconds):
+    run([good], empty, small)
+    write_media(good / "a.wav", speech(3)[-int(seconds * 44_100) :], 44_100)
+    report = run([good], empty, small)
+    assert list(report.failed) == [str(good / "a.wav")]
+    assert "clip 'a.wav' was made of another file" in report.failed[str(good / "a.wav")]
+    assert "name this one otherwise" in report.failed[str(good / "a.wav")]
+    assert len(report.skipped) == 3
+    assert empty.record("a.wav").duration_s == 1
+
+
+def test_a_file_that_went_away_fails_alone(good, empty, small):
+    sources = {name: good / name for name in GOOD}
+    run(sources, empty, small)
+    (good / "b.flac").unlink()
+    (good / "c.mp4").unlink()
+    (good / "c.mp4").mkdir()
+    report = run(sources, empty, small)
+    assert set(report.failed) == {str(good / "b.flac"), str(good / "c.mp4")}
+    assert report.skipped == ["a.wav", "d.m4a"]
+
+
+def test_a_file_that_may_not_be_read_fails_alone(good, empty, small, monkeypatch):
+    from musetools.train import corpus, keeping
+
+    def closed(path, mode="r", **how):
+        if Path(path).name == "b.flac":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open(path, mode, **how)
+
+    monkeypatch.setattr(keeping, "open", closed, raising=False)
+    monkeypatch.setattr(corpus, "open", closed, raising=False)
+    report = run([good], empty, small)
+    assert list(report.failed) == [str(good / "b.flac")]
+    assert "Permission denied" in report.failed[str(good / "b.flac")]
+    assert len(report.added) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names here are bytes")
+def test_a_name_that_is_not_utf8_fails_alone(good, empty, small):
+    os.rename(good / "b.flac", os.fsencode(good) + b"/caf\xe9.flac")
+    report = run([good], empty, small)
+    assert report.added == ["a.wav", "c.mp4", "d.m4a"]
+    assert len(report.failed) == 1
+    assert json.loads((empty.root / "failures.json").read_bytes().decode()) == report.failed
+    repr(report).encode()  # it can be printed
+
+
+def test_a_store_of_another_making_is_refused_at_once(good, empty):
+    with pytest.raises(StoreError, match=r"encoder.fingerprint"):
+        run([good], empty, encoder_of(small_weights(seed=1)))
+    assert not (empty.root / "failures.json").exists()
+
+
+# --- names
+
+
+def test_a_mapping_names_its_clips(good, empty, small):
+    report = run({"Aé": good / "a.wav", "../x": good / "b.flac", "none": good / "none.wav"}, empty, small)
+    assert report.added == ["Aé"]
+    assert set(report.failed) == {str(good / "b.flac"), str(good / "none.wav")}
+    np.testing.assert_array_equal(empty["Aé"], audio2feat(good / "a.wav", small, spec=QUICK))
+
+
+def test_the_same_names_in_two_folders(tmp_path, empty, small):
+    for folder, seconds in (("one", 0.5), ("two", 0.7)):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        write_media(tmp_path / "in" / folder / "a.wav", speech(seconds), 44_100)
+    report = run([tmp_path / "in"], empty, small)
+    assert report.added == ["one__a.wav", "two__a.wav"]
+    assert [empty.record(clip).duration_s for clip in empty] == [0.5, 0.7]
+    report = run([tmp_path / "in" / "one", tmp_path / "in" / "two"], empty, small)
+    assert report.added == ["a.wav"]
+    assert list(report.failed) == [str(tmp_path / "in" / "two" / "a.wav")]
+
+
+def test_media_are_found_in_one_order(tmp_path):
+    for name in ("b.wav", "a/z.MP4", "a.b/c.wav", "a/10.flac", "a/9.flac", "B.wav", "é.wav", "x y {1}.m4a", "n.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
+    found = find_media([tmp_path])
+    assert [path for _, path in found] == sorted(path for _, path in found)
+    names = ["B.wav", "a__10.flac", "a__9.flac", "a__z.MP4", "a.b__c.wav", "b.wav", "x y {1}.m4a", "é.wav"]
+    assert [clip for clip, _ in found] == names
+    assert find_media(str(tmp_path)) == find_media(iter([tmp_path])) == found
+
+
+def test_files_come_as_they_are_named(good):
+    (good / "sound.xyz").touch()
+    found = find_media([good / "d.m4a", good / "sound.xyz", str(good / "a.wav")])
+    assert [clip for clip, _ in found] == ["d.m4a", "sound.xyz", "a.wav"]
+    with pytest.raises(ParameterError, match=r"no file or folder .*none; the working folder is "):
+        find_media([good, good / "none"])
+
+
+# --- killed
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, weights) -> Path:
+    return save_openai(tmp_path_factory.mktemp("weights") / "small {1} é.pt", weights)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, small, checkpoint) -> tuple[Path, dict[str, bytes]]:
+    """A folder of media, and everything in the store that is made of it without a kill."""
+    folder = tmp_path_factory.mktemp("killed")
+    (folder / "media").mkdir()
+    write_good(folder / "media")
+    FeatureStore.create(folder / "store", QUICK, small)
+    extract_all(folder / "media", folder / "store", checkpoint)
+    return folder / "media", contents(folder / "store")
+
+
+@pytest.mark.parametrize("step", [3, 9])
+def test_killed_and_run_again(tmp_path, small, checkpoint, uninterrupted, step):
+    """The same bytes as without the kill; five steps on the disk make a clip."""
+    media, whole = uninterrupted
+    store = FeatureStore.create(tmp_path / "store", QUICK, small)
+    assert killed_at(step, extract_all, media, store.root, checkpoint)
+    assert len(FeatureStore.open(store.root)) in (step // 5, step // 5 + 1)
+    extract_all(media, store.root, checkpoint)
+    assert contents(store.root) == whole
+
+
+# --- the command
+
+
+@pytest.fixture
+def command(tmp_path, checkpoint):
+    def call(*sources: Path, root: Path = tmp_path / "made {2} é", more: tuple[str, ...] = ()):
+        given = ["extract", *map(str, sources), "--store", str(root), "--encoder", str(checkpoint), *more]
+        return CliRunner().invoke(main, given)
+
+    return call
+
+
+def test_the_command_makes_a_store(tmp_path, good, command, small):
+    result = command(good / "a.wav", good / "c.mp4", more=("--dtype", "float16", "--spec", "musetalk-v1"))
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("2 added, 0 there already, 0 failed\nFeatureStore(")
+    store = FeatureStore.open(tmp_path / "made {2} é")
+    assert store.clips == ("a.wav", "c.mp4")
+    expected = audio2feat(good / "a.wav", small, spec="musetalk-v1").astype(np.float16)
+    np.testing.assert_array_equal(store["a.wav"], expected)
+    result = command(good / "a.wav")
+    assert (result.exit_code, result.output.splitlines()[0]) == (0, "0 added, 1 there already, 0 failed")
+
+
+def test_the_command_tells_of_bad_files(tmp_path, command):
+    folder = tmp_path / "films {new} 1"
+    folder.mkdir()
+    (folder / "text.wav").write_text("I am not a sound.\n" * 50)
+    result = command(folder)
+    assert result.exit_code == 1
+    assert result.output.startswith("0 added, 0 there already, 1 failed\n")
+    assert f"  {folder / 'text.wav'}: " in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("more", [("--spec", "musetalk-v1"), ("--dtype", "float16")])
+def test_the_command_refuses_a_store_of_another_making(good, command, more):
+    """F19: what was asked for is not what is there, so nothing is done in silence."""
+    assert command(good / "d.m4a").exit_code == 0
+    result = command(good / "d.m4a", more=more)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+
+
+WRONG = {
+    "a source that is not there": (lambda good: [good / "none"], (), 1),
+    "an unknown spec": (lambda good: [good], ("--spec", "musetalk-v2"), 1),
+    "an unknown type": (lambda good: [good], ("--dtype", "int8"), 1),
+    "weights that are not there": (lambda good: [good], ("--encoder", "none.pt"), 1),
+    "no source": (lambda good: [], (), 2),
+    "an unknown option": (lambda good: [good], ("--workers", "2"), 2),
+}
+
+
+@pytest.mark.parametrize(("sources", "more", "code"), WRONG.values(), ids=WRONG)
+def test_the_command_says_what_is_wrong_in_a_line(good, command, sources, more, code):
+    result = command(*sources(good), more=more)
+    assert result.exit_code == code
+    assert result.output.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.output
+    assert code == 2 or result.output.count("\n") == 1
+
+
+def test_a_folder_that_is_no_store(tmp_path, good, command):
+    result = command(good, root=good)
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "is not empty" in result.output
+    assert sorted(path.name for path in good.iterdir()) == list(GOOD)
+
+
+def test_the_command_in_a_process_of_its_own(tmp_path, checkpoint):
+    folder, root = tmp_path / "films {new} 1", tmp_path / "the store"
+    folder.mkdir()
+    write_media(folder / "speech é.wav", speech(0.5), 44_100)
+    (folder / "empty.wav").touch()
+    command = [sys.executable, "-m", "musetools", "extract", folder, "--store", root, "--encoder", checkpoint]
+    environment = {**os.environ, "LC_ALL": "C", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == 1
+    told = done.stdout.decode().splitlines()
+    assert told[0] == "1 added, 0 there already, 1 failed"
+    assert "empty (0 bytes)" in told[1]
+    assert b"Traceback" not in done.stderr
+    assert b"Warning" not in done.stderr
+    assert FeatureStore.open(root).clips == ("speech é.wav",)
