@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from musetools.errors import MusetoolsError
+from musetools.errors import MusetoolsError, StoreError
 
 __all__ = ["main"]
 
@@ -30,16 +30,21 @@ def main() -> None:
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--store", "root", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
 @click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
-@click.option("--spec", default="musetools", show_default=True, help="How features are made, where the store is new.")
-@click.option("--dtype", default="float32", show_default=True, help="What a new store holds: float32 or float16.")
-def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str, dtype: str) -> None:
+@click.option("--spec", help="How a new store's features are made.  [default: musetools]")
+@click.option("--dtype", help="What a new store holds: float32 or float16.  [default: float32]")
+def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str | None, dtype: str | None) -> None:
     """Extract the features of SOURCES, media files or folders, into a store; a rerun goes on where it stopped."""
-    from musetools import FeatureStore, load_encoder
+    from musetools import FeatureSpec, FeatureStore, load_encoder
     from musetools import extract as run
 
     weights = load_encoder(encoder)
-    there = (root / "store.json").exists()
-    store = FeatureStore.open(root) if there else FeatureStore.create(root, spec, weights, dtype=dtype)
+    if (root / "store.json").exists():
+        store = FeatureStore.open(root)
+        for asked, holds in ((spec and FeatureSpec.named(spec), store.spec), (dtype, str(store.dtype))):
+            if asked not in (None, holds):
+                raise StoreError(f"{root} holds {holds}, asked for is {asked}. Leave that out, or use a new store")
+    else:
+        store = FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
     report = run(sources, store, weights)
     click.echo(report)
     click.echo(store)

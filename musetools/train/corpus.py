@@ -101,8 +101,8 @@ def extract(
             fps, n_frames = _video_facts(Path(path))
             store.add(clip, path, encoder, fps=fps, n_frames=n_frames)
             report.added.append(clip)
-        except MusetoolsError as error:
-            report.failed[str(path)] = str(error)
+        except (MusetoolsError, OSError) as error:
+            report.failed[_printable(path)] = _printable(error)
     with replacing(store.root / FAILURES) as file:
         file.write(json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
     return report
@@ -122,6 +122,11 @@ def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
         else:
             raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
     return found
+
+
+def _printable(what: object) -> str:
+    """Return text that can be written anywhere: a path may hold bytes that are no UTF-8."""
+    return str(what).encode(errors="backslashreplace").decode()
 
 
 def _is_there(store: FeatureStore, clip: str, path: Path) -> bool:

@@ -41,6 +41,10 @@ class Cutting:
         """Return what `to_json` wrote down."""
         return cls(Fraction(plain["fps"]) if plain["fps"] else None, tuple(plain["context"]), plain["edge"])
 
+    def __str__(self) -> str:
+        rate = f"{float(self.fps):.6g} fps" if self.fps else "each clip's fps"
+        return f"at {rate}, context {self.context}, edge {self.edge!r}"
+
 
 @dataclass(frozen=True)
 class Chunker:
@@ -83,9 +87,10 @@ class Chunker:
         ParameterError
             If training saw no clip of this frame rate.
         """
+        fps = self.checked_rate(fps)  # before anything is encoded
         edge = "clamp" if self.cutting.edge == "drop" else self.cutting.edge
         features = audio2feat(source, self.encoder, spec=self.spec)
-        return feature2chunks(features, self.checked_rate(fps), self.cutting.context, edge=edge)
+        return feature2chunks(features, fps, self.cutting.context, edge=edge)
 
     def checked_rate(self, fps: float | Fraction | None = None) -> Fraction:
         """Return the frame rate to cut at; ParameterError if training saw none such."""

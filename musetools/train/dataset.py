@@ -1,12 +1,15 @@
 """A torch Dataset over a store: chunks are cut while a batch is read, straight from disk into its one buffer."""
 
+import hashlib
+import json
 import os
 import warnings
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, BinaryIO
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from musetools.chunks import chunk_rows, window_offsets
 from musetools.clock import ROW_RATE, exact_fps
-from musetools.errors import ParameterError, StoreError
+from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.train.cutting import Cutting
 from musetools.train.store import FeatureStore
 
@@ -110,11 +113,11 @@ class ChunkDataset(Dataset):
         frames: Pictures | None = None,
         frames_per_sample: int = 1,
     ):
-        chunk_rows(0, fps or 1, context, edge=edge, n_frames=0)  # raises for what cannot be
-        if frames_per_sample < 1:
-            raise ParameterError(f"frames_per_sample must be 1 or more; got {frames_per_sample!r}")
+        chunk_rows(0, 1 if fps is None else fps, context, edge=edge, n_frames=0)  # raises for what cannot be
+        if not isinstance(frames_per_sample, Integral) or frames_per_sample < 1:
+            raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
         self.store, self.pictures, self.frames_per_sample = store, frames, frames_per_sample
-        self.cutting = Cutting(exact_fps(fps) if fps else None, tuple(context), edge)
+        self.cutting = Cutting(None if fps is None else exact_fps(fps), tuple(context), edge)
         self.offsets = window_offsets(context)
         clips = [_Clip(self, clip) for clip in store]
         self._clips = [clip for clip in clips if clip.n_samples]
@@ -126,7 +129,10 @@ class ChunkDataset(Dataset):
             short = ", ".join(map(repr, self.left_out[:5]))
             warnings.warn(f"{len(self.left_out)} clips are too short for {self}, left out: {short}", stacklevel=2)
         self._files = _OpenFiles(store)
-        store.record_cutting(self.cutting)
+        try:
+            store.record_cutting(self.cutting)
+        except OutputError as error:  # features may well lie where one may only read
+            warnings.warn(f"{error}. Inference cannot be built from this store", stacklevel=2)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -166,12 +172,14 @@ class ChunkDataset(Dataset):
         made = [one if isinstance(one, dict) else {"picture": one} for one in made]
         return made[0] if self.frames_per_sample == 1 else {key: torch.stack([m[key] for m in made]) for key in made[0]}
 
+    def fingerprint(self) -> str:
+        """Return a hash of what each index means: which frame of which clip, cut how."""
+        clips = [(clip.id, clip.first, clip.n_samples) for clip in self._clips]
+        told = json.dumps([self.cutting.to_json(), self.frames_per_sample, clips])
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
     def __repr__(self) -> str:
-        cut = self.cutting
-        rate = f"{float(cut.fps):.6g} fps" if cut.fps else "each clip's fps"
-        return (
-            f"ChunkDataset({rate}, context {cut.context}, edge {cut.edge!r}, {self.frames_per_sample} frames a sample)"
-        )
+        return f"ChunkDataset({str(self.cutting).removeprefix('at ')}, {self.frames_per_sample} frames a sample)"
 
 
 class _Clip:
@@ -232,30 +240,33 @@ class _OpenFiles:
     def __init__(self, store: FeatureStore):
         self.store = store
         self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
-        self._open: OrderedDict[str, tuple[BinaryIO, int]] = OrderedDict()
-        self._owner = os.getpid()
+        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def read(self, clip: str, row: int, out: np.ndarray) -> None:
         """Fill `out` with rows from `row` on."""
-        file, offset = self._opened(clip)
+        descriptor, offset = self._opened(clip)
         wanted = memoryview(out).cast("B")
         position = offset + row * self.row_bytes
-        got = os.preadv(file.fileno(), [wanted], position)
+        got = os.preadv(descriptor, [wanted], position)
         while 0 < got < len(wanted):  # a signal may cut a read short
-            more = os.preadv(file.fileno(), [wanted[got:]], position + got)
+            more = os.preadv(descriptor, [wanted[got:]], position + got)
             got = got + more if more else -1
         if got != len(wanted):
             raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends before row {row + len(out)}; make it again")
 
-    def _opened(self, clip: str) -> tuple[BinaryIO, int]:
+    def _opened(self, clip: str) -> tuple[int, int]:
         if clip in self._open:
             self._open.move_to_end(clip)
             return self._open[clip]
-        file = self.store.file(clip)
-        self._open[clip] = file, file.tell()
+        with self.store.file(clip) as file:
+            self._open[clip] = os.dup(file.fileno()), file.tell()
         if len(self._open) > MAX_OPEN:
-            self._open.popitem(last=False)[1][0].close()
+            os.close(self._open.popitem(last=False)[1][0])
         return self._open[clip]
+
+    def __del__(self) -> None:
+        for descriptor, _ in self._open.values():
+            os.close(descriptor)
 
     def __reduce__(self) -> tuple:
         return _OpenFiles, (self.store,)  # a spawned worker opens its own

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from musetools.errors import ParameterError, StoreError
+from musetools.errors import AudioError, ParameterError, StoreError
 from musetools.files import replacing, sweep
 from musetools.train.manifest import Record
 
@@ -51,10 +52,11 @@ class StoreCheck:
         return "\n".join([*lines, *(f"  {clip}: {reason}" for clip, reason in self.bad.items())])
 
 
-def file_name(clip: str) -> str:
-    """Name a clip's file: by its id where that is plain, else by the id's hash."""
+def file_name(clip: str, other_than: str | None = None) -> str:
+    """Name a clip's file: by its id where that is plain, else by the id's hash; no plain id has an @."""
     plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", clip)
-    return f"{clip if plain else hashlib.sha256(clip.encode()).hexdigest()[:40]}.npy"
+    stem = clip if plain else f"@{hashlib.sha256(clip.encode()).hexdigest()[:40]}"
+    return f"{stem}@.npy" if other_than == f"{stem}.npy" else f"{stem}.npy"
 
 
 def digest(file: BinaryIO) -> str:
@@ -70,14 +72,13 @@ def origin(source: Any) -> dict[str, Any] | None:
     path = Path(source)
     if not path.is_file():
         return None  # whoever decodes it says so better
-    stat = path.stat()
-    with open(path, "rb") as file:
-        return {
-            "path": str(path.resolve()),
-            "bytes": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns,
-            "sha256": digest(file),
-        }
+    try:
+        stat = path.stat()
+        with open(path, "rb") as file:
+            told = {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest(file)}
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror}") from None
+    return {"path": str(path.resolve()), **told}
 
 
 def checked_rows(blocks: Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np.dtype) -> Iterator[np.ndarray]:
@@ -111,7 +112,7 @@ def open_checked(path: Path, record: Record, dtype: np.dtype, row_shape: tuple[i
         try:
             if np.lib.format.read_magic(file) == (1, 0):
                 header = np.lib.format.read_array_header_1_0(file)
-        except ValueError:
+        except (ValueError, SyntaxError, tokenize.TokenError):  # as numpy's parser has it
             header = None
     if header == ((record.rows, *row_shape), False, dtype):
         return file

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import struct
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
 
+TORN = (AttributeError, IndexError, KeyError, TypeError, struct.error)  # what torch's unpickler makes of half a file
 ROWS_PER_FILE = 2  # k.npy holds rows 2k and 2k + 1
 
 
@@ -91,11 +94,13 @@ def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike
 
 def _frame_file(path: Path, row_shape: tuple[int, int]) -> np.ndarray:
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with open(path, "rb") as file:  # np.load would take archives, too
+            rows = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise StoreError(f"{path} cannot be read ({error}): make it again") from None
-    if rows.shape != (ROWS_PER_FILE * row_shape[0], row_shape[1]):
-        raise StoreError(f"{path} must be ({ROWS_PER_FILE * row_shape[0]}, {row_shape[1]}); got {rows.shape}")
+    if rows.shape != (ROWS_PER_FILE * row_shape[0], row_shape[1]) or rows.dtype.kind != "f":
+        shape = f"({ROWS_PER_FILE * row_shape[0]}, {row_shape[1]})"
+        raise StoreError(f"{path} must be float {shape}; got {rows.dtype} {rows.shape}")
     return rows.reshape(ROWS_PER_FILE, *row_shape)
 
 
@@ -127,9 +132,13 @@ def import_embeds(store: FeatureStore, clip: str, path: str | os.PathLike, **kno
     """
     try:
         rows = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise StoreError(f"{path} is refused: {str(error).splitlines()[0]}") from None
-    if not isinstance(rows, torch.Tensor) or rows.ndim != 3 or tuple(rows.shape[1:]) != store.row_shape:
-        got = tuple(rows.shape) if isinstance(rows, torch.Tensor) else type(rows).__name__
-        raise StoreError(f"{path} must hold one tensor (n_rows, {store.row_shape[0]}, {store.row_shape[1]}); got {got}")
-    return store.add_rows(clip, rows.float().numpy(), **{"origin": {"path": str(path)}, **known}).rows
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, *TORN) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise StoreError(f"{path} is refused: {reason}") from None
+    plain = isinstance(rows, torch.Tensor) and rows.layout is torch.strided and rows.is_floating_point()
+    if not plain or rows.ndim != 3 or tuple(rows.shape[1:]) != store.row_shape:
+        got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, torch.Tensor) else type(rows).__name__
+        raise StoreError(
+            f"{path} must hold one float tensor (n_rows, {store.row_shape[0]}, {store.row_shape[1]}); got {got}"
+        )
+    return store.add_rows(clip, rows.detach().float().numpy(), **{"origin": {"path": str(path)}, **known}).rows

@@ -85,6 +85,8 @@ class ChunkLoader:
         self.batches = 0  # of this epoch, handed out
 
     def __len__(self) -> int:
+        """Count the batches that are left of this epoch."""
+        self.order.skip = self.batches * self.loader.batch_size
         return len(self.loader)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -100,6 +102,7 @@ class ChunkLoader:
         """Say how far the order has been handed out."""
         order, size = self.order, self.loader.batch_size
         told = {"n": order.n, "seed": order.seed, "shuffle": order.shuffle, "world": order.world, "batch_size": size}
+        told["samples"] = self.loader.dataset.fingerprint()
         return {**told, "epoch": order.epoch, "batches": self.batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

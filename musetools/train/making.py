@@ -10,6 +10,7 @@ from musetools.features import EncoderWindow, FeatureSpec
 
 __all__ = ["differences", "making_of", "spec_of"]
 
+FORMAT = 1  # of a store's folder
 LIBRARIES = ("musetools", "torch", "openai-whisper", "numpy", "av", "soxr", "soundfile")
 NAMES = {"encoder.name"}  # what a file was called does not change what was in it
 
@@ -21,7 +22,7 @@ def making_of(spec: FeatureSpec, encoder: Encoder, dtype: str) -> dict[str, Any]
     window = {name: getattr(spec.window, name) for name in ("left_s", "hop_s", "right_s", "pad_to_s", "positions")}
     features = {**asdict(spec), "window": window}
     libraries = {name: version(name) for name in LIBRARIES}
-    return {"format": 1, "features": features, "encoder": weights, "dtype": dtype, "libraries": libraries}
+    return {"format": FORMAT, "features": features, "encoder": weights, "dtype": dtype, "libraries": libraries}
 
 
 def spec_of(making: dict[str, Any]) -> FeatureSpec:

@@ -3,10 +3,11 @@
 import fcntl
 import json
 import os
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,8 @@ from musetools.errors import OutputError, StoreError
 __all__ = ["Manifest", "Record", "check_clip_id"]
 
 MAX_ID = 120  # characters; a file name may have 255 bytes
+FILE = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9._@-]*\.npy")  # what `keeping.file_name` gives
+LOCK = ".lock"
 FORBIDDEN = '/\\:*?"<>|'
 
 
@@ -90,9 +93,11 @@ class Manifest:
         self.put_aside: dict[str, str] = {}
         self._by_form: dict[str, str] = {}
         self._read_to = 0
-        tail = self.refresh()
-        if tail:
-            self._warn(len(tail))
+        if self.refresh():  # torn, or just being written
+            with self._settled():
+                tail = self.refresh()
+            if tail:
+                self._warn(len(tail))
 
     def refresh(self) -> bytes:
         """Read what was appended since; return what follows the last whole line."""
@@ -112,19 +117,29 @@ class Manifest:
     def writing(self) -> Iterator[None]:
         """Hold the lock under which one process at a time appends, having read what the others did."""
         try:
-            with open(self.path.with_name(".lock"), "ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                self.refresh()
-                yield
-        except PermissionError as error:
+            lock = open(self.path.with_name(LOCK), "ab")  # noqa: SIM115  closed below; the block has errors of its own
+        except OSError as error:
             raise OutputError(
                 f"cannot write to {self.path.parent}: {error.strerror}. Make the folder writable"
             ) from None
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.refresh()
+            yield
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Wait until no other process is appending."""
+        with ExitStack() as stack:
+            with suppress(OSError):  # no lock, no writer
+                fcntl.flock(stack.enter_context(open(self.path.with_name(LOCK), "rb")), fcntl.LOCK_SH)
+            yield
 
     def append(self, entry: Record | dict[str, Any]) -> None:
         """Append one line, whole and on disk when this returns; only while `writing`."""
         plain = asdict(entry) if isinstance(entry, Record) else entry
-        line = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        # a path may hold bytes that are no UTF-8: their escapes are JSON's, too
+        line = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace") + b"\n"
         try:
             with open(self.path, "r+b") as file:
                 file.truncate(self._read_to)  # a line that a killed process left without its end is not glued to
@@ -133,6 +148,8 @@ class Manifest:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            with suppress(OSError):
+                os.truncate(self.path, self._read_to)
             raise OutputError(f"cannot write to {self.path}: {error.strerror}. The clip is not in the store") from None
         self.refresh()
 
@@ -141,6 +158,8 @@ class Manifest:
             entry = json.loads(line)
             clip = entry["clip"]
             record = None if "bad" in entry else Record(**entry)
+            if not isinstance(clip, str) or (record and not FILE.fullmatch(record.file)):
+                raise ValueError("no clip of this folder")
         except (ValueError, KeyError, TypeError):
             self._warn(len(line))
             return

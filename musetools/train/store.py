@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -16,10 +17,10 @@ from musetools.decode import Source
 from musetools.encoder import Encoder
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features import FeatureRows, FeatureSpec
-from musetools.files import replacing, save_rows
+from musetools.files import PART, replacing, save_rows
 from musetools.train import keeping
 from musetools.train.cutting import Chunker, Cutting
-from musetools.train.making import differences, making_of, spec_of
+from musetools.train.making import FORMAT, differences, making_of, spec_of
 from musetools.train.manifest import Manifest, Record, check_clip_id
 
 __all__ = ["FeatureStore"]
@@ -81,10 +82,10 @@ class FeatureStore:
         if dtype not in DTYPES:
             raise ParameterError(f"a store's dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
         root, making = Path(root), making_of(FeatureSpec.named(spec), encoder, dtype)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not _is_bare(root):
             raise StoreError(f"{root} is not empty: open a store with FeatureStore.open, or name another folder")
         try:
-            (root / CLIPS).mkdir(parents=True)
+            (root / CLIPS).mkdir(parents=True, exist_ok=True)
             (root / MANIFEST).touch()
         except OSError as error:
             raise OutputError(
@@ -104,8 +105,11 @@ class FeatureStore:
         """
         root = Path(root)
         try:
-            return cls(root, json.loads((root / MAKING).read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
+            making = json.loads((root / MAKING).read_text(encoding="utf-8"))
+            if making["format"] != FORMAT:
+                raise StoreError(f"{root} has format {making['format']}; this version reads {FORMAT}. Update musetools")
+            return cls(root, making)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"{root} holds no store ({error.filename} is missing): FeatureStore.create makes one"
             ) from None
@@ -249,8 +253,13 @@ class FeatureStore:
         origin : dict, optional
             Where they come from.
         """
+        self.manifest.refresh()
         self._check_free(clip, replace)
-        name, rate = keeping.file_name(clip), str(exact_fps(fps)) if fps is not None else None
+        old = self.manifest.records.get(clip)
+        # a clip that is replaced keeps its file until the manifest names the new one
+        name = keeping.file_name(clip, other_than=old.file if old else None)
+        rate = str(exact_fps(fps)) if fps is not None else None
+        n_frames = None if n_frames is None else int(n_frames)  # numpy's are no JSON
         blocks = keeping.checked_rows([rows] if isinstance(rows, np.ndarray) else rows, self.row_shape, self.dtype)
         with ExitStack() as lock:
             with replacing(self.root / CLIPS / name) as file:
@@ -259,11 +268,13 @@ class FeatureStore:
                 # from here to the line in the manifest no other process can add
                 lock.enter_context(self.manifest.writing())
                 self._check_free(clip, replace)
-            samples = n_samples() if callable(n_samples) else n_samples or n_rows * ROW_SAMPLES
+            samples = int(n_samples() if callable(n_samples) else n_samples or n_rows * ROW_SAMPLES)
             seconds = samples / SAMPLE_RATE
             dtype = str(self.dtype)
             record = Record(clip, name, n_rows, dtype, size, digest, samples, seconds, rate, n_frames, origin)
             self.manifest.append(record)
+            if old and old.file != name:
+                (self.root / CLIPS / old.file).unlink(missing_ok=True)
         return record
 
     def merge(self, other: "FeatureStore") -> int:
@@ -296,16 +307,27 @@ class FeatureStore:
 
     @property
     def cutting(self) -> Cutting | None:
-        """How training cut its chunks, as the first `ChunkDataset` recorded it; None before that."""
+        """How training cut its chunks, as the last `ChunkDataset` recorded it; None before that."""
         try:
             return Cutting.from_json(json.loads((self.root / CUTTING).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.root / CUTTING} cannot be read ({error!r}): remove it and make the ChunkDataset again"
+            ) from None
 
     def record_cutting(self, cutting: Cutting) -> None:
-        """Write down how training cuts its chunks, for the inference side to do the same."""
-        if cutting != self.cutting:
-            _write_json(self.root / CUTTING, cutting.to_json())
+        """Write down how training cuts its chunks, for the inference side to do the same; warn if it was otherwise."""
+        before = self.cutting
+        if cutting == before:
+            return
+        _write_json(self.root / CUTTING, cutting.to_json())
+        if before:
+            warnings.warn(
+                f"{self.root / CUTTING}: chunks were cut {before}, now they are cut {cutting}; inference follows",
+                stacklevel=3,
+            )
 
     def chunker(self, encoder: Encoder) -> Chunker:
         """Return what makes chunks for inference exactly as they were made for training.
@@ -339,6 +361,15 @@ class FeatureStore:
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"
+
+
+def _is_bare(root: Path) -> bool:
+    """Tell whether a folder holds nothing but what `create` leaves when it is killed."""
+    if not root.is_dir():
+        return False
+    names = {path.name for path in root.iterdir() if not path.match(f".{MAKING}.*{PART}")}
+    written = MANIFEST in names and (root / MANIFEST).stat().st_size
+    return names <= {CLIPS, MANIFEST} and not written and not any((root / CLIPS).glob("*"))
 
 
 def _write_json(path: Path, plain: dict[str, Any]) -> None:
