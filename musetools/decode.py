@@ -82,11 +82,14 @@ def _frame_of(planes: np.ndarray, rate: int) -> "av.AudioFrame":
 def blocks_of_file(source: Any, decoder: str) -> Iterator[np.ndarray]:
     """Yield a media file's samples as mono blocks at 16 kHz."""
     name = name_of(source)
-    _check_riff(source, name)
-    if decoder == "librosa" and (opened := _open_sndfile(source)):
-        yield from _blocks_of_sndfile(opened, name)
-    else:
-        yield from _blocks_of_container(source, name, decoder)
+    try:
+        _check_riff(source, name)
+        if decoder == "librosa" and (opened := _open_sndfile(source)):
+            yield from _blocks_of_sndfile(opened, name)
+        else:
+            yield from _blocks_of_container(source, name, decoder)
+    except OSError as error:
+        raise AudioError(f"{name} cannot be read ({error.strerror or error}). Copy it again") from None
 
 
 def name_of(source: Any) -> str:

@@ -7,7 +7,6 @@ from html import escape
 import numpy as np
 import torch
 from torch.nn.functional import gelu
-from whisper.model import AudioEncoder
 
 from musetools.errors import ParameterError
 from musetools.weights import EncoderWeights, read_weights
@@ -155,7 +154,7 @@ class Encoder:
         return f"<code>{escape(repr(self))}</code>"
 
 
-def _in_precision(module: AudioEncoder, dtype: torch.dtype) -> AudioEncoder:
+def _in_precision(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
     """Keep what multiplies in `dtype`; layer norms and positions, which cost nothing, stay float32."""
     for part in module.modules():
         if isinstance(part, (torch.nn.Linear, torch.nn.Conv1d)):

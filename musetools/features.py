@@ -60,8 +60,9 @@ class FeatureSpec:
         for name, choices in (("decoder", DECODERS), ("mel_peak", MEL_PEAKS), ("fill", FILLS)):
             if getattr(self, name) not in choices:
                 raise ParameterError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
-        if not isinstance(self.final_norm, bool) or not isinstance(self.window, EncoderWindow):
-            raise ParameterError(f"final_norm must be a bool and window an EncoderWindow; got {self}")
+        flags = isinstance(self.final_norm, bool) and isinstance(self.keep_fill, bool)
+        if not flags or not isinstance(self.window, EncoderWindow):
+            raise ParameterError(f"final_norm and keep_fill must be bools and window an EncoderWindow; got {self}")
         if self.keep_fill and self.window.pad_to < self.window.left + self.window.hop:
             raise ParameterError(f"keep_fill needs windows filled to left_s + hop_s or more; got {self.window}")
 
@@ -184,7 +185,8 @@ class FeatureRows:
             if self.spec.mel_peak == "file":
                 windows, peak = _spooled(windows, spool)
             for window in windows:
-                yield encode_window(self.encoder, self.spec, window, peak)
+                if window.keep:
+                    yield encode_window(self.encoder, self.spec, window, peak)
 
     def _windows(self) -> Iterator[MelWindow]:
         for block in audio_blocks(self.source, decoder=self.spec.decoder):
@@ -204,7 +206,7 @@ def _spooled(
     kept, peaks = [], []
     for window in windows:
         np.save(spool, window.log_mel.numpy(), allow_pickle=False)
-        peaks.append(window.log_mel.max())
+        peaks.append(window.log_mel.max().item())
         kept.append(replace(window, log_mel=None))
     spool.seek(0)
     return (replace(w, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False))) for w in kept), max(

@@ -108,6 +108,7 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
     for block in blocks:
         file.write(np.ascontiguousarray(block, dtype).data)
         n_rows += len(block)
+        del block  # not needed while the next one is made
     file.seek(0)
     # numpy leaves room in a header for its first axis to grow to 21 digits, so that this one has the same length
     np.lib.format.write_array_header_1_0(file, header | {"shape": (n_rows, *row_shape)})

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 import whisper
-from whisper.model import AudioEncoder, sinusoids
+from torch import nn
+from whisper.model import Conv1d, LayerNorm, ResidualAttentionBlock, sinusoids
 
 from musetools.errors import EncoderError, ParameterError
 
@@ -66,10 +67,9 @@ class EncoderWeights:
     dims: EncoderDims
     state: Mapping[str, torch.Tensor]
 
-    def module(self) -> AudioEncoder:
+    def module(self) -> nn.Module:
         """Build the encoder around these weights."""
-        with torch.device("meta"):
-            module = AudioEncoder(**vars(self.dims))
+        module = _empty_module(self.dims)
         module.load_state_dict(self.state, assign=True)
         return module.eval().requires_grad_(False)
 
@@ -88,6 +88,8 @@ def read_weights(name: str | os.PathLike) -> EncoderWeights:
         return untrained_weights(str(name).removeprefix(UNTRAINED))
     if str(name) in whisper.available_models():
         return _read_openai(_downloaded(str(name)))
+    if not isinstance(name, (str, os.PathLike)):
+        raise ParameterError(f"an encoder is named by text or a path; got {name!r}")
     path = Path(name)
     if path.is_dir():
         return _read_hugging_face(path)
@@ -140,8 +142,23 @@ def _drawn(name: str, shape: tuple[int, ...], random: np.random.RandomState) -> 
 
 
 def _shapes(dims: EncoderDims) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(p.shape) for name, p in _empty_module(dims).named_parameters()}
+
+
+def _empty_module(dims: EncoderDims) -> nn.Module:
+    """Put whisper's modules together as its AudioEncoder does, without numbers in them.
+
+    AudioEncoder itself would compute its sinusoids without numbers, for which torch imports its compiler: 130 MiB.
+    """
     with torch.device("meta"):
-        return {name: tuple(p.shape) for name, p in AudioEncoder(**vars(dims)).named_parameters()}
+        module = nn.Module()
+        module.conv1 = Conv1d(dims.n_mels, dims.n_state, kernel_size=3, padding=1)
+        module.conv2 = Conv1d(dims.n_state, dims.n_state, kernel_size=3, stride=2, padding=1)
+        module.register_buffer("positional_embedding", torch.empty(dims.n_ctx, dims.n_state))
+        blocks = (ResidualAttentionBlock(dims.n_state, dims.n_head) for _ in range(dims.n_layer))
+        module.blocks = nn.ModuleList(blocks)
+        module.ln_post = LayerNorm(dims.n_state)
+    return module
 
 
 def _with_positions(state: dict[str, torch.Tensor], dims: EncoderDims) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from whisper.audio import HOP_LENGTH, N_FFT
 
-from musetools.clock import ROW_RATE, ROW_SAMPLES
+from musetools.clock import MEL_PER_ROW, ROW_RATE, ROW_SAMPLES
 from musetools.errors import ParameterError
 from musetools.mel import centred_log_mel, log_mel
 
@@ -91,7 +91,7 @@ class MelWindow:
 
     first_row: int  # the clip's row that the window starts with
     skip: int  # rows of left context
-    keep: int  # rows after them that are this window's own
+    keep: int  # rows after them that are this window's own; 0 for a last mel frame that gives no row
     log_mel: torch.Tensor | None  # (n_mels, n_frames)
 
 
@@ -140,6 +140,8 @@ class MelWindows:
         while self._next_row < n_rows:
             keep = self.window.hop if self.keep_fill else min(self.window.hop, n_rows - self._next_row)
             windows.append(self._cut(min(self._end_of_next(), -(-self.n_samples // ROW_SAMPLES)), keep))
+        if self.fill == "mel" and self.n_samples // HOP_LENGTH > self._next_row * MEL_PER_ROW:
+            windows.append(self._cut(self._next_row + 1, 0))  # a mel frame without a row: it may hold the file's peak
         return windows
 
     def _end_of_next(self) -> int:
