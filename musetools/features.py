@@ -203,12 +203,11 @@ def _spooled(
     windows: Iterable[MelWindow], spool: tempfile.SpooledTemporaryFile
 ) -> tuple[Iterator[MelWindow], torch.Tensor]:
     """Keep windows on disk until the last of them has shown the file's peak: cheaper than decoding twice."""
-    kept, peaks = [], []
+    kept, peaks = [], [-float("inf")]
     for window in windows:
         np.save(spool, window.log_mel.numpy(), allow_pickle=False)
         peaks.append(window.log_mel.max().item())
         kept.append(replace(window, log_mel=None))
     spool.seek(0)
-    return (replace(w, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False))) for w in kept), max(
-        peaks, default=None
-    )
+    again = (replace(w, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False))) for w in kept)
+    return again, torch.tensor(max(peaks))
