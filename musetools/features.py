@@ -181,7 +181,7 @@ class FeatureRows:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         windows, peak = self._windows(), None
-        with tempfile.SpooledTemporaryFile(max_size=2**24) as spool:
+        with tempfile.SpooledTemporaryFile(max_size=2**20) as spool:
             if self.spec.mel_peak == "file":
                 windows, peak = _spooled(windows, spool)
             for window in windows:

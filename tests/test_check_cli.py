@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from clips import forbid_decoding, write_clip, write_late, write_mute
+from media import SPEECH_RATE, speech, write_media
 
 from musetools.cli import main
 from musetools.lab.align import audit_folder
@@ -129,3 +130,14 @@ def test_as_a_program(folder, quick):
     first = json.loads(done.stdout)[0]
     assert first["clip"] == str(Path(folder.name, "c {0}.mp4"))
     assert first["findings"][0]["what"] == "no audio"
+
+
+def test_a_recording_that_changes_its_channels_on_the_way(tmp_path):
+    """Such a file ends the process where nobody looks, so it is read in a process of its own (F11)."""
+    parts = [write_media(tmp_path / f"{n}.mp3", speech(1, channels=n), SPEECH_RATE).read_bytes() for n in (2, 1)]
+    (tmp_path / "joined.mp3").write_bytes(b"".join(parts))
+    command = [sys.executable, "-m", "musetools", "check", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "joined.mp3 changes from stereo" in done.stdout
+    assert "1 of 3 clips have errors" in done.stdout
