@@ -14,6 +14,8 @@ class _Group(click.Group):
     """Shows our errors as one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding that it knows
         try:
             return super().invoke(ctx)
         except MusetoolsError as error:

@@ -5,6 +5,7 @@ Behind `musetools.audio`.
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from musetools.resample import BLOCK_S, FRAME_S, Witness, joined, planes_of, see
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Source", "blocks_of_array", "blocks_of_file", "name_of"]
+__all__ = ["Source", "blocks_of_array", "blocks_of_file", "declared_s", "name_of"]
 
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
@@ -218,12 +219,18 @@ def _audio_stream(container: Any, name: str) -> Any:
 def _declared(stream: Any) -> tuple[float | None, float]:
     """Return the length that a stream's header promises, in seconds, and how far that can be trusted."""
     slack = max(FRAME_S, (stream.codec_context.frame_size or 0) / stream.rate)
+    tagged = stream.duration is None  # Matroska counts the encoder's priming samples, too
+    return declared_s(stream), 2 * slack if tagged else slack
+
+
+def declared_s(stream: Any) -> float | None:
+    """Return the length that a stream's header declares, in seconds; None where FFmpeg guesses it from the bit rate."""
     kind = stream.container.format.name
-    if kind == "aac" or (kind == "mp3" and not stream.start_time):
-        return None, slack  # no header: FFmpeg guesses from the bit rate
+    if kind == "aac" or (kind == "mp3" and stream.type == "audio" and not stream.start_time):
+        return None
     if stream.duration is not None:
-        return float(stream.duration * stream.time_base), slack
-    if tag := stream.metadata.get("DURATION"):  # Matroska counts the encoder's priming samples, too
-        hours, minutes, seconds = tag.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds), 2 * slack
-    return None, slack
+        return float(stream.duration * stream.time_base)
+    if tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""), re.ASCII):
+        hours, minutes, seconds = map(float, tag.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    return None

@@ -1,6 +1,7 @@
 """What a media file says of itself: streams, codecs, exact rates, time stamps; headers and packets, nothing decoded."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from musetools.clock import exact_fps
-from musetools.decode import name_of
+from musetools.decode import declared_s, name_of
 from musetools.errors import AudioError
 
 __all__ = ["MediaInfo", "StreamInfo", "probe_media"]
 
 UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
-STILL_PICTURES = ("mjpeg", "png", "bmp", "gif")  # a song's cover is a video stream of one picture
+ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class StreamInfo:
     Attributes
     ----------
     kind : str
-        "video", "audio", …
+        "video", "audio", "cover" (a song's picture, which containers hold as a video), …
     codec : str
         Name of the codec.
     start_s : float
@@ -87,7 +88,7 @@ class MediaInfo:
     @property
     def video(self) -> StreamInfo | None:
         """Its first moving picture."""
-        return next((s for s in self.streams if s.kind == "video" and s.codec not in STILL_PICTURES), None)
+        return next((s for s in self.streams if s.kind == "video"), None)
 
     @property
     def audio(self) -> StreamInfo | None:
@@ -142,14 +143,17 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
 def _stream(container: Any, stream: Any) -> StreamInfo:
     base = stream.time_base
     start = float(stream.start_time * base) if stream.start_time else 0.0
-    duration = float(stream.duration * base) if stream.duration is not None else None
-    codec = stream.codec_context.name
+    duration, codec = declared_s(stream), stream.codec_context.name
     if stream.type == "audio":
-        return StreamInfo("audio", codec, start, duration, Fraction(stream.rate), lead_s=_lead(stream, start))
-    if stream.type != "video" or codec in STILL_PICTURES:
-        return StreamInfo(stream.type, codec, start, duration, None)
+        lead = _lead(stream, start)
+        if duration is not None and stream.duration is None:  # Matroska's tag counts what comes before the start
+            duration = max(0.0, duration - lead)
+        return StreamInfo("audio", codec, start, duration, Fraction(stream.rate), lead_s=lead)
+    cover = stream.disposition & stream.disposition.attached_pic
+    if stream.type != "video" or cover:
+        return StreamInfo("cover" if cover else stream.type, codec, start, duration, None)
     times = _time_stamps(container, stream)
-    timed, variable = _timing(times, base)
+    timed, variable = _timing(times, base, (stream.codec_context.framerate, stream.average_rate))
     return StreamInfo(
         "video",
         codec,
@@ -174,15 +178,18 @@ def _time_stamps(container: Any, stream: Any) -> np.ndarray:
     return np.sort(np.array(stamps, np.int64))
 
 
-def _timing(times: np.ndarray, base: Fraction) -> tuple[Fraction | None, bool]:
+def _timing(times: np.ndarray, base: Fraction, declared: Iterable[Fraction | None]) -> tuple[Fraction | None, bool]:
     """Return the frame rate that time stamps show, and whether they lie unevenly."""
     if len(times) < 2 or times[-1] == times[0]:
         return None, False
-    steps = np.diff(times)
-    rate = exact_fps(float(round(Fraction(len(steps), 1) / (int(times[-1] - times[0]) * base), 5)))
-    # a container that counts in milliseconds cannot but round
-    uneven = np.abs(steps - np.median(steps)).max() > max(1.0, UNEVEN / float(rate * base))
-    return rate, bool(uneven)
+    steps, span = np.diff(times), int(times[-1] - times[0]) * base
+    rate = len(steps) / span
+    # a container that counts in milliseconds cannot but round: what it declares may be exact
+    near = (r for r in declared if r and r.denominator in ON_FILM and abs(len(steps) / r - span) <= base)
+    exact = next(near, None) or (exact_fps(float(round(rate, 5))) if rate > 1e-4 else rate)
+    ticks = float(1 / (rate * base))  # a frame
+    slack = max(UNEVEN * ticks, 1.0 if ticks > 2 else 0.0)
+    return exact, bool(np.abs(steps - np.median(steps)).max() > slack)
 
 
 def _lead(stream: Any, start_s: float) -> float:

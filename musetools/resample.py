@@ -84,8 +84,14 @@ def joined(frames: Iterator["av.AudioFrame"], witness: Witness) -> Iterator["av.
     """Join a codec's frames of some 20 ms to blocks of seconds, which resample to the same bits in less time."""
     import av
 
-    fifo = av.AudioFifo()
+    fifo, kept = av.AudioFifo(), None
     for frame in frames:
+        kind = f"{frame.layout.name} {frame.format.name} at {frame.sample_rate} Hz"
+        if kind != (kept := kept or kind):  # PyAV would write beyond the FIFO's memory
+            raise AudioError(
+                f"{witness.name} changes from {kept} to {kind} after {witness.n_in / witness.rate:.3f} s: it is "
+                "corrupt, or was put together. Export it again in one format"
+            )
         witness.saw(frame.to_ndarray(), frame.samples)
         frame.pts = None
         fifo.write(frame)

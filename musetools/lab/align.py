@@ -59,7 +59,7 @@ class FolderAudit:
 
     def to_json(self) -> str:
         """Return all audits as JSON."""
-        return json.dumps([audit.to_json() for audit in self.audits], indent=1, ensure_ascii=False)
+        return json.dumps([audit.to_json() for audit in self.audits], indent=1)
 
 
 def audit_folder(
@@ -80,9 +80,12 @@ def audit_folder(
             found.append(path)
         else:
             raise ParameterError(f"no file or folder {path}; the working folder is {Path.cwd()}")
-    audits = [audit_clip(path, recipe, quick=quick) for path in found]
-    order = {level: number for number, level in enumerate((*LEVELS, "ok"))}
-    return FolderAudit(tuple(sorted(audits, key=lambda audit: order[audit.level])))
+    return _worst_first(audit_clip(path, recipe, quick=quick) for path in found)
+
+
+def _worst_first(audits: Iterable[ClipAudit]) -> FolderAudit:
+    order = (*LEVELS, "ok")
+    return FolderAudit(tuple(sorted(audits, key=lambda audit: order.index(audit.level))))
 
 
 def check_store(
@@ -95,7 +98,8 @@ def check_store(
     store : FeatureStore
         The features.
     videos : path, optional
-        Folder of the videos, by the names that they were extracted from; by default where the store found them.
+        Folder of the videos, by the names or below the folders that they were extracted from; by default where the
+        store found them.
     recipe : Recipe or str, default "musetools"
         The pipeline that is to be trained.
 
@@ -104,13 +108,13 @@ def check_store(
     FolderAudit
         A line for each clip; a clip whose video is gone, or has another length than its features, has an error.
     """
-    return FolderAudit(tuple(_check_clip(store, clip, videos, recipe_of(recipe)) for clip in store))
+    return _worst_first(_check_clip(store, clip, videos, recipe_of(recipe)) for clip in store)
 
 
 def _check_clip(store: "FeatureStore", clip: str, videos: str | os.PathLike | None, recipe: Recipe) -> ClipAudit:
     record = store.record(clip)
     origin = Path((record.source or {}).get("path", clip))
-    path = Path(videos) / origin.name if videos is not None else origin
+    path = origin if videos is None else _below(Path(videos), clip, origin.name)
     audit = audit_clip(path, recipe, quick=True)
     notes = Notes(list(audit.findings))
     declared = declared_samples(audit.info)
@@ -123,3 +127,9 @@ def _check_clip(store: "FeatureStore", clip: str, videos: str | os.PathLike | No
             f"{path} has {gap:+.2f} s of sound against its features in the store. Extract it again",
         )
     return ClipAudit(clip, recipe, audit.info, record.samples, audit.n_frames, audit.fps, notes.done())
+
+
+def _below(folder: Path, clip: str, name: str) -> Path:
+    """Find a clip's video: `extract` writes the folders that it lay in into its id."""
+    path = folder.joinpath(*clip.split("__"))
+    return path if path.is_file() else folder / name

@@ -137,7 +137,8 @@ def audit_clip(
             notes.add("error", "unreadable", 1, str(error))
             return ClipAudit(name, recipe, None, None, n_frames, rate, notes.done())
         n_frames, rate = checks.look_at_streams(info, notes, n_frames, rate)
-    n_samples = checks.declared_samples(info) if quick else checks.listen(source, info, rate, notes)
+    read = quick and info is not None  # an array is heard at no cost
+    n_samples = checks.declared_samples(info) if read else checks.listen(source, info, rate, notes)
     if n_samples is not None and n_frames is not None and rate is not None:
         checks.compare_lengths(n_samples, n_frames, rate, notes)
         checks.ask_recipe(recipe, n_samples, n_frames, rate, notes)

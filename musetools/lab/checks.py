@@ -18,6 +18,8 @@ __all__ = ["Finding", "Notes", "ask_recipe", "compare_lengths", "declared_sample
 LEVELS = ("error", "warning", "note")
 LATE_MS, OFF_MS = 20.0, 45.0  # start offsets: worth a word; seen by viewers (ITU-R BT.1359: 45 ms early, 125 ms late)
 SHORT_ROWS = 10  # |2·frames − rows| above which MuseTalk's authors drop a clip (K18)
+RATES = (1, 1000)  # fps; beyond, time stamps are wrong
+LATE_FRAME = 700  # from here on the v1.5 loader's windows go wrong, which is a finding of its own
 RATE_GAP = 0.0002  # relative; 29.97 and 30 are 0.001 apart
 SILENT_DBFS, MOSTLY = -50.0, 0.5
 
@@ -83,6 +85,14 @@ def look_at_streams(info: MediaInfo, notes: Notes, n_frames: int | None, rate: F
             "Frames lie unevenly in time, so frame i is not at i/fps. Convert with -vf fps=25 to a constant rate",
         )
     timed = video.timed_rate or video.rate
+    if timed and not RATES[0] <= timed <= RATES[1]:
+        notes.add(
+            "error",
+            "frame rate",
+            timed,
+            f"Time stamps show {float(timed):.6g} fps, which nobody films at. Encode again at one constant rate",
+        )
+        return n_frames or video.frames_counted, rate
     for declared, who in ((video.coded_rate, "the video codec's header"), (video.rate, "the container")):
         if declared and timed and not video.variable and abs(declared / timed - 1) > RATE_GAP:
             drift = 1000 * float(declared / timed - 1)
@@ -120,11 +130,10 @@ def _compare_starts(late_s: float, notes: Notes) -> None:
 
 
 def declared_samples(info: MediaInfo | None) -> int | None:
-    """Return the length of the sound at 16 kHz as the header declares it."""
-    if info is None or info.audio is None:
+    """Return the length of the sound at 16 kHz, where the header declares it."""
+    if info is None or info.audio is None or info.audio.duration_s is None:
         return None
-    seconds = info.audio.duration_s if info.audio.duration_s is not None else info.duration_s
-    return round(seconds * SAMPLE_RATE) if seconds else None
+    return round(info.audio.duration_s * SAMPLE_RATE)
 
 
 def listen(source, info: MediaInfo | None, rate: Fraction | None, notes: Notes) -> int | None:
@@ -136,7 +145,8 @@ def listen(source, info: MediaInfo | None, rate: Fraction | None, notes: Notes) 
     except AudioError as error:
         notes.add("error", "undecodable", 1, str(error))
         return None
-    silent = float((loudness(waveform, rate or MUSETALK_FPS) < SILENT_DBFS).mean()) if len(waveform) else 1.0
+    loud = loudness(waveform, rate or MUSETALK_FPS)
+    silent = float((loud < SILENT_DBFS).mean()) if len(loud) else 0.0
     if silent > 0:
         level = "warning" if silent > MOSTLY else "note"
         notes.add(
@@ -174,6 +184,9 @@ def compare_lengths(n_samples: int, n_frames: int, rate: Fraction, notes: Notes)
 
 def ask_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction, notes: Notes) -> None:
     """Say what the recipe would do to the clip."""
+    if n_samples < ROW_SAMPLES:
+        notes.add("error", "too short", n_samples, f"{n_samples} samples of sound are no feature row. Leave it out")
+        return
     stops, lag, drift, n_chunks = _prospects(recipe, n_samples, told(rate))
     if stops:
         notes.add("error", "recipe stops", 1, f"{stops}. Convert the clip to 25 fps first")
@@ -201,8 +214,7 @@ def ask_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction, no
             n_frames - n_chunks,
             f"{n_frames - n_chunks} of {n_frames} frames get no chunk from {recipe.name}",
         )
-    if recipe.name == "musetalk-v1.5-train" and n_frames >= 700:
-        sampler = audit_sampler(n_frames)
+    if recipe.name == "musetalk-v1.5-train" and (sampler := audit_sampler(n_frames)).wrong_mel:
         level = "error" if sampler.wrong_audio else "warning"
         notes.add(
             level,
@@ -216,7 +228,8 @@ def ask_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction, no
 def _prospects(recipe: Recipe, n_samples: int, fps: float) -> tuple[str, float | None, float, int]:
     """Return why a recipe stops, its mean lag, its drift and its number of chunks: the same for clips of one length."""
     seen = profile(recipe, n_samples, fps)
-    return seen.stops, seen.mean_lag_ms, seen.drift_ms_s, len(seen.rows)
+    early = profile(recipe, min(n_samples, int(LATE_FRAME / fps * SAMPLE_RATE)), fps)
+    return seen.stops, early.mean_lag_ms, early.drift_ms_s, len(seen.rows)
 
 
 def told(rate: Fraction) -> float | int:

@@ -214,10 +214,17 @@ def audit_sampler(n_frames: int, frames_per_sample: int = 16) -> SamplerAudit:
     -------
     SamplerAudit
 
+    Raises
+    ------
+    ParameterError
+        If there is no frame to a sample.
+
     Notes
     -----
     Source: ``FaceDataset.__getitem__`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk).
     """
+    if frames_per_sample < 1:
+        raise ParameterError(f"a sample has 1 frame or more; got {frames_per_sample}")
     starts = range(max(0, n_frames - frames_per_sample + 1))
     windows = [training_window(start) for start in starts]
     samples_per_frame = SAMPLE_RATE // MUSETALK_FPS

@@ -79,13 +79,16 @@ def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float 
     Raises
     ------
     ParameterError
-        If there are fewer than two seconds of either, or openings are not finite.
+        If there are fewer than two seconds of either, or openings or samples are not finite.
     """
     mouth, rate = np.asarray(mouth_opening, np.float64), float(exact_fps(fps))
-    seconds = min(len(mouth) / rate, len(waveform) / SAMPLE_RATE)
-    if mouth.ndim != 1 or not np.isfinite(mouth).all() or seconds < 2:
+    waveform = np.asarray(waveform)
+    seconds = min(mouth.size / rate, waveform.size / SAMPLE_RATE)
+    flat = mouth.ndim == waveform.ndim == 1
+    if not flat or not np.isfinite(mouth).all() or not np.isfinite(waveform).all() or seconds < 2:
         raise ParameterError(
-            f"at least 2 s of finite openings and sound are needed; got openings {mouth.shape}, {seconds:.2f} s of both"
+            f"at least 2 s of finite openings and mono sound are needed; got openings {mouth.shape}, sound "
+            f"{waveform.shape}, {seconds:.2f} s of both"
         )
     times, level = np.arange(len(mouth)) / rate, _level_db(waveform)
     grid = np.arange(-REACH_S, REACH_S, 1 / CURVE_RATE)

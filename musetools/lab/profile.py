@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from musetools.chunks import ZERO_ROW, row_lag_ms, window_offsets
-from musetools.clock import SAMPLE_RATE, exact_fps
+from musetools.clock import ROW_MS, SAMPLE_RATE, exact_fps
 from musetools.errors import ParameterError, RecipeError
 from musetools.lab.table import Table
 from musetools.recipes import RECIPES, Recipe
@@ -17,6 +17,7 @@ __all__ = ["COMMON_FPS", "LagTable", "Profile", "lag_table", "profile", "recipe_
 
 COMMON_FPS = (24, 25, 29.97, 30)
 DRIFTS_MS_S = 1.0  # a slope below this over a minute is the staircase of whole rows, no drift
+STAIRCASE_MS = 1.5 * ROW_MS  # a straight line through part of that staircase climbs no more than this in all
 STRAIGHT_MS = 40.0  # farther from a straight line than two rows, lag does something else than drift
 MINUTE_S = 60
 
@@ -92,12 +93,13 @@ class Profile:
 
     @cached_property
     def drift_ms_s(self) -> float:
-        """Growth of lag in ms per second of clip, if it grows along a straight line; 0 below 1 ms/s."""
+        """Growth of lag in ms per second of clip, if it grows along a straight line, by more than rounding can."""
         if len(self.interior) < 2:
             return 0.0
         slope, level = np.polyfit(self._time_s, self.lag_ms[self.interior], 1)
         straight = np.ptp(self.lag_ms[self.interior] - slope * self._time_s - level) < STRAIGHT_MS
-        return float(slope) if straight and abs(slope) >= DRIFTS_MS_S else 0.0
+        climbs = abs(slope) * np.ptp(self._time_s) > STAIRCASE_MS and abs(slope) >= DRIFTS_MS_S
+        return float(slope) if straight and climbs else 0.0
 
     @property
     def start_lag_ms(self) -> float | None:
