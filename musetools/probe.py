@@ -160,7 +160,7 @@ def _stream(container: Any, stream: Any) -> StreamInfo:
         start,
         duration,
         stream.average_rate,
-        coded_rate=stream.codec_context.framerate or None,
+        coded_rate=None if codec in CLOCKED else stream.codec_context.framerate or None,
         timed_rate=timed,
         variable=variable,
         frames_declared=stream.frames or None,

@@ -214,6 +214,13 @@ def test_short_clips_are_not_accused(tmp_path, name, fps, seconds):
     assert audit.level == "ok", audit
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.mov", "mjpeg"), ("a.mkv", "libvpx-vp9")])
+def test_other_codecs_are_not_accused(tmp_path, name, codec):
+    audit = audit_clip(write_clip(tmp_path / name, NTSC, 1, codec=codec), quick=True)
+    assert audit.level == "ok", audit
+    assert audit.n_frames == 30
+
+
 @pytest.mark.parametrize("fps", [24, 25, 29.97, 30, 60])
 def test_our_own_recipe_finds_no_fault_at_any_rate(fps):
     for n_frames in (5, 30, 100, 301, 1000):

@@ -45,6 +45,16 @@ def test_rates_are_exact(tmp_path, fps):
     assert video.duration_s == pytest.approx(round(fps) / fps, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "mpeg4"), ("a.avi", "mpeg4"), ("a.mov", "mjpeg"), ("a.webm", "libvpx-vp9")]
+)
+def test_what_other_codecs_declare(tmp_path, name, codec):
+    """MPEG-4 part 2, which OpenCV writes as mp4v, declares the ticks of a clock, no frame rate."""
+    video = video_of(write_clip(tmp_path / name, NTSC, 1, sound_s=0, codec=codec))
+    assert video.coded_rate in (None, NTSC)
+    assert video.rate == video.timed_rate == NTSC
+
+
 @pytest.mark.parametrize("fps", RATES, ids=str)
 @pytest.mark.parametrize("seconds", [1, 3])
 def test_milliseconds_are_neither_variable_nor_another_rate(tmp_path, fps, seconds):
