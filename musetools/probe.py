@@ -16,6 +16,7 @@ from musetools.errors import AudioError
 
 __all__ = ["MediaInfo", "StreamInfo", "probe_media"]
 
+CLOCKED = ("mpeg4", "msmpeg4v2", "msmpeg4v3")  # their headers declare the ticks of a clock, no frame rate
 UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
 ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have
 
