@@ -12,6 +12,7 @@ from whisper.audio import HOP_LENGTH, N_FFT
 from musetools.clock import MEL_PER_ROW, ROW_RATE, ROW_SAMPLES
 from musetools.errors import ParameterError
 from musetools.mel import centred_log_mel, log_mel
+from musetools.ring import Ring
 
 __all__ = ["EncoderWindow", "MelWindow", "MelWindows"]
 
@@ -98,7 +99,7 @@ class MelWindow:
 class MelWindows:
     """The window loop: push samples as they come, get each window as soon as all its samples are there.
 
-    Holds no more than one window of samples and what was last pushed. Windows do not depend on how the samples are
+    Holds no more than one window of samples and what was last pushed, in memory for twice that. Windows do not depend on how the samples are
     split into pushes.
 
     Parameters
@@ -116,17 +117,19 @@ class MelWindows:
     def __init__(self, window: EncoderWindow, *, fill: str, n_mels: int, keep_fill: bool = False):
         self.window, self.fill, self.n_mels, self.keep_fill = window, fill, n_mels, keep_fill
         self._filled = window.pad_to * ROW_SAMPLES
-        self.n_samples = 0  # pushed so far
+        self._samples = Ring()
         self._next_row = 0  # first row of the next window's hop
-        self._start = 0  # sample that the buffer starts with
-        self._buffer = np.empty(0, np.float32)
         # A file's STFT reaches 200 samples either side of a frame's centre; the last centre lies a hop before the end.
         self._before, self._after = (HALF_FFT, HALF_FFT - HOP_LENGTH) if fill == "mel" else (0, 0)
 
+    @property
+    def n_samples(self) -> int:
+        """Samples pushed so far."""
+        return self._samples.stop
+
     def push(self, samples: np.ndarray) -> list[MelWindow]:
         """Take the next samples, float32; return the windows that they complete."""
-        self._buffer = np.concatenate([self._buffer, samples])
-        self.n_samples += len(samples)
+        self._samples.append(samples)
         windows = []
         while self._end_of_next() * ROW_SAMPLES + self._after <= self.n_samples:
             windows.append(self._cut(self._end_of_next(), self.window.hop))
@@ -154,21 +157,17 @@ class MelWindows:
         mel = self._mel(first_row * ROW_SAMPLES, end)
         skip = self._next_row - first_row
         self._next_row += self.window.hop
-        needed = max(self._start, (self._next_row - self.window.left) * ROW_SAMPLES - self._before)
-        self._buffer, self._start = self._buffer[needed - self._start :], needed
+        self._samples.drop((self._next_row - self.window.left) * ROW_SAMPLES - self._before)
         return MelWindow(first_row, skip, keep, mel)
 
     def _mel(self, start: int, end: int) -> torch.Tensor:
         """Compute the log-mel of the samples from `start` to `end`."""
         if self.fill == "audio":
-            samples = self._samples(start, end)
+            samples = self._samples[start:end]
             return centred_log_mel(np.pad(samples, (0, max(0, self._filled - len(samples)))), self.n_mels)
         first, last = max(0, start - self._before), end + self._after
         # what lies beyond the file's ends, its own mirror image has to give
         mirrored = HALF_FFT if start == 0 else 0, max(0, last - self.n_samples)
-        padded = np.pad(self._samples(first, min(last, self.n_samples)), mirrored, mode="reflect")
+        padded = np.pad(self._samples[first : min(last, self.n_samples)], mirrored, mode="reflect")
         n_frames = (end - start) // HOP_LENGTH
         return log_mel(padded[: n_frames * HOP_LENGTH + N_FFT - HOP_LENGTH], self.n_mels)
-
-    def _samples(self, start: int, end: int) -> np.ndarray:
-        return self._buffer[start - self._start : end - self._start]
