@@ -10,12 +10,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetools.clock import SAMPLE_RATE, frame_count, frame_starts
+from musetools.clock import SAMPLE_RATE, exact_fps, frame_count, frame_starts
 from musetools.decode import Source, blocks_of_array, blocks_of_file
 from musetools.errors import ParameterError
 from musetools.probe import MediaInfo, probe_media
+from musetools.resample import BLOCK_S
+from musetools.ring import Ring
 
-__all__ = ["DECODERS", "MediaInfo", "audio_blocks", "load_audio", "loudness", "probe_media"]
+__all__ = ["DECODERS", "LoudnessMeter", "MediaInfo", "audio_blocks", "load_audio", "loudness", "probe_media"]
 
 DECODERS = ("ffmpeg", "librosa")
 SILENCE_DBFS = -120.0
@@ -105,10 +107,31 @@ def loudness(waveform: np.ndarray, fps: float | Fraction) -> np.ndarray:
     ParameterError
         If `fps` is not a number above zero.
     """
-    n_frames = frame_count(len(waveform), fps)
-    if n_frames == 0:
-        return np.empty(0, np.float32)
-    starts = frame_starts(n_frames, fps, SAMPLE_RATE)
-    energy = np.square(waveform[: starts[-1]], dtype=np.float64)
-    mean = np.add.reduceat(energy, starts[:-1]) / np.diff(starts)
-    return (10 * np.log10(np.maximum(mean, 10 ** (SILENCE_DBFS / 10)))).astype(np.float32)
+    meter, step = LoudnessMeter(fps), BLOCK_S * SAMPLE_RATE
+    return np.concatenate([meter.push(waveform[i : i + step]) for i in range(0, len(waveform) + 1, step)])
+
+
+class LoudnessMeter:
+    """Measures the loudness of each video frame of a waveform that comes in pieces; see `loudness`.
+
+    Parameters
+    ----------
+    fps : float or Fraction
+        Video frames per second.
+    """
+
+    def __init__(self, fps: float | Fraction):
+        self._fps, self._samples, self._n_frames = exact_fps(fps), Ring(), 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take the next samples; return the loudness of the frames that they complete."""
+        self._samples.append(samples)
+        frames = range(self._n_frames, frame_count(self._samples.stop, self._fps))
+        if not frames:
+            return np.empty(0, np.float32)
+        self._n_frames = frames.stop
+        starts = frame_starts(range(frames.start, frames.stop + 1), self._fps, SAMPLE_RATE)
+        energy = np.square(self._samples[int(starts[0]) : int(starts[-1])], dtype=np.float64)
+        self._samples.drop(int(starts[-1]))
+        mean = np.add.reduceat(energy, starts[:-1] - starts[0]) / np.diff(starts)
+        return (10 * np.log10(np.maximum(mean, 10 ** (SILENCE_DBFS / 10)))).astype(np.float32)

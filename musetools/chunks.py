@@ -11,7 +11,8 @@ import numpy as np
 from musetools.clock import ROW_MS, ROW_RATE, exact_fps, frame_starts
 from musetools.errors import ParameterError
 
-__all__ = ["EDGES", "Chunks", "chunk_rows", "feature2chunks", "row_lag_ms", "window_offsets"]
+__all__ = ["EDGES", "Chunks", "at_edges", "chunk_rows", "feature2chunks", "gather", "row_lag_ms", "rows_around"]
+__all__ += ["window_offsets"]
 
 EDGES = ("clamp", "zeros", "drop")
 ZERO_ROW = -1  # in an index matrix: no row of the features, but zeros
@@ -159,12 +160,12 @@ class Chunks(Sequence):
             return Chunks(self.features, self.rows[index], self.fps, first_frame=frames.start)
         first = self._first_rows[index]
         if first == ZERO_ROW:
-            return _gather(self.features, self.rows[index])
+            return gather(self.features, self.rows[index])
         return self.features[first : first + self.rows.shape[1]].reshape(self.chunk_shape)
 
     def batch(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Gather the chunks of a slice into one new array, shape (stop - start, rows_per_chunk · n_layers, width)."""
-        return _gather(self.features, self.rows[start:stop])
+        return gather(self.features, self.rows[start:stop])
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if copy is False:
@@ -229,15 +230,23 @@ def _cut(n_rows: int, fps: float | Fraction, context: tuple[int, int], edge: str
         raise ParameterError(f"edge must be one of {', '.join(EDGES)}; got {edge!r}")
     if edge == "clamp" and n_frames and not n_rows:
         raise ParameterError(f"no rows to clamp {n_frames} frames to: the features are empty. Use edge='zeros'")
-    centres = frame_starts(n_frames, fps, ROW_RATE)[:-1]
-    rows = centres[:, None] + window_offsets(context)
-    if edge == "clamp":
-        return 0, rows.clip(0, max(0, n_rows - 1))
-    inside = (rows >= 0) & (rows < n_rows)
-    if edge == "zeros":
-        return 0, np.where(inside, rows, ZERO_ROW)
-    whole = inside.all(axis=1)
+    rows = rows_around(range(n_frames), fps, context)
+    if edge != "drop":
+        return 0, at_edges(rows, n_rows, edge)
+    whole = ((rows >= 0) & (rows < n_rows)).all(axis=1)
     return int(whole.argmax()) if whole.any() else 0, rows[whole]
+
+
+def rows_around(frames: range, fps: float | Fraction, context: tuple[int, int]) -> np.ndarray:
+    """Return the rows around each frame, ``floor(50·i / fps) - 2·left + j``, whether or not there are such rows."""
+    return frame_starts(frames, fps, ROW_RATE)[:, None] + window_offsets(context)
+
+
+def at_edges(rows: np.ndarray, n_rows: int, edge: str) -> np.ndarray:
+    """Apply the edge rule "clamp" or "zeros" to rows before the first or after the last."""
+    if edge == "clamp":
+        return rows.clip(0, max(0, n_rows - 1))
+    return np.where((rows >= 0) & (rows < n_rows), rows, ZERO_ROW)
 
 
 def _contiguous(rows: np.ndarray) -> np.ndarray:
@@ -245,7 +254,7 @@ def _contiguous(rows: np.ndarray) -> np.ndarray:
     return (rows[:, 0] >= 0) & (np.diff(rows, axis=1) == 1).all(axis=1)
 
 
-def _gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Take rows, of zeros where -1, and join each chunk's rows and layers."""
     if len(features) == 0:
         taken = np.zeros((*rows.shape, *features.shape[1:]), features.dtype)

@@ -73,9 +73,9 @@ def frame_count(n_samples: int, fps: float | Fraction) -> int:
     return int(n_samples * exact_fps(fps) // SAMPLE_RATE)
 
 
-def frame_starts(n_frames: int, fps: float | Fraction, rate: int) -> np.ndarray:
-    """Find the sample (or row) at which each frame starts: ``floor(i · rate / fps)`` for i in 0 … n_frames."""
+def frame_starts(frames: range, fps: float | Fraction, rate: int) -> np.ndarray:
+    """Find the sample (or row) at which each frame starts: ``floor(i · rate / fps)`` for every i in `frames`."""
     step = rate / exact_fps(fps)
-    fits = (n_frames + 1) * step.numerator < 2**63
-    i = np.arange(n_frames + 1, dtype=np.int64 if fits else object)
+    fits = frames.stop * step.numerator < 2**63
+    i = np.arange(frames.start, frames.stop, dtype=np.int64 if fits else object)
     return (i * step.numerator // step.denominator).astype(np.int64)

@@ -20,7 +20,7 @@ from musetools.resample import BLOCK_S, FRAME_S, Witness, joined, planes_of, see
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Source", "blocks_of_array", "blocks_of_file", "declared_s", "name_of"]
+__all__ = ["Source", "blocks_of_array", "blocks_of_file", "declared_s", "frame_of", "name_of", "planes_of_array"]
 
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
@@ -33,7 +33,7 @@ MAX_RATE = 768_000  # Hz; the highest that converters have
 
 def blocks_of_array(array: np.ndarray, rate: int, decoder: str) -> Iterator[np.ndarray]:
     """Yield a checked array's samples as mono blocks at 16 kHz; as they are, if that is what they are."""
-    planes, rate = _planes_of_array(array, rate), int(rate)  # a numpy int16 would overflow below
+    planes, rate = planes_of_array(array, rate), int(rate)  # a numpy int16 would overflow below
     witness = Witness(name_of((array, rate)), rate, len(planes))
     step = BLOCK_S * rate
     blocks = seen((planes[:, i : i + step] for i in range(0, planes.shape[1], step)), witness)
@@ -42,11 +42,11 @@ def blocks_of_array(array: np.ndarray, rate: int, decoder: str) -> Iterator[np.n
     elif decoder == "librosa":
         yield from soxr_mono(blocks, witness)
     else:
-        yield from swresample_mono((_frame_of(block, rate) for block in blocks), witness)
+        yield from swresample_mono((frame_of(block, rate) for block in blocks), witness)
     witness.testify()
 
 
-def _planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
+def planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
     """Return float32 samples, channels first; or say what is wrong with them."""
     array = np.asarray(array)
     if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or not 0 < rate <= MAX_RATE:
@@ -66,7 +66,7 @@ def _planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
     return np.ascontiguousarray(np.atleast_2d(array), dtype=np.float32)
 
 
-def _frame_of(planes: np.ndarray, rate: int) -> "av.AudioFrame":
+def frame_of(planes: np.ndarray, rate: int) -> "av.AudioFrame":
     """Wrap float planes as the 16-bit frame that a wav file of them would decode to."""
     import av
 

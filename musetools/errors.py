@@ -8,6 +8,8 @@ __all__ = [
     "OutputError",
     "ParameterError",
     "RecipeError",
+    "StoreError",
+    "StreamError",
 ]
 
 
@@ -51,3 +53,7 @@ class OutputError(MusetoolsError):
 
 class StoreError(MusetoolsError):
     """A feature store that cannot be used so: made otherwise, damaged, an id that is taken or impossible."""
+
+
+class StreamError(MusetoolsError):
+    """A live stream that cannot go on as it is: flushed, broken by a bad block, or left without audio by its source."""

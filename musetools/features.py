@@ -68,7 +68,10 @@ class FeatureSpec:
 
     @classmethod
     def named(cls, name: "str | FeatureSpec") -> "FeatureSpec":
-        """Return the spec of a name: "musetools", "musetalk-v1" or "musetalk-v1.5"; a spec is returned as it is.
+        """Return the spec of a name; a spec is returned as it is.
+
+        Names are "musetools", "musetalk-v1", "musetalk-v1.5", and what live streams make: "live-low", "live", and
+        "live-exact", which equals "musetalk-v1.5".
 
         Raises
         ------
@@ -86,6 +89,10 @@ _SPECS = {
     "musetools": FeatureSpec(),
     "musetalk-v1": FeatureSpec(mel_peak="file", fill="mel", final_norm=False),
     "musetalk-v1.5": FeatureSpec(decoder="librosa"),
+    # what a `ChunkStream` makes, and so what to train on for it; notebook 05 measures these choices
+    "live-low": FeatureSpec(window=EncoderWindow(2, 0.1, 0.1, None, positions="clip")),
+    "live": FeatureSpec(window=EncoderWindow(5, 0.3, 0.2, None, positions="clip")),
+    "live-exact": FeatureSpec(decoder="librosa"),
 }
 
 

@@ -13,7 +13,8 @@ from musetools.errors import AudioError, EmptyAudioError
 if TYPE_CHECKING:
     import av
 
-__all__ = ["BLOCK_S", "FRAME_S", "Witness", "joined", "planes_of", "seen", "soxr_mono", "swresample_mono"]
+__all__ = ["BLOCK_S", "FRAME_S", "SoxrMono", "SwresampleMono", "Witness", "joined", "planes_of", "seen"]
+__all__ += ["soxr_mono", "swresample_mono"]
 
 BLOCK_S = 4  # seconds that reach a resampler at once; shorter blocks cost time, longer ones memory
 FRAME_S = 0.04  # a video frame at 25 fps: how far decoded and declared length may be apart
@@ -101,14 +102,25 @@ def joined(frames: Iterator["av.AudioFrame"], witness: Witness) -> Iterator["av.
         yield fifo.read()
 
 
-def swresample_mono(frames: Iterable["av.AudioFrame"], witness: Witness) -> Iterator[np.ndarray]:
-    """Mix and resample to 16 bits: asked for float, swresample would not scale the downmix."""
-    import av
+class SwresampleMono:
+    """Mixes and resamples to 16 bits, as it comes: asked for float, swresample would not scale the downmix."""
 
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+    def __init__(self):
+        import av
+
+        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+
+    def push(self, frame: "av.AudioFrame | None") -> Iterator[np.ndarray]:
+        """Take a frame, or None for the end; yield mono blocks at 16 kHz."""
+        for out in self._resampler.resample(frame):
+            yield out.to_ndarray()[0].astype(np.float32) / 32768.0
+
+
+def swresample_mono(frames: Iterable["av.AudioFrame"], witness: Witness) -> Iterator[np.ndarray]:
+    """Mix and resample frames with swresample."""
+    resampler = SwresampleMono()
     for frame in chain(frames, [None]):
-        for out in resampler.resample(frame):
-            yield witness.heard(out.to_ndarray()[0].astype(np.float32) / 32768.0)
+        yield from map(witness.heard, resampler.push(frame))
 
 
 def planes_of(frames: Iterable["av.AudioFrame"]) -> Iterator[np.ndarray]:
@@ -121,19 +133,35 @@ def planes_of(frames: Iterable["av.AudioFrame"]) -> Iterator[np.ndarray]:
             yield out.to_ndarray()
 
 
-def soxr_mono(blocks: Iterable[np.ndarray], witness: Witness) -> Iterator[np.ndarray]:
-    """Mix to the mean and resample with soxr, block by block, to the bits that librosa gets in one piece."""
-    import soxr
+class SoxrMono:
+    """Resamples mono with soxr, as it comes, to the bits that librosa gets in one piece."""
 
+    def __init__(self, rate: int):
+        import soxr
+
+        self._ratio = SAMPLE_RATE / rate
+        self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        self._n_in = self._n_out = 0
+
+    def push(self, mono: np.ndarray) -> np.ndarray:
+        """Take samples, return those at 16 kHz that are now certain."""
+        out = self._stream.resample_chunk(mono)
+        self._n_in, self._n_out = self._n_in + len(mono), self._n_out + len(out)
+        return out
+
+    def flush(self) -> np.ndarray:
+        """Return the last samples."""
+        tail = self._stream.resample_chunk(np.empty(0, np.float32), last=True)
+        missing = math.ceil(self._n_in * self._ratio) - self._n_out  # librosa's own count, in floats
+        return np.pad(tail[:missing], (0, max(0, missing - len(tail))))
+
+
+def soxr_mono(blocks: Iterable[np.ndarray], witness: Witness) -> Iterator[np.ndarray]:
+    """Mix planes to their mean and resample with soxr."""
     mono = (witness.heard(np.mean(block, axis=0)) for block in blocks)
     if witness.rate == SAMPLE_RATE:
         yield from mono
         return
-    stream, n_out = soxr.ResampleStream(witness.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ"), 0
-    for block in mono:
-        out = stream.resample_chunk(block)
-        n_out += len(out)
-        yield out
-    tail = stream.resample_chunk(np.empty(0, np.float32), last=True)
-    missing = math.ceil(witness.n_in * (SAMPLE_RATE / witness.rate)) - n_out  # librosa's own count, in floats
-    yield np.pad(tail[:missing], (0, max(0, missing - len(tail))))
+    resampler = SoxrMono(witness.rate)
+    yield from map(resampler.push, mono)
+    yield resampler.flush()

@@ -99,8 +99,8 @@ class MelWindow:
 class MelWindows:
     """The window loop: push samples as they come, get each window as soon as all its samples are there.
 
-    Holds no more than one window of samples and what was last pushed, in memory for twice that. Windows do not depend on how the samples are
-    split into pushes.
+    Holds no more than one window of samples and what was last pushed, in memory for twice that. Windows do not depend
+    on how the samples are split into pushes.
 
     Parameters
     ----------
@@ -121,6 +121,11 @@ class MelWindows:
         self._next_row = 0  # first row of the next window's hop
         # A file's STFT reaches 200 samples either side of a frame's centre; the last centre lies a hop before the end.
         self._before, self._after = (HALF_FFT, HALF_FFT - HOP_LENGTH) if fill == "mel" else (0, 0)
+
+    @property
+    def reach(self) -> int:
+        """Samples past its end that a window's last mel frame hears."""
+        return self._after
 
     @property
     def n_samples(self) -> int:

@@ -96,13 +96,14 @@ def test_frame_count_where_floats_lose_one(n_samples, fps, n_frames):  # defect 
 
 @given(st.integers(0, 300), RATES, st.sampled_from([50, SAMPLE_RATE, 44100]))
 def test_frame_starts_are_the_floors_of_the_exact_times(n_frames, fps, rate):
-    starts = frame_starts(n_frames, fps, rate)
+    frames = range(n_frames // 3, n_frames)
+    starts = frame_starts(frames, fps, rate)
     assert starts.dtype == np.int64
-    assert starts.tolist() == [i * rate * fps.denominator // fps.numerator for i in range(n_frames + 1)]
+    assert starts.tolist() == [i * rate * fps.denominator // fps.numerator for i in frames]
 
 
 def test_frame_starts_of_an_odd_rate_do_not_overflow():
     fps = Fraction(10**16 + 1, 4 * 10**14)  # 25 fps and a little, as a measured rate may be
-    starts = frame_starts(10_000, fps, SAMPLE_RATE)
+    starts = frame_starts(range(10_001), fps, SAMPLE_RATE)
     assert starts[-1] == math.floor(10_000 * SAMPLE_RATE / fps)
     assert (np.diff(starts) >= 639).all()

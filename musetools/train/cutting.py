@@ -88,9 +88,13 @@ class Chunker:
             If training saw no clip of this frame rate.
         """
         fps = self.checked_rate(fps)  # before anything is encoded
-        edge = "clamp" if self.cutting.edge == "drop" else self.cutting.edge
         features = audio2feat(source, self.encoder, spec=self.spec)
-        return feature2chunks(features, fps, self.cutting.context, edge=edge)
+        return feature2chunks(features, fps, self.cutting.context, edge=self.edge)
+
+    @property
+    def edge(self) -> str:
+        """The edge rule of inference: frames that training dropped are clamped, since the video needs them."""
+        return "clamp" if self.cutting.edge == "drop" else self.cutting.edge
 
     def checked_rate(self, fps: float | Fraction | None = None) -> Fraction:
         """Return the frame rate to cut at; ParameterError if training saw none such."""

@@ -1,0 +1,77 @@
+"""What a live stream hands out: a frame with its chunk, and what it has cost."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["ComputeTime", "LiveChunk"]
+
+
+class LiveChunk(tuple):
+    """A video frame and its chunk: a pair, ``frame, chunk = live``, that knows more.
+
+    Attributes
+    ----------
+    frame : int
+        Number of the video frame since the start of the stream.
+    chunk : ndarray of float32, shape (rows_per_chunk · n_layers, width)
+        What the frame is conditioned on; no view of the stream's buffers.
+    time_s : float
+        When the frame starts, in seconds of audio.
+    loudness : float
+        Of the frame's own samples, in dBFS, as `musetools.loudness` measures it; -120 for silence.
+    """
+
+    def __new__(cls, frame: int, chunk: np.ndarray, time_s: float, loudness: float):
+        """Make the pair."""
+        live = super().__new__(cls, (frame, chunk))
+        live.frame, live.chunk, live.time_s, live.loudness = frame, chunk, time_s, loudness
+        return live
+
+    def __getnewargs__(self) -> tuple:
+        return self.frame, self.chunk, self.time_s, self.loudness  # a server may pickle it
+
+    def __repr__(self) -> str:
+        at = f"frame {self.frame} at {self.time_s:.3f} s, {self.loudness:.1f} dBFS"
+        return f"LiveChunk({at}, chunk {self.chunk.shape} {self.chunk.dtype})"
+
+
+@dataclass(frozen=True)
+class ComputeTime:
+    """What a stream has cost so far.
+
+    Attributes
+    ----------
+    steps : int
+        Encoder passes.
+    total_s : float
+        Seconds spent in `push` and `flush`.
+    longest_s : float
+        The longest time per step of a push.
+    audio_s : float
+        Seconds of audio taken.
+    """
+
+    steps: int = 0
+    total_s: float = 0.0
+    longest_s: float = 0.0
+    audio_s: float = 0.0
+
+    @property
+    def mean_s(self) -> float:
+        """Seconds a step."""
+        return self.total_s / max(1, self.steps)
+
+    @property
+    def of_real_time(self) -> float:
+        """Seconds spent a second of audio: below 1 it keeps up."""
+        return self.total_s / self.audio_s if self.audio_s else 0.0
+
+    def and_then(self, steps: int, seconds: float, audio_s: float) -> "ComputeTime":
+        """Add a push."""
+        longest = max(self.longest_s, seconds / steps) if steps else self.longest_s
+        return ComputeTime(self.steps + steps, self.total_s + seconds, longest, audio_s)
+
+    def __str__(self) -> str:
+        each = f"{1000 * self.mean_s:.1f} ms on average, {1000 * self.longest_s:.1f} ms at most"
+        return f"{self.steps} steps of {each}; {self.of_real_time:.3f} s a second of audio"

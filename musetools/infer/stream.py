@@ -1,0 +1,297 @@
+"""Endless audio in, chunks out: the window loop of `audio2feat`, pushed instead of pulled."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+from whisper.audio import N_FFT
+
+from musetools.audio import LoudnessMeter
+from musetools.chunks import EDGES, ZERO_ROW, at_edges, gather, rows_around, window_offsets
+from musetools.clock import ROW_RATE, SAMPLE_RATE, exact_fps
+from musetools.encoder import Encoder, load_encoder
+from musetools.errors import ParameterError, StreamError
+from musetools.features import EncoderWindow, FeatureSpec, encode_window
+from musetools.infer.live import ComputeTime, LiveChunk
+from musetools.infer.pcm import PcmInput, awaited, checked_pcm, watched
+from musetools.ring import Ring
+from musetools.windows import MelWindow, MelWindows
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["ChunkStream"]
+
+PIECE_S = 4  # a longer push is taken in pieces, so that it does not grow the buffers
+
+
+class ChunkStream:
+    """Cuts live audio into chunks, one per video frame, as soon as each is certain.
+
+    It gives exactly what ``feature2chunks(audio2feat(audio, encoder, spec=stream.spec), fps, context)`` gives of the
+    whole recording, each frame once, in order, however the audio is split into pushes. So a training set of live
+    features is ``FeatureStore.create(root, "live", encoder)``. Memory does not grow with time.
+
+    Parameters
+    ----------
+    encoder : Encoder, str or path
+        An encoder, or what `load_encoder` takes.
+    fps : float or Fraction
+        Video frames per second, exactly: 29.97 is 30000/1001.
+    context : (int, int), default (2, 2)
+        Frames of audio, 40 ms each, left and right of a frame.
+    window : str, EncoderWindow or FeatureSpec, default "live"
+        How encoder passes slide: "live-low" (0.3 s behind the sound), "live" (0.6 s), "live-exact" (30.1 s: waits for
+        its 30 s segment and equals "musetalk-v1.5"); a window of your own; or all that makes features.
+    edge : {"clamp", "zeros", "drop"}
+        What becomes of rows before the first and after the last, see `chunk_rows`.
+    sample_rate : int, default 16000
+        Samples a second of what is pushed; other rates are resampled without a seam.
+    non_finite : {"error", "silence"}
+        Whether a block that holds NaN or infinity is an error, or is taken for silence of its length.
+
+    Attributes
+    ----------
+    spec : FeatureSpec
+        How features are made.
+    latency_s : float
+        How long after a frame starts its chunk is certain, at most: hop + look-ahead + right context. A resampler adds
+        its own few milliseconds.
+    compute : ComputeTime
+        What it has cost so far.
+    n_silenced : int
+        Samples, as pushed, that were put to silence since they were not finite.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is out of range, or the spec needs the whole file before its first row (``mel_peak="file"``).
+    EncoderError
+        If the encoder cannot be loaded.
+
+    Examples
+    --------
+    >>> stream = ChunkStream("untrained-tiny", fps=25, window="live-low")
+    >>> for frame, chunk in stream.push(np.zeros(16_000, np.float32)):
+    ...     assert chunk.shape == (50, 384)
+    """
+
+    def __init__(
+        self,
+        encoder: "str | os.PathLike | Encoder",
+        fps: float | Fraction,
+        context: tuple[int, int] = (2, 2),
+        *,
+        window: str | EncoderWindow | FeatureSpec = "live",
+        edge: str = "clamp",
+        sample_rate: int = SAMPLE_RATE,
+        non_finite: str = "error",
+    ):
+        self.spec = _spec_of(window)
+        self.fps, self._offsets, self.context = exact_fps(fps), window_offsets(context), tuple(context)
+        if edge not in EDGES:
+            raise ParameterError(f"edge must be one of {', '.join(EDGES)}; got {edge!r}")
+        self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
+        PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
+        self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+        self.reset()
+
+    @classmethod
+    def like(
+        cls, store, encoder: "str | os.PathLike | Encoder | None" = None, fps: float | Fraction | None = None, **options
+    ) -> "ChunkStream":
+        """Stream exactly what was trained on: the store's features, its weights, and how its chunks were cut.
+
+        Parameters
+        ----------
+        store : FeatureStore
+            What training read, with features that can be made live ("live", say).
+        encoder : Encoder, str or path, optional
+            Its weights; by default they are loaded by the name that the store knows.
+        fps : float or Fraction, optional
+            Frame rate; by default the one of training, where that had one.
+        **options
+            `sample_rate` and `non_finite`.
+
+        Raises
+        ------
+        StoreError
+            If the weights are others, or no training has recorded how it cut.
+        ParameterError
+            If training saw no clip of this frame rate, or its features need the whole file.
+        """
+        if not isinstance(encoder, Encoder):
+            encoder = load_encoder(encoder or store.making["encoder"]["name"], dtype=store.making["encoder"]["dtype"])
+        cut = store.chunker(encoder)
+        fps, context = cut.checked_rate(fps), cut.cutting.context
+        return cls(encoder, fps, context, window=cut.spec, edge=cut.edge, **options)
+
+    def reset(self) -> None:
+        """Start anew with frame 0, whatever came before."""
+        n_mels = self.encoder.n_mels
+        self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
+        self._windows = MelWindows(self.spec.window, fill=self.spec.fill, keep_fill=self.spec.keep_fill, n_mels=n_mels)
+        self._meter, self._loudness = LoudnessMeter(self.fps), Ring()
+        self._rows = Ring((self.encoder.n_layers, self.encoder.width))
+        self._next_frame, self._ended, self.compute = 0, "", ComputeTime()
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds after which a frame's chunk is certain, at most."""
+        window = self.spec.window
+        needed = max(self._offsets[-1] + 1, math.ceil(ROW_RATE / self.fps))  # rows from the frame's own on
+        reach = self._windows.reach / SAMPLE_RATE
+        return float((window.hop + window.right + needed - 1) / ROW_RATE + reach)
+
+    @property
+    def n_silenced(self) -> int:
+        """Samples that were put to silence since they were not finite."""
+        return self._pcm.n_silenced
+
+    def push(self, pcm: np.ndarray) -> list[LiveChunk]:
+        """Take the next samples, any number of them; return the frames that are now certain.
+
+        Parameters
+        ----------
+        pcm : ndarray, shape (n_samples,)
+            Mono, floats with full scale at 1 or int16.
+
+        Returns
+        -------
+        list of LiveChunk
+            Pairs (frame, chunk), in order.
+
+        Raises
+        ------
+        ParameterError
+            If it is no mono PCM; nothing was taken.
+        AudioError
+            If a sample is not finite, with its time; the stream then waits for `reset`, for what follows a hole would
+            be out of sync.
+        StreamError
+            If the stream has ended.
+        """
+        pcm = checked_pcm(pcm)
+        with self._running():
+            waveform = self._pcm.push(pcm)
+            return self._advance(waveform)
+
+    def flush(self) -> list[LiveChunk]:
+        """End the stream; return the last frames, their missing rows by the edge rule.
+
+        Fewer than 400 samples in all, one analysis window, give none.
+        """
+        with self._running():
+            last = self._advance(self._pcm.flush())
+            if self._windows.n_samples >= N_FFT:
+                last += self._encoded(self._windows.flush)
+                last += self._cut(self._certain(ended=True))
+        self._ended = "it was flushed"
+        return last
+
+    def iterate(self, blocks: Iterable[np.ndarray], *, stall_s: float | None = None) -> Iterator[LiveChunk]:
+        """Push every block of a source, yield frames as they become certain, flush at its end.
+
+        Parameters
+        ----------
+        blocks : iterable of ndarray
+            PCM.
+        stall_s : float, optional
+            Seconds without a sample after which StreamError is raised; the source is then read in a thread. By default
+            it is waited for.
+        """
+        for block in watched(blocks, stall_s):
+            yield from self.push(block)
+        yield from self.flush()
+
+    async def aiterate(
+        self, blocks: AsyncIterable[np.ndarray], *, stall_s: float | None = None
+    ) -> AsyncIterator[LiveChunk]:
+        """Do as `iterate` for an asynchronous source; the encoder works in a thread, so the event loop stays free."""
+        async for block in awaited(blocks, stall_s):
+            for live in await asyncio.to_thread(self.push, block):
+                yield live
+        for live in await asyncio.to_thread(self.flush):
+            yield live
+
+    # --- how samples become frames
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Let nothing be taken after the end, or after a push that failed half way."""
+        if self._ended:
+            raise StreamError(f"this stream has ended: {self._ended}. reset() starts it anew")
+        self._ended = f"an error after {self._pcm.n_in / self._pcm.rate:.3f} s"
+        yield
+        self._ended = ""
+
+    def _advance(self, waveform: np.ndarray) -> list[LiveChunk]:
+        live, step = [], PIECE_S * SAMPLE_RATE
+        for i in range(0, len(waveform), step):
+            piece = waveform[i : i + step]
+            self._loudness.append(self._meter.push(piece))
+            live += self._encoded(partial(self._windows.push, piece))
+        return live
+
+    def _encoded(self, windows_of: Callable[[], list[MelWindow]]) -> list[LiveChunk]:
+        """Encode windows, cut the frames that become certain, and note what all of it cost."""
+        started, live, windows = time.perf_counter(), [], windows_of()
+        for window in windows:
+            if window.keep:
+                self._rows.append(encode_window(self.encoder, self.spec, window))
+                live += self._cut(self._certain(ended=False))
+        spent, heard_s = time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
+        self.compute = self.compute.and_then(len(windows), spent, heard_s)
+        return live
+
+    def _certain(self, *, ended: bool) -> range:
+        """Return the frames that can be cut: whole ones, and before the end, those with no row to come."""
+        n_rows = self._rows.stop
+        stop = int(n_rows * self.fps // ROW_RATE)
+        if not ended:
+            stop = min(stop, math.ceil((n_rows - int(self._offsets[-1])) * self.fps / ROW_RATE))
+        return range(self._next_frame, max(stop, self._next_frame))
+
+    def _cut(self, frames: range) -> list[LiveChunk]:
+        if not frames:
+            return []
+        around = rows_around(frames, self.fps, self.context)
+        rows = at_edges(around, self._rows.stop, "zeros" if self.edge == "drop" else self.edge)
+        local = np.where(rows == ZERO_ROW, ZERO_ROW, rows - self._rows.start)
+        chunks = gather(self._rows[self._rows.start : self._rows.stop], local)
+        loud = self._loudness[frames.start : frames.stop].tolist()
+        kept = (rows != ZERO_ROW).all(axis=1) | (self.edge != "drop")
+        times = [float(frame / self.fps) for frame in frames]
+        self._forget(frames.stop)
+        return [LiveChunk(*told) for *told, whole in zip(frames, chunks, times, loud, kept, strict=True) if whole]
+
+    def _forget(self, next_frame: int) -> None:
+        """Drop what no later frame needs; the last row stays, to be repeated at the end."""
+        self._next_frame = next_frame
+        self._loudness.drop(next_frame)
+        first = int(rows_around(range(next_frame, next_frame + 1), self.fps, self.context)[0, 0])
+        self._rows.drop(min(first, self._rows.stop - 1))
+
+    def __repr__(self) -> str:
+        how = f"{float(self.fps):.6g} fps, context {self.context}, {self.spec.window}, {self.sample_rate} Hz"
+        return f"ChunkStream({how}, {self.latency_s:.2f} s behind; {self._next_frame} frames so far: {self.compute})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
+
+def _spec_of(window: str | EncoderWindow | FeatureSpec) -> FeatureSpec:
+    spec = FeatureSpec(window=window) if isinstance(window, EncoderWindow) else FeatureSpec.named(window)
+    if spec.mel_peak != "window":
+        raise ParameterError(
+            "a stream cannot know the whole file's peak before its end: choose a spec with mel_peak='window', such as "
+            f"'live'; got {spec}"
+        )
+    return spec
