@@ -63,7 +63,8 @@ def planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
         )
     if array.dtype.kind == "i":
         array = array / 2.0 ** (8 * array.itemsize - 1)
-    return np.ascontiguousarray(np.atleast_2d(array), dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is told of by name
+        return np.ascontiguousarray(np.atleast_2d(array), dtype=np.float32)
 
 
 def frame_of(planes: np.ndarray, rate: int) -> "av.AudioFrame":

@@ -128,6 +128,11 @@ class MelWindows:
         return self._after
 
     @property
+    def n_filled(self) -> int:
+        """Samples past the end whose rows may be kept, at most."""
+        return (self.window.hop + LOOK_AHEAD + 1) * ROW_SAMPLES if self.keep_fill else 0
+
+    @property
     def n_samples(self) -> int:
         """Samples pushed so far."""
         return self._samples.stop

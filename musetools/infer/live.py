@@ -45,7 +45,7 @@ class ComputeTime:
     steps : int
         Encoder passes.
     total_s : float
-        Seconds spent in `push` and `flush`.
+        Seconds spent on spectra, encoder passes and cutting.
     longest_s : float
         The longest time per step of a push.
     audio_s : float

@@ -1,22 +1,17 @@
-"""PCM as a live source sends it: checked, resampled without a seam, and watched for stalls."""
+"""PCM as a live source sends it: checked, and resampled without a seam."""
 
-import asyncio
-import threading
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from queue import Empty, Full, Queue
+from collections.abc import Iterable
 
 import numpy as np
 
 from musetools.clock import SAMPLE_RATE
 from musetools.decode import frame_of, planes_of_array
-from musetools.errors import AudioError, ParameterError, StreamError
+from musetools.errors import AudioError, ParameterError
 from musetools.resample import SoxrMono, SwresampleMono
 
-__all__ = ["NON_FINITE", "PcmInput", "awaited", "watched"]
+__all__ = ["NON_FINITE", "PcmInput", "checked_pcm"]
 
 NON_FINITE = ("error", "silence")
-QUEUED = 8  # blocks that a source may be ahead of the stream
 
 
 class PcmInput:
@@ -68,14 +63,17 @@ class PcmInput:
         first = self.n_in + int(bad[0])
         raise AudioError(
             f"sample {first} of the stream (at {first / self.rate:.3f} s) is not finite: its block of "
-            f"{len(samples)} samples was not taken. reset() and start anew, or make the stream with non_finite='silence'"
+            f"{len(samples)} samples was not taken. Start anew with reset(), or stream with non_finite='silence'"
         )
 
 
 def checked_pcm(pcm: np.ndarray) -> np.ndarray:
     """Return mono PCM as an array, or say what else it is."""
-    pcm = np.asarray(pcm)
-    if pcm.ndim != 1 or not (pcm.dtype.kind == "f" or pcm.dtype == np.int16):
+    try:
+        pcm = np.asarray(pcm)
+    except ValueError:  # lists of unequal length
+        pcm = np.asarray(pcm, object)
+    if pcm.ndim != 1 or not (pcm.dtype.kind == "f" or pcm.dtype.newbyteorder("=") == np.int16):
         raise ParameterError(
             f"a stream takes mono PCM, (n_samples,) of floats with full scale at 1 or of int16; got {pcm.dtype} "
             f"{pcm.shape}. Convert it first: numpy.frombuffer(data, 'int16'), or samples.mean(axis=0) of channels"
@@ -85,73 +83,3 @@ def checked_pcm(pcm: np.ndarray) -> np.ndarray:
 
 def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.empty(0, np.float32), *blocks])
-
-
-# --- sources that may stall
-
-
-def watched(blocks: Iterable[np.ndarray], stall_s: float | None) -> Iterator[np.ndarray]:
-    """Pass on the blocks of a source that is read in a thread; StreamError if it is silent for `stall_s` seconds."""
-    if stall_s is None:
-        yield from blocks
-        return
-    queue, left = Queue(QUEUED), threading.Event()
-    threading.Thread(target=_read, args=(blocks, queue, left), daemon=True).start()
-    deadline = time.monotonic() + stall_s
-    try:
-        while True:
-            block, error = queue.get(timeout=max(0, deadline - time.monotonic()))
-            if error:
-                raise error
-            if block is None:
-                return
-            yield block
-            if np.size(block):  # a source that sends blocks without samples has stalled as well
-                deadline = time.monotonic() + stall_s
-    except Empty:
-        raise _stalled(stall_s) from None
-    finally:
-        left.set()
-
-
-def _read(blocks: Iterable[np.ndarray], queue: Queue, left: threading.Event) -> None:
-    """Queue a source's blocks, then what ended them, as long as there is a reader."""
-    error, iterator = None, iter(blocks)
-    while not left.is_set():
-        try:
-            block = next(iterator, None)
-        except Exception as raised:
-            block, error = None, raised
-        while not left.is_set():
-            try:
-                queue.put((block, error), timeout=0.1)
-                break
-            except Full:
-                continue
-        if block is None:
-            return
-
-
-async def awaited(blocks: AsyncIterable[np.ndarray], stall_s: float | None) -> AsyncIterator[np.ndarray]:
-    """Pass on the blocks of an asynchronous source; StreamError if it is silent for `stall_s` seconds."""
-    iterator = aiter(blocks)
-    while True:
-        limit = asyncio.timeout(stall_s)
-        try:
-            async with limit:
-                while not np.size(block := await anext(iterator)):
-                    pass
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            if limit.expired():
-                raise _stalled(stall_s) from None
-            raise  # the source's own
-        yield block
-
-
-def _stalled(stall_s: float) -> StreamError:
-    return StreamError(
-        f"no audio came for {stall_s:g} s: the source has stalled. The stream is as it was: iterate over a source that "
-        "goes on where this one stopped, flush() to end here, or reset()"
-    )

@@ -15,12 +15,13 @@ from whisper.audio import N_FFT
 
 from musetools.audio import LoudnessMeter
 from musetools.chunks import EDGES, ZERO_ROW, at_edges, gather, rows_around, window_offsets
-from musetools.clock import ROW_RATE, SAMPLE_RATE, exact_fps
+from musetools.clock import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.encoder import Encoder, load_encoder
 from musetools.errors import ParameterError, StreamError
 from musetools.features import EncoderWindow, FeatureSpec, encode_window
 from musetools.infer.live import ComputeTime, LiveChunk
-from musetools.infer.pcm import PcmInput, awaited, checked_pcm, watched
+from musetools.infer.pcm import PcmInput, checked_pcm
+from musetools.infer.sources import Reader, awaited, checked_limit
 from musetools.ring import Ring
 from musetools.windows import MelWindow, MelWindows
 
@@ -62,8 +63,8 @@ class ChunkStream:
     spec : FeatureSpec
         How features are made.
     latency_s : float
-        How long after a frame starts its chunk is certain, at most: hop + look-ahead + right context. A resampler adds
-        its own few milliseconds.
+        How long after a frame starts its chunk is certain, at most: hop + look-ahead + right context, or until a slow
+        frame is whole. A resampler adds its own few milliseconds.
     compute : ComputeTime
         What it has cost so far.
     n_silenced : int
@@ -101,6 +102,7 @@ class ChunkStream:
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
         PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
         self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+        self._reader: Reader | None = None
         self.reset()
 
     @classmethod
@@ -145,10 +147,12 @@ class ChunkStream:
     @property
     def latency_s(self) -> float:
         """Seconds after which a frame's chunk is certain, at most."""
-        window = self.spec.window
-        needed = max(self._offsets[-1] + 1, math.ceil(ROW_RATE / self.fps))  # rows from the frame's own on
-        reach = self._windows.reach / SAMPLE_RATE
-        return float((window.hop + window.right + needed - 1) / ROW_RATE + reach)
+        window, rows_a_frame = self.spec.window, ROW_RATE / self.fps
+        encoded = Fraction(window.hop + window.right + int(self._offsets[-1]), ROW_RATE)
+        encoded += Fraction(self._windows.reach, SAMPLE_RATE)
+        # a frame is whole when the row in which it ends is: at slow rates that may come later
+        whole = (rows_a_frame + 1 - Fraction(1, rows_a_frame.denominator)) / ROW_RATE
+        return float(max(encoded, whole))
 
     @property
     def n_silenced(self) -> int:
@@ -191,6 +195,7 @@ class ChunkStream:
         with self._running():
             last = self._advance(self._pcm.flush())
             if self._windows.n_samples >= N_FFT:
+                self._loudness.append(self._meter.push(np.zeros(self._windows.n_filled, np.float32)))
                 last += self._encoded(self._windows.flush)
                 last += self._cut(self._certain(ended=True))
         self._ended = "it was flushed"
@@ -205,11 +210,25 @@ class ChunkStream:
             PCM.
         stall_s : float, optional
             Seconds without a sample after which StreamError is raised; the source is then read in a thread. By default
-            it is waited for.
+            it is waited for. After a stall, iterating over the same source goes on with what came late.
+
+        Notes
+        -----
+        Whoever stops iterating early gives up the frames of that push.
         """
-        for block in watched(blocks, stall_s):
+        for block in blocks if checked_limit(stall_s) is None else self._watched(blocks, stall_s):
             yield from self.push(block)
         yield from self.flush()
+
+    def _watched(self, blocks: Iterable[np.ndarray], stall_s: float) -> Iterator[np.ndarray]:
+        """Read a source in a thread, which is kept where it has stalled, for it may go on."""
+        if self._reader is None or self._reader.blocks is not blocks:
+            self._reader = Reader(blocks)
+        try:
+            yield from self._reader.read(stall_s)
+        finally:
+            if not self._reader.stalled:
+                self._reader = None
 
     async def aiterate(
         self, blocks: AsyncIterable[np.ndarray], *, stall_s: float | None = None
@@ -238,15 +257,16 @@ class ChunkStream:
             piece = waveform[i : i + step]
             self._loudness.append(self._meter.push(piece))
             live += self._encoded(partial(self._windows.push, piece))
+            live += self._cut(self._certain(ended=False))  # slow frames are whole after their rows are made
         return live
 
     def _encoded(self, windows_of: Callable[[], list[MelWindow]]) -> list[LiveChunk]:
         """Encode windows, cut the frames that become certain, and note what all of it cost."""
-        started, live, windows = time.perf_counter(), [], windows_of()
+        started, live = time.perf_counter(), []
+        windows = [window for window in windows_of() if window.keep]
         for window in windows:
-            if window.keep:
-                self._rows.append(encode_window(self.encoder, self.spec, window))
-                live += self._cut(self._certain(ended=False))
+            self._rows.append(encode_window(self.encoder, self.spec, window))
+            live += self._cut(self._certain(ended=False))
         spent, heard_s = time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
         self.compute = self.compute.and_then(len(windows), spent, heard_s)
         return live
@@ -254,7 +274,8 @@ class ChunkStream:
     def _certain(self, *, ended: bool) -> range:
         """Return the frames that can be cut: whole ones, and before the end, those with no row to come."""
         n_rows = self._rows.stop
-        stop = int(n_rows * self.fps // ROW_RATE)
+        # their rows may still have to be made, but that a frame is whole is known when its samples are there
+        stop = int((n_rows if ended else self._windows.n_samples // ROW_SAMPLES) * self.fps // ROW_RATE)
         if not ended:
             stop = min(stop, math.ceil((n_rows - int(self._offsets[-1])) * self.fps / ROW_RATE))
         return range(self._next_frame, max(stop, self._next_frame))
