@@ -1,0 +1,234 @@
+"""Does preprocessing matter to a model? One learns mouth openings from training's chunks, and meets inference's."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from musetools.chunks import Chunks, chunk_rows, row_lag_ms
+from musetools.clock import ROW_SAMPLES, SAMPLE_RATE
+from musetools.encoder import Encoder
+from musetools.errors import ParameterError, RecipeError
+from musetools.features import FeatureSpec, audio2feat
+from musetools.lab.mouth import Model, ridge
+from musetools.lab.outcome import EDGE_S, Agreement, Outcome
+from musetools.lab.profile import COMMON_FPS, recipe_of
+from musetools.lab.talkers import Talker
+from musetools.recipes import RECIPES, Recipe, add_positions
+from musetools.train.dataset import ChunkDataset
+from musetools.train.store import FeatureStore
+
+__all__ = ["INFERENCE", "LIVE", "SIDES", "TRAIN_FPS", "Experiment", "Side", "differences"]
+
+BATCH = 128
+TRAIN_FPS = 25  # what MuseTalk converts every training video to
+LIVE = FeatureSpec.named("live")
+INFERENCE = tuple(name for name in RECIPES if not name.endswith("-train"))
+
+
+@dataclass(frozen=True)
+class Side:
+    """How a training side makes and cuts features; `edge` as in `ChunkDataset`."""
+
+    features: FeatureSpec
+    edge: str
+
+
+SIDES = {
+    "v1": Side(RECIPES["musetalk-v1-train"].features, "drop"),
+    "v1.5": Side(RECIPES["musetalk-v1.5-train"].features, "zeros"),
+    "live": Side(LIVE, "drop"),
+}
+
+
+class Experiment:
+    """Speech to learn from, speech held out, an encoder, and what is made of them, each thing once.
+
+    Parameters
+    ----------
+    training : sequence of Talker
+        Clips to learn from.
+    held_out : Talker
+        Speech to predict, 4 s or more.
+    encoder : Encoder
+        The weights.
+    folder : path
+        Where stores are written, one a training side.
+    """
+
+    def __init__(self, training: Sequence[Talker], held_out: Talker, encoder: Encoder, folder: Path):
+        if held_out.duration_s < 4 * EDGE_S:
+            raise ParameterError(f"hold out {4 * EDGE_S:g} s of speech or more; got {held_out.duration_s:.2f} s")
+        self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
+        self._features: dict[tuple[FeatureSpec, Encoder], np.ndarray] = {}
+        self._models: dict[tuple, Model] = {}
+        self._sets: dict[tuple[str, bool], ChunkDataset] = {}
+
+    # --- the training side
+
+    def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
+        """Return training's chunks, cut from a store, of the clips to learn from or of the held-out speech."""
+        if (side, held_out) not in self._sets:
+            talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
+            root = self.folder / f"{side}{'-held-out' if held_out else ''}"
+            store = FeatureStore.create(root, SIDES[side].features, self.encoder)
+            for name, talker in talkers.items():
+                frames = int(talker.duration_s * TRAIN_FPS)
+                store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=frames)
+            self._sets[side, held_out] = ChunkDataset(
+                store,
+                TRAIN_FPS,
+                edge=SIDES[side].edge,
+                frames=lambda clip, i: {"opening": torch.tensor(talkers[clip].at(i / TRAIN_FPS))},
+            )
+        return self._sets[side, held_out]
+
+    def model(self, side: str, *, positional_encoding: bool = False, shuffled: bool = False) -> Model:
+        """Return the model of a training side; with `shuffled` openings it has nothing to learn: the control."""
+        key = side, positional_encoding, shuffled
+        if key not in self._models:
+            batches = list(DataLoader(self.dataset(side), batch_size=BATCH))
+            chunks = np.concatenate([batch["audio"].numpy() for batch in batches])
+            openings = np.concatenate([batch["opening"].numpy() for batch in batches])
+            if shuffled:
+                openings = np.random.default_rng(0).permutation(openings)
+            fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
+            self._models[key] = Model(side, positional_encoding, *fitted)
+        return self._models[key]
+
+    def matching(self, recipe: str | Recipe) -> Model:
+        """Return the model that was trained on a recipe's kind of features, with positions if it adds them."""
+        recipe = recipe_of(recipe)
+        side = "v1.5" if recipe.features.final_norm else "v1"
+        return self.model(side, positional_encoding=recipe.positional_encoding)
+
+    # --- the inference side
+
+    def features(self, spec: FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
+        """Return the held-out speech's features."""
+        key = spec, encoder or self.encoder
+        if key not in self._features:
+            self._features[key] = audio2feat((self.held_out.waveform, SAMPLE_RATE), key[1], spec=spec)
+        return self._features[key]
+
+    def outcome(
+        self,
+        recipe: str | Recipe,
+        fps: float = TRAIN_FPS,
+        *,
+        model: Model | None = None,
+        features: np.ndarray | None = None,
+        positional_encoding: bool | None = None,
+    ) -> Outcome:
+        """Predict the held-out speech from a recipe's chunks.
+
+        Parameters
+        ----------
+        recipe : Recipe or str
+            How chunks are cut.
+        fps : float, default 25
+            Frame rate that it is told.
+        model : Model, optional
+            Who predicts; by default `matching`.
+        features : ndarray, optional
+            What is cut; by default the recipe's own features.
+        positional_encoding : bool, optional
+            Whether it is added; by default as the recipe does.
+
+        Returns
+        -------
+        Outcome
+
+        Raises
+        ------
+        RecipeError
+            If the recipe stops at this frame rate.
+        """
+        recipe = recipe_of(recipe)
+        n_samples = len(self.held_out.waveform)
+        recipe.chunk_rows(n_samples, fps)  # stops, if it does, before anything is encoded
+        features = self.features(recipe.features) if features is None else features
+        chunks = recipe.chunks(features, n_samples, fps)
+        model = model or self.matching(recipe)
+        added = recipe.positional_encoding if positional_encoding is None else positional_encoding
+        times = np.array(chunks.frames) / float(chunks.fps)
+        heard = times < self.held_out.duration_s
+        prediction = model.predict(_batches(chunks), added)
+        return Outcome(recipe.name, fps, model, times[heard], prediction[heard], chunks.lag_ms()[heard], self.held_out)
+
+    def grid(
+        self, recipes: Sequence[str] = INFERENCE, rates: Sequence[float] = COMMON_FPS
+    ) -> dict[str, tuple[Outcome | None, ...]]:
+        """Return the outcome of each recipe at each frame rate; None where it stops."""
+        return {name: tuple(self._outcome_or_none(name, fps) for fps in rates) for name in recipes}
+
+    def _outcome_or_none(self, recipe: str, fps: float) -> Outcome | None:
+        try:
+            return self.outcome(recipe, fps)
+        except RecipeError:
+            return None
+
+    def trained(self, model: Model) -> Outcome:
+        """Predict the held-out speech from chunks that the model's own training side cuts of it."""
+        # another batch size than anywhere else: a prediction must not depend on it
+        batches = list(DataLoader(self.dataset(model.side, held_out=True), batch_size=BATCH - 1))
+        prediction = model.predict((batch["audio"].numpy() for batch in batches), model.positional_encoding)
+        frames = np.concatenate([batch["frame"].numpy() for batch in batches])
+        rows = chunk_rows(len(self.held_out.waveform) // ROW_SAMPLES, TRAIN_FPS, edge="zeros")
+        lag = row_lag_ms(rows, TRAIN_FPS)[frames]
+        name = f"training's chunks, {model.side}"
+        return Outcome(name, TRAIN_FPS, model, frames / TRAIN_FPS, prediction, lag, self.held_out)
+
+    def agreement(self, outcome: Outcome) -> Agreement:
+        """Compare an outcome at 25 fps with what its model predicts from training's chunks of the same speech."""
+        if outcome.fps != TRAIN_FPS:
+            raise ParameterError(f"training cuts at {TRAIN_FPS} fps; got an outcome at {outcome.fps}")
+        trained = self.trained(outcome.model)
+        _, ours, theirs = np.intersect1d(outcome.times_s, trained.times_s, return_indices=True)
+        change = np.abs(outcome.prediction[ours] - trained.prediction[theirs])
+        edge = np.isnan(outcome.lag_ms[ours]) | np.isnan(trained.lag_ms[theirs])
+        inside, outside = change[~edge], change[edge]
+        largest = [float(part.max(initial=0)) for part in (inside, outside)]
+        return Agreement(len(inside), int((inside == 0).sum()), len(outside), *largest)
+
+
+def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
+    """Return what single differences do at 25 fps, timing apart: all of them cut as "musetools" does.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+    halved : Encoder
+        The same weights in bfloat16.
+
+    Returns
+    -------
+    dict of str to Outcome
+        By what differs. What they are to be compared with is ``experiment.outcome("musetools")``.
+    """
+    plain, placed = (experiment.model("v1.5", positional_encoding=added) for added in (False, True))
+    ours, v1 = (RECIPES[name].features for name in ("musetools", "musetalk-v1-infer"))
+
+    def outcome(spec: FeatureSpec, model: Model = plain, **changed) -> Outcome:
+        return experiment.outcome("musetools", model=model, **{"features": experiment.features(spec), **changed})
+
+    half = experiment.features(ours).astype(np.float16)
+    return {
+        "features stored in float16": outcome(ours, features=half),
+        "encoder in bfloat16": outcome(ours, features=experiment.features(ours, halved)),
+        "positional encoding on both sides": outcome(ours, placed, positional_encoding=True),
+        "positional encoding at inference alone": outcome(ours, positional_encoding=True),
+        "positional encoding in training alone": outcome(ours, placed),
+        "v1 features into a v1.5-trained model": outcome(v1),
+        "live features into an offline-trained model": outcome(LIVE),
+        "live features into a live-trained model": outcome(LIVE, experiment.model("live")),
+    }
+
+
+def _batches(chunks: Chunks) -> Iterator[np.ndarray]:
+    for start in range(0, len(chunks), BATCH):
+        yield chunks.batch(start, start + BATCH)
