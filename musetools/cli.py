@@ -68,3 +68,31 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool) -> N
         for bad in (one for one in audit.audits if one.level != "ok"):
             click.echo(f"\n{bad}")
     sys.exit(1 if audit.errors else 0)
+
+
+@main.command()
+@click.option("--only", multiple=True, help="Run the cases whose name starts so; may be given several times.")
+@click.option("--jobs", type=click.IntRange(1), help="Cases at a time.  [default: one a core]")
+@click.option("--update", is_flag=True, help="Run each case four times and make its baseline anew.")
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of executed notebooks and report.  [default: the project's runs]",
+)
+@click.option("--suite", type=click.Path(path_type=Path), help="A TOML file of cases.  [default: the project's]")
+def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path | None, suite: Path | None) -> None:
+    """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
+    from musetools.lab.progress import TerminalProgress
+    from musetools.lab.report import write_reports
+    from musetools.lab.suite import run_suite
+
+    try:
+        report = run_suite(suite, only=only, jobs=jobs, update=update, out=folder, progress=TerminalProgress())
+        page = write_reports(report, report.folder)
+    except MusetoolsError as error:
+        click.echo(f"could not run: {error}", err=True)
+        sys.exit(2)
+    click.echo(report)
+    click.echo(f"\nRegression suite {report.verdict}. The report: {page}")
+    sys.exit(report.exit_code)

@@ -103,6 +103,32 @@ class Recipe:
             )
         return Chunks(features, rows, fps, first_frame=first)
 
+    def model_input(self, chunks: Chunks, frame: int) -> np.ndarray:
+        """Return what the model is given for a frame: its chunk, with positional encoding where the pipeline adds it.
+
+        Parameters
+        ----------
+        chunks : Chunks
+            What `chunks` returned.
+        frame : int
+            Number of the video frame.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows_per_chunk · n_layers, width)
+
+        Raises
+        ------
+        ParameterError
+            If the frame has no chunk.
+        """
+        if frame not in chunks.frames:
+            raise ParameterError(
+                f"frame {frame} has no chunk: there are {chunks.frames.start} … {chunks.frames.stop - 1}"
+            )
+        chunk = chunks[chunks.frames.index(frame)]
+        return add_positions(chunk) if self.positional_encoding else chunk
+
     def first_frame(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> int:
         """Return the number of the frame that the first line of `chunk_rows` belongs to."""
         return self._cut(n_samples, fps, context)[0]

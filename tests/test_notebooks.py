@@ -1,30 +1,61 @@
-"""Notebooks: they run under papermill, leave results whose numbers hold, and are committed clean."""
+"""Notebooks: they run as the README does it, their numbers hold, and they are committed clean."""
 
 import re
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 
-from musetools.lab.suite import RESULT_MIME
+from musetools.lab.cases import read_cases
+from musetools.lab.parameters import declared
+from musetools.lab.report import write_reports
+from musetools.lab.suite import run_notebook, run_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SUITE = ROOT / "notebooks" / "regression.toml"
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """The whole suite, run once, with what each case recorded."""
+    return run_suite(SUITE, out=tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Execute a notebook as the README does, from the project's root, and return its result record."""
-    monkeypatch.chdir(ROOT)
-
+def run(tmp_path):
     def execute(name: str, **parameters) -> dict:
-        out = tmp_path / name
-        papermill.execute_notebook(ROOT / "notebooks" / name, out, parameters, progress_bar=False)
-        outputs = nbformat.read(out, as_version=4).cells[-1].outputs
-        return next(o.data[RESULT_MIME] for o in outputs if RESULT_MIME in o.get("data", {}))
+        done = run_notebook(ROOT / "notebooks" / name, tmp_path / name, parameters)
+        assert done.ok, done
+        return done.results
 
     return execute
+
+
+def test_every_case_meets_its_baseline(suite):
+    assert suite.ok, f"{suite}\n{suite.worst_table()}"
+    assert {case.name for case in suite.cases} == {case.name for case in read_cases(SUITE)}
+    assert all(case.deviations for case in suite.cases)
+
+
+def test_the_suite_runs_the_notebooks_that_the_readme_promises(suite):
+    ran = {case.notebook.name[:2] for case in read_cases(SUITE)}
+    assert ran == {"01", "02", "04", "05", "06"}
+    assert ".venv/bin/musetools regress" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_report_is_one_page_that_loads_nothing(suite):
+    page = write_reports(suite, suite.folder)
+    text = page.read_text(encoding="utf-8")
+    assert text.index("Regression suite passed") < text.index("<table>")
+    assert "<script" not in text
+    assert not re.findall(r"(?:src|href)=.?(?:https?:)?//", text)
+    assert text.count("data:image/png;base64,") > 20
+    links = re.findall(r'<a href="([^"]+)">', text)
+    assert len(links) == len(suite.cases)
+    for link in links:
+        exported = (suite.folder / link.replace("%3D", "=")).read_text(encoding="utf-8")
+        assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?(?:https?:)?//""", exported)
 
 
 def test_train_vs_inference_by_default(run):
@@ -46,8 +77,27 @@ def test_train_vs_inference_with_other_parameters(run):
     assert result["verdict"] == "alike but for edges"
 
 
-def test_alignment_by_default(run):
-    result = run("02_alignment.ipynb")
+def test_regression_from_inside_jupyter(run):
+    result = run("03_regression.ipynb", only="02-folder")
+    assert (result["verdict"], result["cases"], result["faults"]) == (
+        "passed",
+        {"02-folder": "passed"},
+        {"02-folder": []},
+    )
+
+
+# --- what the suite's own run recorded
+
+
+@pytest.fixture
+def recorded(suite):
+    from musetools.lab.results import read_results
+
+    return lambda case: read_results(suite.folder / f"{case}.results")
+
+
+def test_alignment_by_default(recorded):
+    result = recorded("02-clip")
     assert [what for _, what, _ in result["findings"]] == ["drift", "frames lost", "silence"]
     assert abs(result["offset_ms"]) < 10
     assert abs(result["drift_ms_s"]) < 0.2
@@ -56,31 +106,47 @@ def test_alignment_by_default(run):
     assert [round(result["wrong_audio_percent"][n], 1) for n in ("800", "1000")] == [4.5, 23.9]
 
 
-def test_alignment_of_a_folder(run):
-    result = run("02_alignment.ipynb", clip="data", recipe="musetools", openings="")
+def test_alignment_of_a_folder(recorded):
+    result = recorded("02-folder")
     assert (result["clips"], result["errors"], result["offset_ms"]) == (6, 0, None)
 
 
-def test_storage_and_loading(run):
-    result = run("04_storage_and_loading.ipynb", clips=2, seconds=10.0, samples=400)
+def test_storage_and_loading(recorded):
+    result = recorded("04")
     sizes = result["bytes_per_clip"]
     assert sizes["one npy a clip, float32"] > 10 * sizes["16 kHz PCM, 16 bits"]
     assert sizes["chunks, float32"] > 4 * sizes["one npy a clip, float32"]
     assert max(result["float16_error"]) < 0.01
     assert result["batch_shapes"] == [[8, 3, 96, 96], [8, 50, 384]]
+    assert all(result["stale_store_refused"].values())
+
+
+def test_streaming(recorded):
+    result = recorded("05")
+    assert set(result["stream_error"].values()) == {0.0}
+    assert abs(result["memory_growth_mib"]) < 5
+    assert result["latency_s"]["live-low"] == pytest.approx(0.3)
+
+
+def test_effect_on_model(recorded):
+    result = recorded("06")
+    assert result["r2_matching"] > 0.6 > 0.1 > abs(result["r2_control"])
+    assert all(abs(measured - foretold) < 15 for measured, foretold in result["delay_ms"].values())
+    assert all(abs(measured - foretold) < 2 for measured, foretold in result["drift_ms_s"].values())
+
+
+# --- as committed
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_committed_clean(path):
-    cells = nbformat.read(path, as_version=4).cells
+    notebook = nbformat.read(path, as_version=4)
+    cells = notebook.cells
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
     assert next(c for c in cells if c.cell_type == "code").metadata.get("tags") == ["parameters"]
+    assert declared(notebook)
     assert "suite.record(" in cells[-1].source
-
-
-def test_readme_runs_every_notebook():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"notebooks/{path.name} runs/{path.name}" in readme for path in NOTEBOOKS)
+    assert notebook.metadata.kernelspec.name == "python3"
 
 
 def test_ci_runs_the_test_command_of_the_readme():

@@ -14,7 +14,8 @@ from musetools.clock import MEL_HOP, ROW_MS, ROW_RATE, SAMPLE_RATE
 from musetools.lab.profile import signed
 from musetools.mel import centred_log_mel, normalised
 
-__all__ = ["COLOURS", "INFER", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
+__all__ = ["COLOURS", "INFER", "STYLE", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
+__all__ += ["heard", "rows_of"]
 
 COLOURS = {  # Okabe & Ito, Color Universal Design
     "black": "#000000",
@@ -92,7 +93,7 @@ def _draw_window(
     axes: np.ndarray, chunks: Chunks, frame: int, name: str, colour: str, height: tuple[float, float]
 ) -> None:
     """Shade the stretch of sound that a frame's rows are centred on."""
-    rows = _rows_of(chunks, frame)
+    rows = rows_of(chunks, frame)
     if rows is None or (rows == ZERO_ROW).all():
         return
     taken = rows[rows != ZERO_ROW]
@@ -105,12 +106,14 @@ def _draw_window(
 
 def _placed(chunks: Chunks, frame: int) -> str:
     """Say where a frame's chunk lies."""
-    rows = _rows_of(chunks, frame)
-    if rows is None:
-        return "no chunk"
-    lag, taken = chunks.lag_ms()[chunks.frames.index(frame)], rows[rows != ZERO_ROW]
-    heard = f"hears {ROW_MS * len(set(taken.tolist()))} ms"
-    return f"{heard}, at an edge" if np.isnan(lag) else f"{heard}, lag {signed(lag)} ms"
+    rows = rows_of(chunks, frame)
+    return "no chunk" if rows is None else heard(rows, chunks.lag_ms()[chunks.frames.index(frame)])
+
+
+def heard(rows: np.ndarray, lag_ms: float) -> str:
+    """Say in a few words how much sound a chunk's rows stand for, and its lag (NaN at an edge)."""
+    length = ROW_MS * len(set(rows[rows != ZERO_ROW].tolist()))
+    return f"hears {length} ms, " + ("at an edge" if np.isnan(lag_ms) else f"lag {signed(lag_ms)} ms")
 
 
 def _draw_waveform(ax: Axes, waveform: np.ndarray, start_s: float, stop_s: float) -> None:
@@ -160,6 +163,34 @@ def feature_map(features: np.ndarray, *, weights: str, title: str) -> Figure:
     return fig
 
 
+def chunk_images(given: dict[str, np.ndarray], *, frame: int, weights: str) -> Figure:
+    """Draw what a model is given for one frame, a panel for each side.
+
+    Parameters
+    ----------
+    given : dict of str to ndarray, shape (rows_per_chunk · n_layers, width)
+        Chunks of one frame, by the name of who cut them.
+    frame : int
+        Number of the video frame.
+    weights : str
+        Name of the encoder.
+
+    Returns
+    -------
+    Figure
+    """
+    limit = max(float(np.abs(chunk).max()) for chunk in given.values()) or 1.0
+    with figure(1, len(given), sharex=True, sharey=True, figsize=(11, 3.4)) as (fig, axes):
+        for ax, (name, chunk) in zip(axes[0], given.items(), strict=True):
+            shown = ax.imshow(chunk, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
+            ax.set_title(name)
+            ax.set_xlabel("dimension")
+        axes[0, 0].set_ylabel("row of the chunk (row, then layer)")
+        fig.colorbar(shown, ax=axes, label="value", pad=0.01)
+        fig.suptitle(f"What the model is given for frame {frame} · weights: {weights}", x=0.01, ha="left", fontsize=11)
+    return fig
+
+
 def edge_tables(
     train: Chunks, infer: Chunks, *, n_frames: int = 5, names: tuple[str, str] = ("training", "inference")
 ) -> Figure:
@@ -197,8 +228,8 @@ def _draw_table(ax: Axes, chunks: Chunks, other: Chunks, frames: range, colour: 
     """Write the row numbers of some frames into cells; hatch what the other path has otherwise."""
     width = chunks.rows.shape[1]
     for line, frame in enumerate(frames):
-        rows = _rows_of(chunks, frame)
-        theirs = _rows_of(other, frame)
+        rows = rows_of(chunks, frame)
+        theirs = rows_of(other, frame)
         for j in range(width):
             _draw_cell(
                 ax, j, line, None if rows is None else int(rows[j]), repeated=rows is not None and _repeats(rows, j)
@@ -219,7 +250,8 @@ def _draw_cell(ax: Axes, x: int, y: int, row: int | None, *, repeated: bool) -> 
     ax.text(x, y, text, ha="center", va="center", fontsize=8, color="0.5" if row is None else "black")
 
 
-def _rows_of(chunks: Chunks, frame: int) -> np.ndarray | None:
+def rows_of(chunks: Chunks, frame: int) -> np.ndarray | None:
+    """Return the rows that a frame takes; None if it has no chunk."""
     return chunks.rows[chunks.frames.index(frame)] if frame in chunks.frames else None
 
 

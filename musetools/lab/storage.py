@@ -11,6 +11,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from musetools.chunks import feature2chunks
 from musetools.clock import ROW_RATE
+from musetools.decode import Source
+from musetools.encoder import Encoder
+from musetools.errors import StoreError
+from musetools.features import FeatureSpec
 from musetools.train.store import FeatureStore
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "float16_error",
     "loading_rate",
     "resident_mib",
+    "stale_refusals",
 ]
 
 LEFT = RIGHT = 2  # frames of context
@@ -154,6 +159,41 @@ def float16_error(features: np.ndarray) -> np.ndarray:
     """
     error = np.abs(features - features.astype(np.float16).astype(np.float32)).max(axis=(0, 2))
     return error / features.astype(np.float64).std(axis=(0, 2))
+
+
+def stale_refusals(store: FeatureStore, source: Source, other: Encoder, folder: str | os.PathLike) -> dict[str, str]:
+    """Try to mix into a store what was made otherwise, and return how each attempt is refused.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        The store.
+    source : path, binary file or (array, sample_rate)
+        Audio to add.
+    other : Encoder
+        Another encoder than the store's, or the same in another type.
+    folder : path
+        Where a store of another spec may be made; it must not be there yet.
+
+    Returns
+    -------
+    dict of str to str
+        By attempt, the first line of the error; empty where nothing was refused.
+    """
+    spec = "musetalk-v1" if store.spec != FeatureSpec.named("musetalk-v1") else "musetools"
+    attempts = {
+        "a clip by another encoder": lambda: store.add("stale", source, other),
+        "a store of another spec": lambda: store.merge(FeatureStore.create(folder, spec, other)),
+    }
+    return {name: _refusal(attempt) for name, attempt in attempts.items()}
+
+
+def _refusal(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except StoreError as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def resident_mib() -> float:

@@ -1,0 +1,133 @@
+"""Baselines on disk: what a case should give, with a tolerance a quantity, and the noise that it was set from."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musetools.errors import ParameterError
+from musetools.files import replacing
+from musetools.lab.quantities import Deviation, Quantity, compared
+from musetools.lab.results import flat
+
+__all__ = ["Baseline"]
+
+FORMAT = 1
+INLINE = 64  # numbers up to which an array stands in the JSON itself
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a case should give.
+
+    Attributes
+    ----------
+    quantities : dict of str to Quantity
+        By flat name, see `musetools.lab.results.flat`.
+    measured : str
+        Over what runs the noise was measured.
+    seconds : float
+        How long a run took then.
+    """
+
+    quantities: dict[str, Quantity]
+    measured: str
+    seconds: float
+
+    @classmethod
+    def of_runs(cls, runs: Sequence[Mapping[str, Any]], ignore: Sequence[str], measured: str, seconds: float):
+        """Make a baseline of the results of several runs of one case."""
+        told = [dict(_kept(results, ignore)) for results in runs]
+        for other in told[1:]:
+            if other.keys() != told[0].keys():
+                names = ", ".join(sorted(other.keys() ^ told[0].keys()))
+                raise ParameterError(f"runs record different quantities: {names}. Mend it, or let the case ignore them")
+        made = {name: Quantity.measured(name, [one[name] for one in told]) for name in told[0]}
+        return cls(made, measured, seconds)
+
+    def compare(self, results: Mapping[str, Any], ignore: Sequence[str]) -> tuple[Deviation, ...]:
+        """Compare results with this baseline, those of a name in `ignore` left out."""
+        got, far = dict(_kept(results, ignore)), float("inf")
+        found = [
+            compared(name, wanted, got[name]) if name in got else Deviation(name, far, wanted.tolerance, "is missing")
+            for name, wanted in self.quantities.items()
+        ]
+        new = [name for name in got if name not in self.quantities]
+        return (*found, *(Deviation(name, far, 0.0, "is new: it has no baseline") for name in new))
+
+    def save(self, path: Path) -> None:
+        """Write it: a JSON, and an ``.npy`` for each large array."""
+        plain = {name: self._plain(path, name, quantity) for name, quantity in self.quantities.items()}
+        head = {"format": FORMAT, "measured": self.measured, "seconds": round(self.seconds, 1)}
+        with replacing(path) as file:
+            file.write(
+                json.dumps({**head, "quantities": plain}, indent=1, allow_nan=False, ensure_ascii=False).encode()
+            )
+
+    @staticmethod
+    def _plain(path: Path, name: str, quantity: Quantity) -> dict[str, Any]:
+        told = {"tolerance": quantity.tolerance, "noise": quantity.noise}
+        value = quantity.value
+        if not isinstance(value, np.ndarray):
+            return {"value": value, **told}
+        told |= {"dtype": str(value.dtype), "shape": list(value.shape)}
+        if value.size <= INLINE:
+            return {"value": value.tolist(), **told}
+        array_path = path.with_name(f"{path.stem}.{name.replace('/', '.')}.npy")
+        with replacing(array_path) as file:
+            np.save(file, value, allow_pickle=False)
+        return {"npy": array_path.name, "sha256": hashlib.sha256(array_path.read_bytes()).hexdigest(), **told}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Baseline":
+        """Read a baseline.
+
+        Raises
+        ------
+        ParameterError
+            If there is none, it cannot be read, or one cannot test against it: see `Quantity.checked`.
+        """
+        path = Path(path)
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            if plain["format"] != FORMAT:
+                raise ValueError(f"format {plain['format']}, this version reads {FORMAT}")
+            quantities = {
+                name: Quantity(_value(path, told), told["tolerance"], told["noise"]).checked(name)
+                for name, told in plain["quantities"].items()
+            }
+            return cls(quantities, plain["measured"], float(plain["seconds"]))
+        except FileNotFoundError as error:
+            missing = Path(error.filename).name
+            raise ParameterError(
+                f"no baseline {missing} in {path.parent}: musetools regress --update makes it"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, ParameterError):
+                raise ParameterError(f"{path.name}: {error}") from None
+            raise ParameterError(f"{path} cannot be read: {error!r}. Restore it, or --update") from None
+
+
+def _value(path: Path, told: Mapping[str, Any]) -> Any:
+    if "npy" in told:
+        array_path = path.with_name(Path(told["npy"]).name)
+        if hashlib.sha256(array_path.read_bytes()).hexdigest() != told["sha256"]:
+            raise ValueError(f"{array_path.name} is not the array that the baseline was made with")
+        value = np.load(array_path, allow_pickle=False)
+    elif "dtype" in told:
+        value = np.array(told["value"], told["dtype"])
+    else:
+        return told["value"]
+    if str(value.dtype) != told["dtype"] or list(value.shape) != told["shape"]:
+        raise ValueError(f"{value.dtype} {value.shape} instead of {told['dtype']} {told['shape']}")
+    return value
+
+
+def _kept(results: Mapping[str, Any], ignore: Sequence[str]):
+    return ((name, value) for name, value in flat(results) if not any(fnmatchcase(name, one) for one in ignore))

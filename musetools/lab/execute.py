@@ -1,0 +1,60 @@
+"""Executes one notebook in this process, for `run_notebook`, which starts it and watches: ``python -m`` this, JOB."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from musetools.files import replacing
+
+__all__ = ["EXECUTED", "OUTCOME", "main"]
+
+EXECUTED, OUTCOME = "notebook.ipynb", "outcome.json"
+SCHEME = "whole://"
+
+
+def main(job_path: str) -> None:
+    """Execute what the job says, in its folder, and leave there what became of it."""
+    job = json.loads(Path(job_path).read_text(encoding="utf-8"))
+    os.chdir(Path(job_path).parent)  # so that no character of a user's path gets into papermill's templates
+    error = None
+    try:
+        _execute(job)
+    except BaseException as raised:
+        error = _told(raised)
+    Path(OUTCOME).write_text(json.dumps(error), encoding="utf-8")
+
+
+def _execute(job: dict[str, Any]) -> None:
+    import nbformat
+    import papermill
+    from papermill.iorw import LocalHandler, papermill_io
+
+    class Whole(LocalHandler):
+        """Lets papermill save after every cell without ever leaving half a notebook."""
+
+        def write(self, buf: str, path: str) -> None:
+            with replacing(Path(job["folder"]) / path.removeprefix(SCHEME)) as file:
+                file.write(buf.encode())
+
+    papermill_io.register(SCHEME, Whole())
+    notebook = nbformat.read(job["notebook"], as_version=4)
+    papermill.execute_notebook(
+        notebook, SCHEME + EXECUTED, job["parameters"], cwd=job["cwd"], progress_bar=False, start_timeout=job["start_s"]
+    )
+
+
+def _told(raised: BaseException) -> dict[str, Any]:
+    """Say what was raised in plain values."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    if isinstance(raised, PapermillExecutionError):
+        return {"kind": "cell", "message": f"{raised.ename}: {raised.evalue}", "traceback": "\n".join(raised.traceback)}
+    kind = "kernel died" if isinstance(raised, DeadKernelError) else "not executed"
+    return {"kind": kind, "message": f"{type(raised).__name__}: {raised}"}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

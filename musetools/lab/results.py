@@ -1,0 +1,130 @@
+"""What a notebook leaves behind: its results, shown in its last cell and written where a run looks for them."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from IPython.display import display
+
+from musetools.errors import ParameterError
+from musetools.files import replacing
+
+__all__ = ["FOLDER_VARIABLE", "RESULTS", "RESULT_MIME", "flat", "read_results", "record"]
+
+RESULT_MIME = "application/vnd.musetools.result+json"
+RESULTS = "results.json"
+FOLDER_VARIABLE = "MUSETOOLS_RESULTS"  # environment: the folder that a run wants results in
+ARRAY = "npy"  # key of what stands in the record for an array
+
+Results = dict[str, Any]
+
+
+def record(**quantities: Any) -> None:
+    """Leave a notebook's results in its last cell, for people and programs to read.
+
+    They are shown as ``application/vnd.musetools.result+json``. Where a run asks for them (see `run_notebook`), they
+    are also written: ``results.json``, and one ``.npy`` an array, whose SHA-256 stands in the record.
+
+    Parameters
+    ----------
+    **quantities
+        Numbers, texts, lists and dicts of them, None, and numpy arrays of numbers.
+
+    Raises
+    ------
+    ParameterError
+        If a value is NaN, infinite or no such thing.
+    OutputError
+        If it cannot be written.
+    """
+    arrays = {name: value for name, value in quantities.items() if isinstance(value, np.ndarray)}
+    encoded = {name: _npy(name, array) for name, array in arrays.items()}
+    plain = quantities | {name: _told(name, arrays[name], content) for name, content in encoded.items()}
+    text = _json(plain)
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder:
+        for name, content in encoded.items():
+            _write(Path(folder) / f"{name}.npy", content)
+        _write(Path(folder) / RESULTS, text.encode())  # last: what it names is there
+    lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in json.loads(text).items())
+    display({RESULT_MIME: json.loads(text), "text/plain": "\n".join(lines)}, raw=True)
+
+
+def _json(plain: Results) -> str:
+    try:
+        return json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"results must be finite numbers, texts, lists, dicts or arrays: {error}") from None
+
+
+def _npy(name: str, array: np.ndarray) -> bytes:
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ParameterError(f"the result {name!r} must be of finite numbers; got {array.dtype} {array.shape}")
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def _told(name: str, array: np.ndarray, content: bytes) -> Results:
+    digest = hashlib.sha256(content).hexdigest()
+    return {ARRAY: f"{name}.npy", "sha256": digest, "dtype": str(array.dtype), "shape": list(array.shape)}
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)
+
+
+def read_results(folder: str | os.PathLike) -> Results:
+    """Read what `record` wrote, arrays in their places.
+
+    Raises
+    ------
+    ParameterError
+        If there is no record, or an array is not the one that was recorded.
+    """
+    path = Path(folder) / RESULTS
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _array(Path(folder), value) if _is_array(value) else value for name, value in plain.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ParameterError(f"{path} cannot be read: {error}. Run the notebook again") from None
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, dict) and ARRAY in value and "sha256" in value
+
+
+def _array(folder: Path, told: Mapping[str, Any]) -> np.ndarray:
+    content = (folder / Path(told[ARRAY]).name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != told["sha256"]:
+        raise ValueError(f"{told[ARRAY]} is not the array that was recorded")
+    return np.load(io.BytesIO(content), allow_pickle=False)
+
+
+def flat(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each quantity under one name, ``distance/live`` or ``findings/0/2``; lists of numbers as arrays."""
+    for name, value in results.items():
+        value = _numbers(value)
+        if isinstance(value, list) and any(isinstance(item, (float, list, dict)) for item in value):
+            value = {str(place): item for place, item in enumerate(value)}
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _numbers(value: Any) -> Any:
+    """Return a list of equal-sized lists of numbers as an array, anything else as it is."""
+    if not isinstance(value, list) or not value:
+        return value
+    try:
+        array = np.array(value)
+    except ValueError:  # lists of unequal length
+        return value
+    return array if array.dtype.kind in "biuf" else value
