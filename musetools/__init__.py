@@ -24,6 +24,7 @@ _HOMES = {
     "infer.stream": ["ChunkStream"],
     "lab.align": ["ClipAudit", "audit_clip", "window_lag"],
     "lab.compare": ["Comparison", "compare"],
+    "lab.suite": ["SuiteReport", "run_notebook", "run_suite"],
     "probe": ["MediaInfo", "probe_media"],
     "recipes": ["RECIPES", "Recipe", "register"],
     "train.corpus": ["ExtractReport", "extract"],

@@ -12,16 +12,8 @@ import soundfile
 
 from musetools.errors import AudioError, OutputError, ParameterError
 from musetools.lab import converter
-from musetools.lab.converter import (
-    ConverterAudit,
-    ConverterLine,
-    Segment,
-    audit_converter,
-    click_times,
-    flash_starts,
-    lateness_ms,
-    write_flash_clip,
-)
+from musetools.lab.converter import ConverterAudit, ConverterLine, Segment, audit_converter
+from musetools.lab.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
 
 NTSC = Fraction(30000, 1001)
 NEEDS_FFMPEG = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="the ffmpeg program is not installed")
