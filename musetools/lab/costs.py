@@ -142,31 +142,35 @@ def make_layouts(
 
 def rate_figure(rates: dict[str, float]) -> Figure:
     """Draw how many samples a second each layout gives, without workers."""
-    base = rates[BASELINE]
-    with figure(figsize=(9, 2.6)) as (fig, axes):
-        ax = axes[0, 0]
-        colours = [TRAIN if name.startswith("store") else COLOURS["black"] for name in rates]
-        bars = ax.barh(list(rates), [rate / 1000 for rate in rates.values()], color=colours)
-        ax.bar_label(bars, [f"{r / 1000:,.1f} thousand, {r / base:.0f}×" for r in rates.values()], padding=4)
-        ax.invert_yaxis()
-        ax.margins(x=0.3)
-        ax.set_xlabel("thousand samples per second, no workers")
-        best = max(rates, key=rates.get)
-        ax.set_title(f"{best} loads {rates[best] / base:.0f} times as fast as one npy a frame")
-    return fig
+    base, best = rates[BASELINE], max(rates, key=rates.get)
+    return _rates_drawn(
+        {name: (rate, f", {rate / base:.0f}×") for name, rate in rates.items()},
+        "no workers",
+        f"{best} loads {rates[best] / base:.0f} times as fast as one npy a frame",
+    )
 
 
 def worker_figure(rates: dict[int, float]) -> Figure:
     """Draw what DataLoader workers do to features alone."""
-    with figure(figsize=(9, 2.2)) as (fig, axes):
+    best = max(rates, key=rates.get)
+    return _rates_drawn(
+        {f"store, {n} workers": (rate, "") for n, rate in rates.items()},
+        "store in float32",
+        f"Features alone load fastest with {best} workers",
+    )
+
+
+def _rates_drawn(rates: dict[str, tuple[float, str]], how: str, title: str) -> Figure:
+    """Draw a bar for each rate, labelled with it and what follows it."""
+    with figure(figsize=(9, 1 + 0.4 * len(rates))) as (fig, axes):
         ax = axes[0, 0]
-        bars = ax.barh([f"{n} workers" for n in rates], [rate / 1000 for rate in rates.values()], color=TRAIN)
-        ax.bar_label(bars, [f"{rate / 1000:,.1f} thousand" for rate in rates.values()], padding=4)
+        colours = [TRAIN if name.startswith("store") else COLOURS["black"] for name in rates]
+        bars = ax.barh(list(rates), [rate / 1000 for rate, _ in rates.values()], color=colours)
+        ax.bar_label(bars, [f"{rate / 1000:,.1f} thousand{more}" for rate, more in rates.values()], padding=4)
         ax.invert_yaxis()
-        ax.margins(x=0.2)
-        ax.set_xlabel("thousand samples per second, store in float32")
-        best = max(rates, key=rates.get)
-        ax.set_title(f"Features alone load fastest with {best} workers")
+        ax.margins(x=0.3)
+        ax.set_xlabel(f"thousand samples per second, {how}")
+        ax.set_title(title)
     return fig
 
 
