@@ -19,7 +19,7 @@ from musetools.lab.verdicts import CaseReport, SuiteReport
 __all__ = ["RESULT_MIME", "Progress", "SuiteReport", "project_file", "record", "run_notebook", "run_suite"]
 
 SUITE, BASELINES, OUT = "notebooks/regression.toml", "data/baselines", "runs"
-AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 NOISE_RUNS: tuple[tuple[int, dict[str, str]], ...] = ((1, {}), (2, {}), (1, AVX2), (2, AVX2))
 MEASURED = "largest difference of 4 runs: with 1 and 2 threads, each with all of the processor and with AVX2 alone"
 

@@ -1,0 +1,292 @@
+"""One clip under two recipes, prepared once, so that any of its frames can be shown and heard at once."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from html import escape
+
+import numpy as np
+from IPython.display import Audio
+
+from musetools.audio import loudness
+from musetools.chunks import ZERO_ROW, Chunks, window_offsets
+from musetools.clock import ROW_RATE, SAMPLE_RATE, exact_fps, frame_starts
+from musetools.encoder import Encoder
+from musetools.errors import ParameterError
+from musetools.lab.checks import SILENT_DBFS
+from musetools.lab.clip import Clip
+from musetools.lab.compare import spans
+from musetools.lab.profile import Profile, profile, recipe_of, signed
+from musetools.lab.show import INFER, TRAIN, heard, rows_of
+from musetools.recipes import Recipe
+
+__all__ = ["Scene", "Side", "player", "prepare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One recipe's chunks of a clip; none where the pipeline stops."""
+
+    role: str
+    colour: str
+    profile: Profile
+    chunks: Chunks | None
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return self.profile.recipe.name
+
+    def rows(self, frame: int) -> np.ndarray | None:
+        """Return the rows that a frame takes, -1 for one of zeros; None if it has no chunk."""
+        return rows_of(self.chunks, frame) if self.chunks else None
+
+    def window_s(self, frame: int) -> tuple[float, float] | None:
+        """Return the stretch that a frame's rows are centred on, in seconds; None if it has no rows."""
+        rows = self.rows(frame)
+        taken = rows[rows != ZERO_ROW] if rows is not None else []
+        return ((taken.min() - 0.5) / ROW_RATE, (taken.max() + 0.5) / ROW_RATE) if len(taken) else None
+
+    def placed(self, frame: int) -> str:
+        """Say in a few words how much a frame hears, and its lag."""
+        if not self.chunks:
+            return f"stops at {float(self.profile.fps):.5g} fps"
+        rows = self.rows(frame)
+        return "no chunk" if rows is None else heard(rows, self.profile.lag_ms[self.chunks.frames.index(frame)])
+
+    def sentence(self, frame: int) -> str:
+        """Say which rows a frame takes, and when they are."""
+        rows = self.rows(frame)
+        if not self.chunks:
+            return f"{self.profile.stops}."
+        if rows is None:
+            return f"{self.name} has no chunk for this frame."
+        window, zeros = self.window_s(frame), int((rows == ZERO_ROW).sum())
+        when = "" if window is None else f", {max(0, window[0]):.2f} s to {window[1]:.2f} s"
+        taken = f"rows {spans(np.unique(rows[rows != ZERO_ROW]))}{when}" if window else "no row of the features"
+        filled = f", and {zeros} of zeros" if zeros else ""
+        return f"{self.name} takes {taken}{filled}: it {self.placed(frame)}."
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A clip at a frame rate, cut by two recipes: all that is needed to show any frame of it.
+
+    Attributes
+    ----------
+    clip : Clip
+        The clip.
+    fps : Fraction
+        Video frames per second.
+    context : (int, int)
+        Frames of audio left and right of a frame.
+    sides : (Side, Side)
+        Training and inference.
+    weights : str
+        Name of the encoder.
+    loudness : ndarray of float32, shape (n,)
+        Of each whole frame, in dBFS.
+    """
+
+    clip: Clip
+    fps: Fraction
+    context: tuple[int, int]
+    sides: tuple[Side, Side]
+    weights: str
+    loudness: np.ndarray
+
+    @property
+    def n_frames(self) -> int:
+        """Frames that there are to see: whole frames of the clip, and those that a recipe makes too many."""
+        return max(len(self.loudness), *(side.profile.frames.stop for side in self.sides))
+
+    @cached_property
+    def silent(self) -> np.ndarray:
+        """Whether each frame's own sound lies below -50 dBFS; frames after the end of the sound are silent, too."""
+        quiet = np.ones(self.n_frames, bool)
+        quiet[: len(self.loudness)] = self.loudness < SILENT_DBFS
+        return quiet
+
+    @cached_property
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each layer's dimensions, shape (n_layers, width), of training's features."""
+        chunks = next((side.chunks for side in self.sides if side.chunks), None)
+        if chunks is None:
+            return np.zeros((1, 1)), np.ones((1, 1))
+        return chunks.features.mean(axis=0), chunks.features.std(axis=0) + 1e-9
+
+    def start_s(self, frame: int) -> float:
+        """Return when a frame starts."""
+        return float(frame / self.fps)
+
+    def frame_at(self, time_s: float) -> int:
+        """Return the frame that is on screen at an instant, the last one after its end."""
+        return min(self.n_frames - 1, int(time_s * self.fps + Fraction(1, 1000)))
+
+    def places(self, side: int, frame: int) -> np.ndarray:
+        """Return at which row's time each row of a frame's chunk is drawn: zeros lie where rows would go on."""
+        rows = self.sides[side].rows(frame)
+        real = np.flatnonzero(rows != ZERO_ROW)
+        if not len(real):
+            return int(frame_starts(range(frame, frame + 1), self.fps, ROW_RATE)[0]) + window_offsets(self.context)
+        j = np.arange(len(rows))
+        nearest = real[np.abs(j[:, None] - real).argmin(axis=1)]
+        return rows[nearest] + j - nearest
+
+    def chunk(self, side: int, frame: int) -> np.ndarray | None:
+        """Return a frame's chunk in standard deviations, (rows · layers, width), NaN where it is zeros."""
+        chosen = self.sides[side]
+        rows = chosen.rows(frame)
+        if rows is None:
+            return None
+        mean, spread = self.scale
+        chunk = chosen.chunks[chosen.chunks.frames.index(frame)].reshape(len(rows), *mean.shape)
+        seen = np.where((rows == ZERO_ROW)[:, None, None], np.nan, (chunk - mean) / spread)
+        return seen.reshape(-1, mean.shape[-1])
+
+    def difference(self, frame: int) -> np.ndarray | None:
+        """Return training's chunk less inference's, in standard deviations; None unless both have one."""
+        both = [side.chunks[side.chunks.frames.index(frame)] for side in self.sides if side.rows(frame) is not None]
+        if len(both) < len(self.sides) or both[0].shape != both[1].shape:
+            return None
+        _, spread = self.scale
+        gap = (both[0] - both[1]).reshape(-1, *spread.shape) / spread
+        return gap.reshape(both[0].shape)
+
+    def picture(self, frame: int) -> np.ndarray | None:
+        """Return the picture that is on screen when a frame starts, (height, width, 3); None if there is none."""
+        pictures = self.clip.pictures
+        number = None if pictures is None else pictures.at(self.start_s(frame))
+        return None if number is None else pictures[number]
+
+    def seen_s(self, frame: int) -> float:
+        """Return when the picture on screen began; the frame's own start where there is none."""
+        start, pictures = self.start_s(frame), self.clip.pictures
+        number = None if pictures is None else pictures.at(start)
+        return start if number is None else float(pictures.times_s[number])
+
+    def opening(self, frame: int) -> float | None:
+        """Return how far the mouth is open in the picture on screen, by the csv; None without one."""
+        return None if self.clip.openings is None else float(np.interp(self.seen_s(frame), *self.clip.openings))
+
+    def sound(self, side: int, frame: int) -> np.ndarray:
+        """Return the samples that a frame's rows are centred on, as many of them as the clip has."""
+        window = self.sides[side].window_s(frame)
+        if window is None:
+            return self.clip.waveform[:0]
+        first, stop = (round(edge * SAMPLE_RATE) for edge in window)
+        return self.clip.waveform[max(0, first) : max(0, stop)]
+
+    def sentences(self, frame: int) -> list[str]:
+        """Say what one frame is and gets, computed from the numbers."""
+        said = [self._on_frame(frame), *(side.sentence(frame) for side in self.sides), *self._on_difference(frame)]
+        if (opening := self.opening(frame)) is not None:
+            said.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide).")
+        positions = [side.name for side in self.sides if side.profile.recipe.positional_encoding]
+        return (
+            [*said, f"Positional encoding, which {' and '.join(positions)} adds, is not drawn."] if positions else said
+        )
+
+    def _on_frame(self, frame: int) -> str:
+        start, stop = self.start_s(frame), self.start_s(frame + 1)
+        if frame >= len(self.loudness):
+            end = f"the sound ends at {self.clip.duration_s:.3f} s"
+            return f"Frame {frame} starts at {start:.3f} s and is not whole: {end}."
+        below = f" (below {signed(SILENT_DBFS)} dBFS)" if self.silent[frame] else ""
+        return f"Frame {frame} lasts from {start:.3f} s to {stop:.3f} s: {self.loud(frame)}{below}."
+
+    def loud(self, frame: int) -> str:
+        """Say how loud a frame is, and whether that is silence."""
+        if frame >= len(self.loudness):
+            return "after the sound"
+        return ("silent, " if self.silent[frame] else "") + f"{signed(self.loudness[frame])} dBFS"
+
+    def _on_difference(self, frame: int) -> list[str]:
+        gap, (a, b) = self.difference(frame), (side.rows(frame) for side in self.sides)
+        if gap is None:
+            return []
+        same = int((a == b).sum())
+        rows = "Both take the same rows" if same == len(a) else f"{same} of {len(a)} rows are the same"
+        size = float(np.sqrt(np.square(gap).mean()))
+        return [f"{rows}; the chunks " + (f"differ by {size:.2g} standard deviations." if size else "are equal.")]
+
+
+def prepare(
+    clip: Clip,
+    train: str | Recipe,
+    infer: str | Recipe,
+    *,
+    fps: float | Fraction = 25,
+    context: tuple[int, int] = (2, 2),
+    encoder: Encoder,
+) -> Scene:
+    """Cut a clip by two recipes and make ready all that is needed to show its frames.
+
+    Parameters
+    ----------
+    clip : Clip
+        What `read_clip` returns; it keeps the features that are made of it.
+    train, infer : Recipe or str
+        The recipes of the two sides.
+    fps : float or Fraction, default 25
+        Video frames per second that both are told.
+    context : (int, int), default (2, 2)
+        Frames of audio left and right of a frame.
+    encoder : Encoder
+        The weights.
+
+    Returns
+    -------
+    Scene
+        A side whose pipeline stops on this input has no chunks and says why.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is unknown or out of range, or there is no frame to show.
+    AudioError
+        If the clip is too short for features.
+    """
+    rate = exact_fps(fps)
+    recipes = recipe_of(train), recipe_of(infer)
+    sides = tuple(
+        _side(clip, *side, fps, context, encoder)
+        for side in zip(("training", "inference"), (TRAIN, INFER), recipes, strict=True)
+    )
+    scene = Scene(clip, rate, context, sides, encoder.name, loudness(clip.waveform, rate))
+    if not scene.n_frames:
+        raise ParameterError(f"{clip.name} lasts {clip.duration_s:.3f} s, less than a frame at {float(rate):g} fps")
+    return scene
+
+
+def _side(
+    clip: Clip, role: str, colour: str, recipe: Recipe, fps: float | Fraction, context: tuple, encoder: Encoder
+) -> Side:
+    features, n_samples = clip.features(recipe.features, encoder)
+    cut = profile(recipe, n_samples, fps, context)
+    chunks = None if cut.stops else Chunks(features, cut.rows, fps, first_frame=cut.first_frame)
+    return Side(role, colour, cut, chunks)
+
+
+def player(title: str, samples: np.ndarray) -> str:
+    """Return HTML that plays samples as loud as they are, under a title that says their true length.
+
+    Parameters
+    ----------
+    title : str
+        What is heard.
+    samples : ndarray of float32, shape (n,)
+        At 16 kHz, within -1 and 1.
+
+    Returns
+    -------
+    str
+    """
+    block = '<div style="display: inline-block; margin-right: 1em">{}</div>'
+    if not len(samples):
+        return block.format(f"{escape(title)}: no sound there")
+    length = len(samples) / SAMPLE_RATE
+    said = f"{1000 * length:.0f} ms" if length < 1 else f"{length:.2f} s"
+    # normalising, Audio's default, would make silence as loud as speech
+    sound = Audio(samples, rate=SAMPLE_RATE, normalize=False)._repr_html_()
+    return block.format(f"{escape(title)}: {said}<br>{sound}")

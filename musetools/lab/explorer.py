@@ -1,0 +1,184 @@
+"""The explorer's widgets: they choose clip, recipes, frame rate and frame, and show what pure functions return."""
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from musetools.encoder import Encoder, load_encoder
+from musetools.errors import MusetoolsError
+from musetools.lab.clip import Clip, read_clip
+from musetools.lab.explore import Scene, player, prepare
+from musetools.lab.explore_figure import FrameView
+from musetools.lab.suite import project_file
+from musetools.recipes import RECIPES
+
+__all__ = ["Explorer"]
+
+MEDIA = "audio/*,video/*,.flac,.m4a,.mkv,.mp3,.mp4,.wav"
+FASTEST_MS = 40  # between two frames when played
+
+
+class Explorer:
+    """Any frame of a clip under two recipes, to look at and to listen to.
+
+    Show it in Jupyter as the last line of a cell. Its widgets are attributes: setting ``explorer.frame.value`` in code
+    does what moving the slider does.
+
+    Parameters
+    ----------
+    clips : iterable of path
+        Media files to choose from; the first is shown. Found as by `musetools.lab.suite.project_file`.
+    train, infer : str
+        Names of the recipes of the two sides.
+    fps : float, default 25
+        Video frames per second.
+    context : (int, int), default (2, 2)
+        Frames of audio left and right of a frame.
+    encoder : Encoder, str or path, default "untrained-tiny"
+        The weights.
+
+    Attributes
+    ----------
+    scene : Scene
+        What is shown.
+    view : FrameView
+        Draws it.
+    clip, train, infer, fps, left, right, frame, play, upload : widgets
+        What is chosen.
+    image, said, error, heard, whole : widgets
+        What is shown: the picture, sentences, what went wrong, the sound of the frame, the sound of the clip.
+
+    Raises
+    ------
+    MusetoolsError
+        If what it is to start with cannot be shown. What is chosen later is answered by a sentence instead.
+    """
+
+    def __init__(
+        self,
+        clips: Iterable[str | os.PathLike],
+        train: str = "musetalk-v1.5-train",
+        infer: str = "musetalk-v1.5-infer",
+        *,
+        fps: float = 25.0,
+        context: tuple[int, int] = (2, 2),
+        encoder: str | os.PathLike | Encoder = "untrained-tiny",
+    ):
+        self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+        paths = [project_file(path) for path in clips]
+        self._make_controls(paths, train, infer, fps, context)
+        self._make_displays()
+        self._open = read_clip(paths[0])
+        self._show(self._prepared(self._open))
+        self._wire()
+
+    @property
+    def panel(self) -> widgets.VBox:
+        """All widgets, as they are laid out."""
+        rows = (
+            [self.clip, self.upload, self.fps, self.left, self.right],
+            [self.train, self.infer],
+            [self.play, self.frame],
+        )
+        chosen = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows]
+        sound = widgets.HBox([self.heard, self.whole], layout=widgets.Layout(flex_flow="row wrap"))
+        return widgets.VBox([*chosen, self.error, self.image, sound, self.said])
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        return self.panel._repr_mimebundle_(**kwargs)
+
+    def _make_controls(self, paths: list[Path], train: str, infer: str, fps: float, context: tuple[int, int]) -> None:
+        recipes = list(dict.fromkeys([*RECIPES, train, infer]))
+        style, narrow = {"description_width": "initial"}, widgets.Layout(width="150px")
+        self.clip = widgets.Dropdown(options=[(path.name, path) for path in paths], description="clip", style=style)
+        self.upload = widgets.FileUpload(accept=MEDIA, description="upload a clip")
+        self.train = widgets.Dropdown(options=recipes, value=train, description="training", style=style)
+        self.infer = widgets.Dropdown(options=recipes, value=infer, description="inference", style=style)
+        self.fps = widgets.FloatText(value=fps, description="fps", style=style, layout=narrow)
+        self.left, self.right = (
+            widgets.BoundedIntText(value=n, min=0, max=20, description=f"context {side}", style=style, layout=narrow)
+            for n, side in zip(context, ("left", "right"), strict=True)
+        )
+        self.frame = widgets.IntSlider(min=0, max=0, description="frame", layout=widgets.Layout(width="780px"))
+        self.play = widgets.Play(min=0, max=0)
+
+    def _make_displays(self) -> None:
+        self.image = widgets.Image(format="png", layout=widgets.Layout(width="1000px", max_width="100%"))
+        self.said, self.error, self.heard, self.whole = (widgets.HTML() for _ in range(4))
+
+    def _wire(self) -> None:
+        widgets.link((self.play, "value"), (self.frame, "value"))
+        self.frame.observe(lambda _: self._draw(), "value")
+        self.clip.observe(lambda _: self._attempt(self._choose_clip), "value")
+        self.upload.observe(lambda _: self._attempt(self._take_upload), "value")
+        for control in (self.train, self.infer, self.fps, self.left, self.right):
+            control.observe(lambda _: self._attempt(self._choose), "value")
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Do what was asked for, or say in a sentence why not; then what was shown stays."""
+        self.error.value = "<i>Making features …</i>"
+        try:
+            action()
+            self.error.value = ""
+        except MusetoolsError as error:
+            still = f"Still shown: {self._open.name} at {float(self.scene.fps):.5g} fps."
+            self.error.value = f'<b style="color: #B00020">{escape(str(error))}.</b> {escape(still)}'
+
+    def _choose(self) -> None:
+        self._show(self._prepared(self._open))
+
+    def _choose_clip(self) -> None:
+        if self.clip.value != self._open.path:
+            try:
+                self._change_clip(self.clip.value)
+            except MusetoolsError:
+                self.clip.value = self._open.path
+                raise
+
+    def _change_clip(self, path: Path) -> None:
+        clip = read_clip(path)
+        scene = self._prepared(clip)
+        self._open = clip
+        self._show(scene)
+
+    def _take_upload(self) -> None:
+        """Write what was uploaded to a file, since decoders read files, and show it."""
+        for sent in self.upload.value:
+            folder = Path(tempfile.mkdtemp(prefix="musetools-upload-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = folder / (Path(sent["name"]).name or "clip")
+            path.write_bytes(sent["content"])
+            self._change_clip(path)
+            self.clip.options = (*self.clip.options, (f"{path.name} (uploaded)", path))
+            self.clip.value = path
+
+    def _prepared(self, clip: Clip) -> Scene:
+        context, recipes = (self.left.value, self.right.value), (self.train.value, self.infer.value)
+        return prepare(clip, *recipes, fps=self.fps.value, context=context, encoder=self._encoder)
+
+    def _show(self, scene: Scene) -> None:
+        """Show a scene, at the same time of the clip as before."""
+        time_s = self.scene.start_s(self.frame.value) if hasattr(self, "scene") else 0.0
+        view = FrameView(scene)  # before anything is changed
+        self.scene, self.view = scene, view
+        for control in (self.frame, self.play):
+            control.max = scene.n_frames - 1
+        self.play.interval = max(FASTEST_MS, round(1000 / scene.fps))
+        self.frame.value = scene.frame_at(time_s)
+        self._draw()
+        self.whole.value = player(f"The clip, {scene.clip.name}", scene.clip.waveform)
+
+    def _draw(self) -> None:
+        scene, frame = self.scene, self.frame.value
+        self.image.value = self.view.png(frame)
+        self.heard.value = "".join(
+            player(f"What {side.role} hears of frame {frame}", scene.sound(i, frame))
+            for i, side in enumerate(scene.sides)
+        )
+        self.said.value = "<ul>" + "".join(f"<li>{escape(said)}</li>" for said in scene.sentences(frame)) + "</ul>"
