@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from oracles import speech
 
 from musetools import RECIPES, ParameterError, audio2feat
-from musetools.lab import suite
+from musetools.lab import results, suite
 from musetools.lab.compare import compare, compare_at
 from musetools.lab.contrast import lag_figure, rate_figure, value_figure
 from musetools.lab.profile import lag_table
@@ -154,7 +154,7 @@ def test_a_map_of_features_on_disk(small, waveform, tmp_path):
 def shown(monkeypatch) -> list:
     """What `record` displays."""
     bundles = []
-    monkeypatch.setattr(suite, "display", lambda bundle, raw: bundles.append(bundle))
+    monkeypatch.setattr(results, "display", lambda bundle, raw: bundles.append(bundle))
     return bundles
 
 
@@ -171,11 +171,11 @@ def test_results_are_left_as_data_and_as_text(shown):
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), [1, float("-inf")], np.float32(1), np.int64(1), np.arange(3), {1, 2}, object(), b"x"],
+    [float("nan"), float("inf"), [1, float("-inf")], np.float32(1), np.int64(1), {1, 2}, object(), b"x"],
     ids=str,
 )
 def test_results_that_are_no_plain_numbers_are_refused(value, shown):
-    with pytest.raises(ParameterError, match="plain finite JSON"):
+    with pytest.raises(ParameterError, match="finite numbers"):
         suite.record(good=1, bad=value)
     assert shown == []
 

@@ -96,7 +96,7 @@ MUTATIONS = {
         "if differing := differences(self.making, making):",
         "if differing := []:",
         "04",
-        "stale_store_refused",
+        "stale_store_refused/a clip by another encoder",
     ),
     "a recipe edited": Mutation(
         "recipes.py",

@@ -38,15 +38,20 @@ ctypes.PyDLL(None).sleep(600)  # the interpreter's lock is kept
 
 
 @pytest.fixture(scope="session")
-def good(tmp_path_factory) -> Path:
-    """A folder with the notebook, results and array of a good run."""
+def good_run(tmp_path_factory) -> tuple[Path, dict[int, str]]:
+    """A folder with the notebook, results and array of a good run, and the processes that it left alive."""
     folder = tmp_path_factory.mktemp("good")
     run = run_notebook(notebook(folder / "good.ipynb", ORPHANS, GOOD), folder / "out.ipynb")
     alive = family(folder)
     end(alive)
     assert run.verdict == PASSED, run
-    assert not alive
-    return folder
+    return folder, alive
+
+
+@pytest.fixture(scope="session")
+def good(good_run) -> Path:
+    """The folder of a good run."""
+    return good_run[0]
 
 
 @pytest.fixture
@@ -133,7 +138,12 @@ def test_a_good_run_leaves_its_notebook_its_record_and_its_arrays(good):
     assert last.outputs[0].data[RESULT_MIME] == json.loads((good / "out.results" / "results.json").read_text())
     np.testing.assert_array_equal(np.load(good / "out.results" / "rows.npy"), np.arange(200.0))
     assert not temporary(good)
-    assert not family(good)
+
+
+@linux
+def test_a_good_run_leaves_no_process_behind(good_run):
+    _, alive = good_run
+    assert not alive
 
 
 def test_a_good_run_replaces_an_earlier_one_and_what_is_left_of_a_failed_one(earlier, good, tmp_path):
