@@ -63,6 +63,9 @@ class Baseline:
 
     def save(self, path: Path) -> None:
         """Write it: a JSON, and an ``.npy`` for each large array."""
+        files = [array_file(path, name) for name in self.quantities]
+        if len(set(files)) < len(files):
+            raise ParameterError(f"two quantities of {path.stem} would be kept in one file: name one otherwise")
         plain = {name: self._plain(path, name, quantity) for name, quantity in self.quantities.items()}
         head = {"format": FORMAT, "measured": self.measured, "seconds": round(self.seconds, 1)}
         with replacing(path) as file:
@@ -79,7 +82,7 @@ class Baseline:
         told |= {"dtype": str(value.dtype), "shape": list(value.shape)}
         if value.size <= INLINE:
             return {"value": value.tolist(), **told}
-        array_path = path.with_name(f"{path.stem}.{name.replace('/', '.')}.npy")
+        array_path = path.with_name(array_file(path, name))
         with replacing(array_path) as file:
             np.save(file, value, allow_pickle=False)
         return {"npy": array_path.name, "sha256": hashlib.sha256(array_path.read_bytes()).hexdigest(), **told}
@@ -112,6 +115,11 @@ class Baseline:
             if isinstance(error, ParameterError):
                 raise ParameterError(f"{path.name}: {error}") from None
             raise ParameterError(f"{path} cannot be read: {error!r}. Restore it, or --update") from None
+
+
+def array_file(path: Path, name: str) -> str:
+    """Name the file of a large array, which no other quantity of any case shares."""
+    return f"{path.stem}.{name.replace('/', '.')}.npy"
 
 
 def _value(path: Path, told: Mapping[str, Any]) -> Any:

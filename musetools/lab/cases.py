@@ -62,20 +62,41 @@ def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
     """
     path = Path(path)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))["case"]
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        if unknown := told.keys() - {"case"}:
+            raise ValueError(f"unknown key {', '.join(sorted(unknown))}; a suite is made of [[case]] tables")
+        tables = told["case"]
         cases = tuple(case for table in tables for case in _cases(path.parent, table))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error if isinstance(error, (OSError, ValueError)) else f"{error!r} is missing or of another type"
         raise ParameterError(f"{path} is no suite that can be read: {reason}") from None
+    if not cases:
+        raise ParameterError(f"{path} has no case: write a [[case]] table")
     names = [case.name for case in cases]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ParameterError(f"{path}: two cases are named {', '.join(twice)}. Name one otherwise")
     return cases
 
 
+def _check_types(table: Mapping[str, Any]) -> None:
+    """Raise where text would be taken for a list of letters, or a number of seconds is none."""
+    lists = {"ignore": table.get("ignore", []), **table.get("grid", {})}
+    for key, value in lists.items():
+        if not isinstance(value, list) or (key == "ignore" and not all(isinstance(one, str) for one in value)):
+            raise ValueError(f"{key} must be a list{' of texts' if key == 'ignore' else ''}; got {value!r}")
+    seconds = table.get("timeout_s", 1)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
+        raise ValueError(f"timeout_s must be a number of seconds above 0; got {seconds!r}")
+    if not isinstance(table.get("why", ""), str):
+        raise ValueError(f"why must be a text; got {table['why']!r}")
+    if twice := table.get("grid", {}).keys() & table.get("parameters", {}).keys():
+        raise ValueError(f"{', '.join(sorted(twice))} stands in both parameters and grid")
+
+
 def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
     if unknown := table.keys() - KEYS:
         raise ValueError(f"unknown key {', '.join(sorted(unknown))} in a case; known are {', '.join(sorted(KEYS))}")
+    _check_types(table)
     grid = table.get("grid", {})
     for values in product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))

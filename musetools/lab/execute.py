@@ -2,21 +2,27 @@
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from musetools.files import replacing
+from musetools.lab.processes import end_family
 
 __all__ = ["EXECUTED", "OUTCOME", "main"]
 
 EXECUTED, OUTCOME = "notebook.ipynb", "outcome.json"
 SCHEME = "whole://"
+WATCH_S = 0.5
 
 
 def main(job_path: str) -> None:
     """Execute what the job says, in its folder, and leave there what became of it."""
     job = json.loads(Path(job_path).read_text(encoding="utf-8"))
+    threading.Thread(target=_end_with, args=(job["runner"], job["mark"]), daemon=True).start()
     os.chdir(Path(job_path).parent)  # so that no character of a user's path gets into papermill's templates
     error = None
     try:
@@ -24,6 +30,14 @@ def main(job_path: str) -> None:
     except BaseException as raised:
         error = _told(raised)
     Path(OUTCOME).write_text(json.dumps(error), encoding="utf-8")
+
+
+def _end_with(runner: int, mark: str) -> None:
+    """End this process and all that it started as soon as the one that waits for it is gone: nobody else would."""
+    while os.getppid() == runner:
+        time.sleep(WATCH_S)
+    end_family(mark)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _execute(job: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
     ParameterError
         If there is no cell tagged ``parameters``, or a line of it is no ``name = literal``.
     """
-    cells = [c for c in notebook.cells if c.cell_type == "code" and TAG in c.metadata.get("tags", [])]
+    cells = [c for c in notebook.cells if c.cell_type == "code" and TAG in (c.metadata.get("tags") or [])]
     if len(cells) != 1:
         raise ParameterError(f"a notebook has one code cell tagged {TAG!r}; this one has {len(cells)}")
     try:
@@ -56,15 +56,20 @@ def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict
     for name, value in given.items():
         if name not in defaults:
             raise ParameterError(f"no parameter {str(name)[:80]!r}: this notebook has {', '.join(defaults) or 'none'}")
-        fault = _fault(value) or _mismatch(value, defaults[name])
+        try:
+            fault = _fault(value) or _mismatch(value, defaults[name])
+            told = repr(value)[:80]
+        except (RecursionError, ValueError) as error:  # a list that holds itself, a number that is too long for a text
+            fault, told = "cannot be written", f"{type(value).__name__}: {error}"
         if fault:
-            raise ParameterError(f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {value!r:.80}")
+            raise ParameterError(f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {told}")
     return dict(given)
 
 
 def _fault(value: Any) -> str:
     """Say why a value cannot be handed to a notebook as it is, if so."""
     if value is None or type(value) in (bool, int, str):
+        repr(value)
         return ""
     if type(value) is float:
         return "" if math.isfinite(value) else "must be finite"

@@ -103,7 +103,8 @@ class Quantity:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, np.ndarray) or type(value) in (bool, int, float)
+    small = type(value) is int and -(2**63) <= value < 2**63  # what is longer is compared as it is
+    return isinstance(value, np.ndarray) or small or type(value) in (bool, float)
 
 
 def _is_float(value: Any) -> bool:
@@ -128,9 +129,14 @@ def compared(name: str, wanted: Quantity, got: Any) -> Deviation:
         return Deviation(name, far, wanted.tolerance, f"has shape {ours.shape}, had {theirs.shape}")
     if not np.isfinite(ours).all():
         return Deviation(name, far, wanted.tolerance, "holds NaN or infinity")
+    if not _is_float(value):  # compared as what they are: as floats, large whole numbers would be rounded
+        error = float(np.abs(ours.astype(object) - theirs.astype(object)).max(initial=0))
+        allowed = 0.0 if np.isinf(wanted.tolerance) else wanted.tolerance
+        fault = f"is off by {error:.3g}, allowed is {allowed:.3g}" if error > allowed else ""
+        return Deviation(name, error, allowed, fault)
     error = float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max(initial=0))
-    if np.isinf(wanted.tolerance):  # noise is being measured; what is no float must still be equal
-        return Deviation(name, error, error, "" if _is_float(value) or not error else f"is off by {error:.3g}")
+    if np.isinf(wanted.tolerance):  # noise is being measured
+        return Deviation(name, error, error)
     try:
         np.testing.assert_allclose(ours.astype(np.float64), theirs, rtol=0, atol=wanted.tolerance)
     except AssertionError:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["FOLDER_VARIABLE", "RESULTS", "RESULT_MIME", "flat", "read_results", 
 RESULT_MIME = "application/vnd.musetools.result+json"
 RESULTS = "results.json"
 FOLDER_VARIABLE = "MUSETOOLS_RESULTS"  # environment: the folder that a run wants results in
+NAME = re.compile(r"\w{1,80}", re.ASCII)
 ARRAY = "npy"  # key of what stands in the record for an array
 
 Results = dict[str, Any]
@@ -42,10 +44,15 @@ def record(**quantities: Any) -> None:
     OutputError
         If it cannot be written.
     """
+    for name, value in quantities.items():
+        if not NAME.fullmatch(name):  # an array gets a file of that name
+            raise ParameterError(f"a result is named by letters, digits and _, 80 at most; got {name[:100]!r}")
+        if not isinstance(value, np.ndarray):
+            _json(name, value)
     arrays = {name: value for name, value in quantities.items() if isinstance(value, np.ndarray)}
     encoded = {name: _npy(name, array) for name, array in arrays.items()}
     plain = quantities | {name: _told(name, arrays[name], content) for name, content in encoded.items()}
-    text = _json(plain)
+    text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1)
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
         for name, content in encoded.items():
@@ -55,18 +62,21 @@ def record(**quantities: Any) -> None:
     display({RESULT_MIME: json.loads(text), "text/plain": "\n".join(lines)}, raw=True)
 
 
-def _json(plain: Results) -> str:
+def _json(name: str, value: Any) -> None:
+    """Raise unless a value is all that JSON holds, and will be read back from it."""
     try:
-        return json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"results must be finite numbers, texts, lists, dicts or arrays: {error}") from None
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ParameterError(
+            f"the result {name!r} must be of finite numbers, texts, lists, dicts, or an array: {error}"
+        ) from None
 
 
 def _npy(name: str, array: np.ndarray) -> bytes:
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise ParameterError(f"the result {name!r} must be of finite numbers; got {array.dtype} {array.shape}")
     file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    np.save(file, np.asarray(array, order="C"), allow_pickle=False)  # ascontiguousarray makes a list of a scalar
     return file.getvalue()
 
 

@@ -5,16 +5,13 @@ its name only when it is whole and good; the verdict comes from what was raised 
 leaves, never from papermill's metadata, which calls cells of a killed kernel completed.
 """
 
-import fcntl
 import json
+import math
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,11 +19,12 @@ from typing import Any
 
 import nbformat
 
-from musetools.errors import MusetoolsError, OutputError, ParameterError
+from musetools.errors import MusetoolsError, ParameterError
 from musetools.lab.execute import EXECUTED, OUTCOME
 from musetools.lab.parameters import checked_parameters
 from musetools.lab.processes import end_family
 from musetools.lab.results import FOLDER_VARIABLE, RESULT_MIME, RESULTS, read_results
+from musetools.lab.workplace import keep_failed, mark, publish, working
 
 __all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "NotebookRun", "run_notebook"]
 
@@ -116,49 +114,46 @@ def run_notebook(
     notebook, output, started = Path(notebook).absolute(), Path(output).absolute(), time.monotonic()
     verdict, sentence, left, results = COULD_NOT_RUN, "", None, {}
     try:
-        given = checked_parameters(_read(notebook), parameters or {})
-        with _working(output) as folder:
+        _check_call(output, timeout_s)
+        given = _given(notebook, parameters or {})
+        with working(output) as folder:
             verdict = FAILED
             try:
                 outcome = _run(folder, _job(notebook, given, cwd), timeout_s, _environment(folder, threads, env or {}))
                 results = _checked(folder, outcome)
-                left = _publish(folder, output)
+                left = publish(folder, output)
                 verdict, sentence = PASSED, f"{len(results)} results recorded"
             except MusetoolsError as error:
                 sentence, results = str(error), {}
-                left = _keep_failed(folder, output)
+                left = keep_failed(folder, output)
     except MusetoolsError as error:
         sentence = str(error)
     return NotebookRun(notebook, verdict, sentence, left, results, time.monotonic() - started)
 
 
+def _check_call(output: Path, timeout_s: float) -> None:
+    if output.suffix != ".ipynb":
+        raise ParameterError(f"the output must be named NAME.ipynb, since others are made of its name; got {output}")
+    number = isinstance(timeout_s, (int, float)) and not isinstance(timeout_s, bool)
+    if not number or not math.isfinite(timeout_s) or timeout_s <= 0:
+        raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r}")
+
+
+def _given(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters for a notebook on disk, both of them checked."""
+    book = _read(notebook)
+    try:
+        nbformat.validate(book)
+    except nbformat.ValidationError as error:
+        raise ParameterError(f"{notebook} is no notebook that can be read: {str(error).splitlines()[0]}") from None
+    return checked_parameters(book, parameters)
+
+
 def _read(notebook: Path) -> nbformat.NotebookNode:
     try:
         return nbformat.read(notebook, as_version=4)
-    except (OSError, ValueError, AttributeError) as error:
-        raise ParameterError(f"{notebook} is no notebook that can be read: {error}") from None
-
-
-@contextmanager
-def _working(output: Path) -> Iterator[Path]:
-    """Lend a temporary folder beside the output, which no other run may write to meanwhile."""
-    try:
-        with open(output.parent / f".{output.stem}.lock", "wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OutputError(f"another run is writing {output}: wait for it, or name another output") from None
-            for dead in output.parent.glob(f".{output.stem}.*.run"):  # of runs that were killed
-                shutil.rmtree(dead, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.stem[:64]}.", suffix=".run"))
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {output.parent}: {error.strerror or error}. Name a folder that is there and writable"
-        ) from None
+    except Exception as error:  # nbformat raises whatever foreign JSON makes it stumble over
+        raise ParameterError(f"{notebook} is no notebook that can be read: {str(error)[:300]}") from None
 
 
 def _job(notebook: Path, parameters: dict[str, Any], cwd: str | os.PathLike | None) -> dict[str, Any]:
@@ -174,7 +169,8 @@ def _environment(folder: Path, threads: int | None, more: Mapping[str, str]) -> 
 def _run(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str, str]) -> dict[str, Any] | None:
     """Execute in a process of its own; return what it says was raised."""
     os.mkdir(folder / "results")
-    (folder / "job.json").write_text(json.dumps({**job, "folder": str(folder)}), encoding="utf-8")
+    whose = {"folder": str(folder), "runner": os.getpid(), "mark": mark(folder)}
+    (folder / "job.json").write_text(json.dumps({**job, **whose}), encoding="utf-8")
     command = [sys.executable, "-m", "musetools.lab.execute", str(folder / "job.json")]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -184,7 +180,9 @@ def _run(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str, str
             cell = _cell_under_way(folder)
             raise _RunError(f"still running after {timeout_s:g} s{cell}, so it was ended. Give it more time") from None
         finally:
-            end_family(process)  # the kernel would outlive whoever started it
+            # the kernel would outlive whoever started it, and what it started would outlive the kernel
+            end_family(mark(folder), process.pid if process.poll() is None else None)
+            process.wait()
     try:
         return json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -218,37 +216,8 @@ def _cell_under_way(folder: Path) -> str:
         cells = [cell for cell in nbformat.read(folder / EXECUTED, as_version=4).cells if cell.cell_type == "code"]
     except (OSError, ValueError, AttributeError):
         return ""
-    states = [cell.metadata.get("papermill", {}) for cell in cells]
-    for cell, state in zip(cells, states, strict=True):
-        if state.get("exception") or state.get("status") == "running" or cell.execution_count is None:
-            return f" in cell {cell.get('id', '?')!r}"
-    return ""
-
-
-def _publish(folder: Path, output: Path) -> Path:
-    """Move a good run's results and notebook to their names."""
-    results, old = output.with_suffix(".results"), folder / "old"
-    try:
-        with suppress(FileNotFoundError):
-            os.replace(results, old)
-        os.replace(folder / "results", results)
-        os.replace(folder / EXECUTED, output)
-        _failed_name(output).unlink(missing_ok=True)
-    except OSError as error:
-        with suppress(OSError):
-            os.replace(old, results)
-        raise OutputError(f"cannot write {output}: {error.strerror or error}") from None
-    return output
-
-
-def _keep_failed(folder: Path, output: Path) -> Path | None:
-    """Keep what there is of a failed run's notebook, if it can be read."""
-    with suppress(OSError, ValueError, AttributeError):
-        nbformat.read(folder / EXECUTED, as_version=4)
-        os.replace(folder / EXECUTED, _failed_name(output))
-        return _failed_name(output)
-    return None
-
-
-def _failed_name(output: Path) -> Path:
-    return output.with_suffix(".failed.ipynb")
+    states = [(cell, cell.metadata.get("papermill", {})) for cell in cells]
+    stopped = [cell for cell, state in states if state.get("exception") or state.get("status") == "running"]
+    # a cell in which the kernel died is called completed; but those after it were never started
+    started = [cell for cell, state in states if state.get("start_time")]
+    return next((f" in cell {cell.get('id', '?')!r}" for cell in (*stopped, *started[::-1])), "")

@@ -134,11 +134,11 @@ def run_suite(
 
 
 def _chosen(cases: Sequence[Case], only: Sequence[str], suite: Path) -> list[Case]:
-    chosen = [case for case in cases if not only or any(case.name.startswith(start) for start in only)]
-    if not chosen:
+    only = [only] if isinstance(only, str) else only
+    if missed := [start for start in only if not any(case.name.startswith(start) for case in cases)]:
         names = ", ".join(case.name for case in cases)
-        raise ParameterError(f"no case of {suite} starts with {' or '.join(map(repr, only))}; there are {names}")
-    return chosen
+        raise ParameterError(f"no case of {suite} starts with {' or '.join(map(repr, missed))}; there are {names}")
+    return [case for case in cases if not only or case.name.startswith(tuple(only))]
 
 
 def _make(folder: Path) -> None:
@@ -154,20 +154,28 @@ def _run_all(cases: Sequence[Case], plan: _Plan, jobs: int, progress: Progress |
     def run(case: Case) -> CaseReport:
         if progress:
             progress.started(case.name)
-        return _updated(case, plan) if plan.update else _compared(case, plan)
+        try:
+            return _updated(case, plan) if plan.update else _compared(case, plan)
+        except Exception as error:  # whatever one case does, the others are run and told of
+            return CaseReport(case.name, case.why, COULD_NOT_RUN, f"{type(error).__name__}: {error}", None, (), 0.0)
 
     if progress:
         progress.begin({case.name: _expected_s(case, plan) for case in cases}, jobs)
     # the longest first, so that none is left to run alone at the end
     order = sorted(cases, key=lambda case: -_expected_s(case, plan))
     with ThreadPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(run, case) for case in order]):
-            report = future.result()
-            reports[report.name] = report
+        try:
+            for future in as_completed([pool.submit(run, case) for case in order]):
+                report = future.result()
+                reports[report.name] = report
+                if progress:
+                    progress.finished(report)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C ends what runs; nothing more is to be started
+            raise
+        finally:
             if progress:
-                progress.finished(report)
-    if progress:
-        progress.end()
+                progress.end()
     return reports
 
 

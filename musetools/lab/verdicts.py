@@ -165,7 +165,7 @@ class SuiteReport:
 
 def _printable(text: str) -> str:
     """Leave out what XML cannot hold: the colours of a traceback, say."""
-    return "".join(letter for letter in text if letter in "\n\t" or letter >= " ")
+    return "".join(c for c in text if c in "\n\t" or " " <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff")
 
 
 def _worst_cells(worst: Deviation | None) -> list[str]:
