@@ -99,7 +99,7 @@ class SuiteReport:
 
     def table(self) -> Table:
         """Return a line a case."""
-        lines = [[c.name, c.verdict, f"{c.seconds:.0f} s", *_worst_cells(c.worst), c.sentence] for c in self.cases]
+        lines = [[c.name, c.verdict, f"{c.seconds:.0f} s", *_nearest_cells(c.worst), c.sentence] for c in self.cases]
         head = ["case", "verdict", "time", "nearest to its tolerance", "error", "tolerance", ""]
         return Table(head, lines, self.sentence)
 
@@ -166,6 +166,11 @@ class SuiteReport:
 def _printable(text: str) -> str:
     """Leave out what XML cannot hold: the colours of a traceback, say."""
     return "".join(c for c in text if c in "\n\t" or " " <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff")
+
+
+def _nearest_cells(worst: Deviation | None) -> list[str]:
+    equal = worst is not None and worst.ok and not worst.error
+    return ["none: all are equal", "", ""] if equal else _worst_cells(worst)
 
 
 def _worst_cells(worst: Deviation | None) -> list[str]:
