@@ -86,6 +86,11 @@ def test_regression_from_inside_jupyter(run):
     )
 
 
+def test_explore_without_a_browser(run):
+    result = run("explore.ipynb")
+    assert (result["frames"], result["silent_frames"], round(result["opening"], 4)) == (302, 83, 0.7804)
+
+
 # --- what the suite's own run recorded
 
 

@@ -97,10 +97,11 @@ def _line(case: CaseReport) -> str:
     cells = [f"<td>{_linked(case)}<br><span class=why>{escape(case.why)}</span>{told}</td>"]
     cells.append(f'<td class="{mark}">{MARKS[case.verdict]} {escape(case.verdict)}</td>')
     cells.append(f"<td class=number>{case.seconds:.0f} s</td>")
-    if worst and (worst.error or not worst.ok):
-        cells.append(f"<td>{escape(worst.quantity)}</td>{_measure(worst)}")
+    if worst:
+        equal = worst.ok and not worst.error
+        cells.append(f"<td>{'all are equal' if equal else escape(worst.quantity)}</td>{_measure(worst)}")
     else:
-        cells.append(f"<td colspan=3>{'all equal to the baseline' if worst else ''}</td>")
+        cells.append("<td></td><td></td><td></td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
@@ -122,9 +123,11 @@ def _measure(deviation: Deviation) -> str:
     share = min(1.0, deviation.share)
     over = "" if deviation.ok else ' class="over"'
     width = 100 if not deviation.ok else max(100 * share, 1 if deviation.error else 0)
+    numbers = f"{deviation.error:.2g} / {deviation.tolerance:.2g}" if deviation.error else "0"
+    numbers = "no number" if deviation.error == float("inf") else numbers
     told = "more than allowed" if not deviation.ok else f"{100 * share:.2g} %"
     return (
-        f"<td class=number>{deviation.error:.2g} / {deviation.tolerance:.2g}</td>"
+        f"<td class=number>{numbers}</td>"
         f'<td><div class="bar" title="{told}"><i{over} style="width:{width:.1f}%"></i></div>{told}</td>'
     )
 
