@@ -12,7 +12,7 @@ import numpy as np
 
 from musetools.chunks import ZERO_ROW, chunk_rows, window_offsets
 from musetools.clock import MEL_HOP, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps, frame_count
-from musetools.errors import RecipeError
+from musetools.errors import ParameterError, RecipeError
 
 __all__ = ["Context", "Cut", "canonical", "livetalking", "openavatarchat", "plus_files"]
 __all__ += ["training_window", "v1", "v1_files", "v15", "v15_loader"]
@@ -58,7 +58,10 @@ def _told(fps: float | Fraction) -> float | int:
 
 def canonical(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Cut as `chunk_rows` does: exact fps, edges clamped, one chunk for every whole frame."""
-    return 0, chunk_rows(n_samples // ROW_SAMPLES, fps, context, n_frames=frame_count(n_samples, fps))
+    n_rows, n_frames = n_samples // ROW_SAMPLES, frame_count(n_samples, fps)
+    if n_frames and not n_rows:
+        raise RecipeError("no feature row to clamp to", ParameterError)
+    return 0, chunk_rows(n_rows, fps, context, n_frames=n_frames)
 
 
 def v1(n_samples: int, fps: float | Fraction, context: Context) -> Cut:

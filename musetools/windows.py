@@ -164,7 +164,7 @@ class MelWindows:
         """Make the next window, of rows up to `end_row`, and drop the samples that no later one needs."""
         first_row = max(0, self._next_row - self.window.left)
         end = min(end_row * ROW_SAMPLES, self.n_samples)
-        mel = self._mel(first_row * ROW_SAMPLES, end)
+        mel = self._mel(min(first_row * ROW_SAMPLES, end), end)  # a window of the fill alone starts past the end
         skip = self._next_row - first_row
         self._next_row += self.window.hop
         self._samples.drop((self._next_row - self.window.left) * ROW_SAMPLES - self._before)

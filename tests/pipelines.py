@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from musetools.clock import exact_fps
+from musetools.errors import ParameterError
 
 ZEROS = -1
 
@@ -30,6 +31,8 @@ def musetools(n_samples, fps, context):
     while Fraction(len(chunks) + 1) / fps <= Fraction(n_samples, 16_000):
         first = math.floor(50 * len(chunks) / fps) - 2 * context[0]
         chunks.append([min(max(first + j, 0), last) for j in range(2 * (sum(context) + 1))])
+    if chunks and last < 0:
+        raise ParameterError("a frame, but no row to clamp to")
     return 0, chunks
 
 

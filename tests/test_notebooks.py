@@ -58,18 +58,6 @@ def test_the_report_is_one_page_that_loads_nothing(suite):
         assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?(?:https?:)?//""", exported)
 
 
-def test_train_vs_inference_by_default(run):
-    """v1.5's two sides take the same rows inside a short clip at 25 fps; edges and resampler differ."""
-    result = run("01_train_vs_inference.ipynb")
-    assert (result["n_rows"], result["frames"], result["frames_shared"]) == (602, [302, 301], 301)
-    assert (result["frames_with_other_rows"], result["frames_equal_bit_for_bit"]) == (2, 0)
-    assert 0 < max(result["difference_inside"]) < 0.01 < max(result["difference_at_edges"])
-    assert result["verdict"] == "same rows, other values"
-    lags = result["lag_over_a_minute"]
-    assert lags["musetalk-v1.5-infer"][:5] == ["0", "−40…−58", "−40, drift +42 ms/s", "0, drift +33 ms/s", "0…−13"]
-    assert lags["musetalk-v1.5-infer"][5:] == ["stops", "stops", "−40…−50", "−80…−93"]
-
-
 def test_train_vs_inference_with_other_parameters(run):
     recipes = {"train_recipe": "musetalk-v1-train", "infer_recipe": "musetalk-v1-infer"}
     result = run("01_train_vs_inference.ipynb", audio="data/talker_25.mp4", context_left=1, context_right=3, **recipes)
@@ -99,6 +87,18 @@ def recorded(suite):
     from musetools.lab.results import read_results
 
     return lambda case: read_results(suite.folder / f"{case}.results")
+
+
+def test_train_vs_inference_by_default(recorded):
+    """v1.5's two sides take the same rows inside a short clip at 25 fps; edges and resampler differ."""
+    result = recorded("01-v1.5")
+    assert (result["n_rows"], result["frames"], result["frames_shared"]) == (602, [302, 301], 301)
+    assert (result["frames_with_other_rows"], result["frames_equal_bit_for_bit"]) == (2, 0)
+    assert 0 < max(result["difference_inside"]) < 0.01 < max(result["difference_at_edges"])
+    assert result["verdict"] == "same rows, other values"
+    lags = result["lag_over_a_minute"]
+    assert lags["musetalk-v1.5-infer"][:5] == ["0", "−40…−58", "−40, drift +42 ms/s", "0, drift +33 ms/s", "0…−13"]
+    assert lags["musetalk-v1.5-infer"][5:] == ["stops", "stops", "−40…−50", "−80…−93"]
 
 
 def test_alignment_by_default(recorded):

@@ -109,6 +109,7 @@ def cut_by(recipe: Recipe):
 @given(n_samples=LENGTHS, fps=RATES, context=CONTEXTS)
 @settings(max_examples=60, deadline=None)
 @example(0, 25, (2, 2))
+@example(250, 64, (2, 2))  # a whole frame, but no row
 @example(9280, 25, (2, 2))
 @example(18560, 25, (2, 2))
 @example(640, 25, (2, 2))  # 40 ms: the published process ends
