@@ -201,7 +201,8 @@ for _recipe in (
         positional_encoding=False,
         source="musetools/chunks.py",
         version="0.1",
-        note="Exact fps, context that does not depend on fps, one chunk for every whole frame, edges clamped.",
+        note="Exact fps, context that does not depend on fps, one chunk for every whole frame, edges clamped. "
+        "Stops where there is a frame but no feature row.",
     ),
     Recipe(
         "musetalk-v1-train",
