@@ -16,7 +16,7 @@ from musetools.clock import SAMPLE_RATE
 from musetools.decode import name_of
 from musetools.encoder import Encoder
 from musetools.errors import AudioError, ParameterError
-from musetools.features import FeatureSpec, audio2feat
+from musetools.features import FeatureRows, FeatureSpec
 from musetools.lab.talkers import read_openings
 from musetools.mel import centred_log_mel, normalised
 
@@ -107,9 +107,9 @@ class Clip:
         """Return features, made at the first call, and the samples that there are to this spec's decoder."""
         key = spec, encoder.fingerprint
         if key not in self._made:
-            # decoders that resample may differ by a sample
-            n_samples = len(load_audio(self.path, decoder=spec.decoder))
-            self._made[key] = audio2feat(self.path, encoder, spec=spec), n_samples
+            rows = FeatureRows(self.path, encoder, spec)
+            features = np.concatenate(list(rows))
+            self._made[key] = features, rows.n_samples  # decoders that resample may differ by a sample
         return self._made[key]
 
 

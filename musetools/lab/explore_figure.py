@@ -1,7 +1,6 @@
 """One frame of a scene as a picture: what stays is drawn once, so that the next frame is there at once."""
 
-import struct
-import zlib
+import io
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from PIL import Image
 
 from musetools.lab.checks import SILENT_DBFS
 from musetools.lab.explore import Scene
@@ -69,8 +69,6 @@ class FrameView:
 
     def _panels(self) -> None:
         axes, scene = self.axes, self.scene
-        for name in TIMED:
-            axes[name].set_xlim(-NEAR_MS, NEAR_MS)
         self.rows = RowsPanel(axes["rows"], scene)
         self.sound, self.mel = SoundPanel(axes["sound"], scene), MelPanel(axes["mel"], axes["bar of mel"], scene)
         self.chunks = [ChunkPanel(axes[name], scene, i) for i, name in enumerate(("training", "inference"))]
@@ -143,15 +141,7 @@ class FrameView:
 
 
 def _encoded(pixels: np.ndarray) -> bytes:
-    """Write pixels, (height, width, 3), as a PNG without row filters: in half of the time that Pillow takes."""
-    height, width, _ = pixels.shape
-    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each starts with the number of its filter
-    lines[:, 1:] = pixels.reshape(height, -1)
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # eight bits each of red, green and blue
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines, 1)), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(data)) + kind + data + _checksum(kind + data) for kind, data in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def _checksum(data: bytes) -> bytes:
-    return struct.pack(">I", zlib.crc32(data))
+    """Write pixels, (height, width, 3), as a PNG; a stronger compression would take longer than the drawing."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "png", compress_level=1)
+    return file.getvalue()
