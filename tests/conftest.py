@@ -1,8 +1,10 @@
 """What many tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from checkpoints import small_weights
 from oracles import encoder_of
 
@@ -35,3 +37,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the given recordings are not there: {folder}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """A sum split among threads has other last bits; small encoders gain nothing from more threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -10,7 +10,6 @@ from fractions import Fraction
 import numpy as np
 import psutil
 import pytest
-import torch
 from checkpoints import small_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,13 +62,7 @@ WINDOWS = {
 windows = pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A sum split among threads has other last bits, and small encoders gain nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- the same as offline

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import speech
@@ -35,13 +34,7 @@ WAVEFORM = speech(2 * RATE)
 STALL_S = 0.15
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A sum split among threads has other last bits, and small encoders gain nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def blocks_of(pcm: np.ndarray = WAVEFORM, size: int = 1000) -> list[np.ndarray]:

@@ -1,11 +1,9 @@
 """What the tests of the training side share."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from stores import make_store
 
 from musetools import FeatureStore
@@ -13,12 +11,8 @@ from musetools.encoder import Encoder
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small encoders gain nothing from more, and where others use the machine they lose."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def quick(one_thread: None) -> None:
+    """Whatever is tested here is computed on one thread."""
 
 
 @pytest.fixture(scope="session")
