@@ -76,6 +76,6 @@ def frame_count(n_samples: int, fps: float | Fraction) -> int:
 def frame_starts(frames: range, fps: float | Fraction, rate: int) -> np.ndarray:
     """Find the sample (or row) at which each frame starts: ``floor(i · rate / fps)`` for every i in `frames`."""
     step = rate / exact_fps(fps)
-    fits = frames.stop * step.numerator < 2**63
+    fits = max(1, frames.stop) * max(step.as_integer_ratio()) < 2**63
     i = np.arange(frames.start, frames.stop, dtype=np.int64 if fits else object)
     return (i * step.numerator // step.denominator).astype(np.int64)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from musetools.clock import SAMPLE_RATE, exact_fps, frame_count, frame_starts
@@ -94,7 +94,11 @@ def test_frame_count_where_floats_lose_one(n_samples, fps, n_frames):  # defect 
     assert frame_count(np.int64(n_samples), fps) == n_frames
 
 
-@given(st.integers(0, 300), RATES, st.sampled_from([50, SAMPLE_RATE, 44100]))
+@given(st.integers(0, 300), RATES | st.fractions(1, 130), st.sampled_from([50, SAMPLE_RATE, 44100]))
+@example(0, Fraction(614880295828214663, 307440147914095815), 50)  # frames or none, the step itself is beyond int64
+@example(1, Fraction(614880295828214663, 307440147914095815), 50)
+@example(1, Fraction(100 * 2**60 + 1, 2**60), 50)  # its denominator alone is
+@example(300, Fraction(100 * 2**60 + 1, 2**60), 50)
 def test_frame_starts_are_the_floors_of_the_exact_times(n_frames, fps, rate):
     frames = range(n_frames // 3, n_frames)
     starts = frame_starts(frames, fps, rate)
