@@ -6,12 +6,13 @@ from html import escape
 
 import numpy as np
 import torch
-from torch.nn.functional import gelu
 
 from musetools.errors import ParameterError
 from musetools.weights import EncoderWeights, read_weights
 
 __all__ = ["Encoder", "load_encoder"]
+
+gelu_ = torch.ops.aten.gelu_  # in place: the widest of all arrays is not needed twice
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
 
@@ -115,14 +116,15 @@ class Encoder:
         mel = self._checked(torch.as_tensor(mel))
         net, dtype = self._module, DTYPES[self.dtype]
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 means float32 on a GPU, too
-            x = gelu(net.conv2(gelu(net.conv1(mel.to(self.device, dtype))))).transpose(1, 2)
+            x = gelu_(net.conv2(gelu_(net.conv1(mel.to(self.device, dtype))))).transpose(1, 2)
         positions = (first_position + torch.arange(x.shape[1], device=self.device)) % self.max_rows
         x = x + net.positional_embedding[positions]
         states = torch.empty((*x.shape[:2], self.n_layers, self.width), device=self.device)
         states[:, :, 0] = x
         for layer, block in enumerate(net.blocks[: self.n_layers - 1], start=1):
-            x = x + block.attn(block.attn_ln(x).to(dtype))[0]
-            x = x + block.mlp(block.mlp_ln(x).to(dtype))
+            x += block.attn(block.attn_ln(x).to(dtype))[0]
+            widen, _, narrow = block.mlp
+            x += narrow(gelu_(widen(block.mlp_ln(x).to(dtype))))
             states[:, :, layer] = x
         if final_norm:
             states[:, :, -1] = net.ln_post(x)

@@ -26,7 +26,7 @@ def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
     """
     window = torch.hann_window(N_FFT)
     stft = torch.stft(torch.from_numpy(padded), N_FFT, HOP_LENGTH, window=window, center=False, return_complex=True)
-    power = mel_filters("cpu", n_mels) @ (stft.abs() ** 2)
+    power = mel_filters("cpu", n_mels) @ stft.abs().square_()
     return power.clamp(min=POWER_FLOOR).log10()
 
 
