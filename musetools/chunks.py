@@ -163,6 +163,16 @@ class Chunks(Sequence):
             return gather(self.features, self.rows[index])
         return self.features[first : first + self.rows.shape[1]].reshape(self.chunk_shape)
 
+    def line(self, frame: int) -> int:
+        """Return the place at which a video frame's chunk stands; ParameterError if it has none."""
+        if frame not in self.frames:
+            raise ParameterError(f"frame {frame} has no chunk: there are {self.frames.start} … {self.frames.stop - 1}")
+        return self.frames.index(frame)
+
+    def at(self, frame: int) -> np.ndarray:
+        """Return the chunk of a video frame, by the frame's number; ParameterError if it has none."""
+        return self[self.line(frame)]
+
     def batch(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Gather the chunks of a slice into one new array, shape (stop - start, rows_per_chunk · n_layers, width)."""
         return gather(self.features, self.rows[start:stop])

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
 
-__all__ = ["centred_log_mel", "log_mel", "normalised"]
+__all__ = ["centred_log_mel", "log_mel", "normalised", "whole_log_mel"]
 
 POWER_FLOOR = 1e-10
 DECADES = 8.0  # the floor of a log-mel below its peak
@@ -40,3 +40,9 @@ def centred_log_mel(samples: np.ndarray, n_mels: int) -> torch.Tensor:
 def normalised(log_mel: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:
     """Clamp a log-mel to 8 decades below `peak` and scale it as Whisper was trained on."""
     return (torch.maximum(log_mel, peak - DECADES) + 4.0) / 4.0
+
+
+def whole_log_mel(waveform: np.ndarray, n_mels: int = 80) -> np.ndarray:
+    """Return a whole waveform's log-mel, normalised by its own peak, shape (n_mels, n_samples // 160)."""
+    mel = centred_log_mel(waveform, n_mels)
+    return normalised(mel, mel.max()).numpy()

@@ -122,11 +122,7 @@ class Recipe:
         ParameterError
             If the frame has no chunk.
         """
-        if frame not in chunks.frames:
-            raise ParameterError(
-                f"frame {frame} has no chunk: there are {chunks.frames.start} … {chunks.frames.stop - 1}"
-            )
-        chunk = chunks[chunks.frames.index(frame)]
+        chunk = chunks.at(frame)
         return add_positions(chunk) if self.positional_encoding else chunk
 
     def first_frame(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> int:

@@ -173,6 +173,17 @@ def test_a_slice_is_lazy_and_keeps_frame_numbers(cut):
         np.testing.assert_array_equal(chunk, expected)
 
 
+def test_a_chunk_is_found_by_its_frame():
+    chunks = feature2chunks(features_of(40), 25, edge="drop")[1:]
+    assert chunks.frames.start == 3
+    for line, frame in enumerate(chunks.frames):
+        assert chunks.line(frame) == line
+        np.testing.assert_array_equal(chunks.at(frame), chunks[line])
+    for missing in (0, 2, chunks.frames.stop, -1):
+        with pytest.raises(ParameterError, match=f"frame {missing} has no chunk: there are 3 … 17"):
+            chunks.at(missing)
+
+
 def test_a_slice_with_steps_is_refused():
     with pytest.raises(ParameterError, match=r"steps of 1; got slice.*chunks.rows"):
         feature2chunks(features_of(40), 25)[::2]

@@ -353,3 +353,13 @@ def test_positions_are_added_in_float32(dtype):
 def test_chunks_of_a_recipe_take_positions():
     chunks = RECIPES["musetools"].chunks(features_of(50, 5, 384), SECOND, 25)
     np.testing.assert_array_equal(add_positions(np.asarray(chunks))[3], add_positions(chunks[3]))
+
+
+def test_what_a_model_is_given():
+    features = features_of(60, 5, 384)  # v1.5's training takes rows of the fill
+    for name, encoded in (("musetalk-v1-train", True), ("musetalk-v1.5-train", False)):
+        chunks = RECIPES[name].chunks(features, SECOND, 25)
+        given, chunk = RECIPES[name].model_input(chunks, 7), chunks[7 - chunks.frames.start]
+        np.testing.assert_array_equal(given, add_positions(chunk) if encoded else chunk)
+    with pytest.raises(ParameterError, match="frame 1 has no chunk"):
+        RECIPES["musetalk-v1-train"].model_input(RECIPES["musetalk-v1-train"].chunks(features, SECOND, 25), 1)

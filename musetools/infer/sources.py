@@ -12,27 +12,39 @@ import numpy as np
 from musetools.errors import ParameterError, StreamError
 from musetools.infer.pcm import checked_pcm
 
-__all__ = ["Reader", "awaited", "checked_limit"]
+__all__ = ["Sources", "awaited"]
 
 QUEUED = 8  # blocks that a source may be ahead of the stream
 END = object()  # after a source's last block
 
 
-def checked_limit(stall_s: float | None) -> float | None:
+def _checked_limit(stall_s: float | None) -> float | None:
     """Return how long a source may be silent, or say what is no such time."""
     if stall_s is None or (isinstance(stall_s, Real) and not isinstance(stall_s, bool) and stall_s > 0):
         return stall_s
     raise ParameterError(f"stall_s must be a number of seconds above zero, or None to wait for ever; got {stall_s!r}")
 
 
-class Reader:
-    """Reads a source in a thread; what comes after a stall waits for whoever reads on.
+class Sources:
+    """Reads sources one after the other; the one that has stalled is kept, for it may go on."""
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray
-        The source.
-    """
+    def __init__(self) -> None:
+        self._stalled: _Reader | None = None
+
+    def read(self, blocks: Iterable[np.ndarray], stall_s: float | None) -> Iterator[np.ndarray]:
+        """Pass on a source's blocks; StreamError if it is silent for `stall_s` seconds. None waits for ever."""
+        if _checked_limit(stall_s) is None:
+            yield from blocks
+            return
+        reader = self._stalled if self._stalled and self._stalled.blocks is blocks else _Reader(blocks)
+        try:
+            yield from reader.read(stall_s)
+        finally:
+            self._stalled = reader if reader.stalled else None
+
+
+class _Reader:
+    """Reads one source in a thread; what comes after a stall waits for whoever reads on."""
 
     def __init__(self, blocks: Iterable[np.ndarray]):
         self.blocks, self.stalled = blocks, False
@@ -87,7 +99,7 @@ class Reader:
 
 async def awaited(blocks: AsyncIterable[np.ndarray], stall_s: float | None) -> AsyncIterator[np.ndarray]:
     """Pass on the blocks of an asynchronous source; StreamError if it is silent for `stall_s` seconds."""
-    iterator, stall_s = aiter(blocks), checked_limit(stall_s)
+    iterator, stall_s = aiter(blocks), _checked_limit(stall_s)
     while True:
         limit = asyncio.timeout(stall_s)
         try:

@@ -21,7 +21,7 @@ from musetools.errors import ParameterError, StreamError
 from musetools.features import EncoderWindow, FeatureSpec, encode_window
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
-from musetools.infer.sources import Reader, awaited, checked_limit
+from musetools.infer.sources import Sources, awaited
 from musetools.ring import Ring
 from musetools.windows import MelWindow, MelWindows
 
@@ -102,7 +102,7 @@ class ChunkStream:
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
         PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
         self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        self._reader: Reader | None = None
+        self._sources = Sources()
         self.reset()
 
     @classmethod
@@ -216,19 +216,9 @@ class ChunkStream:
         -----
         Whoever stops iterating early gives up the frames of that push.
         """
-        for block in blocks if checked_limit(stall_s) is None else self._watched(blocks, stall_s):
+        for block in self._sources.read(blocks, stall_s):
             yield from self.push(block)
         yield from self.flush()
-
-    def _watched(self, blocks: Iterable[np.ndarray], stall_s: float) -> Iterator[np.ndarray]:
-        """Read a source in a thread, which is kept where it has stalled, for it may go on."""
-        if self._reader is None or self._reader.blocks is not blocks:
-            self._reader = Reader(blocks)
-        try:
-            yield from self._reader.read(stall_s)
-        finally:
-            if not self._reader.stalled:
-                self._reader = None
 
     async def aiterate(
         self, blocks: AsyncIterable[np.ndarray], *, stall_s: float | None = None

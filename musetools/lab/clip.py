@@ -18,12 +18,11 @@ from musetools.encoder import Encoder
 from musetools.errors import AudioError, ParameterError
 from musetools.features import FeatureRows, FeatureSpec
 from musetools.lab.talkers import read_openings
-from musetools.mel import centred_log_mel, normalised
+from musetools.mel import whole_log_mel
 
 __all__ = ["Clip", "Pictures", "read_clip", "read_pictures"]
 
 LONGEST_S = 300  # of a clip: its features, pictures and sound stay in memory
-N_MELS = 80  # of the log-mel that is drawn
 LONGEST_SIDE = 256  # pixels; more is not seen in a panel of a figure
 QUALITY = 95  # of the JPEGs in memory: some 10 kB a picture, so minutes of video are no burden
 ROUNDED_S = 1e-3  # containers that count in milliseconds put a frame up to half of one too late
@@ -100,8 +99,7 @@ class Clip:
     @cached_property
     def log_mel(self) -> np.ndarray:
         """Its log-mel, normalised as Whisper's encoder gets it, shape (80, n_samples // 160)."""
-        mel = centred_log_mel(self.waveform, N_MELS)
-        return normalised(mel, mel.max()).numpy()
+        return whole_log_mel(self.waveform)
 
     def features(self, spec: FeatureSpec, encoder: Encoder) -> tuple[np.ndarray, int]:
         """Return features, made at the first call, and the samples that there are to this spec's decoder."""

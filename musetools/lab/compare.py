@@ -262,7 +262,7 @@ def _value_difference(a: Chunks, b: Chunks, weights: str) -> ValueDifference:
     spread = a.features.astype(np.float64).std(axis=(0, 2))
     relative = np.zeros((len(shared), n_layers))
     for line, frame in enumerate(shared):
-        gap = a[a.frames.index(frame)].astype(np.float64) - b[b.frames.index(frame)]
+        gap = a.at(frame).astype(np.float64) - b.at(frame)
         relative[line] = np.sqrt(np.square(gap.reshape(-1, n_layers, gap.shape[-1])).mean(axis=(0, 2))) / spread
     return ValueDifference(weights, shared, relative)
 

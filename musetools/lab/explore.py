@@ -52,7 +52,7 @@ class Side:
         if not self.chunks:
             return f"stops at {float(self.profile.fps):.5g} fps"
         rows = self.rows(frame)
-        return "no chunk" if rows is None else heard(rows, self.profile.lag_ms[self.chunks.frames.index(frame)])
+        return "no chunk" if rows is None else heard(rows, self.profile.lag_ms[self.chunks.line(frame)])
 
     def sentence(self, frame: int) -> str:
         """Say which rows a frame takes, and when they are."""
@@ -140,13 +140,13 @@ class Scene:
         if rows is None:
             return None
         mean, spread = self.scale
-        chunk = chosen.chunks[chosen.chunks.frames.index(frame)].reshape(len(rows), *mean.shape)
+        chunk = chosen.chunks.at(frame).reshape(len(rows), *mean.shape)
         seen = np.where((rows == ZERO_ROW)[:, None, None], np.nan, (chunk - mean) / spread)
         return seen.reshape(-1, mean.shape[-1])
 
     def difference(self, frame: int) -> np.ndarray | None:
         """Return training's chunk less inference's, in standard deviations; None unless both have one."""
-        both = [side.chunks[side.chunks.frames.index(frame)] for side in self.sides if side.rows(frame) is not None]
+        both = [side.chunks.at(frame) for side in self.sides if side.rows(frame) is not None]
         if len(both) < len(self.sides) or both[0].shape != both[1].shape:
             return None
         _, spread = self.scale

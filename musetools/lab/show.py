@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from musetools.chunks import ZERO_ROW, Chunks
 from musetools.clock import MEL_HOP, ROW_MS, ROW_RATE, SAMPLE_RATE
 from musetools.lab.profile import signed
-from musetools.mel import centred_log_mel, normalised
+from musetools.mel import whole_log_mel
 
 __all__ = ["COLOURS", "INFER", "STYLE", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
 __all__ += ["heard", "rows_of"]
@@ -107,7 +107,7 @@ def _draw_window(
 def _placed(chunks: Chunks, frame: int) -> str:
     """Say where a frame's chunk lies."""
     rows = rows_of(chunks, frame)
-    return "no chunk" if rows is None else heard(rows, chunks.lag_ms()[chunks.frames.index(frame)])
+    return "no chunk" if rows is None else heard(rows, chunks.lag_ms()[chunks.line(frame)])
 
 
 def heard(rows: np.ndarray, lag_ms: float) -> str:
@@ -124,8 +124,7 @@ def _draw_waveform(ax: Axes, waveform: np.ndarray, start_s: float, stop_s: float
 
 
 def _draw_log_mel(ax: Axes, waveform: np.ndarray) -> None:
-    mel = centred_log_mel(waveform, n_mels=80)
-    image = normalised(mel, mel.max()).numpy()
+    image = whole_log_mel(waveform)
     extent = (-0.5 * MEL_HOP / SAMPLE_RATE, (image.shape[1] - 0.5) * MEL_HOP / SAMPLE_RATE, -0.5, len(image) - 0.5)
     shown = ax.imshow(image, origin="lower", aspect="auto", extent=extent, cmap="gray_r")
     ax.set_ylabel("mel bin")
@@ -252,7 +251,7 @@ def _draw_cell(ax: Axes, x: int, y: int, row: int | None, *, repeated: bool) -> 
 
 def rows_of(chunks: Chunks, frame: int) -> np.ndarray | None:
     """Return the rows that a frame takes; None if it has no chunk."""
-    return chunks.rows[chunks.frames.index(frame)] if frame in chunks.frames else None
+    return chunks.rows[chunks.line(frame)] if frame in chunks.frames else None
 
 
 def _repeats(rows: np.ndarray, j: int) -> bool:

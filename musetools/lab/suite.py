@@ -159,10 +159,11 @@ def _run_all(cases: Sequence[Case], plan: _Plan, jobs: int, progress: Progress |
         except Exception as error:  # whatever one case does, the others are run and told of
             return CaseReport(case.name, case.why, COULD_NOT_RUN, f"{type(error).__name__}: {error}", None, (), 0.0)
 
+    expected = {case.name: _expected_s(case, plan) for case in cases}
     if progress:
-        progress.begin({case.name: _expected_s(case, plan) for case in cases}, jobs)
+        progress.begin(expected, jobs)
     # the longest first, so that none is left to run alone at the end
-    order = sorted(cases, key=lambda case: -_expected_s(case, plan))
+    order = sorted(cases, key=lambda case: -expected[case.name])
     with ThreadPoolExecutor(jobs) as pool:
         try:
             for future in as_completed([pool.submit(run, case) for case in order]):
