@@ -83,8 +83,8 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool) -> N
 @click.option("--suite", type=click.Path(path_type=Path), help="A TOML file of cases.  [default: the project's]")
 def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path | None, suite: Path | None) -> None:
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
-    from musetools.lab.progress import TerminalProgress
-    from musetools.lab.report import write_reports
+    from musetools.lab.regression.progress import TerminalProgress
+    from musetools.lab.regression.report import write_reports
     from musetools.lab.suite import run_suite
 
     try:

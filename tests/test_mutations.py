@@ -12,8 +12,8 @@ import pytest
 from books import RECORD, notebook
 
 import musetools
-from musetools.lab.runner import FAILED, PASSED, run_notebook
-from musetools.lab.verdicts import CaseReport, SuiteReport
+from musetools.lab.notebook.runner import FAILED, PASSED, run_notebook
+from musetools.lab.regression.verdicts import CaseReport, SuiteReport
 
 PACKAGE = Path(musetools.__file__).parent
 ROOT = Path(__file__).resolve().parents[1]

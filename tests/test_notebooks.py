@@ -6,9 +6,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from musetools.lab.cases import read_cases
-from musetools.lab.parameters import declared
-from musetools.lab.report import write_reports
+from musetools.lab.notebook.parameters import declared
+from musetools.lab.regression.cases import read_cases
+from musetools.lab.regression.report import write_reports
 from musetools.lab.suite import run_notebook, run_suite
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,7 +84,7 @@ def test_explore_without_a_browser(run):
 
 @pytest.fixture
 def recorded(suite):
-    from musetools.lab.results import read_results
+    from musetools.lab.notebook.results import read_results
 
     return lambda case: read_results(suite.folder / f"{case}.results")
 

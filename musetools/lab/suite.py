@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from musetools.errors import MusetoolsError, OutputError, ParameterError
-from musetools.lab.baselines import Baseline
-from musetools.lab.cases import Case, read_cases
-from musetools.lab.results import RESULT_MIME, record
-from musetools.lab.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, run_notebook
-from musetools.lab.verdicts import CaseReport, SuiteReport
+from musetools.lab.notebook.results import RESULT_MIME, record
+from musetools.lab.notebook.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, run_notebook
+from musetools.lab.regression.baselines import Baseline
+from musetools.lab.regression.cases import Case, read_cases
+from musetools.lab.regression.verdicts import CaseReport, SuiteReport
 
 __all__ = ["RESULT_MIME", "Progress", "SuiteReport", "project_file", "record", "run_notebook", "run_suite"]
 

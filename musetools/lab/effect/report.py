@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from musetools.lab.outcome import Agreement, Outcome
+from musetools.lab.effect.outcome import Agreement, Outcome
 from musetools.lab.table import Table
 
 __all__ = ["BAND_MS", "Grid", "agreement_table", "difference_table", "effect_sentences", "outcome_table", "r2_text"]

@@ -20,11 +20,11 @@ from typing import Any
 import nbformat
 
 from musetools.errors import MusetoolsError, ParameterError
-from musetools.lab.execute import EXECUTED, OUTCOME
-from musetools.lab.parameters import checked_parameters
-from musetools.lab.processes import end_family
-from musetools.lab.results import FOLDER_VARIABLE, RESULT_MIME, RESULTS, read_results
-from musetools.lab.workplace import keep_failed, mark, publish, working
+from musetools.lab.notebook.execute import EXECUTED, OUTCOME
+from musetools.lab.notebook.parameters import checked_parameters
+from musetools.lab.notebook.processes import end_family
+from musetools.lab.notebook.results import FOLDER_VARIABLE, RESULT_MIME, RESULTS, read_results
+from musetools.lab.notebook.workplace import keep_failed, mark, publish, working
 
 __all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "NotebookRun", "run_notebook"]
 
@@ -171,7 +171,7 @@ def _run(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str, str
     os.mkdir(folder / "results")
     whose = {"folder": str(folder), "runner": os.getpid(), "mark": mark(folder)}
     (folder / "job.json").write_text(json.dumps({**job, **whose}), encoding="utf-8")
-    command = [sys.executable, "-m", "musetools.lab.execute", str(folder / "job.json")]
+    command = [sys.executable, "-m", "musetools.lab.notebook.execute", str(folder / "job.json")]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

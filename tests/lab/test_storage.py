@@ -16,7 +16,7 @@ from musetools import ChunkDataset, FeatureStore, extract
 from musetools.lab import costs, storage
 from musetools.train.layouts import export_frame_files
 
-VIDEO = Path(__file__).resolve().parents[1] / "data" / "talker_25.mp4"
+VIDEO = Path(__file__).resolve().parents[2] / "data" / "talker_25.mp4"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from musetools.files import replacing
-from musetools.lab.processes import end_family
+from musetools.lab.notebook.processes import end_family
 
 __all__ = ["EXECUTED", "OUTCOME", "main"]
 

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from musetools.lab.delay import Delay, measure_delay
-from musetools.lab.mouth import Model
+from musetools.lab.effect.delay import Delay, measure_delay
+from musetools.lab.effect.mouth import Model
 from musetools.lab.talkers import Talker
 
 __all__ = ["EDGE_S", "Agreement", "Outcome"]

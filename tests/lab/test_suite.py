@@ -16,15 +16,15 @@ from click.testing import CliRunner
 from musetools import MusetoolsError, OutputError, ParameterError
 from musetools.cli import main
 from musetools.lab import suite as suite_module
-from musetools.lab.baselines import Baseline
-from musetools.lab.cases import read_cases
-from musetools.lab.quantities import Deviation
-from musetools.lab.report import report_page, write_reports
-from musetools.lab.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun
+from musetools.lab.notebook.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun
+from musetools.lab.regression.baselines import Baseline
+from musetools.lab.regression.cases import read_cases
+from musetools.lab.regression.quantities import Deviation
+from musetools.lab.regression.report import report_page, write_reports
+from musetools.lab.regression.verdicts import CaseReport, SuiteReport, compare_reports
 from musetools.lab.suite import run_suite
-from musetools.lab.verdicts import CaseReport, SuiteReport, compare_reports
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # --- cases
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 from musetools.errors import ParameterError
 from musetools.files import replacing
-from musetools.lab.quantities import Deviation
-from musetools.lab.runner import COULD_NOT_RUN, FAILED, PASSED
+from musetools.lab.notebook.runner import COULD_NOT_RUN, FAILED, PASSED
+from musetools.lab.regression.quantities import Deviation
 from musetools.lab.table import Table
 
 __all__ = ["CaseReport", "SuiteReport", "compare_reports"]

@@ -18,14 +18,14 @@ from media import write_media, write_silent_film
 from PIL import Image
 
 from musetools import RECIPES, AudioError, MusetoolsError, ParameterError, loudness
-from musetools.lab import clip as clips
 from musetools.lab.checks import SILENT_DBFS
-from musetools.lab.clip import Clip, read_clip
-from musetools.lab.explore import Scene, player, prepare
-from musetools.lab.explore_figure import FrameView
-from musetools.lab.explorer import Explorer
+from musetools.lab.explore import clip as clips
+from musetools.lab.explore.clip import Clip, read_clip
+from musetools.lab.explore.explorer import Explorer
+from musetools.lab.explore.figure import FrameView
+from musetools.lab.explore.scene import Scene, player, prepare
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 RATE = 16_000
 PAIR = ("musetalk-v1.5-train", "musetalk-v1.5-infer")

@@ -10,7 +10,7 @@ import pytest
 from musetools import ParameterError, load_audio
 from musetools.lab.offset import OffsetEstimate, estimate_offset
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 RATE = 16_000
 CLIPS = {"talker_25": ("mp4", 25), "talker_2997": ("mp4", 29.97), "voice_a": ("m4a", 25)}
 STRETCH = 0.001

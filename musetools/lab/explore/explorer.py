@@ -12,9 +12,9 @@ import ipywidgets as widgets
 
 from musetools.encoder import Encoder, load_encoder
 from musetools.errors import MusetoolsError
-from musetools.lab.clip import Clip, read_clip
-from musetools.lab.explore import Scene, player, prepare
-from musetools.lab.explore_figure import FrameView
+from musetools.lab.explore.clip import Clip, read_clip
+from musetools.lab.explore.figure import FrameView
+from musetools.lab.explore.scene import Scene, player, prepare
 from musetools.lab.suite import project_file
 from musetools.recipes import RECIPES
 

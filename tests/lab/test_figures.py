@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from oracles import speech
 
 from musetools import RECIPES, ParameterError, audio2feat
-from musetools.lab import results, suite
+from musetools.lab import suite
 from musetools.lab.compare import compare, compare_at
 from musetools.lab.contrast import lag_figure, rate_figure, value_figure
+from musetools.lab.notebook import results
 from musetools.lab.profile import lag_table
 from musetools.lab.show import edge_tables, feature_map, frame_window
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from musetools.errors import ParameterError
 from musetools.files import replacing
-from musetools.lab.quantities import Deviation, Quantity, compared
-from musetools.lab.results import flat
+from musetools.lab.notebook.results import flat
+from musetools.lab.regression.quantities import Deviation, Quantity, compared
 
 __all__ = ["Baseline"]
 
@@ -29,7 +29,7 @@ class Baseline:
     Attributes
     ----------
     quantities : dict of str to Quantity
-        By flat name, see `musetools.lab.results.flat`.
+        By flat name, see `musetools.lab.notebook.results.flat`.
     measured : str
         Over what runs the noise was measured.
     seconds : float

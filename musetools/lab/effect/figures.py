@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musetools.lab.contrast import MARKS
-from musetools.lab.effect_report import BAND_MS, Grid, r2_text, running, titled, worst
-from musetools.lab.outcome import Outcome
+from musetools.lab.effect.outcome import Outcome
+from musetools.lab.effect.report import BAND_MS, Grid, r2_text, running, titled, worst
 from musetools.lab.profile import signed
 from musetools.lab.show import COLOURS, INFER, TRAIN, figure
 
@@ -66,7 +66,7 @@ def delay_figure(grid: Grid, rates: Sequence[float], *, weights: str) -> Figure:
     Parameters
     ----------
     grid, rates, weights
-        As in `musetools.lab.effect_report.outcome_table`.
+        As in `musetools.lab.effect.report.outcome_table`.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def r2_figure(grid: Grid, rates: Sequence[float], matching: Outcome, control: Ou
     Parameters
     ----------
     grid, rates, weights
-        As in `musetools.lab.effect_report.outcome_table`.
+        As in `musetools.lab.effect.report.outcome_table`.
     matching, control : Outcome
         Training and inference alike; and a model of shuffled openings.
 

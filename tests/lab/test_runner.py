@@ -16,9 +16,9 @@ import pytest
 from books import RECORD, contents, end, family, notebook, temporary
 
 from musetools import MusetoolsError
-from musetools.lab import runner
-from musetools.lab.results import RESULT_MIME
-from musetools.lab.runner import COULD_NOT_RUN, FAILED, PASSED, run_notebook
+from musetools.lab.notebook import runner
+from musetools.lab.notebook.results import RESULT_MIME
+from musetools.lab.notebook.runner import COULD_NOT_RUN, FAILED, PASSED, run_notebook
 
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 GOOD = f"import numpy as np\n{RECORD}\nrecord(answer=42, rows=np.arange(200.0))"
@@ -388,7 +388,7 @@ def test_an_output_whose_name_is_a_folder_keeps_the_results_beside_it(good, tmp_
 
 LIMITED = """
 import resource, sys
-from musetools.lab.runner import run_notebook
+from musetools.lab.notebook.runner import run_notebook
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 run = run_notebook(sys.argv[1], sys.argv[2])
 print(run.verdict, ascii(run.sentence))
@@ -442,7 +442,9 @@ def test_runs_that_meet(tmp_path):
 
 # --- a runner that is killed
 
-RUN = "import sys; from musetools.lab.runner import run_notebook; print(run_notebook(sys.argv[1], sys.argv[2]))"
+RUN = (
+    "import sys; from musetools.lab.notebook.runner import run_notebook; print(run_notebook(sys.argv[1], sys.argv[2]))"
+)
 
 
 @linux
@@ -481,7 +483,7 @@ def wait_for(happened, seconds: float = 30) -> None:
 KILLED_AT = """
 import os, shutil, sys
 from pathlib import Path
-from musetools.lab import runner
+from musetools.lab.notebook import runner
 source, output, at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
 def ran(folder, *_):

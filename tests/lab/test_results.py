@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from musetools import MusetoolsError, OutputError, ParameterError
-from musetools.lab import results
-from musetools.lab.results import FOLDER_VARIABLE, RESULT_MIME, flat, read_results, record
+from musetools.lab.notebook import results
+from musetools.lab.notebook.results import FOLDER_VARIABLE, RESULT_MIME, flat, read_results, record
 
 
 @pytest.fixture

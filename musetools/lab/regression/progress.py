@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from musetools.lab.verdicts import CaseReport
+from musetools.lab.regression.verdicts import CaseReport
 
 __all__ = ["TerminalProgress"]
 

@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from musetools.lab.checks import SILENT_DBFS
-from musetools.lab.explore import Scene
-from musetools.lab.explore_content import FULL, ChunkPanel, Header, MouthPanel, PicturePanel
-from musetools.lab.explore_panels import REPEATED, SILENCE, ClipPanel, MelPanel, RowsPanel, SoundPanel
+from musetools.lab.explore.content import FULL, ChunkPanel, Header, MouthPanel, PicturePanel
+from musetools.lab.explore.panels import REPEATED, SILENCE, ClipPanel, MelPanel, RowsPanel, SoundPanel
+from musetools.lab.explore.scene import Scene
 from musetools.lab.profile import signed
 from musetools.lab.show import STYLE
 
@@ -44,7 +44,7 @@ class FrameView:
     Parameters
     ----------
     scene : Scene
-        What `musetools.lab.explore.prepare` returns.
+        What `musetools.lab.explore.scene.prepare` returns.
 
     Attributes
     ----------

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musetools import ParameterError
-from musetools.lab.baselines import Baseline
-from musetools.lab.quantities import Deviation, Quantity, compared
+from musetools.lab.regression.baselines import Baseline
+from musetools.lab.regression.quantities import Deviation, Quantity, compared
 
 EXACT = {
     "an int": 3,

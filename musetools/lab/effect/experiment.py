@@ -13,8 +13,8 @@ from musetools.clock import ROW_SAMPLES, SAMPLE_RATE
 from musetools.encoder import Encoder
 from musetools.errors import ParameterError, RecipeError
 from musetools.features import FeatureSpec, audio2feat
-from musetools.lab.mouth import Model, ridge
-from musetools.lab.outcome import EDGE_S, Agreement, Outcome
+from musetools.lab.effect.mouth import Model, ridge
+from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
 from musetools.lab.profile import COMMON_FPS, recipe_of
 from musetools.lab.talkers import Talker
 from musetools.recipes import RECIPES, Recipe, add_positions

@@ -7,8 +7,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from musetools.lab.explore import Scene
-from musetools.lab.explore_panels import SILENCE
+from musetools.lab.explore.panels import SILENCE
+from musetools.lab.explore.scene import Scene
 from musetools.lab.show import COLOURS
 
 __all__ = ["FULL", "ChunkPanel", "Header", "MouthPanel", "PicturePanel"]

@@ -13,10 +13,11 @@ from test_figures import check
 from torch.utils.data import DataLoader
 
 from musetools import RECIPES, ParameterError, RecipeError, audio2feat
-from musetools.lab.delay import measure_delay
-from musetools.lab.effect import INFERENCE, SIDES, Experiment, differences
-from musetools.lab.effect_figures import delay_figure, prediction_figure, r2_figure
-from musetools.lab.effect_report import (
+from musetools.lab.effect.delay import measure_delay
+from musetools.lab.effect.experiment import INFERENCE, SIDES, Experiment, differences
+from musetools.lab.effect.figures import delay_figure, prediction_figure, r2_figure
+from musetools.lab.effect.mouth import Model, ridge
+from musetools.lab.effect.report import (
     agreement_table,
     difference_table,
     effect_sentences,
@@ -25,12 +26,11 @@ from musetools.lab.effect_report import (
     titled,
     worst,
 )
-from musetools.lab.mouth import Model, ridge
 from musetools.lab.suite import project_file
 from musetools.lab.talkers import Talker, find_talkers, hold_out, read_openings
 from musetools.recipes import Recipe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RATES = (24, 25, 29.97, 30)
 RATE = 16_000
 EQUAL = ("musetools", "musetalk-v1-infer", "musetalk-v1.5-infer", "latentsync")  # the published rows at 25 fps

@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 
 from musetools.errors import OutputError
-from musetools.lab.execute import EXECUTED
-from musetools.lab.processes import end_family
-from musetools.lab.results import FOLDER_VARIABLE
+from musetools.lab.notebook.execute import EXECUTED
+from musetools.lab.notebook.processes import end_family
+from musetools.lab.notebook.results import FOLDER_VARIABLE
 
 __all__ = ["keep_failed", "mark", "publish", "working"]
 

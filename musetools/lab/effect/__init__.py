@@ -1,0 +1,1 @@
+"""What differences in preprocessing do to a model: a mouth that learns to move."""

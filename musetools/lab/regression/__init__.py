@@ -1,0 +1,1 @@
+"""What notebooks found, held against what they should find."""
