@@ -142,7 +142,7 @@ def audio2feat(
     encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
     rows = FeatureRows(source, encoder, spec)
     if out is None:
-        return np.concatenate(list(rows))
+        return rows.array()
     with replacing(out) as file:
         save_rows(file, rows, (encoder.n_layers, encoder.width))
     return np.load(out, mmap_mode="r", allow_pickle=False)
@@ -194,6 +194,10 @@ class FeatureRows:
             for window in windows:
                 if window.keep:
                     yield encode_window(self.encoder, self.spec, window, peak)
+
+    def array(self) -> np.ndarray:
+        """Return all of it as one array."""
+        return np.concatenate(list(self))
 
     def _windows(self) -> Iterator[MelWindow]:
         for block in audio_blocks(self.source, decoder=self.spec.decoder):

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musetools.clock import exact_fps
-from musetools.lab.compare import Comparison
+from musetools.lab.comparison import Comparison
 from musetools.lab.profile import LagTable, Profile
 from musetools.lab.show import COLOURS, INFER, TRAIN, figure
 

@@ -14,7 +14,9 @@ from oracles import SPEECH, speech
 from pipelines import PIPELINES
 
 from musetools import RECIPES, EncoderWindow, ParameterError, audio2feat, register
-from musetools.lab.compare import compare, compare_all, compare_at, rate_table, spans
+from musetools.features import FeatureRows
+from musetools.lab.compare import compare, compare_all, compare_at, rate_table
+from musetools.lab.comparison import spans
 from musetools.lab.profile import lag_table, profile
 from musetools.lab.table import Table
 
@@ -237,7 +239,7 @@ def test_an_open_file_is_a_source(small):
 
 def test_several_rates_make_features_once(small, monkeypatch):
     calls = []
-    monkeypatch.setattr("musetools.lab.compare.audio2feat", lambda *a, **k: calls.append(1) or audio2feat(*a, **k))
+    monkeypatch.setattr("musetools.lab.compare.FeatureRows", lambda *a: calls.append(1) or FeatureRows(*a))
     rates = (24, 25, 29.97, 30)
     many = compare_at(*V15, clip(3), rates=rates, encoder=small)
     assert len(calls) == 2

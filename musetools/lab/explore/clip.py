@@ -106,8 +106,7 @@ class Clip:
         key = spec, encoder.fingerprint
         if key not in self._made:
             rows = FeatureRows(self.path, encoder, spec)
-            features = np.concatenate(list(rows))
-            self._made[key] = features, rows.n_samples  # decoders that resample may differ by a sample
+            self._made[key] = rows.array(), rows.n_samples  # decoders that resample may differ by a sample
         return self._made[key]
 
 

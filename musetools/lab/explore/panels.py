@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from musetools.chunks import ZERO_ROW
 from musetools.clock import MEL_HOP, ROW_MS, SAMPLE_RATE
-from musetools.lab.compare import spans
+from musetools.lab.comparison import spans
 from musetools.lab.explore.scene import Scene
 from musetools.lab.show import COLOURS
 

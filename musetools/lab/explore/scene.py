@@ -14,7 +14,7 @@ from musetools.clock import ROW_RATE, SAMPLE_RATE, exact_fps, frame_starts
 from musetools.encoder import Encoder
 from musetools.errors import ParameterError
 from musetools.lab.checks import SILENT_DBFS
-from musetools.lab.compare import spans
+from musetools.lab.comparison import spans
 from musetools.lab.explore.clip import Clip
 from musetools.lab.profile import Profile, profile, recipe_of, signed
 from musetools.lab.show import INFER, TRAIN, heard, rows_of
