@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import small_weights
+from hypothesis import settings
 from oracles import encoder_of
 
 from musetools.encoder import Encoder, load_encoder
 from musetools.weights import EncoderWeights
+
+# The same examples in every run, so that a test that turns red tells of a change.
+# `pytest --hypothesis-profile search` looks for new ones, and for more of them.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=1000, deadline=None)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

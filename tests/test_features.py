@@ -112,7 +112,7 @@ def test_every_boundary_follows_the_published_rule(spec, n_samples, small, weigh
 
 
 @given(st.integers(400, 70_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @pytest.mark.parametrize("spec", ORACLES)
 def test_any_length_follows_the_published_rule(spec, small, weights, n_samples):
     waveform = speech(n_samples)

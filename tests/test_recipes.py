@@ -107,7 +107,7 @@ def cut_by(recipe: Recipe):
 
 @pytest.mark.parametrize("name", NAMES)
 @given(n_samples=LENGTHS, fps=RATES, context=CONTEXTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example(0, 25, (2, 2))
 @example(250, 64, (2, 2))  # a whole frame, but no row
 @example(9280, 25, (2, 2))

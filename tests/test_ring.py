@@ -17,7 +17,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, shape=st.sampled_from([(), (3,), (2, 1)]), dtype=st.sampled_from(["float32", "int64"]))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_ring_is_the_end_of_a_list(steps, shape, dtype):
     ring, passed, start = Ring(shape, np.dtype(dtype)), [], 0
     most_held = largest = 0
@@ -42,7 +42,6 @@ def test_a_ring_is_the_end_of_a_list(steps, shape, dtype):
 
 
 @given(n=st.integers(1, 50), dropped=st.integers(0, 50), data=st.data())
-@settings(deadline=None)
 def test_any_part_of_what_is_held_can_be_had(n, dropped, data):
     ring = Ring()
     ring.append(np.arange(n, dtype=np.float32))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import hugging_face_state, openai_checkpoint, save_hugging_face, save_openai, small_weights
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from whisper.model import AudioEncoder, sinusoids
@@ -261,7 +261,6 @@ def test_a_pt_that_torch_did_not_write_is_refused(content, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @given(st.binary(max_size=64))
-@settings(deadline=None)
 def test_any_other_bytes_are_refused(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "strange.pt"

@@ -81,7 +81,7 @@ def _windows(waveform: np.ndarray, cuts: list[int], window: EncoderWindow, fill:
     window=st.sampled_from([SHORT, EncoderWindow(0, 0.1, 0, 0.5), EncoderWindow(0.3, 0.02, 0.04, None)]),
     fill=st.sampled_from(["audio", "mel"]),
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_windows_do_not_depend_on_the_pieces(n_samples, cuts, window, fill):
     waveform = speech(40_000 + n_samples)[40_000:]
     whole = _windows(waveform, [], window, fill)

@@ -233,7 +233,7 @@ def test_v1_chunks_of_real_features(v1):
 
 
 @given(n_rows=st.integers(1, 150), fps=RATES, context=CONTEXTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_v1_chunks_of_any_features(n_rows, fps, context, latentsync, small):
     features, rows = numbered(n_rows), v1_infer(320 * n_rows, fps, context)[1]
     expected = [gathered(features, taken) for taken in rows]
@@ -266,7 +266,7 @@ def dense_rows(n_rows: int, frame: int, context: tuple[int, int], fps: float) ->
 
 
 @given(n_rows=st.integers(1, 80), frame=st.integers(-5, 60), fps=RATES, context=CONTEXTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @pytest.mark.parametrize(
     ("name", "rows_of"), [("get_sliced_feature", dense_rows), ("get_sliced_feature_sparse", sparse_rows)]
 )
@@ -520,7 +520,7 @@ def published_chunks(features: torch.Tensor, n_samples: int, fps: float, left: i
     fps=st.integers(1, 60) | st.integers(100, 6000).map(lambda n: n / 100) | st.sampled_from([23.976, 29.97]),
     context=CONTEXTS,
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @example(n_samples=1280, fps=25, context=(2, 2))  # padded by fewer zeros than asked for
 @example(n_samples=16_000, fps=50, context=(2, 3))
 def test_v15_chunks_of_any_clip(n_samples, fps, context):

@@ -162,7 +162,7 @@ SIZES = st.lists(
 @given(
     sizes=SIZES, fps=st.sampled_from([24, 25, 29.97, 30, 60]), window=st.sampled_from(["live-low", "live", MEL_FILL])
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_chunks_do_not_depend_on_the_pushes(sizes, fps, window):
     encoder, waveform = encoder_of(small_weights(width=32)), speech(11 * RATE + 77)
     stream = ChunkStream(encoder, fps, window=window)
@@ -288,7 +288,7 @@ def test_the_latency_is_the_one_that_is_documented(window, promised):
     sizes=SIZES,
     n_samples=st.integers(400, 40_000),
 )
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 def test_each_frame_comes_once_and_in_order(fps, context, hop, left, right, edge, sizes, n_samples):
     window = EncoderWindow(left / 50, hop / 50, right / 50, None, positions="clip")
     teller, waveform = RowTeller(), speech(n_samples)

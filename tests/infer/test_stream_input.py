@@ -63,7 +63,7 @@ def at_rate(rate: int, seconds: float) -> np.ndarray:
     sizes=st.lists(st.one_of(st.sampled_from([1, 2, 7, 441, 480, 960]), st.integers(1, 40_000)), max_size=40),
     seconds=st.sampled_from([0.3, 0.71, 1.5]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_other_rates_do_not_depend_on_the_pushes(rate, decoder, dtype, sizes, seconds):
     pcm = at_rate(rate, seconds)
     pcm = np.rint(32767 * pcm).astype(np.int16) if dtype == "int16" else pcm.astype(dtype)

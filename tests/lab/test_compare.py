@@ -125,7 +125,7 @@ def compared(a: str, b: str, n_samples: int, fps: float):
 
 
 @given(pair=st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), clip=CLIPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_counts_equal_those_of_a_loop(pair, clip):
     try:
         a, b = (by_frame(name, *clip) for name in pair)

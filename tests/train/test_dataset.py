@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stores import QUICK, SHAPE, Together, epoch_growth, frames_seen, in_child, make_store, rank_share, rows_of
 from torch.utils.data import ConcatDataset, DataLoader, Subset
@@ -163,7 +163,6 @@ RATES = st.sampled_from([1, 12, 15, 23.976, 24, 25, 29.97, 30, 48, 50, 59.94, 60
 SIDES = st.integers(0, 4)
 
 
-@settings(deadline=None)
 @given(RATES, st.tuples(SIDES, SIDES), st.sampled_from(["drop", "clamp", "zeros"]), st.integers(1, 5))
 def test_the_equation(many, fps, context, edge, n_steps):
     expected = [

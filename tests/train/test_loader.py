@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stores import make_store, rows_of
 
@@ -37,7 +37,6 @@ def epoch(loader: ChunkLoader) -> Frames:
 # --- the order
 
 
-@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(1, 7), st.integers(0, 5), st.integers(0, 3), st.booleans())
 def test_shares_are_disjoint_and_even(n, world, seed, number, shuffle):
     shares = []
@@ -61,7 +60,6 @@ def test_what_one_epoch_leaves_out_another_takes():
     assert {index for order in orders for index in order} > set(range(5))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 200), st.integers(1, 4))
 def test_a_skip_leaves_out_the_beginning(n, skip, world):
     order = SeededOrder(n, world=world)

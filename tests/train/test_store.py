@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from checkpoints import small_weights
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from media import speech, write_media
 from oracles import encoder_of
@@ -444,7 +444,6 @@ def test_an_id_that_is_another_ones_file(tmp_path, small):
 LETTERS = st.sampled_from("aAbé́ÉßſK._- 字") | st.characters()
 
 
-@settings(deadline=None)
 @given(st.text(LETTERS, max_size=8), st.text(LETTERS, max_size=8))
 @example("..", "é")
 def test_every_id_is_refused_or_a_plain_file_of_its_own(one, other):
