@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -102,7 +103,7 @@ class ChunkStream:
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
         PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
         self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        self._sources = Sources()
+        self._sources, self._busy = Sources(), threading.Lock()
         self.reset()
 
     @classmethod
@@ -137,6 +138,10 @@ class ChunkStream:
 
     def reset(self) -> None:
         """Start anew with frame 0, whatever came before."""
+        with self._busy:
+            self._start()
+
+    def _start(self) -> None:
         n_mels = self.encoder.n_mels
         self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
         self._windows = MelWindows(self.spec.window, fill=self.spec.fill, keep_fill=self.spec.keep_fill, n_mels=n_mels)
@@ -192,14 +197,13 @@ class ChunkStream:
 
         Fewer than 400 samples in all, one analysis window, give none.
         """
-        with self._running():
+        with self._running(then="it was flushed"):
             last = self._advance(self._pcm.flush())
             if self._windows.n_samples >= N_FFT:
                 self._loudness.append(self._meter.push(np.zeros(self._windows.n_filled, np.float32)))
                 last += self._encoded(self._windows.flush)
                 last += self._cut(self._certain(ended=True))
-        self._ended = "it was flushed"
-        return last
+            return last
 
     def iterate(self, blocks: Iterable[np.ndarray], *, stall_s: float | None = None) -> Iterator[LiveChunk]:
         """Push every block of a source, yield frames as they become certain, flush at its end.
@@ -214,7 +218,7 @@ class ChunkStream:
 
         Notes
         -----
-        Whoever stops iterating early gives up the frames of that push.
+        Whoever stops iterating early, or cancels the task that does, gives up the frames of that push.
         """
         for block in self._sources.read(blocks, stall_s):
             yield from self.push(block)
@@ -233,13 +237,14 @@ class ChunkStream:
     # --- how samples become frames
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Let nothing be taken after the end, or after a push that failed half way."""
-        if self._ended:
-            raise StreamError(f"this stream has ended: {self._ended}. reset() starts it anew")
-        self._ended = f"an error after {self._pcm.n_in / self._pcm.rate:.3f} s"
-        yield
-        self._ended = ""
+    def _running(self, then: str = "") -> Iterator[None]:
+        """Let nothing be taken after the end, after a push that failed half way, or while another thread pushes."""
+        with self._busy:
+            if self._ended:
+                raise StreamError(f"this stream has ended: {self._ended}. reset() starts it anew")
+            self._ended = f"an error after {self._pcm.n_in / self._pcm.rate:.3f} s"
+            yield
+            self._ended = then
 
     def _advance(self, waveform: np.ndarray) -> list[LiveChunk]:
         live, step = [], PIECE_S * SAMPLE_RATE

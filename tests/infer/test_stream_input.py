@@ -666,3 +666,31 @@ def test_a_task_that_is_cancelled_ends_at_once():
         return time.monotonic() - began
 
     assert asyncio.run(run()) < 5
+
+
+def test_a_reset_waits_for_the_encoder_of_a_cancelled_task():
+    stream = ChunkStream(SlowTeller(0.02), 25, window=QUICK)
+
+    async def run() -> None:
+        task = asyncio.create_task(collected(stream.aiterate(sent([WAVEFORM]))))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert stream.compute.steps == 0  # its thread is at work yet
+        stream.reset()
+        assert_same(pushed(stream, WAVEFORM), EXPECTED)
+
+    asyncio.run(run())
+
+
+def test_threads_push_one_after_the_other():
+    stream, live = ChunkStream(SlowTeller(0.005), 25, window=QUICK), []
+    threads = [threading.Thread(target=lambda: live.append(stream.push(WAVEFORM[:RATE]))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    frames = [frame for part in live for frame, _ in part]
+    assert sorted(frames) == list(range(len(frames)))
+    assert len(frames) > 90
