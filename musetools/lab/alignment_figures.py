@@ -11,7 +11,7 @@ from musetools.clock import exact_fps
 from musetools.lab.align import FolderAudit
 from musetools.lab.lag import MeasuredLag, SamplerAudit
 from musetools.lab.offset import OffsetEstimate
-from musetools.lab.show import COLOURS, INFER, TRAIN, figure
+from musetools.lab.show import COLOURS, figure
 
 __all__ = ["click_figure", "mouth_figure", "sampler_figure", "verdict"]
 
@@ -36,8 +36,9 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
     with figure(figsize=(9, 0.38 * len(measured) + 1.4)) as (fig, axes):
         ax = axes[0, 0]
         foretold = [lag.foretold_ms.mean() for lag in measured.values()]
-        ax.plot(foretold, places, "o", color=TRAIN, fillstyle="none", markersize=10, label="read off the index matrix")
-        ax.plot([lag.mean_ms for lag in measured.values()], places, "x", color=INFER, label="measured with clicks")
+        found = [lag.mean_ms for lag in measured.values()]
+        ax.plot(foretold, places, "ko", fillstyle="none", markersize=10, label="read off the index matrix")
+        ax.plot(found, places, "x", color=COLOURS["purple"], label="measured with clicks")
         ax.set_xscale("symlog", linthresh=100)
         ax.axvline(0, color="0.85", zorder=0)
         ax.set_yticks(places, list(measured))
@@ -70,8 +71,8 @@ def mouth_figure(mouth: np.ndarray, waveform: np.ndarray, fps: float | Fraction,
     rate, loud = float(exact_fps(fps)), loudness(waveform, fps)
     with figure(2, 1, sharex=True, figsize=(9, 4)) as (fig, axes):
         above, below = axes[:, 0]
-        above.plot(np.arange(len(mouth)) / rate, mouth, color=TRAIN, label="mouth opening")
-        below.plot(np.arange(len(loud)) / rate, np.maximum(loud, -70), color=INFER, label="loudness")
+        above.plot(np.arange(len(mouth)) / rate, mouth, color=COLOURS["green"], label="mouth opening")
+        below.plot(np.arange(len(loud)) / rate, np.maximum(loud, -70), color=COLOURS["black"], label="loudness")
         above.set_ylabel("mouth opening\n(0 shut, 1 wide)")
         below.set_ylabel("loudness in dBFS")
         below.set_xlabel("time in s")
@@ -97,7 +98,7 @@ def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:
     with figure(figsize=(9, 3)) as (fig, axes):
         ax = axes[0, 0]
         for shift, shares, colour, label in (
-            (-0.2, [s.wrong_audio_share for s in samplers], COLOURS["vermilion"], "audio of another half minute (K5)"),
+            (-0.2, [s.wrong_audio_share for s in samplers], COLOURS["purple"], "audio of another half minute (K5)"),
             (0.2, [s.wrong_mel_share for s in samplers], COLOURS["sky"], "wrong mel for the sync loss (K6)"),
         ):
             bars = ax.bar(places + shift, [100 * share for share in shares], 0.4, color=colour, label=label)

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch.utils.data import Dataset
 
 from musetools.audio import load_audio
 from musetools.chunks import feature2chunks
 from musetools.clock import SAMPLE_RATE
 from musetools.encoder import Encoder
-from musetools.lab.show import COLOURS, INFER, TRAIN, figure
+from musetools.lab.show import COLOURS, TRAIN, figure
 from musetools.lab.storage import ChunkFiles, FrameFiles, disk_bytes, fill_store
 from musetools.lab.table import Table
 from musetools.train.dataset import ChunkDataset
@@ -30,6 +31,8 @@ SOURCE, PCM, FLOAT32, FLOAT16 = (
 )
 FRAMES, CHUNKS = "one npy a frame, float32", "chunks, float32"
 BASELINE = "one npy a frame"
+SOUND, STORE, OTHER = "the sound itself", "features in a store", "features in other layouts"
+KINDS = {SOUND: COLOURS["black"], STORE: TRAIN, OTHER: COLOURS["orange"]}
 
 
 def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -> dict[str, int]:
@@ -81,17 +84,17 @@ def size_table(sizes: dict[str, int], duration_s: float, hours: float) -> Table:
 def size_figure(sizes: dict[str, int], duration_s: float, hours: float) -> Figure:
     """Draw what a corpus takes on the disk in each layout."""
     scale = hours * 3600 / duration_s / 1e9
-    with figure(figsize=(9, 3.2)) as (fig, axes):
-        ax = axes[0, 0]
-        bars = ax.barh(
-            list(sizes), [n * scale for n in sizes.values()], color=[COLOURS["black"]] * 2 + [TRAIN] * 2 + [INFER] * 2
-        )
-        ax.bar_label(bars, [f"{n * scale:,.0f} GB" for n in sizes.values()], padding=4)
-        ax.invert_yaxis()
-        ax.set(xscale="log", xlabel=f"GB on the disk for {hours:g} h (logarithmic)")
-        ax.margins(x=0.12)
-        ax.set_title(f"Features in float32 take {sizes[FLOAT32] / sizes[PCM]:.0f} times the room of their 16-bit sound")
-    return fig
+    taken = {name: n * scale for name, n in sizes.items()}
+    kinds = {SOURCE: SOUND, PCM: SOUND, FLOAT16: STORE, FLOAT32: STORE}
+    return _bars(
+        taken,
+        [f"{gb:,.0f} GB" for gb in taken.values()],
+        [kinds.get(name, OTHER) for name in taken],
+        title=f"Features in float32 take {sizes[FLOAT32] / sizes[PCM]:.0f} times the room of their 16-bit sound",
+        xlabel=f"GB on the disk for {hours:g} h (logarithmic)",
+        xscale="log",
+        xmargin=0.12,
+    )
 
 
 def size_sentences(sizes: dict[str, int], duration_s: float, hours: float) -> list[str]:
@@ -162,15 +165,27 @@ def worker_figure(rates: dict[int, float]) -> Figure:
 
 def _rates_drawn(rates: dict[str, tuple[float, str]], how: str, title: str) -> Figure:
     """Draw a bar for each rate, labelled with it and what follows it."""
-    with figure(figsize=(9, 1 + 0.4 * len(rates))) as (fig, axes):
+    return _bars(
+        {name: rate / 1000 for name, (rate, _) in rates.items()},
+        [f"{rate / 1000:,.1f} thousand{more}" for rate, more in rates.values()],
+        [STORE if name.startswith("store") else OTHER for name in rates],
+        title=title,
+        xlabel=f"thousand samples per second, {how}",
+        xmargin=0.3,
+    )
+
+
+def _bars(values: dict[str, float], labels: list[str], kinds: list[str], *, title: str, **axis: object) -> Figure:
+    """Draw a labelled bar for each layout, in the colour of its kind."""
+    with figure(figsize=(9, 1.3 + 0.4 * len(values))) as (fig, axes):
         ax = axes[0, 0]
-        colours = [TRAIN if name.startswith("store") else COLOURS["black"] for name in rates]
-        bars = ax.barh(list(rates), [rate / 1000 for rate, _ in rates.values()], color=colours)
-        ax.bar_label(bars, [f"{rate / 1000:,.1f} thousand{more}" for rate, more in rates.values()], padding=4)
+        ax.set(**axis)
+        bars = ax.barh(list(values), list(values.values()), color=[KINDS[kind] for kind in kinds])
+        ax.bar_label(bars, labels, padding=4)
         ax.invert_yaxis()
-        ax.margins(x=0.3)
-        ax.set_xlabel(f"thousand samples per second, {how}")
         ax.set_title(title)
+        handles = [Patch(color=KINDS[kind], label=kind) for kind in dict.fromkeys(kinds)]
+        fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig
 
 

@@ -10,7 +10,7 @@ from musetools.clock import ROW_RATE, SAMPLE_RATE
 from musetools.features import EncoderWindow
 from musetools.infer.stream import ChunkStream
 from musetools.lab.contrast import MARKS
-from musetools.lab.show import COLOURS, INFER, TRAIN, figure
+from musetools.lab.show import COLOURS, INFER, figure
 from musetools.lab.streaming import REFERENCE, Arrival, WindowCost, seam_levels
 from musetools.lab.table import Table
 
@@ -169,7 +169,7 @@ def timeline_figure(came: Sequence[Arrival], waveform: np.ndarray, stream: Chunk
         lateness.set_ylim(0, 1.25 * max(late.max(), promised + computing))
         lateness.set_ylabel("ms after the\nframe's start")
         lateness.legend(loc="lower right", ncols=3)
-        level.plot(start, loud, color=TRAIN, label="loudness of the frame")
+        level.plot(start, loud, color=COLOURS["green"], label="loudness of the frame")
         level.axhline(
             SILENT_DBFS, color="0.6", linestyle=":", label=f"{SILENT_DBFS:g} dBFS: hold the mouth still below"
         )

@@ -210,6 +210,7 @@ def check_figure(figure: Figure, unit: str) -> None:
     labels = axes.get_yticklabels() if axes.get_xlabel() else axes.get_xticklabels()
     assert len([label for label in labels if label.get_text()]) == len(axes.patches)
     assert len(axes.texts) == len(axes.patches)  # each bar says its number
+    assert axes.get_legend() or figure.legends  # and its colour is explained
     figure.canvas.draw()
 
 

@@ -40,7 +40,7 @@ class ClipPanel:
         silent = f"{100 * scene.silent.mean():.0f} % of {scene.n_frames} frames silent"
         what = f"{scene.clip.name}: {scene.clip.duration_s:.2f} s at {float(scene.fps):.5g} fps, {silent}"
         ax.set_title(what, parse_math=False)
-        self.cursor = ax.axvline(0, color=COLOURS["vermilion"], linewidth=2)
+        self.cursor = ax.axvline(0, color=COLOURS["purple"], linewidth=2)
         self.artists: list[Artist] = [self.cursor]
 
     def show(self, frame: int) -> None:
