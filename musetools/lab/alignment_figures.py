@@ -38,7 +38,7 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
         foretold = [lag.foretold_ms.mean() for lag in measured.values()]
         found = [lag.mean_ms for lag in measured.values()]
         ax.plot(foretold, places, "ko", fillstyle="none", markersize=10, label="read off the index matrix")
-        ax.plot(found, places, "x", color=COLOURS["purple"], label="measured with clicks")
+        ax.plot(found, places, "x", color=COLOURS["purple"], markeredgewidth=2, label="measured with clicks")
         ax.set_xscale("symlog", linthresh=100)
         ax.axvline(0, color="0.85", zorder=0)
         ax.set_yticks(places, list(measured))
