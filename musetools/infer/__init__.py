@@ -1,1 +1,1 @@
-"""The inference side: drop-in classes for existing code bases."""
+"""The inference side: live streams, and drop-in classes for existing code bases."""

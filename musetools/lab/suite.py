@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from musetools.errors import MusetoolsError, OutputError, ParameterError
 from musetools.lab.notebook.results import RESULT_MIME, record
 from musetools.lab.notebook.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, run_notebook
+from musetools.lab.project import project_file
 from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import Case, read_cases
 from musetools.lab.regression.verdicts import CaseReport, SuiteReport
@@ -22,33 +23,6 @@ SUITE, BASELINES, OUT = "notebooks/regression.toml", "data/baselines", "runs"
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 NOISE_RUNS: tuple[tuple[int, dict[str, str]], ...] = ((1, {}), (2, {}), (1, AVX2), (2, AVX2))
 MEASURED = "largest difference of 4 runs: with 1 and 2 threads, each with all of the processor and with AVX2 alone"
-
-
-def project_file(path: str | os.PathLike) -> Path:
-    """Find a file named from the working folder or from any folder above it.
-
-    A notebook runs in ``notebooks/`` under Jupyter and anywhere under papermill; ``data/speech.flac`` means the bundled
-    clip in either case.
-
-    Parameters
-    ----------
-    path : path
-        Relative or absolute.
-
-    Returns
-    -------
-    Path
-        Absolute.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such file.
-    """
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (found := folder / path).exists():
-            return found.resolve()
-    raise ParameterError(f"no {path} in {Path.cwd()} or any folder above it: give an absolute path")
 
 
 class Progress(Protocol):

@@ -15,7 +15,7 @@ import numpy as np
 from musetools.audio import load_audio
 from musetools.clock import SAMPLE_RATE
 from musetools.errors import ParameterError
-from musetools.lab.suite import project_file
+from musetools.lab.project import project_file
 
 __all__ = ["Talker", "find_talkers", "hold_out", "read_openings"]
 

@@ -26,7 +26,7 @@ from musetools.lab.effect.report import (
     titled,
     worst,
 )
-from musetools.lab.suite import project_file
+from musetools.lab.project import project_file
 from musetools.lab.talkers import Talker, find_talkers, hold_out, read_openings
 from musetools.recipes import Recipe
 

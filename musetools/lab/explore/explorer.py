@@ -15,7 +15,7 @@ from musetools.errors import MusetoolsError
 from musetools.lab.explore.clip import Clip, read_clip
 from musetools.lab.explore.figure import FrameView
 from musetools.lab.explore.scene import Scene, player, prepare
-from musetools.lab.suite import project_file
+from musetools.lab.project import project_file
 from musetools.recipes import RECIPES
 
 __all__ = ["Explorer"]
@@ -33,7 +33,7 @@ class Explorer:
     Parameters
     ----------
     clips : iterable of path
-        Media files to choose from; the first is shown. Found as by `musetools.lab.suite.project_file`.
+        Media files to choose from; the first is shown. Found as by `musetools.lab.project.project_file`.
     train, infer : str
         Names of the recipes of the two sides.
     fps : float, default 25
