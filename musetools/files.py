@@ -13,7 +13,7 @@ import numpy as np
 
 from musetools.errors import OutputError
 
-__all__ = ["replacing", "save_rows", "sweep"]
+__all__ = ["replacing", "save_rows", "sweep", "write_whole"]
 
 PART = ".part"
 
@@ -57,6 +57,12 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         if temporary:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def write_whole(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file whole or not at all; errors as `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def sweep(folder: str | os.PathLike) -> list[str]:

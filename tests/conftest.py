@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from checkpoints import small_weights
 from hypothesis import settings
 from oracles import encoder_of
 
 from musetools.encoder import Encoder, load_encoder
+from musetools.lab.streaming import one_thread as computing_on_one_thread
 from musetools.weights import EncoderWeights
 
 # The same examples in every run, so that a test that turns red tells of a change.
@@ -49,7 +49,5 @@ def shared() -> Path:
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """A sum split among threads has other last bits; small encoders gain nothing from more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with computing_on_one_thread():
+        yield

@@ -15,7 +15,7 @@ from musetools.lab.profile import signed
 from musetools.mel import whole_log_mel
 
 __all__ = ["COLOURS", "INFER", "STYLE", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
-__all__ += ["heard", "rows_of"]
+__all__ += ["heard", "rows_of", "span_s"]
 
 COLOURS = {  # Okabe & Ito, Color Universal Design
     "black": "#000000",
@@ -93,11 +93,9 @@ def _draw_window(
     axes: np.ndarray, chunks: Chunks, frame: int, name: str, colour: str, height: tuple[float, float]
 ) -> None:
     """Shade the stretch of sound that a frame's rows are centred on."""
-    rows = rows_of(chunks, frame)
-    if rows is None or (rows == ZERO_ROW).all():
+    window = span_s(rows_of(chunks, frame))
+    if window is None:
         return
-    taken = rows[rows != ZERO_ROW]
-    window = (taken.min() - 0.5) / ROW_RATE, (taken.max() + 0.5) / ROW_RATE
     axes[0].axvspan(*window, *height, facecolor=colour, alpha=0.25, label=f"rows of its chunk, {name}")
     for ax in axes:
         for edge in window:
@@ -252,6 +250,12 @@ def _draw_cell(ax: Axes, x: int, y: int, row: int | None, *, repeated: bool) -> 
 def rows_of(chunks: Chunks, frame: int) -> np.ndarray | None:
     """Return the rows that a frame takes; None if it has no chunk."""
     return chunks.rows[chunks.line(frame)] if frame in chunks.frames else None
+
+
+def span_s(rows: np.ndarray | None) -> tuple[float, float] | None:
+    """Return the stretch that a chunk's rows are centred on, in seconds; None if it has none but zeros."""
+    taken = rows[rows != ZERO_ROW] if rows is not None else ()
+    return ((taken.min() - 0.5) / ROW_RATE, (taken.max() + 0.5) / ROW_RATE) if len(taken) else None
 
 
 def _repeats(rows: np.ndarray, j: int) -> bool:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from musetools.encoder import Encoder
 from musetools.errors import MusetoolsError, ParameterError, StoreError
-from musetools.files import replacing, sweep
+from musetools.files import sweep, write_whole
 from musetools.probe import probe_media
 from musetools.train.keeping import digest
 from musetools.train.store import CLIPS, FeatureStore
@@ -103,8 +103,7 @@ def extract(
             report.added.append(clip)
         except (MusetoolsError, OSError) as error:
             report.failed[_printable(path)] = _printable(error)
-    with replacing(store.root / FAILURES) as file:
-        file.write(json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
+    write_whole(store.root / FAILURES, json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
     return report
 
 

@@ -17,7 +17,7 @@ from musetools.decode import Source
 from musetools.encoder import Encoder
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features import FeatureRows, FeatureSpec
-from musetools.files import PART, replacing, save_rows
+from musetools.files import PART, replacing, save_rows, write_whole
 from musetools.train import keeping
 from musetools.train.cutting import Chunker, Cutting
 from musetools.train.making import FORMAT, differences, making_of, spec_of
@@ -373,5 +373,4 @@ def _is_bare(root: Path) -> bool:
 
 
 def _write_json(path: Path, plain: dict[str, Any]) -> None:
-    with replacing(path) as file:
-        file.write(json.dumps(plain, indent=1).encode())
+    write_whole(path, json.dumps(plain, indent=1).encode())

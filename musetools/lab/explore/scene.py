@@ -17,7 +17,7 @@ from musetools.lab.checks import SILENT_DBFS
 from musetools.lab.comparison import spans
 from musetools.lab.explore.clip import Clip
 from musetools.lab.profile import Profile, profile, recipe_of, signed
-from musetools.lab.show import INFER, TRAIN, heard, rows_of
+from musetools.lab.show import INFER, TRAIN, heard, rows_of, span_s
 from musetools.recipes import Recipe
 
 __all__ = ["Scene", "Side", "player", "prepare"]
@@ -43,9 +43,7 @@ class Side:
 
     def window_s(self, frame: int) -> tuple[float, float] | None:
         """Return the stretch that a frame's rows are centred on, in seconds; None if it has no rows."""
-        rows = self.rows(frame)
-        taken = rows[rows != ZERO_ROW] if rows is not None else []
-        return ((taken.min() - 0.5) / ROW_RATE, (taken.max() + 0.5) / ROW_RATE) if len(taken) else None
+        return span_s(self.rows(frame))
 
     def placed(self, frame: int) -> str:
         """Say in a few words how much a frame hears, and its lag."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from musetools.files import replacing
+from musetools.files import write_whole
 from musetools.lab.notebook.processes import end_family
 
 __all__ = ["EXECUTED", "OUTCOME", "main"]
@@ -49,8 +49,7 @@ def _execute(job: dict[str, Any]) -> None:
         """Lets papermill save after every cell without ever leaving half a notebook."""
 
         def write(self, buf: str, path: str) -> None:
-            with replacing(Path(job["folder"]) / path.removeprefix(SCHEME)) as file:
-                file.write(buf.encode())
+            write_whole(Path(job["folder"]) / path.removeprefix(SCHEME), buf.encode())
 
     papermill_io.register(SCHEME, Whole())
     notebook = nbformat.read(job["notebook"], as_version=4)

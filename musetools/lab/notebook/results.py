@@ -13,9 +13,10 @@ import numpy as np
 from IPython.display import display
 
 from musetools.errors import ParameterError
-from musetools.files import replacing
+from musetools.files import write_whole
 
 __all__ = ["FOLDER_VARIABLE", "RESULTS", "RESULT_MIME", "flat", "read_results", "record"]
+__all__ += ["npy_bytes", "npy_record", "read_npy"]
 
 RESULT_MIME = "application/vnd.musetools.result+json"
 RESULTS = "results.json"
@@ -50,14 +51,14 @@ def record(**quantities: Any) -> None:
         if not isinstance(value, np.ndarray):
             _json(name, value)
     arrays = {name: value for name, value in quantities.items() if isinstance(value, np.ndarray)}
-    encoded = {name: _npy(name, array) for name, array in arrays.items()}
-    plain = quantities | {name: _told(name, arrays[name], content) for name, content in encoded.items()}
+    encoded = {name: npy_bytes(name, array) for name, array in arrays.items()}
+    plain = quantities | {name: npy_record(f"{name}.npy", arrays[name], content) for name, content in encoded.items()}
     text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1)
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
         for name, content in encoded.items():
-            _write(Path(folder) / f"{name}.npy", content)
-        _write(Path(folder) / RESULTS, text.encode())  # last: what it names is there
+            write_whole(Path(folder) / f"{name}.npy", content)
+        write_whole(Path(folder) / RESULTS, text.encode())  # last: what it names is there
     lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in json.loads(text).items())
     display({RESULT_MIME: json.loads(text), "text/plain": "\n".join(lines)}, raw=True)
 
@@ -72,7 +73,8 @@ def _json(name: str, value: Any) -> None:
         ) from None
 
 
-def _npy(name: str, array: np.ndarray) -> bytes:
+def npy_bytes(name: str, array: np.ndarray) -> bytes:
+    """Return an array as a ``.npy`` file; ParameterError unless it is of finite numbers."""
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise ParameterError(f"the result {name!r} must be of finite numbers; got {array.dtype} {array.shape}")
     file = io.BytesIO()
@@ -80,14 +82,10 @@ def _npy(name: str, array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _told(name: str, array: np.ndarray, content: bytes) -> Results:
+def npy_record(file_name: str, array: np.ndarray, content: bytes) -> Results:
+    """Say what stands in a record for an array that is kept in a file."""
     digest = hashlib.sha256(content).hexdigest()
-    return {ARRAY: f"{name}.npy", "sha256": digest, "dtype": str(array.dtype), "shape": list(array.shape)}
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as file:
-        file.write(content)
+    return {ARRAY: file_name, "sha256": digest, "dtype": str(array.dtype), "shape": list(array.shape)}
 
 
 def read_results(folder: str | os.PathLike) -> Results:
@@ -101,7 +99,7 @@ def read_results(folder: str | os.PathLike) -> Results:
     path = Path(folder) / RESULTS
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _array(Path(folder), value) if _is_array(value) else value for name, value in plain.items()}
+        return {name: read_npy(Path(folder), value) if _is_array(value) else value for name, value in plain.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise ParameterError(f"{path} cannot be read: {error}. Run the notebook again") from None
 
@@ -110,10 +108,12 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, dict) and ARRAY in value and "sha256" in value
 
 
-def _array(folder: Path, told: Mapping[str, Any]) -> np.ndarray:
-    content = (folder / Path(told[ARRAY]).name).read_bytes()
+def read_npy(folder: Path, told: Mapping[str, Any], known: str = "was recorded") -> np.ndarray:
+    """Read the array that a record tells of; ValueError if it is not the one that is `known`."""
+    path = folder / Path(told[ARRAY]).name
+    content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != told["sha256"]:
-        raise ValueError(f"{told[ARRAY]} is not the array that was recorded")
+        raise ValueError(f"{path.name} is not the array that {known}")
     return np.load(io.BytesIO(content), allow_pickle=False)
 
 

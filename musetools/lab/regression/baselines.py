@@ -1,6 +1,5 @@
 """Baselines on disk: what a case should give, with a tolerance a quantity, and the noise that it was set from."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from musetools.errors import ParameterError
-from musetools.files import replacing
-from musetools.lab.notebook.results import flat
+from musetools.files import write_whole
+from musetools.lab.notebook.results import flat, npy_bytes, npy_record, read_npy
 from musetools.lab.regression.quantities import Deviation, Quantity, compared
 
 __all__ = ["Baseline"]
@@ -68,10 +67,8 @@ class Baseline:
             raise ParameterError(f"two quantities of {path.stem} would be kept in one file: name one otherwise")
         plain = {name: self._plain(path, name, quantity) for name, quantity in self.quantities.items()}
         head = {"format": FORMAT, "measured": self.measured, "seconds": round(self.seconds, 1)}
-        with replacing(path) as file:
-            file.write(
-                json.dumps({**head, "quantities": plain}, indent=1, allow_nan=False, ensure_ascii=False).encode()
-            )
+        text = json.dumps({**head, "quantities": plain}, indent=1, allow_nan=False, ensure_ascii=False)
+        write_whole(path, text.encode())
 
     @staticmethod
     def _plain(path: Path, name: str, quantity: Quantity) -> dict[str, Any]:
@@ -79,13 +76,12 @@ class Baseline:
         value = quantity.value
         if not isinstance(value, np.ndarray):
             return {"value": value, **told}
-        told |= {"dtype": str(value.dtype), "shape": list(value.shape)}
         if value.size <= INLINE:
-            return {"value": value.tolist(), **told}
-        array_path = path.with_name(array_file(path, name))
-        with replacing(array_path) as file:
-            np.save(file, value, allow_pickle=False)
-        return {"npy": array_path.name, "sha256": hashlib.sha256(array_path.read_bytes()).hexdigest(), **told}
+            return {"value": value.tolist(), "dtype": str(value.dtype), "shape": list(value.shape), **told}
+        content = npy_bytes(name, value)
+        kept = npy_record(array_file(path, name), value, content)
+        write_whole(path.with_name(kept["npy"]), content)
+        return {**kept, **told}
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Baseline":
@@ -124,10 +120,7 @@ def array_file(path: Path, name: str) -> str:
 
 def _value(path: Path, told: Mapping[str, Any]) -> Any:
     if "npy" in told:
-        array_path = path.with_name(Path(told["npy"]).name)
-        if hashlib.sha256(array_path.read_bytes()).hexdigest() != told["sha256"]:
-            raise ValueError(f"{array_path.name} is not the array that the baseline was made with")
-        value = np.load(array_path, allow_pickle=False)
+        value = read_npy(path.parent, told, known="the baseline was made with")
     elif "dtype" in told:
         value = np.array(told["value"], told["dtype"])
     else:

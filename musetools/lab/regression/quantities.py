@@ -40,6 +40,11 @@ class Deviation:
         return not self.fault
 
     @property
+    def equal(self) -> bool:
+        """Whether there is no difference at all."""
+        return self.ok and not self.error
+
+    @property
     def share(self) -> float:
         """Error as a share of the tolerance: above 1 is too much."""
         if self.error == 0:

@@ -92,14 +92,13 @@ def report_page(report: SuiteReport) -> str:
 
 
 def _line(case: CaseReport) -> str:
-    worst, mark = case.worst, "verdict" if case.verdict == "passed" else "verdict bad"
-    told = "" if case.verdict == "passed" else f'<br><span class="bad">{escape(case.sentence)}</span>'
+    worst, mark = case.worst, "verdict" if case.ok else "verdict bad"
+    told = "" if case.ok else f'<br><span class="bad">{escape(case.sentence)}</span>'
     cells = [f"<td>{_linked(case)}<br><span class=why>{escape(case.why)}</span>{told}</td>"]
     cells.append(f'<td class="{mark}">{MARKS[case.verdict]} {escape(case.verdict)}</td>')
     cells.append(f"<td class=number>{case.seconds:.0f} s</td>")
     if worst:
-        equal = worst.ok and not worst.error
-        cells.append(f"<td>{'all are equal' if equal else escape(worst.quantity)}</td>{_measure(worst)}")
+        cells.append(f"<td>{'all are equal' if worst.equal else escape(worst.quantity)}</td>{_measure(worst)}")
     else:
         cells.append("<td></td><td></td><td></td>")
     return f"<tr>{''.join(cells)}</tr>"
@@ -134,7 +133,7 @@ def _measure(deviation: Deviation) -> str:
 
 def _section(case: CaseReport) -> str:
     """Return a case's figures and quantities, folded away unless it went wrong."""
-    opened = "" if case.verdict == "passed" else " open"
+    opened = "" if case.ok else " open"
     figures = "".join(f'<img loading="lazy" alt="{escape(case.name)}" src="{image}">' for image in _figures(case))
     rows = "".join(
         f"<tr><td>{escape(d.quantity)}</td>{_measure(d)}<td>{escape(d.fault)}</td></tr>"

@@ -48,6 +48,11 @@ class CaseReport:
     seconds: float
 
     @property
+    def ok(self) -> bool:
+        """Whether it passed."""
+        return self.verdict == PASSED
+
+    @property
     def worst(self) -> Deviation | None:
         """The deviation that takes most of its tolerance, faults first."""
         return max(self.deviations, key=lambda d: (not d.ok, d.share), default=None)
@@ -144,7 +149,7 @@ class SuiteReport:
             line = ElementTree.SubElement(
                 suite, "testcase", classname="regress", name=case.name, time=f"{case.seconds:.1f}"
             )
-            if case.verdict != PASSED:
+            if not case.ok:
                 kind = "failure" if case.verdict == FAILED else "error"
                 bad = ElementTree.SubElement(line, kind, message=_printable(case.sentence))
                 faults = (f"{d.quantity} {d.fault}" for d in case.deviations if not d.ok)
@@ -169,8 +174,7 @@ def _printable(text: str) -> str:
 
 
 def _nearest_cells(worst: Deviation | None) -> list[str]:
-    equal = worst is not None and worst.ok and not worst.error
-    return ["none: all are equal", "", ""] if equal else _worst_cells(worst)
+    return ["none: all are equal", "", ""] if worst and worst.equal else _worst_cells(worst)
 
 
 def _worst_cells(worst: Deviation | None) -> list[str]:
