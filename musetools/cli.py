@@ -60,7 +60,7 @@ def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str | Non
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool) -> None:
     """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
-    from musetools.lab.align import audit_folder
+    from musetools.lab.alignment.align import audit_folder
 
     audit = audit_folder(paths, recipe, quick=quick)
     click.echo(audit.to_json() if as_json else audit)
@@ -85,7 +85,7 @@ def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path 
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
     from musetools.lab.regression.progress import TerminalProgress
     from musetools.lab.regression.report import write_reports
-    from musetools.lab.suite import run_suite
+    from musetools.lab.regression.suite import run_suite
 
     try:
         report = run_suite(suite, only=only, jobs=jobs, update=update, out=folder, progress=TerminalProgress())

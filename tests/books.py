@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-RECORD = "from musetools.lab.notebook.results import record"
+RECORD = "from musetools.lab.record import record"
 
 
 def notebook(path: Path, *cells: str, parameters: str | None = "", kernel: str = "python3") -> Path:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from whisper.model import AudioEncoder
 
-from musetools.weights import EncoderDims, EncoderWeights
+from musetools.features.weights import EncoderDims, EncoderWeights
 
 N_VOCAB = 51865
 TEXT_WIDTH = 8  # the decoder's few tensors are there to be left alone, so they may be small

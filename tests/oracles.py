@@ -9,9 +9,9 @@ import torch
 from whisper.audio import log_mel_spectrogram, mel_filters, pad_or_trim
 from whisper.model import AudioEncoder
 
-from musetools.encoder import Encoder
-from musetools.features import FeatureSpec
-from musetools.weights import EncoderWeights
+from musetools.features.encoder import Encoder
+from musetools.features.extract import FeatureSpec
+from musetools.features.weights import EncoderWeights
 
 SAMPLE_RATE = 16_000
 SEGMENT = 30 * SAMPLE_RATE

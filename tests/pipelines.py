@@ -10,8 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from musetools.clock import exact_fps
 from musetools.errors import ParameterError
+from musetools.timing import exact_fps
 
 ZEROS = -1
 

@@ -20,7 +20,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from musetools import ChunkDataset, EncoderWindow, FeatureSpec, FeatureStore, OutputError, StoreError, extract
-from musetools.encoder import Encoder, load_encoder
+from musetools.features.encoder import Encoder, load_encoder
 
 SHAPE = 2, 64  # of a row, as the fixture `small` makes them
 QUICK = FeatureSpec(window=EncoderWindow(0, 30, 0, None))  # nothing is filled, so that a second costs a second

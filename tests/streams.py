@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from musetools import ChunkStream, audio2feat, feature2chunks
-from musetools.chunks import Chunks
-from musetools.encoder import Encoder
-from musetools.features import EncoderWindow, FeatureSpec
+from musetools.chunks.rows import Chunks
+from musetools.features.encoder import Encoder
+from musetools.features.extract import EncoderWindow, FeatureSpec
 from musetools.infer.live import LiveChunk
 
 RATE = 16_000

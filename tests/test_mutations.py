@@ -12,7 +12,7 @@ import pytest
 from books import RECORD, notebook
 
 import musetools
-from musetools.lab.notebook.runner import FAILED, PASSED, run_notebook
+from musetools.lab.regression.runner import FAILED, PASSED, run_notebook
 from musetools.lab.regression.verdicts import CaseReport, SuiteReport
 
 PACKAGE = Path(musetools.__file__).parent
@@ -23,7 +23,7 @@ JOBS = 2
 # looks for the package in PYTHONPATH first.
 RUN = """
 import sys, musetools
-from musetools.lab.suite import run_suite
+from musetools.lab.regression.suite import run_suite
 report = run_suite(only=[sys.argv[1]], jobs=1, out=sys.argv[2], baselines=sys.argv[3])
 report.save(report.folder / "report.json", report.to_json())
 print(musetools.__file__)
@@ -43,54 +43,54 @@ class Mutation:
 
 MUTATIONS = {
     "an off-by-one in chunk_rows": Mutation(
-        "chunks.py",
+        "chunks/rows.py",
         "return frame_starts(frames, fps, ROW_RATE)[:, None] + window_offsets(context)",
         "return frame_starts(frames, fps, ROW_RATE)[:, None] + window_offsets(context) + 1",
         "01-v1.5",
         "given",
     ),
     "int(fps)": Mutation(
-        "chunks.py",
+        "chunks/rows.py",
         "fps, n_rows = exact_fps(fps), _checked_count",
         "fps, n_rows = exact_fps(int(fps)), _checked_count",
         "01-musetools",
         "given",
     ),
     "the edge rule swapped": Mutation(
-        "chunks.py", '    if edge == "clamp":\n', '    if edge != "clamp":\n', "01-v1.5", "canonical_ends"
+        "chunks/rows.py", '    if edge == "clamp":\n', '    if edge != "clamp":\n', "01-v1.5", "canonical_ends"
     ),
     "rows and layers swapped": Mutation(
-        "chunks.py",
+        "chunks/rows.py",
         "return taken.reshape(*rows.shape[:-1]",
         "return taken.swapaxes(-3, -2).reshape(*rows.shape[:-1]",
         "01-v1.5",
         "canonical_ends",
     ),
     "rows and layers swapped in a view": Mutation(
-        "chunks.py",
+        "chunks/rows.py",
         "self.rows.shape[1]].reshape(self.chunk_shape)",
         "self.rows.shape[1]].swapaxes(0, 1).reshape(self.chunk_shape)",
         "01-v1.5",
         "given",
     ),
     "no positional encoding": Mutation(
-        "recipes.py", "return (chunks + positions).astype", "return chunks.astype", "01-v1.5", "given"
+        "recipes/published.py", "return (chunks + positions).astype", "return chunks.astype", "01-v1.5", "given"
     ),
     "the mel floor from each window instead of the file": Mutation(
-        "features.py",
+        "features/extract.py",
         "window.log_mel.max() if peak is None else peak",
         "window.log_mel.max()",
         "01-v1-fps=25.0",
         "given",
     ),
     "float16 for float32": Mutation(
-        "features.py",
+        "features/extract.py",
         "window.skip + window.keep].cpu().numpy()",
         'window.skip + window.keep].cpu().numpy().astype("float16")',
         "01-v1.5",
         "canonical_ends",
     ),
-    "another seed": Mutation("weights.py", "seed: int = 0)", "seed: int = 1)", "01-v1.5", "given"),
+    "another seed": Mutation("features/weights.py", "seed: int = 0)", "seed: int = 1)", "01-v1.5", "given"),
     "a stale store that is taken": Mutation(
         "train/store.py",
         "if differing := differences(self.making, making):",
@@ -99,7 +99,7 @@ MUTATIONS = {
         "stale_store_refused/a clip by another encoder",
     ),
     "a recipe edited": Mutation(
-        "recipes.py",
+        "recipes/published.py",
         "cut=partial(cuts.livetalking, centred=False)",
         "cut=partial(cuts.livetalking, centred=True)",
         "01-v1.5",

@@ -7,10 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from musetools.lab.notebook.parameters import declared
 from musetools.lab.regression.cases import read_cases
+from musetools.lab.regression.parameters import declared
 from musetools.lab.regression.report import write_reports
-from musetools.lab.suite import run_notebook, run_suite
+from musetools.lab.regression.suite import run_notebook, run_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -105,7 +105,7 @@ def test_explore_without_a_browser(results):
 
 @pytest.fixture
 def recorded(suite):
-    from musetools.lab.notebook.results import read_results
+    from musetools.lab.record import read_results
 
     return lambda case: read_results(suite.folder / f"{case}.results")
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from musetools.clock import SAMPLE_RATE
-from musetools.decode import frame_of, planes_of_array
+from musetools.audio.decode import frame_of, planes_of_array
+from musetools.audio.resample import SoxrMono, SwresampleMono
 from musetools.errors import AudioError, ParameterError
-from musetools.resample import SoxrMono, SwresampleMono
+from musetools.timing import SAMPLE_RATE
 
 __all__ = ["NON_FINITE", "PcmInput", "checked_pcm"]
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from whisper.audio import N_FFT
 
-from musetools.audio import LoudnessMeter
-from musetools.chunks import EDGES, ZERO_ROW, at_edges, gather, rows_around, window_offsets
-from musetools.clock import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
-from musetools.encoder import Encoder, load_encoder
+from musetools.audio.buffer import Ring
+from musetools.audio.load import LoudnessMeter
+from musetools.chunks.rows import EDGES, ZERO_ROW, at_edges, gather, rows_around, window_offsets
 from musetools.errors import ParameterError, StreamError
-from musetools.features import EncoderWindow, FeatureSpec, encode_window
+from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.extract import EncoderWindow, FeatureSpec, encode_window
+from musetools.features.windows import MelWindow, MelWindows
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
 from musetools.infer.sources import Sources, awaited
-from musetools.ring import Ring
-from musetools.windows import MelWindow, MelWindows
+from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
 if TYPE_CHECKING:
     import os

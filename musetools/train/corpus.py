@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from musetools.encoder import Encoder
+from musetools.audio.probe import probe_media
 from musetools.errors import MusetoolsError, ParameterError, StoreError
+from musetools.features.encoder import Encoder
 from musetools.files import sweep, write_whole
-from musetools.probe import probe_media
-from musetools.train.keeping import digest
+from musetools.train.integrity import digest
 from musetools.train.store import CLIPS, FeatureStore
 
 __all__ = ["ExtractReport", "extract", "find_media"]

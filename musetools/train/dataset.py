@@ -16,10 +16,10 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
-from musetools.chunks import chunk_rows, window_offsets
-from musetools.clock import ROW_RATE, exact_fps
+from musetools.chunks.rows import chunk_rows, window_offsets
 from musetools.errors import OutputError, ParameterError, StoreError
-from musetools.train.cutting import Cutting
+from musetools.timing import ROW_RATE, exact_fps
+from musetools.train.settings import Cutting
 from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]

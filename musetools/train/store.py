@@ -12,16 +12,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from musetools.clock import ROW_SAMPLES, SAMPLE_RATE, exact_fps
-from musetools.decode import Source
-from musetools.encoder import Encoder
+from musetools.audio.decode import Source
 from musetools.errors import OutputError, ParameterError, StoreError
-from musetools.features import FeatureRows, FeatureSpec
+from musetools.features.encoder import Encoder
+from musetools.features.extract import FeatureRows, FeatureSpec
 from musetools.files import PART, replacing, save_rows, write_whole
-from musetools.train import keeping
-from musetools.train.cutting import Chunker, Cutting
-from musetools.train.making import FORMAT, differences, making_of, spec_of
+from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
+from musetools.train import integrity as keeping
 from musetools.train.manifest import Manifest, Record, check_clip_id
+from musetools.train.provenance import FORMAT, differences, making_of, spec_of
+from musetools.train.settings import Chunker, Cutting
 
 __all__ = ["FeatureStore"]
 

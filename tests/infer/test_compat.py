@@ -19,8 +19,8 @@ from pipelines import musetools, v1_infer, v15_infer
 from whisper.audio import log_mel_spectrogram, pad_or_trim
 
 from musetools import RECIPES, RecipeError, load_audio
-from musetools.infer.compat import Audio2Feature, AudioProcessor
-from musetools.weights import read_weights
+from musetools.features.weights import read_weights
+from musetools.infer.compat.musetalk import Audio2Feature, AudioProcessor
 
 SEGMENT = 480_000
 CLOSE = {"rtol": 0, "atol": 2e-5}

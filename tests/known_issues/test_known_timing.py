@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musetools import RECIPES, RecipeError
-from musetools.lab.profile import profile
+from musetools.recipes.profile import profile
 
 SECOND, MINUTE = 16_000, 60 * 16_000
 OURS, V15 = RECIPES["musetools"], RECIPES["musetalk-v1.5-infer"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from musetools import RECIPES
-from musetools.cuts import training_window
-from musetools.lab.compare import compare
-from musetools.recipes import add_positions
+from musetools.lab.difference.measure import compare
+from musetools.recipes.published import add_positions
+from musetools.recipes.sampler import training_window
 
 SECOND = 16_000
 OURS, TRAIN = RECIPES["musetools"], RECIPES["musetalk-v1.5-train"]

@@ -10,8 +10,8 @@ from media import write_media
 from oracles import SPEECH, encoder_of, raw_log_mel, speech
 
 from musetools import RECIPES, EncoderWindow, FeatureSpec, audio2feat
-from musetools.infer.compat import Audio2Feature, AudioProcessor
-from musetools.lab.compare import compare
+from musetools.infer.compat.musetalk import Audio2Feature, AudioProcessor
+from musetools.lab.difference.measure import compare
 
 SECOND = 16_000
 OURS = RECIPES["musetools"]

@@ -6,11 +6,12 @@ from matplotlib.figure import Figure
 from test_figures import check
 
 from musetools import RECIPES, audit_clip
-from musetools.lab.align import FolderAudit, audit_sampler
-from musetools.lab.alignment_figures import NAMED, click_figure, mouth_figure, sampler_figure, verdict
-from musetools.lab.audit import ClipAudit
-from musetools.lab.lag import MeasuredLag
-from musetools.lab.offset import OffsetEstimate
+from musetools.check.clip import ClipAudit
+from musetools.lab.alignment.align import FolderAudit
+from musetools.lab.alignment.figures import NAMED, click_figure, mouth_figure, sampler_figure, verdict
+from musetools.lab.alignment.lag import MeasuredLag
+from musetools.lab.alignment.offset import OffsetEstimate
+from musetools.recipes.sampler import audit_sampler
 
 RATE = 16_000
 LATE = OffsetEstimate(40.3, 0.07, 0.99, 9.9)

@@ -27,8 +27,8 @@ from musetools.lab.effect.report import (
     worst,
 )
 from musetools.lab.project import project_file
-from musetools.lab.talkers import Talker, find_talkers, hold_out, read_openings
-from musetools.recipes import Recipe
+from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
+from musetools.recipes.published import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 RATES = (24, 25, 29.97, 30)

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from oracles import speech
 
 from musetools import RECIPES, ParameterError, audio2feat
-from musetools.lab import suite
-from musetools.lab.compare import compare, compare_at
-from musetools.lab.contrast import lag_figure, rate_figure, value_figure
-from musetools.lab.notebook import results
-from musetools.lab.profile import lag_table
-from musetools.lab.show import edge_tables, feature_map, frame_window
+from musetools.lab import record as results
+from musetools.lab.difference.figures import lag_figure, rate_figure, value_figure
+from musetools.lab.difference.measure import compare, compare_at
+from musetools.lab.look import edge_tables, feature_map, frame_window
+from musetools.lab.regression import suite
+from musetools.recipes.profile import lag_table
 
 RATE = 16_000
 
@@ -172,7 +172,16 @@ def test_results_are_left_as_data_and_as_text(shown):
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), [1, float("-inf")], np.float32(1), np.int64(1), {1, 2}, object(), b"x"],
+    [
+        float("nan"),
+        float("inf"),
+        [1, float("-inf")],
+        np.float32(1),
+        np.int64(1),
+        {1, 2},
+        pytest.param(object(), id="object"),
+        b"x",
+    ],
     ids=str,
 )
 def test_results_that_are_no_plain_numbers_are_refused(value, shown):

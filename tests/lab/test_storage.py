@@ -13,7 +13,8 @@ from stores import make_store, rows_of
 from torch.utils.data import DataLoader
 
 from musetools import ChunkDataset, FeatureStore, extract
-from musetools.lab import costs, storage
+from musetools.lab.storage import figures as costs
+from musetools.lab.storage import measure as storage
 from musetools.train.layouts import export_frame_files
 
 VIDEO = Path(__file__).resolve().parents[2] / "data" / "talker_25.mp4"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import musetools as mt
-from musetools.lab import streaming, streaming_figures
+from musetools.lab.streaming import figures as streaming_figures
+from musetools.lab.streaming import measure as streaming
 
 EXACT = mt.EncoderWindow(0, 30, 0, 30)
 

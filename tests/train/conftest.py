@@ -7,7 +7,7 @@ import pytest
 from stores import make_store
 
 from musetools import FeatureStore
-from musetools.encoder import Encoder
+from musetools.features.encoder import Encoder
 
 
 @pytest.fixture(scope="module", autouse=True)

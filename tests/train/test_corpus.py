@@ -147,7 +147,8 @@ def test_a_file_that_went_away_fails_alone(good, empty, small):
 
 
 def test_a_file_that_may_not_be_read_fails_alone(good, empty, small, monkeypatch):
-    from musetools.train import corpus, keeping
+    from musetools.train import corpus
+    from musetools.train import integrity as keeping
 
     def closed(path, mode="r", **how):
         if Path(path).name == "b.flac":

@@ -27,8 +27,8 @@ from musetools import (
     StoreError,
     audio2feat,
 )
-from musetools.encoder import Encoder, load_encoder
-from musetools.train.keeping import file_name
+from musetools.features.encoder import Encoder, load_encoder
+from musetools.train.integrity import file_name
 from musetools.train.manifest import check_clip_id
 
 

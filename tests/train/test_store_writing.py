@@ -30,7 +30,7 @@ from stores import (
 )
 
 from musetools import FeatureStore, OutputError, StoreError
-from musetools.train.cutting import Cutting
+from musetools.train.settings import Cutting
 
 STEPS = 5  # on the disk for a clip: its file synced, given its permissions, moved, tidied up after, its line synced
 NAMES = [f"clip_{number:02d}" for number in range(8)]

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from musetools.chunks import Chunks, chunk_rows, row_lag_ms
-from musetools.clock import ROW_SAMPLES, SAMPLE_RATE
-from musetools.encoder import Encoder
+from musetools.chunks.rows import Chunks, chunk_rows, row_lag_ms
 from musetools.errors import ParameterError, RecipeError
-from musetools.features import FeatureSpec, audio2feat
+from musetools.features.encoder import Encoder
+from musetools.features.extract import FeatureSpec, audio2feat
 from musetools.lab.effect.mouth import Model, ridge
 from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
-from musetools.lab.profile import COMMON_FPS, recipe_of
-from musetools.lab.talkers import Talker
-from musetools.recipes import RECIPES, Recipe, add_positions
+from musetools.lab.speech import Talker
+from musetools.recipes.profile import COMMON_FPS, recipe_of
+from musetools.recipes.published import RECIPES, Recipe, add_positions
+from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
 from musetools.train.store import FeatureStore
 

@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from musetools.lab.contrast import MARKS
+from musetools.lab.difference.figures import MARKS
 from musetools.lab.effect.outcome import Outcome
 from musetools.lab.effect.report import BAND_MS, Grid, r2_text, running, titled, worst
-from musetools.lab.profile import signed
-from musetools.lab.show import COLOURS, INFER, TRAIN, figure
+from musetools.lab.look import COLOURS, INFER, TRAIN, figure
+from musetools.recipes.profile import signed
 
 __all__ = ["delay_figure", "prediction_figure", "r2_figure"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from musetools.lab.effect.delay import Delay, measure_delay
 from musetools.lab.effect.mouth import Model
-from musetools.lab.talkers import Talker
+from musetools.lab.speech import Talker
 
 __all__ = ["EDGE_S", "Agreement", "Outcome"]
 

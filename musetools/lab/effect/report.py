@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from musetools.lab.effect.outcome import Agreement, Outcome
-from musetools.lab.table import Table
+from musetools.table import Table
 
 __all__ = ["BAND_MS", "Grid", "agreement_table", "difference_table", "effect_sentences", "outcome_table", "r2_text"]
 __all__ += ["mean_offset", "running", "titled", "worst"]

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from musetools.audio import load_audio
-from musetools.clock import SAMPLE_RATE
-from musetools.decode import name_of
-from musetools.encoder import Encoder
+from musetools.audio.decode import name_of
+from musetools.audio.load import load_audio
 from musetools.errors import AudioError, ParameterError
-from musetools.features import FeatureRows, FeatureSpec
-from musetools.lab.talkers import read_openings
-from musetools.mel import whole_log_mel
+from musetools.features.encoder import Encoder
+from musetools.features.extract import FeatureRows, FeatureSpec
+from musetools.features.mel import whole_log_mel
+from musetools.lab.speech import read_openings
+from musetools.timing import SAMPLE_RATE
 
 __all__ = ["Clip", "Pictures", "read_clip", "read_pictures"]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from musetools.lab.explore.panels import SILENCE
 from musetools.lab.explore.scene import Scene
-from musetools.lab.show import COLOURS
+from musetools.lab.look import COLOURS
 
 __all__ = ["FULL", "ChunkPanel", "Header", "MouthPanel", "PicturePanel"]
 

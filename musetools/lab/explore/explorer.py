@@ -10,13 +10,13 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from musetools.encoder import Encoder, load_encoder
 from musetools.errors import MusetoolsError
+from musetools.features.encoder import Encoder, load_encoder
 from musetools.lab.explore.clip import Clip, read_clip
 from musetools.lab.explore.figure import FrameView
 from musetools.lab.explore.scene import Scene, player, prepare
 from musetools.lab.project import project_file
-from musetools.recipes import RECIPES
+from musetools.recipes.published import RECIPES
 
 __all__ = ["Explorer"]
 

@@ -11,12 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from PIL import Image
 
-from musetools.lab.checks import SILENT_DBFS
+from musetools.check.findings import SILENT_DBFS
 from musetools.lab.explore.content import FULL, ChunkPanel, Header, MouthPanel, PicturePanel
 from musetools.lab.explore.panels import REPEATED, SILENCE, ClipPanel, MelPanel, RowsPanel, SoundPanel
 from musetools.lab.explore.scene import Scene
-from musetools.lab.profile import signed
-from musetools.lab.show import STYLE
+from musetools.lab.look import STYLE
+from musetools.recipes.profile import signed
 
 __all__ = ["FrameView"]
 

@@ -9,11 +9,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from musetools.chunks import ZERO_ROW
-from musetools.clock import MEL_HOP, ROW_MS, SAMPLE_RATE
-from musetools.lab.comparison import spans
+from musetools.chunks.rows import ZERO_ROW
+from musetools.lab.difference.comparison import spans
 from musetools.lab.explore.scene import Scene
-from musetools.lab.show import COLOURS
+from musetools.lab.look import COLOURS
+from musetools.timing import MEL_HOP, ROW_MS, SAMPLE_RATE
 
 __all__ = ["REPEATED", "SILENCE", "ClipPanel", "MelPanel", "RowsPanel", "SoundPanel"]
 

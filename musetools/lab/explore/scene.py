@@ -8,17 +8,17 @@ from html import escape
 import numpy as np
 from IPython.display import Audio
 
-from musetools.audio import loudness
-from musetools.chunks import ZERO_ROW, Chunks, window_offsets
-from musetools.clock import ROW_RATE, SAMPLE_RATE, exact_fps, frame_starts
-from musetools.encoder import Encoder
+from musetools.audio.load import loudness
+from musetools.check.findings import SILENT_DBFS
+from musetools.chunks.rows import ZERO_ROW, Chunks, window_offsets
 from musetools.errors import ParameterError
-from musetools.lab.checks import SILENT_DBFS
-from musetools.lab.comparison import spans
+from musetools.features.encoder import Encoder
+from musetools.lab.difference.comparison import spans
 from musetools.lab.explore.clip import Clip
-from musetools.lab.profile import Profile, profile, recipe_of, signed
-from musetools.lab.show import INFER, TRAIN, heard, rows_of, span_s
-from musetools.recipes import Recipe
+from musetools.lab.look import INFER, TRAIN, heard, rows_of, span_s
+from musetools.recipes.profile import Profile, profile, recipe_of, signed
+from musetools.recipes.published import Recipe
+from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_starts
 
 __all__ = ["Scene", "Side", "player", "prepare"]
 

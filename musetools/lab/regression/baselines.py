@@ -12,7 +12,7 @@ import numpy as np
 
 from musetools.errors import ParameterError
 from musetools.files import write_whole
-from musetools.lab.notebook.results import flat, npy_bytes, npy_record, read_npy
+from musetools.lab.record import flat, npy_bytes, npy_record, read_npy
 from musetools.lab.regression.quantities import Deviation, Quantity, compared
 
 __all__ = ["Baseline"]
@@ -28,7 +28,7 @@ class Baseline:
     Attributes
     ----------
     quantities : dict of str to Quantity
-        By flat name, see `musetools.lab.notebook.results.flat`.
+        By flat name, see `musetools.lab.record.flat`.
     measured : str
         Over what runs the noise was measured.
     seconds : float

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import nbformat
 
+from musetools.lab.look import INFER, TRAIN
 from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.verdicts import CaseReport, SuiteReport
-from musetools.lab.show import INFER, TRAIN
 
 __all__ = ["export_notebook", "report_page", "write_reports"]
 

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 from musetools.errors import ParameterError
 from musetools.files import replacing
-from musetools.lab.notebook.runner import COULD_NOT_RUN, FAILED, PASSED
 from musetools.lab.regression.quantities import Deviation
-from musetools.lab.table import Table
+from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED
+from musetools.table import Table
 
 __all__ = ["CaseReport", "SuiteReport", "compare_reports"]
 

@@ -1,0 +1,1 @@
+"""Feature rows in, one chunk per video frame out."""

@@ -1,0 +1,1 @@
+"""Waveform in, feature rows out."""

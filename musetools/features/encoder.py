@@ -1,0 +1,164 @@
+"""Whisper's encoder: weights in any published layout, hidden states of every layer for any length up to 30 s."""
+
+import os
+from copy import copy
+from html import escape
+
+import numpy as np
+import torch
+
+from musetools.errors import ParameterError
+from musetools.features.weights import EncoderWeights, read_weights
+
+__all__ = ["Encoder", "load_encoder"]
+
+gelu_ = torch.ops.aten.gelu_  # in place: the widest of all arrays is not needed twice
+
+DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+
+
+def load_encoder(name: str | os.PathLike = "tiny", *, device: str | None = None, dtype: str = "float32") -> "Encoder":
+    """Load the encoder of a Whisper model; its decoder is never read.
+
+    Parameters
+    ----------
+    name : str or path, default "tiny"
+        One of openai-whisper's names ("tiny" … "large-v3"), downloaded by it where it is not in its cache; the path of
+        an OpenAI ``.pt`` file; the path of a folder in Hugging Face layout (``config.json`` beside
+        ``model.safetensors`` or ``pytorch_model.bin``), as MuseTalk 1.5 ships it; or "untrained-tiny" …
+        "untrained-large-v3": seeded random weights for trying structure, which need no download.
+    device : str, optional
+        Where torch computes; by default "cuda" where there is one, else "cpu".
+    dtype : {"float32", "bfloat16", "float16"}
+        Type of the products. The residual stream and the layer norms stay float32 in any case.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    EncoderError
+        If the weights cannot be downloaded or read, or if reading them would run code.
+    ParameterError
+        If the name, device or dtype is unknown.
+    """
+    if dtype not in DTYPES:
+        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
+    try:
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ParameterError(f"device {device!r} cannot be used here: {reason}. Use 'cpu', or leave it out") from None
+    return Encoder(str(name), read_weights(name), target, dtype)
+
+
+class Encoder:
+    """Whisper's audio encoder, giving the hidden states that lip-sync models are conditioned on.
+
+    Made by `load_encoder`.
+
+    Attributes
+    ----------
+    name : str
+        What it was loaded by.
+    n_layers : int
+        Hidden states a row: the input embedding, then each block's output (tiny: 5).
+    width : int
+        Size of a hidden state (tiny: 384).
+    n_mels : int
+        Mel bins it listens to: 80, or 128 for large-v3.
+    max_rows : int
+        Longest stretch that it encodes at once: 1500 rows, 30 s.
+    fingerprint : str
+        SHA-256 of the weights as float32: the same for the same weights in any file layout.
+    device : torch.device
+        Where it computes.
+    dtype : str
+        Type of its products.
+    """
+
+    def __init__(self, name: str, weights: EncoderWeights, device: torch.device, dtype: str):
+        self.name, self.device, self.dtype = name, device, dtype
+        self.fingerprint = weights.fingerprint()
+        dims = weights.dims
+        self.n_layers, self.width, self.n_mels = dims.n_layer + 1, dims.n_state, dims.n_mels
+        self.max_rows = dims.n_ctx
+        self._module = _in_precision(weights.module(), DTYPES[dtype]).to(device)
+
+    @torch.inference_mode()
+    def hidden_states(
+        self, mel: torch.Tensor | np.ndarray, *, first_position: int = 0, final_norm: bool = True
+    ) -> torch.Tensor:
+        """Encode a normalised log-mel spectrogram and return every layer's hidden states.
+
+        Parameters
+        ----------
+        mel : tensor or ndarray of float32, shape (batch, n_mels, n_frames) or (n_mels, n_frames)
+            100 frames a second, at most 3000.
+        first_position : int, default 0
+            Positional embedding of the first row; those of later rows follow it, modulo 1500.
+        final_norm : bool, default True
+            Whether the last layer passes the encoder's final layer norm, as Hugging Face's ``hidden_states[-1]`` does
+            (and so MuseTalk 1.5), or is the last block's raw output (MuseTalk v1).
+
+        Returns
+        -------
+        tensor of float32, shape (batch, n_rows, n_layers, width)
+            With ``n_rows = ceil(n_frames / 2)``; on the encoder's device.
+
+        Raises
+        ------
+        ParameterError
+            If the spectrogram has another number of mel bins, or is empty or longer than 30 s.
+        """
+        mel = self._checked(torch.as_tensor(mel))
+        net, dtype = self._module, DTYPES[self.dtype]
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 means float32 on a GPU, too
+            x = gelu_(net.conv2(gelu_(net.conv1(mel.to(self.device, dtype))))).transpose(1, 2)
+        positions = (first_position + torch.arange(x.shape[1], device=self.device)) % self.max_rows
+        x = x + net.positional_embedding[positions]
+        states = torch.empty((*x.shape[:2], self.n_layers, self.width), device=self.device)
+        states[:, :, 0] = x
+        for layer, block in enumerate(net.blocks[: self.n_layers - 1], start=1):
+            x += block.attn(block.attn_ln(x).to(dtype))[0]
+            widen, _, narrow = block.mlp
+            x += narrow(gelu_(widen(block.mlp_ln(x).to(dtype))))
+            states[:, :, layer] = x
+        if final_norm:
+            states[:, :, -1] = net.ln_post(x)
+        return states
+
+    def truncated(self, n_layers: int) -> "Encoder":
+        """Return the same encoder up to a layer, for what needs early layers alone; 1 is the input embedding."""
+        if not 1 <= n_layers <= self.n_layers:
+            raise ParameterError(f"n_layers must be 1 … {self.n_layers}; got {n_layers!r}")
+        early = copy(self)
+        early.n_layers, early.fingerprint = n_layers, f"{self.fingerprint}, {n_layers} layers"
+        return early
+
+    def _checked(self, mel: torch.Tensor) -> torch.Tensor:
+        mel = mel[None] if mel.ndim == 2 else mel
+        longest = 2 * self.max_rows
+        if mel.ndim != 3 or mel.shape[1] != self.n_mels or not 1 <= mel.shape[2] <= longest:
+            raise ParameterError(
+                f"the encoder {self.name} takes a log-mel spectrogram (batch, {self.n_mels}, 1 … {longest}); "
+                f"got {tuple(mel.shape)}"
+            )
+        return mel
+
+    def __repr__(self) -> str:
+        shape = f"{self.n_layers} layers of {self.width}, {self.n_mels} mel bins"
+        return f"Encoder({self.name!r}: {shape}, {self.dtype} on {self.device}, {self.fingerprint[:12]})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
+
+def _in_precision(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+    """Keep what multiplies in `dtype`; layer norms and positions, which cost nothing, stay float32."""
+    for part in module.modules():
+        if isinstance(part, (torch.nn.Linear, torch.nn.Conv1d)):
+            part.to(dtype)
+    return module

@@ -1,0 +1,1 @@
+"""Drop-in classes for existing code bases."""

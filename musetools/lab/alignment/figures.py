@@ -1,0 +1,132 @@
+"""Alignment in figures and a verdict: clicks found again, mouth against loudness, the loader's wrong starts."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from musetools.audio.load import loudness
+from musetools.lab.alignment.align import FolderAudit
+from musetools.lab.alignment.lag import MeasuredLag
+from musetools.lab.alignment.offset import OffsetEstimate
+from musetools.lab.look import COLOURS, figure
+from musetools.recipes.sampler import SamplerAudit
+from musetools.timing import exact_fps
+
+__all__ = ["click_figure", "mouth_figure", "sampler_figure", "verdict"]
+
+NAMED = 5  # clips that the verdict names
+
+
+def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
+    """Draw measured lag beside the one that the index matrix foretells, a recipe a line.
+
+    Parameters
+    ----------
+    measured : dict of str to MeasuredLag
+        By recipe.
+    fps : float
+        Frame rate.
+
+    Returns
+    -------
+    Figure
+    """
+    places = np.arange(len(measured))
+    with figure(figsize=(9, 0.38 * len(measured) + 1.4)) as (fig, axes):
+        ax = axes[0, 0]
+        foretold = [lag.foretold_ms.mean() for lag in measured.values()]
+        found = [lag.mean_ms for lag in measured.values()]
+        ax.plot(foretold, places, "ko", fillstyle="none", markersize=10, label="read off the index matrix")
+        ax.plot(found, places, "x", color=COLOURS["purple"], markeredgewidth=2, label="measured with clicks")
+        ax.set_xscale("symlog", linthresh=100)
+        ax.axvline(0, color="0.85", zorder=0)
+        ax.set_yticks(places, list(measured))
+        ax.invert_yaxis()
+        ax.set_xlabel("mean lag over the clicks in ms (linear between −100 and +100)")
+        worst = max(lag.error_ms for lag in measured.values())
+        ax.set_title(f"At {fps:.5g} fps clicks lie within {worst:.1f} ms of where the matrix foretells")
+        fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def mouth_figure(mouth: np.ndarray, waveform: np.ndarray, fps: float | Fraction, offset: OffsetEstimate) -> Figure:
+    """Draw how far the mouth is open and how loud the sound is, frame by frame.
+
+    Parameters
+    ----------
+    mouth : ndarray of float, shape (n_frames,)
+        Openings.
+    waveform : ndarray of float32, shape (n_samples,)
+        Mono, 16 kHz.
+    fps : float or Fraction
+        Video frames per second.
+    offset : OffsetEstimate
+        What was estimated from the two.
+
+    Returns
+    -------
+    Figure
+    """
+    rate, loud = float(exact_fps(fps)), loudness(waveform, fps)
+    with figure(2, 1, sharex=True, figsize=(9, 4)) as (fig, axes):
+        above, below = axes[:, 0]
+        above.plot(np.arange(len(mouth)) / rate, mouth, color=COLOURS["green"], label="mouth opening")
+        below.plot(np.arange(len(loud)) / rate, np.maximum(loud, -70), color=COLOURS["black"], label="loudness")
+        above.set_ylabel("mouth opening\n(0 shut, 1 wide)")
+        below.set_ylabel("loudness in dBFS")
+        below.set_xlabel("time in s")
+        told = str(offset) if offset.offset_ms is None else str(offset).split(" (")[0]
+        above.set_title(told[:1].upper() + told[1:])
+        fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:
+    """Draw the share of starts that the v1.5 loader serves wrongly, by length of clip.
+
+    Parameters
+    ----------
+    samplers : sequence of SamplerAudit
+        Clips of several lengths.
+
+    Returns
+    -------
+    Figure
+    """
+    places = np.arange(len(samplers))
+    with figure(figsize=(9, 3)) as (fig, axes):
+        ax = axes[0, 0]
+        for shift, shares, colour, label in (
+            (-0.2, [s.wrong_audio_share for s in samplers], COLOURS["purple"], "audio of another half minute (K5)"),
+            (0.2, [s.wrong_mel_share for s in samplers], COLOURS["sky"], "wrong mel for the sync loss (K6)"),
+        ):
+            bars = ax.bar(places + shift, [100 * share for share in shares], 0.4, color=colour, label=label)
+            ax.bar_label(bars, [f"{100 * share:.1f}" for share in shares], padding=2)
+        ax.set_xticks(places, [f"{s.n_frames} frames\n{s.n_frames / 25:.0f} s at 25 fps" for s in samplers])
+        ax.set_ylabel("starts in %")
+        ax.margins(y=0.2)
+        safe = [s.n_frames for s in samplers if not s.wrong_mel]
+        ax.set_title(f"Of these lengths, {len(safe)} of {len(samplers)} are served rightly throughout")
+        ax.legend(loc="upper left")
+    return fig
+
+
+def verdict(folder: FolderAudit, measured: dict[str, MeasuredLag], offset: OffsetEstimate | None) -> list[str]:
+    """Say in plain words whether to train on this."""
+    bad = [audit for audit in folder.audits if audit.level != "ok"]
+    recipe = folder.audits[0].recipe.name
+    told = [f"{folder.errors} of {len(folder.audits)} clips must not go into training with {recipe} as they are."]
+    for audit in bad[:NAMED]:
+        name = audit.name.rsplit("/", 1)[-1]
+        told += [f"{name}: {finding.sentence}." for finding in audit.findings if finding.level != "note"]
+    if len(bad) > NAMED:
+        told.append(f"{len(bad) - NAMED} more clips have findings: see the table.")
+    error = max(lag.error_ms for lag in measured.values())
+    told.append(
+        f"The lag that index matrices foretell was measured with clicks, within {error:.1f} ms for every recipe."
+    )
+    if offset is not None:
+        told.append(f"Mouth against sound: {offset}.")
+    return told

@@ -1,0 +1,1 @@
+"""Whether training and inference cut the same chunks."""

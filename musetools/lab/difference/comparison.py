@@ -1,0 +1,183 @@
+"""What a comparison of two recipes found: frames, rows, lag and values, told in numbers, sentences and a verdict."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html import escape
+
+import numpy as np
+
+from musetools.recipes.profile import Profile
+from musetools.table import Table
+
+__all__ = ["SIGNS", "STOPS", "Comparison", "ValueDifference", "spans"]
+
+EQUAL, EDGES, VALUES, ROWS, STOPS = (
+    "interchangeable",
+    "alike but for edges",
+    "same rows, other values",
+    "other rows",
+    "stops",
+)
+SIGNS = {EQUAL: "●", EDGES: "◐", VALUES: "○", ROWS: "✕", STOPS: "–"}
+EDGE_FIELDS = {"keep_fill"}  # what a spec may differ in without a difference inside the clip
+
+
+@dataclass(frozen=True)
+class ValueDifference:
+    """How far the chunks of two recipes differ on real audio, before any positional encoding.
+
+    Attributes
+    ----------
+    weights : str
+        The encoder that made the features.
+    frames : ndarray of int, shape (n,)
+        Frames that both recipes have.
+    relative : ndarray of float, shape (n, n_layers)
+        Root mean square of the difference of a frame's chunks, layer by layer, over that layer's standard deviation.
+    """
+
+    weights: str
+    frames: np.ndarray
+    relative: np.ndarray
+
+    @property
+    def equal(self) -> np.ndarray:
+        """Frames whose chunks are equal bit for bit."""
+        return self.frames[(self.relative == 0).all(axis=1)]
+
+    def by_layer(self, lines: np.ndarray) -> np.ndarray:
+        """Return the relative difference of some frames together, layer by layer."""
+        return np.sqrt(np.square(self.relative[lines]).mean(axis=0)) if len(lines) else np.zeros(self.relative.shape[1])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two recipes on one clip at one frame rate.
+
+    Attributes
+    ----------
+    a, b : Profile
+        Each recipe's index matrix and what is read off it.
+    spec_differences : tuple of (str, str, str)
+        What differs in how they make features: the name of it, and each recipe's value.
+    values : ValueDifference or None
+        What that does to the values, where audio was given.
+    """
+
+    a: Profile
+    b: Profile
+    spec_differences: tuple[tuple[str, str, str], ...]
+    values: ValueDifference | None = field(default=None, repr=False)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the two recipes."""
+        return self.a.recipe.name, self.b.recipe.name
+
+    @property
+    def shared(self) -> np.ndarray:
+        """Numbers of the frames that both have."""
+        return np.arange(max(self.a.frames.start, self.b.frames.start), min(self.a.frames.stop, self.b.frames.stop))
+
+    def rows_differ(self) -> np.ndarray:
+        """Count, for each frame that both have, the rows of its chunk that are not the same."""
+        a, b = (p.rows[self.shared - p.first_frame] for p in (self.a, self.b))
+        return (a != b).sum(axis=1)
+
+    def interior(self) -> np.ndarray:
+        """Tell, for each frame that both have, whether it is at an edge for neither."""
+        a, b = (np.isin(self.shared, p.first_frame + p.interior) for p in (self.a, self.b))
+        return a & b
+
+    @property
+    def verdict(self) -> str:
+        """Whether one may stand for the other, in a few words."""
+        if self.a.stops or self.b.stops:
+            return STOPS
+        differ, inside = self.rows_differ() > 0, self.interior()
+        if (differ & inside).any() or (differ.any() and not inside.any()):
+            return ROWS
+        if any(name not in EDGE_FIELDS for name, *_ in self.spec_differences):
+            return VALUES
+        same = self.a.frames == self.b.frames and not differ.any() and not self.spec_differences
+        return EQUAL if same else EDGES
+
+    def sentences(self) -> list[str]:
+        """Say what was found, computed from the numbers."""
+        stops = [f"{p.recipe.name} cannot do this: {p.stops}." for p in (self.a, self.b) if p.stops]
+        if stops:
+            return stops
+        return [*self._on_frames(), *self._on_lag(), *self._on_specs(), *self._on_values(), f"Verdict: {self.verdict}."]
+
+    def _on_frames(self) -> list[str]:
+        differ, inside = self.rows_differ() > 0, self.interior()
+        said = [
+            f"{_frames(len(differ))} in both: {int((~differ).sum())} take the same rows, "
+            f"{int((differ & ~inside).sum())} differ at an edge, {int((differ & inside).sum())} inside the clip."
+        ]
+        for mine, other in ((self.a, self.b), (self.b, self.a)):
+            alone = [i for i in mine.frames if i not in other.frames]
+            if alone:
+                said.append(f"{mine.recipe.name} alone has {_frames(len(alone))}: {spans(alone)}.")
+        for p in (self.a, self.b):
+            if p.zero_rows:
+                said.append(f"{p.recipe.name} fills its chunks with {p.zero_rows} rows of zeros in all.")
+        return said
+
+    def _on_lag(self) -> list[str]:
+        lags = [f"{p.recipe.name} {p.lag_text()}" for p in (self.a, self.b)]
+        return [f"Lag in ms: {', '.join(lags)}."]
+
+    def _on_specs(self) -> list[str]:
+        if not self.spec_differences:
+            return ["Both make their features in the same way."]
+        told = "; ".join(f"{name} is {a} against {b}" for name, a, b in self.spec_differences)
+        return [f"They make their features differently: {told}."]
+
+    def _on_values(self) -> list[str]:
+        if self.values is None:
+            return []
+        inside = self.interior()
+        said = [
+            f"{len(self.values.equal)} of {len(inside)} chunks are equal bit for bit (weights: {self.values.weights})."
+        ]
+        for name, lines in (("inside the clip", np.flatnonzero(inside)), ("at its edges", np.flatnonzero(~inside))):
+            if len(lines):
+                said.append(f"{name.capitalize()}, chunks {_gap(self.values.by_layer(lines))} ({_frames(len(lines))}).")
+        return said
+
+    def __repr__(self) -> str:
+        return "\n".join([" against ".join(self.names), *self.sentences()])
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("frames", *(f"{len(p.rows)}" for p in (self.a, self.b))),
+            ("first frame", *(f"{p.first_frame}" for p in (self.a, self.b))),
+            ("lag in ms", *(p.lag_text() for p in (self.a, self.b))),
+            ("frames at an edge", *(f"{p.edge_frames}" for p in (self.a, self.b))),
+            ("rows of zeros", *(f"{p.zero_rows}" for p in (self.a, self.b))),
+            *self.spec_differences,
+        ]
+        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences())
+        return Table([f"at {float(self.a.fps):g} fps", *self.names], facts)._repr_html_() + f"<ul>{said}</ul>"
+
+
+def _frames(n: int) -> str:
+    return f"{n} frame" if n == 1 else f"{n} frames"
+
+
+def _gap(by_layer: np.ndarray) -> str:
+    """Say how far chunks differ, in standard deviations."""
+    if not by_layer.any():
+        return "are equal in every layer"
+    return (
+        f"differ by {by_layer.min():.2g} to {by_layer.max():.2g} standard deviations, most in layer {by_layer.argmax()}"
+    )
+
+
+def spans(frames: Iterable[int]) -> str:
+    """Write frame numbers as spans: 0–1, 299–300."""
+    frames = np.asarray(list(frames))
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) != 1) + 1)
+    text = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in parts[:6])
+    return text + (f" and {len(parts) - 6} more spans" if len(parts) > 6 else "")

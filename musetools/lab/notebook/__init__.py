@@ -1,1 +1,0 @@
-"""One notebook, executed so that its verdict can be believed and nothing good is lost."""

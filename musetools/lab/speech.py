@@ -1,0 +1,236 @@
+"""Speech with known mouth openings: the drawn talker, spoken on the spot or bundled, or clips of one's own."""
+
+import csv
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from musetools.audio.load import load_audio
+from musetools.errors import ParameterError
+from musetools.lab.project import project_file
+from musetools.timing import SAMPLE_RATE
+
+__all__ = ["Talker", "find_talkers", "hold_out", "read_openings"]
+
+CURVE_RATE = Fraction(1000)  # points a second at which the drawn talker's rule is evaluated
+PIECE_S = 28  # of the 30 s that v1.5's loader takes from a clip, what it takes without fault (K5)
+MEDIA = (".flac", ".m4a", ".mkv", ".mov", ".mp3", ".mp4", ".ogg", ".wav", ".webm")
+BUNDLED = ("speech.flac", "voice_a.m4a", "voice_b.m4a", "voice_c.m4a")
+HELD_OUT_VOICES = ("voice_b", "voice_c")  # of data/make.py, whose texts these are
+SPOKEN = (
+    (
+        "en-gb+m1",
+        "The train to the coast was late again. We sat on our bags, shared two sandwiches, and counted wagons "
+        "full of coal and timber. An old man told us about the winter when the bridge froze. "
+        "Nobody believed him, but everybody laughed. At last a whistle blew, and off we went, "
+        "past fields, chimneys and quiet ponds.",
+    ),
+    (
+        "en-us+f2",
+        "My neighbour keeps bees behind the garage. Every evening she puts on a white suit, lifts the roof of each "
+        "hive, and talks to them in a low voice. They seem to listen! In August there is honey for the whole street. "
+        "We eat it on toast, with cheese, or straight from the spoon. Even the postman gets a jar.",
+    ),
+    (
+        "en-us+m5",
+        "How do you draw a horse? Begin with two circles, a large one and a small one. Join them by a bow. "
+        "Add a neck, a long face, four thin legs, and do not forget the tail. Now rub out what you do not need. "
+        "If it looks like a dog, make the neck longer. If it looks like a camel, start over.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Talker:
+    """A clip of speech and the truth about its mouth.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    waveform : ndarray of float32, shape (n_samples,)
+        Mono, 16 kHz.
+    times_s, opening : ndarray of float64, shape (n,)
+        How far the mouth is open, 0 (shut) … 1 (wide), at which instants.
+    """
+
+    name: str
+    waveform: np.ndarray
+    times_s: np.ndarray
+    opening: np.ndarray
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the sound."""
+        return len(self.waveform) / SAMPLE_RATE
+
+    def at(self, times_s: np.ndarray) -> np.ndarray:
+        """Return the openings at any instants, on straight lines between those that are known."""
+        return np.interp(times_s, self.times_s, self.opening)
+
+    def part(self, start_s: float, stop_s: float) -> "Talker":
+        """Return what lies between two instants, as a clip of its own."""
+        first, stop = round(start_s * SAMPLE_RATE), round(stop_s * SAMPLE_RATE)
+        inside = (self.times_s >= start_s) & (self.times_s <= stop_s)
+        name, sound = f"{self.name}-{start_s:g}s", self.waveform[first:stop]
+        return Talker(name, sound, self.times_s[inside] - start_s, self.opening[inside])
+
+
+def find_talkers(speech: str = "auto") -> list[Talker]:
+    """Make or read clips of speech whose mouth openings are known.
+
+    Parameters
+    ----------
+    speech : str, default "auto"
+        "spoken": sentences that espeak-ng says now, in several voices; "bundled": the clips in ``data/``; "auto":
+        spoken where espeak-ng is installed, bundled otherwise. Anything else is a folder of media files, each with its
+        openings in a csv of the same name (see `read_openings`).
+
+    Returns
+    -------
+    list of Talker
+        The last ones, of other texts and voices, are meant to be held out.
+
+    Raises
+    ------
+    ParameterError
+        If the folder or its tables cannot be used, or espeak-ng is missing where it is asked for.
+    """
+    if speech == "auto":
+        speech = "spoken" if shutil.which("espeak-ng") else "bundled"
+    if speech == "spoken":
+        return _spoken()
+    if speech == "bundled":
+        return [_drawn(name.split(".")[0], load_audio(project_file(f"data/{name}"))) for name in BUNDLED]
+    return _own(project_file(speech))
+
+
+def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talker], Talker]:
+    """Split clips into those to learn from and one stretch that is kept apart.
+
+    Parameters
+    ----------
+    talkers : sequence of Talker
+        Two or more.
+    seconds : float, default 60
+        Length of what is kept apart, taken from as many of the last clips as it needs, joined.
+
+    Returns
+    -------
+    training : list of Talker
+        The other clips, in pieces of up to 28 s, each longer than a second.
+    held_out : Talker
+        Never part of the same clip as anything in `training`.
+
+    Raises
+    ------
+    ParameterError
+        If there is not enough.
+    """
+    kept: list[Talker] = []
+    rest = list(talkers)
+    while rest and sum(t.duration_s for t in kept) < seconds:
+        kept.insert(0, rest.pop())
+    pieces = [
+        talker.part(start, min(start + PIECE_S, talker.duration_s))
+        for talker in rest
+        for start in np.arange(0, talker.duration_s - 1, PIECE_S)
+    ]
+    if not pieces or sum(t.duration_s for t in kept) < seconds:
+        total = sum(t.duration_s for t in talkers)
+        raise ParameterError(
+            f"{seconds:g} s in whole clips are to be held out, and some to learn from be left; got {len(talkers)} "
+            f"clips of {total:.1f} s together. Add clips, cut a long one in two, or hold out less"
+        )
+    return pieces, _joined(kept).part(0, seconds)
+
+
+def read_openings(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a table of mouth openings.
+
+    Parameters
+    ----------
+    path : path
+        A csv with the columns ``time_s`` and ``opening``, as in ``data/``: a line for each frame, in order.
+
+    Returns
+    -------
+    times_s, opening : ndarray of float64, shape (n,)
+        Seconds and openings.
+
+    Raises
+    ------
+    ParameterError
+        If the file is missing or no such table, a number is not finite, or time does not grow.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            lines = [(float(line["time_s"]), float(line["opening"])) for line in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise ParameterError(f"no {path}: each clip needs its openings in a csv of the same name beside it") from None
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ParameterError(
+            f"{path} must have the columns time_s and opening, numbers in every line; got {error!r}"
+        ) from None
+    times, opening = np.array(lines, np.float64).reshape(-1, 2).T
+    if len(times) < 2 or not np.isfinite([times, opening]).all() or (np.diff(times) <= 0).any():
+        raise ParameterError(f"{path} must hold two lines or more, finite, with time_s growing; got {len(times)} lines")
+    if np.ptp(opening) == 0:
+        raise ParameterError(f"{path}: every opening is {opening[0]:g}, so there is nothing to learn. Use another clip")
+    return times, opening
+
+
+@cache
+def _rule() -> ModuleType:
+    """Load the script that makes the drawn talker: how he speaks and opens his mouth is written down there alone."""
+    spec = importlib.util.spec_from_file_location("musetools_data_make", project_file("data/make.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _drawn(name: str, waveform: np.ndarray) -> Talker:
+    opening = _rule().openings(waveform.astype(np.float64), SAMPLE_RATE, CURVE_RATE)
+    return Talker(name, waveform, np.arange(len(opening)) / float(CURVE_RATE), opening)
+
+
+def _spoken() -> list[Talker]:
+    rule = _rule()
+    sayings = [*SPOKEN, *(rule.VOICES[name] for name in HELD_OUT_VOICES)]
+    try:
+        sounds = [rule.speak(text, voice) for voice, text in sayings]
+    except RuntimeError as error:
+        raise ParameterError(f"{error}, or use speech='bundled'") from None
+    pairs = zip(sayings, sounds, strict=True)
+    return [
+        _drawn(f"{number}-{voice}", load_audio((sound, rule.RATE))) for number, ((voice, _), sound) in enumerate(pairs)
+    ]
+
+
+def _own(folder: Path) -> list[Talker]:
+    media = sorted(p for p in folder.iterdir() if p.suffix.lower() in MEDIA) if folder.is_dir() else []
+    if not media:
+        raise ParameterError(
+            f"speech must be 'auto', 'spoken', 'bundled' or a folder of media files, each with a csv; got {folder}"
+        )
+    return [Talker(path.stem, load_audio(path), *read_openings(path.with_suffix(".csv"))) for path in media]
+
+
+def _joined(talkers: Sequence[Talker]) -> Talker:
+    """Put clips one after the other."""
+    starts = np.cumsum([0, *(len(t.waveform) for t in talkers)]) / SAMPLE_RATE
+    # a table may reach beyond its sound, where the next clip's begins
+    used = [t.times_s < t.duration_s for t in talkers]
+    return Talker(
+        "+".join(t.name for t in talkers),
+        np.concatenate([t.waveform for t in talkers]),
+        np.concatenate([t.times_s[u] + start for t, u, start in zip(talkers, used, starts[:-1], strict=True)]),
+        np.concatenate([t.opening[u] for t, u in zip(talkers, used, strict=True)]),
+    )

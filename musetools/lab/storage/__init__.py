@@ -1,0 +1,1 @@
+"""What saved features cost."""

@@ -1,0 +1,1 @@
+"""How late, and how far from offline, live audio is."""

@@ -1,0 +1,1 @@
+"""The published pipelines as data."""

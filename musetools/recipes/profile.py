@@ -1,0 +1,244 @@
+"""What a recipe does to a clip, read off its index matrix: frames, lag, drift, edges, zeros; no weights needed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from musetools.chunks.rows import ZERO_ROW, row_lag_ms, window_offsets
+from musetools.errors import ParameterError, RecipeError
+from musetools.recipes.published import RECIPES, Recipe
+from musetools.table import Table
+from musetools.timing import ROW_MS, SAMPLE_RATE, exact_fps
+
+__all__ = ["COMMON_FPS", "LagTable", "Profile", "lag_table", "profile", "recipe_of", "signed"]
+__all__ += ["WindowLag", "window_lag"]
+
+COMMON_FPS = (24, 25, 29.97, 30)
+DRIFTS_MS_S = 1.0  # a slope below this over a minute is the staircase of whole rows, no drift
+STAIRCASE_MS = 1.5 * ROW_MS  # a straight line through part of that staircase climbs no more than this in all
+STRAIGHT_MS = 40.0  # farther from a straight line than two rows, lag does something else than drift
+MINUTE_S = 60
+
+
+def recipe_of(recipe: str | Recipe) -> Recipe:
+    """Return the recipe of a name; a recipe is returned as it is; ParameterError if there is none of this name."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ParameterError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}, and what register() adds")
+    return RECIPES[recipe]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A recipe's index matrix for one clip, and what can be read off it.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        The pipeline.
+    fps : float or Fraction
+        Frame rate that it was told.
+    rows : ndarray of int64, shape (n_frames, rows_per_chunk)
+        The index matrix; no line where the pipeline stops.
+    first_frame : int
+        Number of the frame that the first line belongs to.
+    stops : str
+        Why the pipeline stops on this input; empty where it runs.
+    """
+
+    recipe: Recipe
+    fps: float | Fraction
+    rows: np.ndarray
+    first_frame: int
+    stops: str = ""
+
+    @property
+    def frames(self) -> range:
+        """Numbers of the frames that get a chunk."""
+        return range(self.first_frame, self.first_frame + len(self.rows))
+
+    @cached_property
+    def lag_ms(self) -> np.ndarray:
+        """Each frame's lag in ms, NaN at an edge."""
+        return row_lag_ms(self.rows, self.fps, first_frame=self.first_frame)
+
+    @cached_property
+    def interior(self) -> np.ndarray:
+        """Lines of the matrix that are at no edge: their rows follow each other, none is zeros."""
+        return np.flatnonzero(~np.isnan(self.lag_ms))
+
+    @property
+    def edge_frames(self) -> int:
+        """How many frames take repeated rows or zeros."""
+        return len(self.rows) - len(self.interior)
+
+    @property
+    def zero_rows(self) -> int:
+        """How many rows of zeros there are in all chunks together."""
+        return int((self.rows == ZERO_ROW).sum())
+
+    @property
+    def lag_range_ms(self) -> tuple[float, float] | None:
+        """Smallest and largest lag; None if no frame has one."""
+        lag = self.lag_ms[self.interior]
+        return (float(lag.min()), float(lag.max())) if len(lag) else None
+
+    @property
+    def mean_lag_ms(self) -> float | None:
+        """Mean lag; None if no frame has one."""
+        return float(self.lag_ms[self.interior].mean()) if len(self.interior) else None
+
+    @cached_property
+    def drift_ms_s(self) -> float:
+        """Growth of lag in ms per second of clip, if it grows along a straight line, by more than rounding can."""
+        if len(self.interior) < 2:
+            return 0.0
+        slope, level = np.polyfit(self._time_s, self.lag_ms[self.interior], 1)
+        straight = np.ptp(self.lag_ms[self.interior] - slope * self._time_s - level) < STRAIGHT_MS
+        climbs = abs(slope) * np.ptp(self._time_s) > STAIRCASE_MS and abs(slope) >= DRIFTS_MS_S
+        return float(slope) if straight and climbs else 0.0
+
+    @property
+    def start_lag_ms(self) -> float | None:
+        """Lag at the start of the clip, less drift and the staircase of whole rows; None if no frame has one."""
+        if not len(self.interior):
+            return None
+        return float((self.lag_ms[self.interior] - self.drift_ms_s * self._time_s).max())
+
+    @property
+    def _time_s(self) -> np.ndarray:
+        return (self.first_frame + self.interior) / float(exact_fps(self.fps))
+
+    def lag_text(self) -> str:
+        """Say lag and drift in a few characters, the number nearest to 0 first."""
+        if self.stops:
+            return "stops"
+        if self.lag_range_ms is None:
+            return "–"
+        if self.drift_ms_s:
+            return f"{signed(self.start_lag_ms)}, drift {signed(self.drift_ms_s)} ms/s"
+        low, high = sorted(self.lag_range_ms, key=abs)
+        return signed(low) if abs(high - low) < 1 else f"{signed(low)}…{signed(high)}"
+
+
+def signed(number: float) -> str:
+    """Write a number with its sign, but 0 without."""
+    return f"{number:+.0f}".replace("-", "−") if round(number) else "0"
+
+
+def profile(
+    recipe: str | Recipe, n_samples: int = MINUTE_S * SAMPLE_RATE, fps: float | Fraction = 25, context: tuple = (2, 2)
+) -> Profile:
+    """Read off a recipe's index matrix what it does to a clip.
+
+    Parameters
+    ----------
+    recipe : Recipe or str
+        The pipeline.
+    n_samples : int, default 960000
+        Length of the clip at 16 kHz; by default a minute.
+    fps : float or Fraction, default 25
+        Frame rate that the pipeline is told.
+    context : (int, int), default (2, 2)
+        Frames of audio left and right of a frame.
+
+    Returns
+    -------
+    Profile
+        With `stops` set where the pipeline stops on this input.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such recipe, or an argument is out of range.
+    """
+    recipe = recipe_of(recipe)
+    try:
+        rows = recipe.chunk_rows(n_samples, fps, context)
+    except RecipeError as error:
+        return Profile(recipe, fps, np.empty((0, len(window_offsets(context))), np.int64), 0, stops=str(error))
+    return Profile(recipe, fps, rows, recipe.first_frame(n_samples, fps, context))
+
+
+@dataclass(frozen=True)
+class LagTable:
+    """Lag and drift of recipes over a minute, a line each, a column for each frame rate."""
+
+    fps: tuple[float, ...]
+    lines: dict[str, tuple[Profile, ...]]
+
+    def table(self) -> Table:
+        """Return lag and drift in words."""
+        lines = [[name, *(p.lag_text() for p in profiles)] for name, profiles in self.lines.items()]
+        return Table(["lag in ms at", *(f"{float(fps):g} fps" for fps in self.fps)], lines)
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def lag_table(fps: Sequence[float] = COMMON_FPS, recipes: Iterable[str | Recipe] | None = None) -> LagTable:
+    """Make the table of lag and drift over a minute, for all recipes or for some.
+
+    Parameters
+    ----------
+    fps : sequence of float
+        Frame rates, a column each.
+    recipes : iterable of Recipe or str, optional
+        By default all of `RECIPES`.
+
+    Returns
+    -------
+    LagTable
+    """
+    chosen = [recipe_of(recipe) for recipe in (RECIPES if recipes is None else recipes)]
+    return LagTable(tuple(fps), {r.name: tuple(profile(r, fps=rate) for rate in fps) for r in chosen})
+
+
+@dataclass(frozen=True)
+class WindowLag:
+    """Lag of an index matrix: how far chunks lie in the future of their frames.
+
+    Attributes
+    ----------
+    mean_ms, min_ms, max_ms : float
+        Over all frames that are at no edge; NaN if there is none.
+    drift_ms_s : float
+        Slope of a straight line through it, in ms per second of clip.
+    """
+
+    mean_ms: float
+    min_ms: float
+    max_ms: float
+    drift_ms_s: float
+
+
+def window_lag(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0) -> WindowLag:
+    """Read lag and drift off an index matrix.
+
+    Parameters
+    ----------
+    rows : ndarray of int, shape (n_frames, rows_per_chunk)
+        The matrix.
+    fps : float or Fraction
+        Video frames per second.
+    first_frame : int, default 0
+        Number of the frame that its first line belongs to.
+
+    Returns
+    -------
+    WindowLag
+    """
+    lag = row_lag_ms(rows, fps, first_frame=first_frame)
+    inside = np.flatnonzero(~np.isnan(lag))
+    if len(inside) == 0:
+        return WindowLag(np.nan, np.nan, np.nan, 0.0)
+    times = (first_frame + inside) / float(exact_fps(fps))
+    drift = float(np.polyfit(times, lag[inside], 1)[0]) if len(inside) > 1 else 0.0
+    return WindowLag(float(lag[inside].mean()), float(lag[inside].min()), float(lag[inside].max()), drift)

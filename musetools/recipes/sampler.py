@@ -1,0 +1,110 @@
+"""The v1.5 training loader's index arithmetic: which audio it takes for a frame, and for which starts that is wrong."""
+
+from dataclasses import dataclass
+
+from musetools.errors import ParameterError
+from musetools.timing import SAMPLE_RATE
+
+__all__ = ["MUSETALK_FPS", "SamplerAudit", "audit_sampler", "training_window"]
+
+MUSETALK_FPS = 25  # what its training code takes every video for
+
+
+def training_window(frame: int) -> tuple[int, int]:
+    """Say which audio the v1.5 training loader takes for a frame, faults included.
+
+    Parameters
+    ----------
+    frame : int
+        Number of the frame in the clip.
+
+    Returns
+    -------
+    start : int
+        First sample of the 30 s that the encoder sees: 0, or 64000 (4 s).
+    shifted : int
+        The frame's number within that stretch, as the loader counts it (and as it counts for the sync loss).
+
+    Notes
+    -----
+    Source: ``FaceDataset.get_audio_file`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk). Frames from 750 on get
+    the audio of the first 30 s; from 700 of a block on, the stretch starts 4 s later and the index stays shifted.
+    """
+    block = 30 * MUSETALK_FPS
+    shifted = frame % block
+    if shifted + 2 * MUSETALK_FPS >= block:
+        return 4 * SAMPLE_RATE, shifted - 4 * MUSETALK_FPS
+    return 0, shifted
+
+
+@dataclass(frozen=True)
+class SamplerAudit:
+    """What the v1.5 training loader does to the samples of a clip.
+
+    Attributes
+    ----------
+    n_frames, frames_per_sample : int
+        Of the clip and of a sample.
+    starts : int
+        Frames that a sample may start with.
+    wrong_audio : tuple of int
+        Starts that get the audio of another half minute (K5).
+    wrong_mel : tuple of int
+        Starts whose sync loss gets another mel than that of the frame (K6).
+    """
+
+    n_frames: int
+    frames_per_sample: int
+    starts: int
+    wrong_audio: tuple[int, ...]
+    wrong_mel: tuple[int, ...]
+
+    @property
+    def wrong_audio_share(self) -> float:
+        """Share of the starts with wrong audio, 0 … 1."""
+        return len(self.wrong_audio) / max(1, self.starts)
+
+    @property
+    def wrong_mel_share(self) -> float:
+        """Share of the starts with a wrong sync mel, 0 … 1."""
+        return len(self.wrong_mel) / max(1, self.starts)
+
+    def __repr__(self) -> str:
+        return (
+            f"of {self.starts} starts in {self.n_frames} frames, {100 * self.wrong_audio_share:.1f} % get wrong audio, "
+            f"{100 * self.wrong_mel_share:.1f} % a wrong sync mel"
+        )
+
+
+def audit_sampler(n_frames: int, frames_per_sample: int = 16) -> SamplerAudit:
+    """Replay the index arithmetic of MuseTalk 1.5's training loader over every start of a clip.
+
+    Parameters
+    ----------
+    n_frames : int
+        Video frames of the clip.
+    frames_per_sample : int, default 16
+        T, consecutive frames a sample.
+
+    Returns
+    -------
+    SamplerAudit
+
+    Raises
+    ------
+    ParameterError
+        If there is no frame to a sample.
+
+    Notes
+    -----
+    Source: ``FaceDataset.__getitem__`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk).
+    """
+    if frames_per_sample < 1:
+        raise ParameterError(f"a sample has 1 frame or more; got {frames_per_sample}")
+    starts = range(max(0, n_frames - frames_per_sample + 1))
+    windows = [training_window(start) for start in starts]
+    samples_per_frame = SAMPLE_RATE // MUSETALK_FPS
+    heard = [first // samples_per_frame + shifted for first, shifted in windows]
+    wrong_audio = tuple(start for start in starts if heard[start] != start)
+    wrong_mel = tuple(start for start in starts if windows[start][1] != start)
+    return SamplerAudit(n_frames, frames_per_sample, len(starts), wrong_audio, wrong_mel)

@@ -1,0 +1,100 @@
+"""The ring: the tail of an endless array, and no more memory than the tail needs."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musetools.audio.buffer import Ring
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(0, 60)),
+        st.tuples(st.just("drop"), st.integers(-5, 80)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps=STEPS, shape=st.sampled_from([(), (3,), (2, 1)]), dtype=st.sampled_from(["float32", "int64"]))
+@settings(max_examples=200)
+def test_a_ring_is_the_end_of_a_list(steps, shape, dtype):
+    ring, passed, start = Ring(shape, np.dtype(dtype)), [], 0
+    most_held = largest = 0
+    for what, n in steps:
+        if what == "append":
+            items = np.full((n, *shape), 0, dtype) + np.arange(len(passed), len(passed) + n).reshape(
+                -1, *[1] * len(shape)
+            )
+            ring.append(items.astype(dtype))
+            passed += list(items)
+            largest = max(largest, n)
+        else:
+            ring.drop(start + n)
+            start = min(max(start, start + n), len(passed))
+        most_held = max(most_held, len(passed) - start)
+        assert (ring.start, ring.stop) == (start, len(passed))
+        held = ring[start : len(passed)]
+        assert held.shape == (len(passed) - start, *shape)
+        assert held.dtype == dtype
+        np.testing.assert_array_equal(held, np.array(passed[start:], dtype).reshape(held.shape))
+        assert len(ring._memory) <= 2 * (most_held + largest)
+
+
+@given(n=st.integers(1, 50), dropped=st.integers(0, 50), data=st.data())
+def test_any_part_of_what_is_held_can_be_had(n, dropped, data):
+    ring = Ring()
+    ring.append(np.arange(n, dtype=np.float32))
+    ring.drop(dropped)
+    first = data.draw(st.integers(ring.start, ring.stop))
+    last = data.draw(st.integers(first, ring.stop))
+    np.testing.assert_array_equal(ring[first:last], np.arange(first, last))
+
+
+@pytest.mark.parametrize(("first", "last"), [(2, 5), (3, 11), (-1, 5), (7, 6), (0, 0), (11, 11)])
+def test_what_is_not_held_is_refused(first, last):
+    ring = Ring()
+    ring.append(np.zeros(10))
+    ring.drop(3)
+    with pytest.raises(IndexError, match=f"{first} … {last} of a ring that holds 3 … 10"):
+        ring[first:last]
+
+
+def test_what_was_given_up_cannot_be_had_back():
+    ring = Ring()
+    ring.append(np.arange(10, dtype=np.float32))
+    ring.drop(6)
+    ring.drop(2)
+    assert ring.start == 6
+    ring.drop(100)
+    assert (ring.start, ring.stop) == (10, 10)
+    ring.append(np.float32([10, 11]))
+    np.testing.assert_array_equal(ring[10:12], [10, 11])
+
+
+def test_items_are_copied():
+    ring, items = Ring(), np.ones(4, np.float32)
+    ring.append(items)
+    items[:] = 7
+    np.testing.assert_array_equal(ring[0:4], 1)
+
+
+def test_memory_follows_what_is_held_not_what_has_passed():
+    ring, sizes = Ring((4,)), set()
+    for i in range(20_000):
+        ring.append(np.full((3, 4), i, np.float32))
+        ring.drop(ring.stop - 50)
+        sizes.add(len(ring._memory))
+    assert max(sizes) <= 2 * (50 + 3)
+    np.testing.assert_array_equal(ring[ring.stop - 3 : ring.stop], np.full((3, 4), 19_999))
+
+
+def test_a_full_ring_moves_seldom(monkeypatch):
+    """Each move makes room for as much again as is held, so the work an item costs does not depend on it."""
+    moves, make_room = [], Ring._make_room
+    monkeypatch.setattr(Ring, "_make_room", lambda *given: (moves.append(1), make_room(*given)))
+    ring = Ring()
+    for _ in range(10_000):
+        ring.append(np.zeros(1, np.float32))
+        ring.drop(ring.stop - 1000)
+    assert len(moves) < 40

@@ -1,0 +1,247 @@
+"""What a file says of itself is read from headers and packets, exactly, and nothing of it is decoded."""
+
+import subprocess
+import sys
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from clips import (
+    FAULTS,
+    NTSC,
+    PRIMING,
+    Sealed,
+    cut_off,
+    forbid_decoding,
+    write_clip,
+    write_late,
+    write_misdeclared,
+    write_mute,
+    write_song,
+    write_uneven,
+)
+from media import FASTSTART, SPEECH_RATE, sound_packets, speech, write_media
+
+from musetools import AudioError, load_audio, probe_media
+from musetools.audio.probe import StreamInfo
+
+RATES = [Fraction(24_000, 1001), 24, 25, NTSC, 30, 50, Fraction(60_000, 1001), 60]
+
+
+def video_of(path) -> StreamInfo:
+    return probe_media(path).video
+
+
+# --- frames and their rate
+
+
+@pytest.mark.parametrize("fps", RATES, ids=str)
+def test_rates_are_exact(tmp_path, fps):
+    video = video_of(write_clip(tmp_path / "clip.mp4", fps, 1))
+    assert video.rate == video.coded_rate == video.timed_rate == fps
+    assert video.frames_declared == video.frames_counted == round(fps)
+    assert not video.variable
+    assert video.duration_s == pytest.approx(round(fps) / fps, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "mpeg4"), ("a.avi", "mpeg4"), ("a.mov", "mjpeg"), ("a.webm", "libvpx-vp9")]
+)
+def test_what_other_codecs_declare(tmp_path, name, codec):
+    """MPEG-4 part 2, which OpenCV writes as mp4v, declares the ticks of a clock, no frame rate."""
+    video = video_of(write_clip(tmp_path / name, NTSC, 1, sound_s=0, codec=codec))
+    assert video.coded_rate in (None, NTSC)
+    assert video.rate == video.timed_rate == NTSC
+
+
+@pytest.mark.parametrize("fps", RATES, ids=str)
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_milliseconds_are_neither_variable_nor_another_rate(tmp_path, fps, seconds):
+    """Matroska rounds time stamps to milliseconds, and knows no number of frames."""
+    video = video_of(write_clip(tmp_path / "clip.mkv", fps, seconds))
+    assert not video.variable
+    assert (video.frames_declared, video.frames_counted) == (None, round(seconds * fps))
+    assert video.timed_rate == fps
+
+
+def test_uneven_frames(tmp_path):
+    video = video_of(write_uneven(tmp_path / "clip.mp4"))
+    assert video.variable
+    assert video.frames_counted == 50
+    assert video.coded_rate == 25
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
+def test_a_frame_that_is_missing_makes_a_rate_variable(tmp_path, name):
+    """AVI counts in whole frames: there, one tick too many is no rounding."""
+    times = np.delete(np.arange(50), 20) / 25
+    assert video_of(write_clip(tmp_path / name, times=times, sound_s=0, codec="mpeg4")).variable
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_frames_that_are_not_decoded_in_order(tmp_path, name):
+    video = video_of(write_clip(tmp_path / name, b_frames=3))
+    assert (video.timed_rate, video.frames_counted, video.variable, video.start_s) == (25, 50, False, 0)
+
+
+def test_another_rate_declared_than_kept(tmp_path):
+    video = video_of(write_misdeclared(tmp_path / "clip.mp4"))
+    assert (video.coded_rate, video.timed_rate, video.variable) == (NTSC, 30, False)
+
+
+def test_a_single_frame_has_no_rate_of_its_own(tmp_path):
+    video = video_of(write_clip(tmp_path / "clip.mp4", times=np.zeros(1)))
+    assert (video.frames_counted, video.timed_rate, video.variable) == (1, None, False)
+
+
+def test_frames_in_one_instant(tmp_path):
+    """Rates that nobody films at are told as they are, not refused."""
+    video = video_of(write_clip(tmp_path / "clip.mp4", times=np.arange(3) / 12_800))
+    assert (video.frames_counted, video.timed_rate) == (3, 12_800)
+
+
+# --- streams
+
+
+def test_streams_of_a_film(tmp_path):
+    info = probe_media(write_clip(tmp_path / "clip.mp4"))
+    assert [(s.kind, s.codec) for s in info.streams] == [("video", "h264"), ("audio", "aac")]
+    assert "mp4" in info.container
+    assert info.duration_s == info.audio.duration_s == info.video.duration_s == 2
+    assert info.audio.rate == SPEECH_RATE
+    assert info.audio.start_s == info.video.start_s == info.missing_bytes == 0
+
+
+def test_the_edit_list_tells_of_priming(tmp_path):
+    assert probe_media(write_clip(tmp_path / "clip.mp4")).audio.lead_s == pytest.approx(PRIMING / SPEECH_RATE)
+    wav = write_media(tmp_path / "clip.wav", speech(1), SPEECH_RATE)
+    assert probe_media(wav).audio.lead_s == 0
+
+
+@pytest.mark.parametrize("late_s", [0.12, 0.5])
+def test_sound_that_starts_late(tmp_path, late_s):
+    info = probe_media(write_late(tmp_path / "clip.mp4", late_s))
+    assert info.audio.start_s == pytest.approx(late_s, abs=2e-3)  # edit lists count milliseconds
+    assert info.audio.lead_s == info.video.start_s == 0
+
+
+def test_a_film_without_sound(tmp_path):
+    info = probe_media(write_mute(tmp_path / "clip.mp4"))
+    assert info.audio is None
+    assert info.video.frames_counted == 50
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_lengths_of_sound_and_picture_are_told_apart(tmp_path, name):
+    info = probe_media(write_clip(tmp_path / name, seconds=3, sound_s=1))
+    assert info.duration_s == pytest.approx(3, abs=0.05)
+    assert info.audio.duration_s == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.mp3", "mp3float"), ("a.m4a", "aac")]
+)
+def test_streams_of_a_song(tmp_path, name, codec):
+    info = probe_media(write_media(tmp_path / name, speech(1), SPEECH_RATE))
+    assert info.video is None
+    assert (info.audio.codec, info.audio.rate) == (codec, SPEECH_RATE)
+    assert info.audio.duration_s == pytest.approx(1, abs=1e-3)
+
+
+def test_a_length_that_is_guessed_is_none(tmp_path):
+    """Raw AAC has no header; FFmpeg guesses from the bit rate, here more than half again too long."""
+    with av.open(str(tmp_path / "raw.aac"), "w") as container:
+        container.mux(list(sound_packets(container, speech(5), SPEECH_RATE, "aac")))
+    assert probe_media(tmp_path / "raw.aac").audio.duration_s is None
+
+
+@pytest.mark.parametrize("name", ["song.mp3", "song.mp4"])
+def test_a_cover_is_no_video(tmp_path, name):
+    info = probe_media(write_song(tmp_path / name))
+    assert len(info.streams) == 2
+    assert info.video is None
+    assert info.audio.duration_s == pytest.approx(2, abs=0.05)
+
+
+def test_a_film_of_pictures_is_a_video(tmp_path):
+    """Cameras film in the codec that covers are stored in."""
+    video = video_of(write_clip(tmp_path / "clip.mov", codec="mjpeg"))
+    assert video is not None
+    assert (video.timed_rate, video.frames_counted) == (25, 50)
+
+
+# --- what is not there
+
+
+@pytest.mark.parametrize("keep", [0.4, 0.9])
+def test_missing_bytes_are_counted(tmp_path, keep):
+    path = write_clip(tmp_path / "clip.mp4", **FASTSTART)
+    size = path.stat().st_size
+    assert probe_media(path).missing_bytes == 0
+    assert probe_media(cut_off(path, keep)).missing_bytes == size - path.stat().st_size > 0
+
+
+def test_half_a_matroska_has_fewer_frames(tmp_path):
+    assert 0 < video_of(cut_off(write_clip(tmp_path / "clip.mkv"), 0.5)).frames_counted < 50
+
+
+def test_what_cannot_be_opened(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "notes.mp4").write_text("These are the notes of a meeting, not its recording.\n" * 50)
+    cut_off(write_clip(tmp_path / "half.mp4"), 0.5)  # its index would be at the end
+    for name, why in (
+        ("gone.mp4", "is not there"),
+        ("empty.mp4", "is empty"),
+        ("notes.mp4", "cannot be opened"),
+        ("half.mp4", "cannot be opened"),
+        ("", "is a folder"),
+    ):
+        with pytest.raises(AudioError, match=why) as caught:
+            probe_media(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+# --- how it is read, and shown
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_nothing_is_decoded(tmp_path, monkeypatch, name):
+    path = write_clip(tmp_path / name, b_frames=3)
+    open_as_it_is = probe_media(path)
+    forbid_decoding(monkeypatch)
+    assert probe_media(path) == open_as_it_is
+    with pytest.raises(AssertionError, match="decoded"):
+        load_audio(path)
+
+
+def test_sealing_passes_on_the_rest():
+    assert Sealed("word").upper() == "WORD"
+
+
+def test_file_names_that_are_no_addresses(tmp_path):
+    path = write_clip(tmp_path / "12:30 {take} 100%d.mp4", seconds=0.2)
+    assert probe_media(path).path == str(path)
+    assert probe_media(str(path)).video.frames_counted == 5
+
+
+def test_shown_in_text_and_html(tmp_path):
+    info = probe_media(write_uneven(tmp_path / "a<b>&.mp4"))
+    first, picture, sound = repr(info).splitlines()
+    assert first.startswith(str(info.path))
+    assert "video h264" in picture
+    assert "variable rate" in picture
+    assert "audio aac, 44100 Hz, 2.000 s, from 0.000 s" in sound
+    assert "a&lt;b&gt;&amp;.mp4" in info._repr_html_()
+    assert "<b>" not in info._repr_html_()
+
+
+def test_importing_it_loads_no_decoder():
+    code = "import sys, musetools.audio.probe; print('av' in sys.modules, 'torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "False"]
+
+
+def test_every_faulty_clip_can_be_probed(tmp_path):
+    for name, write in FAULTS.items():
+        assert probe_media(write(tmp_path / f"{name}.mp4")).video.frames_counted in (50, 60)

@@ -1,0 +1,490 @@
+"""Every fault that puts lips out of sync is found and named, and a file that is good is left alone."""
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from clips import FAULTS, NTSC, cut_off, forbid_decoding, write_clip, write_good, write_late, write_mute, write_song
+from media import FASTSTART, SPEECH_RATE, speech, write_media
+from stores import make_store
+
+from musetools import RECIPES, MusetoolsError, ParameterError, audit_clip
+from musetools.check.clip import ClipAudit
+from musetools.lab.alignment.align import FolderAudit, audit_folder, check_store
+
+RATE = 16_000
+LEVELS = ("error", "warning", "note")
+
+
+def hiss(n_samples: int) -> tuple[np.ndarray, int]:
+    """Make sound that is nowhere silent."""
+    return np.random.default_rng(0).uniform(-0.1, 0.1, n_samples).astype(np.float32), RATE
+
+
+def whats(audit: ClipAudit, *levels: str) -> set[str]:
+    """Name what was found."""
+    return {finding.what for finding in audit.findings if finding.level in (levels or ("error", "warning"))}
+
+
+def number(audit: ClipAudit, what: str) -> float:
+    (found,) = (finding.number for finding in audit.findings if finding.what == what)
+    return found
+
+
+def sentence(audit: ClipAudit, what: str) -> str:
+    (found,) = (finding.sentence for finding in audit.findings if finding.what == what)
+    return found
+
+
+# --- a folder of many
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> Path:
+    """Twenty good clips and five bad ones, in folders with awkward names."""
+    folder = tmp_path_factory.mktemp("clips {1} <b>")
+    write_good(folder, 20)
+    (folder / "more").mkdir()
+    for what, write in FAULTS.items():
+        write(folder / "more" / f"{what}.mp4")
+    (folder / "notes.txt").write_text("no clip")
+    return folder
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_each_fault_is_found_and_named_among_good_clips(mixed, quick):
+    folder = audit_folder(mixed, quick=quick)
+    assert len(folder.audits) == 25
+    assert folder.errors == 5
+    for audit in folder.audits[:5]:
+        assert Path(audit.name).stem in whats(audit, "error"), audit
+    assert [audit.level for audit in folder.audits] == ["error"] * 5 + ["ok"] * 20, folder
+    assert all("good" in audit.name for audit in folder.audits[5:])
+
+
+def test_the_table_has_a_line_for_each(mixed):
+    folder = audit_folder(mixed, quick=True)
+    head, *lines, caption = repr(folder).splitlines()
+    assert head.split() == ["level", "clip", "sound", "frames", "found"]
+    assert caption == "5 of 25 clips have errors"
+    assert len(lines) == 25
+    assert all(what in "\n".join(lines[:5]) for what in FAULTS)
+    assert "50 at 25" in lines[-1] or "at 29.97" in lines[-1]
+
+
+def test_the_numbers_of_the_faults(mixed):
+    by = {Path(audit.name).stem: audit for audit in audit_folder(mixed / "more").audits}
+    assert number(by["start offset"], "start offset") == pytest.approx(120, abs=2)
+    assert "120 ms late" in sentence(by["start offset"], "start offset")
+    path = mixed / "more" / "truncated.mp4"
+    assert number(by["truncated"], "truncated") == pytest.approx(path.stat().st_size * (1 / 0.6 - 1), abs=2)
+    assert number(by["declared rate"], "declared rate") == pytest.approx(-1, abs=0.01)
+    assert "29.97 fps, time stamps show 30" in sentence(by["declared rate"], "declared rate")
+    assert whats(by["no audio"]) == {"no audio"}
+    assert whats(by["variable rate"]) == {"variable rate"}
+
+
+def test_files_and_folders_together(mixed, tmp_path):
+    song = write_media(tmp_path / "song.flac", speech(1), SPEECH_RATE)
+    folder = audit_folder([mixed / "more", str(song)], quick=True)
+    assert len(folder.audits) == 6
+    assert folder.audits[-1].name == str(song)
+    assert len(audit_folder(str(song)).audits) == 1
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    with pytest.raises(ParameterError, match=r"no file or folder .*gone"):
+        audit_folder([tmp_path, tmp_path / "gone"])
+
+
+def test_the_worst_clip_with_picture_and_sound_is_the_focus(mixed, tmp_path):
+    focus = audit_folder(mixed, quick=True).focus
+    assert focus.level == "error"
+    assert focus.n_samples
+    with pytest.raises(ParameterError, match="none of 1 clips has picture and sound"):
+        audit_folder(write_mute(tmp_path / "mute.mp4")).focus  # noqa: B018
+
+
+def test_findings_and_clips_come_worst_first(tmp_path):
+    write_late(tmp_path / "c.mp4", 0.03)
+    write_clip(tmp_path / "a.mp4")
+    write_clip(tmp_path / "b.mp4", seconds=3, sound_s=1, late_s=0.03)
+    folder = audit_folder(tmp_path)
+    assert [Path(audit.name).stem for audit in folder.audits] == ["b", "c", "a"]
+    assert [audit.level for audit in folder.audits] == ["error", "warning", "ok"]
+    for audit in folder.audits:
+        order = [(LEVELS.index(f.level), -abs(f.number)) for f in audit.findings]
+        assert order == sorted(order)
+
+
+def test_the_same_through_json(mixed):
+    folder = audit_folder(mixed)
+    plain = json.loads(folder.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert [one["clip"] for one in plain] == [audit.name for audit in folder.audits]
+    for one, audit in zip(plain, folder.audits, strict=True):
+        assert (one["level"], one["recipe"]) == (audit.level, "musetools")
+        assert (one["frames"], one["samples"]) == (audit.n_frames, audit.n_samples)
+        assert Fraction(one["fps"]) == audit.fps
+        assert [f["sentence"] for f in one["findings"]] == [f.sentence for f in audit.findings]
+
+
+def test_html_is_escaped(mixed, tmp_path):
+    shown = audit_folder(mixed, quick=True)._repr_html_()
+    assert "<b>" not in shown
+    assert "&lt;b&gt;" in shown
+    path = write_mute(tmp_path / "<script>.mp4")
+    audit = audit_clip(path)
+    assert "<script>" not in audit._repr_html_()
+    assert "&lt;script&gt;.mp4" in audit._repr_html_()
+    assert "<script>.mp4 for musetools: error" in repr(audit)
+    assert "nothing found" in audit_clip(hiss(RATE), n_frames=25, fps=25)._repr_html_()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_a_quick_look_decodes_nothing(tmp_path, monkeypatch, name):
+    path = write_clip(tmp_path / name, seconds=3, sound_s=1)
+    heard = audit_clip(path)
+    forbid_decoding(monkeypatch)
+    seen = audit_clip(path, quick=True)
+    assert whats(seen) == whats(heard) == {"length", "frames lost"}
+    assert seen.n_samples == pytest.approx(heard.n_samples, abs=0.025 * RATE)
+    with pytest.raises(AssertionError, match="decoded"):
+        audit_clip(path)
+
+
+# --- one clip
+
+
+def test_a_real_clip_lacks_sound(shared):
+    audit = audit_clip(shared / "real" / "yongen.mp4")
+    assert (audit.n_frames, audit.fps, audit.n_samples) == (268, 25, 8 * RATE)
+    assert number(audit, "length") == pytest.approx(2720)
+    assert "2.72 s the video goes on without sound" in sentence(audit, "length")
+    assert audit.surplus_rows == 2 * 268 - 400
+    assert audit.level == "error"
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_frames"), [(RATE, 25), (RATE + 319, 25), (RATE, 30), (2 * RATE, 25), (RATE // 2, 25)]
+)
+def test_surplus_rows(n_samples, n_frames):
+    """At 25 fps it is what MuseTalk's authors drop clips by: 2·frames − rows (K18)."""
+    audit = audit_clip(hiss(n_samples), n_frames=n_frames, fps=25)
+    assert audit.surplus_rows == 2 * n_frames - n_samples // 320
+    at_50 = audit_clip(hiss(n_samples), n_frames=2 * n_frames, fps=50)
+    assert at_50.surplus_rows == audit.surplus_rows
+    assert audit_clip(hiss(n_samples)).surplus_rows is None
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "level"), [(100, "ok"), (101, "ok"), (102, "warning"), (105, "warning"), (106, "error"), (94, "error")]
+)
+def test_lengths_that_differ(n_frames, level):
+    audit = audit_clip(hiss(4 * RATE), n_frames=n_frames, fps=25)
+    assert audit.level == level
+    if level != "ok":
+        assert number(audit, "length") == pytest.approx(40 * (n_frames - 100))
+        longer = "video goes on without sound" if n_frames > 100 else "sound goes on without video"
+        assert (longer in sentence(audit, "length")) == (level == "error")
+
+
+@pytest.mark.parametrize(("late_s", "level"), [(0.01, "ok"), (0.03, "warning"), (0.2, "error")])
+def test_start_offsets(tmp_path, late_s, level):
+    audit = audit_clip(write_late(tmp_path / "clip.mp4", late_s), quick=True)
+    assert audit.level == level
+    assert ("start offset" in whats(audit)) == (level != "ok")
+
+
+def test_picture_that_starts_late(tmp_path):
+    audit = audit_clip(write_clip(tmp_path / "clip.mp4", times=0.2 + np.arange(50) / 25), quick=True)
+    assert "Sound starts 200 ms early" in sentence(audit, "start offset")
+    assert number(audit, "start offset") == pytest.approx(-200, abs=2)
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 3])
+@pytest.mark.parametrize("fps", [24, NTSC, 30])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_short_clips_are_not_accused(tmp_path, name, fps, seconds):
+    """Neither the staircase of whole rows nor time stamps in milliseconds are a drift."""
+    audit = audit_clip(write_clip(tmp_path / name, fps, seconds), quick=True)
+    assert audit.level == "ok", audit
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.mov", "mjpeg"), ("a.mkv", "libvpx-vp9")])
+def test_other_codecs_are_not_accused(tmp_path, name, codec):
+    audit = audit_clip(write_clip(tmp_path / name, NTSC, 1, codec=codec), quick=True)
+    assert audit.level == "ok", audit
+    assert audit.n_frames == 30
+
+
+@pytest.mark.parametrize("fps", [24, 25, 29.97, 30, 60])
+def test_our_own_recipe_finds_no_fault_at_any_rate(fps):
+    for n_frames in (5, 30, 100, 301, 1000):
+        n_samples = round(n_frames / fps * RATE)
+        audit = audit_clip((np.full(n_samples, 0.1, np.float32), RATE), n_frames=n_frames, fps=fps)
+        assert not audit.findings, audit
+
+
+def test_silence_is_told():
+    sound, _ = hiss(4 * RATE)
+    sound[: 3 * RATE] = 0
+    audit = audit_clip((sound, RATE), n_frames=100, fps=25)
+    assert whats(audit) == {"silence"}
+    assert number(audit, "silence") == 0.75
+    assert "75 % of the frames" in sentence(audit, "silence")
+    sound[: 3 * RATE : 100] = 0.1
+    assert not audit_clip((sound, RATE), n_frames=100, fps=25).findings
+
+
+def test_an_array_needs_no_file():
+    audit = audit_clip(hiss(4 * RATE), "musetalk-v1.5-infer", n_frames=120, fps=29.97)
+    assert (audit.name, audit.info, audit.n_samples, audit.n_frames) == ("the array", None, 4 * RATE, 120)
+    assert audit.fps == NTSC
+    assert audit.to_json()["fps"] == "30000/1001"
+
+
+def test_a_quick_look_at_an_array_knows_its_length():
+    audit = audit_clip(hiss(2 * RATE), n_frames=100, fps=25, quick=True)
+    assert audit.n_samples == 2 * RATE
+    assert "length" in whats(audit)
+
+
+def test_audio_with_the_frames_of_its_video(tmp_path):
+    path = write_media(tmp_path / "voice.wav", speech(2), SPEECH_RATE)
+    assert audit_clip(path).level == "ok"
+    assert whats(audit_clip(path, n_frames=100, fps=25)) == {"length", "frames lost"}
+    assert audit_clip(write_song(tmp_path / "song.mp3")).n_frames is None
+
+
+def test_arguments_that_cannot_be_used(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", seconds=0.2)
+    with pytest.raises(ParameterError, match="no recipe 'nonesuch'; there are musetools"):
+        audit_clip(path, "nonesuch")
+    with pytest.raises(ParameterError, match="fps"):
+        audit_clip(path, fps=0)
+    with pytest.raises(ParameterError, match="array"):
+        audit_clip((np.zeros((2, 2, 2)), RATE))
+
+
+# --- what recipes do to it
+
+
+def test_drift_of_the_published_pipeline(tmp_path):
+    audit = audit_clip(write_clip(tmp_path / "clip.mp4", NTSC, 3), "musetalk-v1.5-infer", quick=True)
+    assert number(audit, "drift") == pytest.approx(33.3, abs=1)  # 1000·(29.97/29 − 1), FACTS section 2
+    assert audit.level == "error"
+    assert "musetalk-v1.5-infer drifts +33" in sentence(audit, "drift")
+    at_25 = audit_clip(write_clip(tmp_path / "25.mp4", seconds=3), "musetalk-v1.5-infer", quick=True)
+    assert at_25.level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fps", "what"),
+    [
+        ("musetalk-v1.5-infer", 50, "recipe stops"),
+        ("livetalking", 29.97, "recipe stops"),
+        ("musetalk-v1.5-infer", 24, "lag"),
+        ("livetalking-0-5", 25, "lag"),
+        ("musetalk-v1-train", 30, "drift"),
+        ("musetalk-v1-infer", 25, None),
+        ("musetools", 50, None),
+    ],
+)
+def test_what_a_recipe_does_is_told(recipe, fps, what):
+    n_frames = round(10 * fps)
+    audit = audit_clip(hiss(10 * RATE), recipe, n_frames=n_frames, fps=fps)
+    assert {"lag", "drift", "recipe stops"} & whats(audit) == ({what} if what else set())
+
+
+def test_a_table_of_all_recipes(tmp_path):
+    audit = audit_clip(write_clip(tmp_path / "clip.mp4", 60), quick=True)
+    table = audit.recipes()
+    by = {line[0]: line[1:] for line in table.lines}
+    assert table.head[0] == "at 60 fps"
+    assert set(by) == set(RECIPES)
+    assert by["musetalk-v1.5-infer"][0] == "stops"
+    assert by["musetools"][1:] == ["120", "as many"]
+    assert by["musetalk-v1-train"][1:] == ["46", "-74 frames"]  # two rows a frame, whatever the fps
+    assert [line[0] for line in audit.recipes(["latentsync"]).lines] == ["latentsync"]
+    with pytest.raises(ParameterError, match="without sound and a frame rate"):
+        audit_clip(write_mute(tmp_path / "mute.mp4")).recipes()
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "level"), [(699, "ok"), (700, "ok"), (715, "ok"), (716, "warning"), (765, "warning"), (766, "error")]
+)
+def test_clips_too_long_for_the_published_loader(n_frames, level):
+    """With 16 frames a sample, the start 700 needs 716 frames (K6), the start 750 needs 766 (K5)."""
+    audit = audit_clip(hiss(640 * n_frames), "musetalk-v1.5-train", n_frames=n_frames, fps=25)
+    assert audit.level == level
+    assert whats(audit) == ({"over 28 s"} if level != "ok" else set())
+    assert not whats(audit_clip(hiss(640 * n_frames), n_frames=n_frames, fps=25))
+
+
+def test_a_long_film(tmp_path):
+    path = write_clip(tmp_path / "long.mp4", seconds=35, size=(16, 16), codec="mpeg4")
+    audit = audit_clip(path, "musetalk-v1.5-train", quick=True)
+    assert audit.n_frames == 875
+    assert number(audit, "over 28 s") == pytest.approx(160 / 860)
+    assert "12.8 % get wrong audio, 18.6 % a wrong sync mel" in sentence(audit, "over 28 s")
+    assert whats(audit) == {"over 28 s"}
+    assert audit_clip(path, quick=True).level == "ok"
+
+
+# --- files that cannot be trusted (FAULTS F8 … F12)
+
+
+def bad_files(folder: Path) -> dict[str, str]:
+    """Write files with every fault that we know, and tell what each should be called."""
+    tone = np.sin(np.arange(RATE) / 7)
+    (folder / "empty.mp4").touch()
+    (folder / "notes.mp4").write_text("These are notes.\n" * 99)
+    cut_off(write_clip(folder / "no index.mp4"), 0.7)
+    cut_off(write_clip(folder / "first bytes.mp4", **FASTSTART), 0.01)
+    cut_off(write_media(folder / "half.wav", speech(1), SPEECH_RATE), 0.5)
+    cut_off(write_media(folder / "half.flac", speech(1), SPEECH_RATE), 0.5)
+    soundfile.write(folder / "nan.wav", np.where(np.arange(RATE) == 9, np.nan, tone), RATE, subtype="FLOAT")
+    soundfile.write(folder / "antiphase.wav", np.stack([tone, -tone], axis=1), RATE)
+    (folder / "a folder.mp4").mkdir()
+    unreadable = ["empty.mp4", "notes.mp4", "no index.mp4", "a folder.mp4", "gone.mp4"]
+    told = {"first bytes.mp4": "no audio"} | dict.fromkeys(unreadable, "unreadable")
+    return told | dict.fromkeys(["half.wav", "half.flac", "nan.wav", "antiphase.wav"], "undecodable")
+
+
+def test_a_bad_file_is_a_finding(tmp_path):
+    for name, what in bad_files(tmp_path).items():
+        audit = audit_clip(tmp_path / name, n_frames=25, fps=25)
+        assert whats(audit, "error") == {what}, audit
+        assert name in sentence(audit, what)
+        assert audit_clip(tmp_path / name, quick=True).level == ("ok" if what == "undecodable" else "error")
+
+
+def test_a_batch_goes_on_after_bad_files(tmp_path):
+    bad = {name for name, what in bad_files(tmp_path).items() if (tmp_path / name).is_file()}
+    write_clip(tmp_path / "good.mp4")
+    folder = audit_folder(tmp_path)
+    assert {Path(audit.name).name for audit in folder.audits} == bad | {"good.mp4"}
+    assert (folder.errors, folder.audits[-1].level) == (len(bad), "ok")
+    json.loads(folder.to_json())
+
+
+def test_a_damaged_length_in_a_header(tmp_path):
+    path = write_clip(tmp_path / "clip.mkv")
+    path.write_bytes(path.read_bytes().replace(b"00:00:02.", b"00:00:R0R"))
+    for quick in (True, False):
+        assert isinstance(audit_clip(path, quick=quick), ClipAudit)
+
+
+@pytest.mark.parametrize("times", [np.zeros(1), np.arange(25) / 12_800, np.arange(3) * 100.0], ids=str)
+def test_frame_rates_that_nobody_films_at(tmp_path, times):
+    """Time stamps of no use are an error, not a matrix of a million lines."""
+    path = write_clip(tmp_path / "clip.mp4", times=times, sound_s=1)
+    for recipe in RECIPES:
+        for quick in (True, False):
+            audit = audit_clip(path, recipe, quick=quick)
+            assert audit.n_frames == len(times)
+            assert audit.level == "error", audit
+
+
+@pytest.mark.parametrize("fps", [10, 25, 60, 240])
+def test_hardly_any_sound(fps):
+    for n_samples in (0, 1, 200, 300, 640, 1000):
+        for recipe in RECIPES:
+            audit = audit_clip((np.full(n_samples, 0.1, np.float32), RATE), recipe, n_frames=250, fps=fps)
+            assert audit.level == "error", audit
+
+
+def test_files_damaged_at_random(tmp_path):
+    """A seeded hail of flipped and lost bytes: whatever comes of it is an audit."""
+    rng = np.random.default_rng(5)
+    sources = [write_clip(tmp_path / f"a{end}", seconds=1, **FASTSTART) for end in (".mp4", ".mov")]
+    sources.append(write_clip(tmp_path / "a.mkv", seconds=1))
+    for i in range(60):
+        source = sources[i % 3]
+        damaged = bytearray(source.read_bytes()[: rng.integers(100, source.stat().st_size)])
+        for place in rng.integers(0, min(len(damaged), 4000), rng.integers(1, 9)):
+            damaged[place] = rng.integers(256)
+        path = tmp_path / f"damaged{source.suffix}"
+        path.write_bytes(damaged)
+        for quick in (True, False):
+            json.dumps(audit_clip(path, quick=quick).to_json(), allow_nan=False)
+
+
+# --- a training set
+
+
+@pytest.fixture
+def videos(tmp_path) -> Path:
+    """Three clips: of 2, 3 and 4 s, the last with less sound than picture."""
+    folder = tmp_path / "videos"
+    (folder / "by one").mkdir(parents=True)
+    write_clip(folder / "a.mp4")
+    write_clip(folder / "by one" / "a.mp4", seconds=3)
+    write_clip(folder / "c.mkv", seconds=4, sound_s=3.9)
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path, videos, small):
+    """The store that `extract` would make of them, as far as a check looks at it."""
+    store = make_store(tmp_path / "store", small)
+    for clip, name, n_rows in (
+        ("a.mp4", "a.mp4", 101),
+        ("by one__a.mp4", "by one/a.mp4", 151),
+        ("c.mkv", "c.mkv", 196),
+    ):
+        origin = {"path": str(videos / name)}
+        store.add_rows(clip, np.zeros((n_rows, 2, 64), np.float32), origin=origin, fps=25)
+    return store
+
+
+def levels(folder: FolderAudit) -> dict[str, str]:
+    return {audit.name: audit.level for audit in folder.audits}
+
+
+def test_a_training_set_as_it_should_be(store, monkeypatch):
+    forbid_decoding(monkeypatch)
+    folder = check_store(store)
+    assert folder.errors == 0, folder
+    assert set(levels(folder)) == set(store)
+    assert folder.audits[0].info.video.timed_rate == 25
+
+
+def test_videos_that_were_moved(store, videos, tmp_path):
+    moved = shutil.move(videos, tmp_path / "elsewhere")
+    assert check_store(store, moved).errors == 0, check_store(store, moved)
+    assert check_store(store).errors == 3
+
+
+def test_a_video_that_was_replaced_and_one_that_is_gone(store, videos):
+    write_clip(videos / "a.mp4", seconds=3)
+    (videos / "c.mkv").unlink()
+    folder = check_store(store)
+    assert levels(folder) == {"a.mp4": "error", "c.mkv": "error", "by one__a.mp4": "ok"}
+    by = {audit.name: audit for audit in folder.audits}
+    assert whats(by["a.mp4"], "error") == {"other sound"}
+    assert number(by["a.mp4"], "other sound") == pytest.approx(0.98, abs=0.03)
+    assert "Extract it again" in sentence(by["a.mp4"], "other sound")
+    assert whats(by["c.mkv"], "error") == {"unreadable"}
+
+
+def test_a_training_set_comes_worst_first(store, videos):
+    (videos / "c.mkv").unlink()
+    assert [audit.level for audit in check_store(store).audits] == ["error", "ok", "ok"]
+
+
+def test_a_store_without_videos(tmp_path, small):
+    folder = check_store(make_store(tmp_path / "store", small, ["x"]))
+    assert levels(folder) == {"x": "error"}
+    assert not check_store(make_store(tmp_path / "empty", small)).audits
+
+
+def test_a_store_for_another_recipe(store):
+    audits = check_store(store, recipe="musetalk-v1.5-infer").audits
+    assert {audit.recipe.name for audit in audits} == {"musetalk-v1.5-infer"}
+    with pytest.raises(MusetoolsError, match="no recipe"):
+        check_store(store, recipe="nonesuch")

@@ -1,0 +1,244 @@
+"""What the ffmpeg program does to sync; the measuring itself is tried without that program."""
+
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from musetools.errors import AudioError, OutputError, ParameterError
+from musetools.lab.alignment import converter
+from musetools.lab.alignment.converter import ConverterAudit, ConverterLine, Segment, audit_converter
+from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
+
+NTSC = Fraction(30000, 1001)
+NEEDS_FFMPEG = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="the ffmpeg program is not installed")
+
+
+def late(path: Path, fps: float | Fraction) -> np.ndarray:
+    """Measure a clip."""
+    return lateness_ms(flash_starts(path, fps)[0], click_times(path)[0])[0]
+
+
+def rewritten(source: Path, path: Path, *, sound_later_s: float = 0, keep=("video", "audio")) -> Path:
+    """Copy packets, the sound's with later time stamps, some streams left out."""
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams if s.type in keep}
+        for packet in old.demux([s for s in old.streams if s.type in keep]):
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "audio":
+                packet.pts += int(sound_later_s / packet.time_base)
+                packet.dts += int(sound_later_s / packet.time_base)
+            packet.stream = streams[packet.stream.index]
+            new.mux(packet)
+    return path
+
+
+def program(folder: Path, body: str) -> Path:
+    """Write a program that stands in for ffmpeg."""
+    path = folder / "ffmpeg"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Clips of a few seconds, where what they show does not matter."""
+    monkeypatch.setattr(converter, "CLIP_S", 3)
+    monkeypatch.setattr(converter, "LONG_S", 3)
+
+
+# --- measuring, without the program
+
+
+@pytest.mark.parametrize("fps", [24, 25, NTSC, 60])
+@pytest.mark.parametrize("shift_ms", [-80, 0, 67])
+def test_an_injected_shift_is_measured(tmp_path, fps, shift_ms):
+    path = write_flash_clip(tmp_path / "clip.mp4", fps, 5, video_late_ms=shift_ms)
+    measured = late(path, fps)
+    assert np.abs(measured - shift_ms).max() < 1
+    assert len(measured) >= 3 * 12
+    assert len(measured) % 12 == 0  # all frames of all flashes
+
+
+def test_flashes_are_where_the_brightest_frames_are(tmp_path):
+    path = write_flash_clip(tmp_path / "clip.mp4", NTSC, 5)
+    with av.open(str(path)) as clip:
+        bright = [frame.time for frame in clip.decode(video=0) if frame.to_ndarray(format="rgb24").min() > 250]
+    starts, _ = flash_starts(path, NTSC)
+    assert len(bright) == len(starts) / 12
+    assert np.abs(np.sort(starts) - np.repeat(bright, 12)).max() < 1e-4
+    assert np.abs(click_times(path)[0] - bright).max() < 1e-3
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_sound_that_starts_late_is_counted(tmp_path, b_frames):
+    source = write_flash_clip(tmp_path / "clip.mp4", 25, 4, b_frames=b_frames)
+    path = rewritten(source, tmp_path / "late.mp4", sound_later_s=0.12)
+    assert np.abs(late(path, 25) + 120).max() < 5
+
+
+def test_counted_frames_do_not_see_time_stamps(tmp_path):
+    source = write_flash_clip(tmp_path / "clip.mp4", 25, 4)
+    with av.open(str(source)) as clip:
+        stamped = [frame.pts for frame in clip.decode(video=0)]
+    starts, n_frames = flash_starts(source, 25, counted=True)
+    assert n_frames == len(stamped) == 100
+    np.testing.assert_allclose(starts, flash_starts(source, 25)[0])
+    # the flashes were drawn at 25 fps; a video that says 50 has them in half the time
+    np.testing.assert_allclose(flash_starts(source, 50, counted=True)[0], starts / 2)
+
+
+def test_clicks_in_a_wav_of_another_rate(tmp_path):
+    wave = np.zeros(4 * 16_000)
+    wave[[8_000, 30_000]] = 0.5
+    soundfile.write(tmp_path / "clicks.wav", wave, 16_000)
+    times, seconds = click_times(tmp_path / "clicks.wav")
+    np.testing.assert_allclose(times, [0.5, 1.875], atol=1e-9)
+    assert seconds == 4
+
+
+def test_lateness_leaves_out_what_has_no_partner():
+    measured, n_flashes = lateness_ms(np.array([1.0, 1.1, 2.0, 5.0]), np.array([1.02, 2.05, 3.0]))
+    np.testing.assert_allclose(measured, [-20, 80, -50])
+    assert n_flashes == 2
+    with pytest.raises(AudioError, match="no flash has a click"):
+        lateness_ms(np.array([1.0]), np.array([2.0]))
+
+
+def test_a_file_without_picture_or_sound(tmp_path):
+    source = write_flash_clip(tmp_path / "clip.mp4", 25, 3)
+    with pytest.raises(AudioError, match=r"voice\.mp4 has no picture"):
+        flash_starts(rewritten(source, tmp_path / "voice.mp4", keep="audio"), 25)
+    with pytest.raises(AudioError, match=r"mute\.mp4 has no sound"):
+        click_times(rewritten(source, tmp_path / "mute.mp4", keep="video"))
+
+
+def test_silence_has_no_clicks(tmp_path):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    assert len(click_times(tmp_path / "silence.wav")[0]) == 0
+
+
+# --- the program is missing, or fails
+
+
+def test_without_the_program(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    audit = audit_converter()
+    assert not audit.available
+    (sentence,) = audit.sentences()
+    assert "no program 'ffmpeg' on this machine" in sentence
+    assert "apt install ffmpeg" in sentence
+    assert repr(audit) == sentence
+    assert "&#x27;ffmpeg&#x27;" in audit._repr_html_()
+    assert not audit.table().lines
+
+
+def test_a_program_that_fails(short, tmp_path):
+    stub = program(tmp_path, "echo first words >&2; echo 'Unknown <encoder>' >&2; exit 1")
+    audit = audit_converter(ffmpeg=stub, source_fps=[30, 25])
+    assert audit.available
+    assert [(line.source_fps, line.option) for line in audit.lines] == [
+        (fps, option) for fps in (30, 25) for option in ("-r 25", "-vf fps=25")
+    ]
+    notes = {line.note for line in audit.lines} | {segment.note for segment in audit.segments}
+    assert notes == {f"{stub} ended with 1: Unknown <encoder>"}
+    assert all(line.mean_ms is None for line in audit.lines)
+    assert audit.first_offset_ms is None
+    first, last = audit.sentences()
+    assert "tells no version" in first
+    assert last.endswith("-r 25 at 30 fps, -vf fps=25 at 30 fps, -r 25 at 25 fps, -vf fps=25 at 25 fps, "
+                         "segments: long.mp4.")  # fmt: skip
+    assert "<encoder>" not in audit._repr_html_()
+    assert "Unknown <encoder>" in repr(audit)
+
+
+def test_a_program_that_does_nothing(short, tmp_path):
+    audit = audit_converter(ffmpeg=program(tmp_path, "exit 0"), source_fps=[25])
+    assert all("No such file" in line.note for line in audit.lines)
+    assert "left no segment" in audit.segments[0].note
+
+
+def test_a_program_that_writes_rubbish(short, tmp_path):
+    stub = program(tmp_path, 'for last; do :; done; [ "$last" = clip%03d.mp4 ] && last=clip000.mp4; echo no >"$last"')
+    audit = audit_converter(ffmpeg=stub, source_fps=[25])
+    assert all("Invalid data" in line.note for line in audit.lines)
+    assert [segment.name for segment in audit.segments] == ["clip000.mp4"]
+    assert "Invalid data" in audit.segments[0].note
+
+
+def test_a_program_that_hangs(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(converter, "TIMEOUT_S", 0.1)
+    audit = audit_converter(ffmpeg=program(tmp_path, "exec sleep 5"), source_fps=[25])
+    assert all(line.note.endswith("had not ended after 0.1 s") for line in audit.lines)
+
+
+def test_a_file_that_is_no_program(short, tmp_path):
+    path = program(tmp_path, "")
+    path.write_bytes(b"\x7fELF and no more")
+    assert all("cannot be run" in line.note for line in audit_converter(ffmpeg=path, source_fps=[25]).lines)
+
+
+@pytest.mark.parametrize("fps", [0, -25, 9, 241, float("nan"), "25"])
+def test_a_frame_rate_out_of_range(fps):
+    with pytest.raises(ParameterError, match="fps"):
+        audit_converter(source_fps=[25, fps])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    stub = program(tmp_path, "exit 0")
+    with pytest.raises(OutputError, match="Pass a folder with space"):
+        audit_converter(ffmpeg=stub, folder=stub)
+
+
+# --- what is said
+
+
+def test_sentences_come_from_the_numbers():
+    lines = (
+        ConverterLine(NTSC, "-r 25", 12, 67.2, 50.7, 83.6),
+        ConverterLine(Fraction(25), "-r 25", 12, 0.0, 0.0, 0.0),
+        ConverterLine(NTSC, "-vf fps=25", 12, -3.2, -19.9, 13.3),
+    )
+    segments = (Segment("a.mp4", 11.32, 11.2849, 12, -23.2), Segment("b.mp4", 7.2, 7.208, 7, 0.0))
+    audit = ConverterAudit(True, "/bin/ffmpeg", "ffmpeg version 5 Copyright <c>", lines, segments)
+    assert audit.first_offset_ms == -23.2
+    assert segments[0].wav_minus_video_ms == pytest.approx(-35.1)
+    assert audit.sentences() == [
+        "Measured with ffmpeg version 5.",
+        "-r 25 moves video against sound (positive: video later): +67 ms at 29.97 fps; do not prepare clips with it.",
+        "-r 25 keeps them together within 20 ms on average at 25 fps.",
+        "-vf fps=25 keeps them together within 20 ms on average at 29.97 fps.",
+        "Video minus wav in the first segment, frames counted from 0: −23 ms.",
+        "Cut every 10 s, segments last 11.3…11.3 s: a cut waits for the next key frame.",
+        "Length of a segment's wav minus that of its video: −35…+8 ms.",
+    ]
+    assert len(audit.table().lines) == 5
+    assert "11.32 s, wav −35 ms" in repr(audit)
+
+
+# --- the real program
+
+
+@NEEDS_FFMPEG
+def test_the_program_of_this_machine(tmp_path):
+    audit = audit_converter(source_fps=[30, 25], folder=tmp_path / "kept %d")
+    assert audit.version.startswith("ffmpeg version")
+    assert not [part.note for part in audit.lines + audit.segments if part.note]
+    by = {(line.source_fps, line.option): line for line in audit.lines}
+    if re.match(r"ffmpeg version n?[4-7]\.", audit.version):  # FACTS.md, K16; of later ones nothing is known
+        assert 40 < by[30, "-r 25"].mean_ms < 80
+    assert abs(by[30, "-vf fps=25"].mean_ms) < 20
+    assert all(abs(by[25, option].mean_ms) < 1 for option in ("-r 25", "-vf fps=25"))
+    assert all(line.n_flashes == 12 for line in audit.lines)
+    assert len(audit.segments) > 1
+    assert sum(clip.video_s for clip in audit.segments) == pytest.approx(40)
+    assert all(abs(clip.wav_minus_video_ms) < 120 for clip in audit.segments)
+    assert abs(audit.first_offset_ms) < 80
+    assert list((tmp_path / "kept %d").glob("converter-*/clip000.wav"))

@@ -1,0 +1,472 @@
+"""Comparisons: counts and values against loops, verdicts that FACTS lets one foretell, sentences that agree."""
+
+import dataclasses
+import re
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import SPEECH, speech
+from pipelines import PIPELINES
+
+from musetools import RECIPES, EncoderWindow, ParameterError, audio2feat, register
+from musetools.features.extract import FeatureRows
+from musetools.lab.difference.comparison import spans
+from musetools.lab.difference.measure import compare, compare_all, compare_at, rate_table
+from musetools.recipes.profile import lag_table, profile
+from musetools.table import Table
+
+NAMES = list(PIPELINES)
+RATE = 16_000
+V15 = "musetalk-v1.5-train", "musetalk-v1.5-infer"
+
+
+def clip(seconds: float) -> tuple[np.ndarray, int]:
+    return speech(int(seconds * RATE)), RATE
+
+
+@pytest.fixture
+def hostile():
+    """A recipe whose name is HTML."""
+    name = "<b>bold</b> & co"
+    yield register(dataclasses.replace(RECIPES["musetools"], name=name))
+    del RECIPES[name]
+
+
+# --- verdicts
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        ("musetalk-v1-train", "musetalk-v1-infer", "alike but for edges"),
+        ("musetalk-v1-infer", "latentsync", "same rows, other values"),  # which adds no positions
+        ("musetools", "livetalking-0-5", "other rows"),
+        ("musetools", "musetalk-v1-infer", "same rows, other values"),
+        ("musetools", "musetalkplus-train", "other rows"),
+        (*V15, "other rows"),  # over a minute: frames from 750 on get the wrong audio
+    ],
+)
+def test_verdicts_over_a_minute(a, b, verdict):
+    assert compare(a, b).verdict == compare(b, a).verdict == verdict
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_may_stand_for_itself(name):
+    found = compare(name, RECIPES[name])
+    assert found.verdict == "interchangeable"
+    assert not found.rows_differ().any()
+    assert found.spec_differences == ()
+
+
+def test_v15_trains_and_infers_on_the_same_rows_inside_a_short_clip(small):
+    """Under 28 s at 25 fps, and bit for bit where no decoder resamples; only positions and the right edge differ."""
+    found = compare(*V15, clip(12.05), encoder=small)
+    inside = found.interior()
+    assert found.shared[inside].tolist() == list(range(2, 299))
+    assert not found.rows_differ()[inside].any()
+    assert found.values.equal.tolist() == list(range(299))  # with the two that start with the same zeros
+    assert found.shared[found.rows_differ() > 0].tolist() == [299, 300]
+    assert found.verdict == "same rows, other values"  # for the positions
+
+
+def test_the_decoder_alone_makes_other_values(small):
+    found = compare(*V15, SPEECH, encoder=small)
+    assert len(found.values.equal) == 0
+    assert 0 < found.values.by_layer(np.flatnonzero(found.interior())).max() < 0.05
+
+
+@pytest.mark.parametrize("seconds", [0.04, 0.1, 0.17])
+def test_a_clip_that_only_one_can_cut_is_not_interchangeable(seconds, small):
+    """Training drops every frame of so short a clip; what it leaves out is a difference."""
+    found = compare("musetalk-v1-train", "musetalk-v1-infer", clip(seconds), encoder=small)
+    assert len(found.a.rows) == len(found.shared) == 0 < len(found.b.rows)
+    assert found.verdict != "interchangeable"
+    assert "interchangeable" not in repr(found)
+
+
+def test_what_stops_is_named(small):
+    for source in (None, clip(1)):
+        found = compare("musetools", "musetalk-v1.5-infer", source, fps=50, encoder=small)
+        assert found.verdict == "stops"
+        assert found.values is None
+        said = found.sentences()
+        assert len(said) == 1
+        assert said[0].startswith("musetalk-v1.5-infer cannot do this: musetalk-v1.5-infer stops on ")
+        assert "stops" in found._repr_html_()
+    assert len(compare("openavatarchat", "musetalk-v1.5-infer", fps=60).sentences()) == 2
+
+
+# --- counts
+
+CLIPS = st.tuples(st.integers(2 * RATE, 700_000), st.integers(10, 49) | st.sampled_from([23.976, 29.97, 24.97, 12.5]))
+
+
+def by_frame(name: str, n_samples: int, fps: float) -> dict[int, list[int]]:
+    first, chunks = PIPELINES[name](n_samples, fps, (2, 2))
+    return dict(enumerate(chunks, start=first))
+
+
+def whole(chunks: dict[int, list[int]]) -> set[int]:
+    """Frames at no edge: no row twice, and no more zeros than a recipe has in every chunk."""
+    fewest = min((rows.count(-1) for rows in chunks.values()), default=0)
+    inside = {frame: rows for frame, rows in chunks.items() if rows.count(-1) == fewest}
+    return {frame for frame, rows in inside.items() if all(b == a + 1 for a, b in pairwise(rows) if min(a, b) >= 0)}
+
+
+def compared(a: str, b: str, n_samples: int, fps: float):
+    """Compare matrices for a clip of any length: without audio, `compare` takes a minute."""
+    found = compare(a, b, fps=fps)
+    return dataclasses.replace(found, a=profile(a, n_samples, fps), b=profile(b, n_samples, fps))
+
+
+@given(pair=st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), clip=CLIPS)
+@settings(max_examples=60)
+def test_counts_equal_those_of_a_loop(pair, clip):
+    try:
+        a, b = (by_frame(name, *clip) for name in pair)
+    except (Exception, SystemExit):
+        return assert_stops(pair, clip)
+    found = compared(*pair, *clip)
+    shared, inside = sorted(a.keys() & b.keys()), whole(a) & whole(b)
+    assert found.shared.tolist() == shared
+    assert found.rows_differ().tolist() == [sum(x != y for x, y in zip(a[i], b[i], strict=True)) for i in shared]
+    assert found.interior().tolist() == [i in inside for i in shared]
+    for side, chunks in ((found.a, a), (found.b, b)):
+        assert list(side.frames) == list(chunks)
+        assert side.zero_rows == sum(row == -1 for rows in chunks.values() for row in rows)
+        assert side.edge_frames == len(chunks) - len(whole(chunks))
+    return None
+
+
+def assert_stops(pair, clip) -> None:
+    assert compared(*pair, *clip).verdict == "stops"
+
+
+def test_spec_differences_are_those_of_the_fields():
+    found = {name: values for name, *values in compare("musetools", "musetalk-v1-infer").spec_differences}
+    assert found == {
+        "mel_peak": ["window", "file"],
+        "fill": ["audio", "mel"],
+        "final_norm": ["True", "False"],
+        "positional encoding": ["not added", "added"],
+    }
+    found = compare("musetools", "livetalking").spec_differences
+    assert found[0] == ("window", str(EncoderWindow()), str(EncoderWindow(0.2, 0.64, 0.2, 30)))
+    assert compare("musetalk-v1-train", "musetalk-v1-infer").spec_differences == ()
+
+
+@pytest.mark.parametrize("pair", [("musetools", "nobody"), ("nobody", "musetools"), ("musetools", None)])
+def test_unknown_recipes_list_the_known(pair):
+    with pytest.raises(ParameterError, match=r"no recipe .*musetalk-v1-train"):
+        compare(*pair)
+
+
+@pytest.mark.parametrize("fps", [0, -25, float("nan"), "25"])
+def test_what_is_no_rate_is_refused(fps):
+    with pytest.raises(ParameterError, match="fps"):
+        compare("musetools", "latentsync", fps=fps)
+
+
+# --- values
+
+
+def chunk_by_hand(features: np.ndarray, rows: list[int]) -> np.ndarray:
+    """(rows, layers, width), zeros for -1."""
+    return np.stack([np.zeros_like(features[0]) if row == -1 else features[row] for row in rows]).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "fps"),
+    [
+        (*V15, 25),
+        ("musetools", "musetalk-v1-infer", 24),
+        ("musetalk-v1-train", "musetalk-v1-infer", 25),
+        ("musetools", "openavatarchat", 29.97),
+        ("livetalking", "musetalkplus-train", 25),
+    ],
+)
+def test_values_equal_those_of_a_loop(a, b, fps, small):
+    source = clip(2.5)
+    found = compare(a, b, source, fps=fps, encoder=small).values
+    features = [audio2feat(source, small, spec=RECIPES[name].features) for name in (a, b)]
+    rows = [by_frame(name, len(source[0]), fps) for name in (a, b)]
+    spread = [features[0][:, layer].astype(float).std() for layer in range(2)]
+    assert found.frames.tolist() == sorted(rows[0].keys() & rows[1].keys())
+    for line, frame in enumerate(found.frames.tolist()):
+        gap = chunk_by_hand(features[0], rows[0][frame]) - chunk_by_hand(features[1], rows[1][frame])
+        expected = [np.sqrt((gap[:, layer] ** 2).mean()) / spread[layer] for layer in range(2)]
+        np.testing.assert_allclose(found.relative[line], expected, rtol=1e-6)
+        assert (frame in found.equal) == (not gap.any())
+    some = np.array([0, 3, 4])
+    expected = [np.sqrt(np.mean(found.relative[some, layer] ** 2)) for layer in range(2)]
+    np.testing.assert_allclose(found.by_layer(some), expected)
+    assert found.weights == "small"
+
+
+@pytest.mark.parametrize("a", NAMES)
+@pytest.mark.parametrize("seconds", [0.3, 1, 30])
+def test_any_recipe_takes_any_clip(a, seconds, small):
+    """Shorter than a batch of LiveTalking, or ending with a window's last row."""
+    if seconds == 30 and RECIPES[a].features.window.hop_s < 2:
+        seconds = 3  # 30 s are many of its windows
+    found = compare(a, "musetools", clip(seconds), encoder=small)
+    assert found.values is not None or found.verdict == "stops"
+    assert repr(found)
+
+
+def test_decoders_that_differ_by_a_sample(small):
+    """Of this length, swresample makes 19 199 samples and soxr 19 200: 59 rows and 60."""
+    pcm = soundfile.read(SPEECH, dtype="float32")[0].T[:, :52_918]
+    for pair in (("musetalk-v1.5-infer", "musetools"), ("musetools", "musetalk-v1.5-infer")):
+        found = compare(*pair, (pcm, 44_100), encoder=small)
+        assert {name: len(side.rows) for name, side in zip(found.names, (found.a, found.b), strict=True)} == {
+            "musetools": 29,
+            "musetalk-v1.5-infer": 30,
+        }
+
+
+def test_an_open_file_is_a_source(small):
+    with open(SPEECH, "rb") as file:
+        found = compare("musetools", "musetalk-v1-infer", file, encoder=small)
+    expected = compare("musetools", "musetalk-v1-infer", SPEECH, encoder=small)
+    np.testing.assert_array_equal(found.values.relative, expected.values.relative)
+
+
+def test_several_rates_make_features_once(small, monkeypatch):
+    calls = []
+    monkeypatch.setattr("musetools.lab.difference.measure.FeatureRows", lambda *a: calls.append(1) or FeatureRows(*a))
+    rates = (24, 25, 29.97, 30)
+    many = compare_at(*V15, clip(3), rates=rates, encoder=small)
+    assert len(calls) == 2
+    alone = compare(*V15, clip(3), fps=29.97, encoder=small)
+    np.testing.assert_array_equal(many[2].values.relative, alone.values.relative)
+
+
+# --- what is said
+
+
+def numbers(text: str) -> list[int]:
+    return [int(n) for n in re.findall(r"(?<![\w.…–−-])\d+(?![\w.]\d)", text)]
+
+
+@pytest.mark.parametrize("pair", [V15, ("musetalk-v1-train", "musetalk-v1-infer"), ("musetools", "livetalking-0-5")])
+@pytest.mark.parametrize("fps", [25, 24])
+def test_sentences_agree_with_the_object(pair, fps, small):
+    found = compare(*pair, clip(4), fps=fps, encoder=small)
+    said, differ, inside = found.sentences(), found.rows_differ() > 0, found.interior()
+    counts = [len(differ), (~differ).sum(), (differ & ~inside).sum(), (differ & inside).sum()]
+    assert numbers(said[0]) == counts
+    for name, mine, other in ((pair[0], found.a, found.b), (pair[1], found.b, found.a)):
+        alone = [i for i in mine.frames if i not in other.frames]
+        about = [s for s in said if s.startswith(f"{name} alone has")]
+        frames = "1 frame" if len(alone) == 1 else f"{len(alone)} frames"
+        assert about == ([f"{name} alone has {frames}: {spans(alone)}."] if alone else [])
+        zeros = [s for s in said if s.startswith(f"{name} fills")]
+        assert zeros == [f"{name} fills its chunks with {mine.zero_rows} rows of zeros in all."] * bool(mine.zero_rows)
+    equal = f"{len(found.values.equal)} of {len(found.shared)} chunks are equal bit for bit (weights: small)."
+    assert equal in said
+    assert said[-1] == f"Verdict: {found.verdict}."
+    assert repr(found).splitlines() == [f"{pair[0]} against {pair[1]}", *said]
+
+
+def test_sentences_give_the_values(small):
+    found = compare("musetools", "musetalk-v1-infer", clip(4), encoder=small)
+    inside = found.values.by_layer(np.flatnonzero(found.interior()))
+    said = next(s for s in found.sentences() if s.startswith("Inside the clip"))
+    assert f"{inside.min():.2g} to {inside.max():.2g} standard deviations" in said
+    assert f"most in layer {inside.argmax()} ({found.interior().sum()} frames)" in said
+
+
+def test_equal_chunks_are_called_equal(small):
+    said = compare("musetalk-v1-train", "musetalk-v1-infer", clip(4), encoder=small).sentences()
+    assert any("chunks are equal in every layer (96 frames)" in s for s in said)
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        ([0, 1, 299, 300], "0–1, 299–300"),
+        ([7], "7"),
+        (range(5, 9), "5–8"),
+        (range(0, 20, 2), "0, 2, 4, 6, 8, 10 and 4 more spans"),
+    ],
+)
+def test_spans(frames, text):
+    assert spans(frames) == text
+
+
+def test_html_is_escaped(hostile, small):
+    bold = hostile.name
+    shown = [
+        compare(bold, "musetools", clip(1), encoder=small),
+        compare(bold, "musetalk-v1.5-infer", fps=50),
+        compare_all([bold, "musetools"]),
+        lag_table((25,), [bold]),
+        rate_table([compare(bold, "musetools")]),
+        Table(["<b>"], [["<b>"]], "<b>"),
+    ]
+    for thing in shown:
+        html = thing._repr_html_()
+        assert "<b>" not in html
+        assert html.count("<table>") == html.count("</table>") == 1
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; co" in shown[0]._repr_html_()
+
+
+# --- tables
+
+
+def test_a_table_of_rates(small):
+    rates = (24, 25, 29.97, 50)
+    many = compare_at("musetools", "musetalk-v1.5-infer", clip(4), rates=rates, encoder=small)
+    table = rate_table(many)
+    lines = dict(zip(rates, table.lines, strict=True))
+    assert all(len(line) == len(table.head) for line in table.lines)
+    assert [line[0] for line in table.lines] == ["24", "25", "29.97", "50"]
+    assert lines[50][1:] == ["–", "–", "0", "stops", "–", "stops"]
+    for fps, found in zip(rates[:3], many, strict=False):
+        shared, differing = len(found.shared), int((found.rows_differ() > 0).sum())
+        assert lines[fps][1:3] == [str(shared), str(differing)]
+        assert lines[fps][3:5] == [found.a.lag_text(), found.b.lag_text()]
+        assert lines[fps][6] == found.verdict
+    assert repr(table).splitlines()[0].startswith("fps")
+
+
+def test_a_table_of_rates_claims_no_difference_where_it_saw_none(small):
+    """Three frames, all at an edge: there is no inside to differ or to agree in."""
+    found = compare("musetools", "musetalk-v1-infer", clip(0.12), encoder=small)
+    assert not found.interior().any()
+    assert rate_table([found]).lines[0][5] == "–"
+
+
+@pytest.mark.parametrize("fps", [Fraction(30_000, 1001), Fraction(25)])
+def test_rates_may_be_fractions(fps):
+    """`compare` says so; Python 3.11 cannot format a Fraction as a float."""
+    found = compare("musetools", "musetalk-v1-infer", fps=fps)
+    assert rate_table([found]).lines[0][0] == f"{float(fps):g}"
+    assert f"{float(fps):g}" in repr(lag_table((fps,), ["musetools"]))
+    assert f"{float(fps):g}" in repr(compare_all(["musetools"], fps=fps))
+
+
+def test_all_against_all():
+    matrix = compare_all()
+    assert matrix.names == tuple(RECIPES)
+    for a in RECIPES:
+        assert matrix.verdict(a, a) == "interchangeable"
+        for b in RECIPES:
+            assert matrix.verdict(a, b) == matrix.verdict(b, a) == compare(b, a).verdict
+    lines = matrix.table().lines
+    assert [line[0] for line in lines] == [f"{i} {name}" for i, name in enumerate(RECIPES, start=1)]
+    signs = np.array([line[1:] for line in lines])
+    assert (signs == signs.T).all()
+    assert (np.diag(signs) == "●").all()
+    for sign in np.unique(signs):
+        assert sign in matrix.table().caption
+
+
+def test_some_against_each_other():
+    matrix = compare_all((name for name in ("latentsync", "musetalk-v1.5-infer")), fps=50)
+    assert matrix.names == ("latentsync", "musetalk-v1.5-infer")
+    assert matrix.verdict("musetalk-v1.5-infer", "latentsync") == "stops"
+    assert "At 50 fps" in repr(matrix)
+
+
+# --- lag and drift: FACTS section 2
+
+V1_LAG = {25: "0", 24: "0…−18", 23.976: "0…−20", 29.97: "0…−20", 30: "0…−13", 50: "0", 60: "0…−17", 20: "0…−10"}
+LAGS = {
+    "musetalk-v1-infer": V1_LAG | {15: "0…−13"},
+    "latentsync": V1_LAG | {15: "0…−13"},
+    "musetools": V1_LAG | {15: "0…−13"},
+    "musetalk-v1.5-infer": {
+        25: "0",
+        24: "−40…−58",
+        30: "0…−13",
+        50: "stops",
+        60: "stops",
+        20: "−40…−50",
+        15: "−80…−93",
+    },
+    "livetalking-0-5": {25: "+80"},
+    "livetalking": {25: "0"},
+}
+DRIFTS = {23.976: (-40, 42), 29.97: (0, 33)}  # v1.5: lag at the start in ms, ms per second
+
+
+@pytest.mark.parametrize("name", LAGS)
+def test_lags_are_those_of_the_table(name):
+    table = lag_table(tuple(LAGS[name]), [name])
+    assert table.table().lines == [[name, *LAGS[name].values()]]
+    for fps, found in zip(LAGS[name], table.lines[name], strict=True):
+        said = [int(n.replace("−", "-")) for n in re.findall(r"[+−]?\d+", LAGS[name][fps])]
+        if not said:
+            assert found.stops
+        else:
+            assert sorted(found.lag_range_ms) == pytest.approx([min(said), max(said)], abs=0.6)
+            assert found.drift_ms_s == 0
+
+
+@pytest.mark.parametrize("fps", DRIFTS)
+def test_v15_drifts_as_in_the_table(fps):
+    start, drift = DRIFTS[fps]
+    found = lag_table((fps,), ["musetalk-v1.5-infer"]).lines["musetalk-v1.5-infer"][0]
+    assert found.drift_ms_s == pytest.approx(drift, abs=1)
+    assert found.drift_ms_s == pytest.approx(1000 * (fps / int(fps) - 1), abs=0.2)
+    assert found.start_lag_ms == pytest.approx(start, abs=1)
+    assert found.lag_text() == f"{'−40' if start else '0'}, drift +{drift} ms/s"
+
+
+def test_the_mean_at_23976():
+    assert profile("musetalk-v1-infer", fps=23.976).mean_lag_ms == pytest.approx(-10, abs=0.5)
+
+
+@pytest.mark.parametrize("fps", [*range(5, 50), 24.97, 29.97])
+def test_v15s_constant_part_has_a_formula(fps):
+    expected = 20 * (4 - 2 * -(-50 // int(fps)))
+    assert profile("musetalk-v1.5-infer", fps=fps).start_lag_ms == pytest.approx(expected, abs=1)
+
+
+def test_a_profile_with_zeros_in_every_chunk():
+    """MuseTalkPlus never loads the last neighbour: the middle of what it loads lies a row, 20 ms, earlier."""
+    found = profile("musetalkplus-train")
+    assert found.lag_range_ms == pytest.approx((-20, -20))
+    assert found.drift_ms_s == 0
+    assert found.lag_text() == "−20"
+
+
+def test_a_profile_without_any_lag():
+    """Two frames: training drops both."""
+    found = profile("musetalk-v1-train", 1280)
+    assert (found.stops, len(found.rows)) == ("", 0)
+    assert found.lag_range_ms is found.mean_lag_ms is found.start_lag_ms is None
+    assert found.drift_ms_s == 0
+    assert found.lag_text() == "–"
+
+
+def test_a_profile_of_what_stops():
+    found = profile("musetalk-v1.5-infer", fps=50)
+    assert found.stops.startswith("musetalk-v1.5-infer stops")
+    assert (len(found.rows), list(found.frames), found.edge_frames, found.zero_rows) == (0, [], 0, 0)
+    assert found.lag_range_ms is found.mean_lag_ms is found.start_lag_ms is None
+    assert found.lag_text() == "stops"
+
+
+@pytest.mark.parametrize("n_samples", [640, 1280, 3840, 4480])
+def test_profiles_of_very_short_clips(n_samples):
+    """No frame inside, one, or two: too few for a slope."""
+    for name in NAMES:
+        found = profile(name, n_samples)
+        assert found.drift_ms_s == 0
+        assert found.lag_text()
+        assert (found.start_lag_ms is None) == (len(found.interior) == 0)
+
+
+def test_drift_is_no_staircase_and_no_jump():
+    """Lag that steps by whole rows, or jumps by 30 s, does not drift."""
+    assert profile("musetools", fps=29.97).drift_ms_s == 0
+    assert profile("musetalk-v1.5-train").drift_ms_s == 0
+    assert profile("musetalk-v1-train", fps=30).drift_ms_s == pytest.approx(200, abs=0.1)

@@ -1,0 +1,416 @@
+"""The explorer: what its pure functions show and play, and that its widgets call them."""
+
+import base64
+import csv
+import io
+import re
+import statistics
+import time
+import wave
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import speech as recorded
+from media import write_media, write_silent_film
+from PIL import Image
+
+from musetools import RECIPES, AudioError, MusetoolsError, ParameterError, loudness
+from musetools.check.findings import SILENT_DBFS
+from musetools.lab.explore import clip as clips
+from musetools.lab.explore.clip import Clip, read_clip
+from musetools.lab.explore.explorer import Explorer
+from musetools.lab.explore.figure import FrameView
+from musetools.lab.explore.scene import Scene, player, prepare
+
+ROOT = Path(__file__).resolve().parents[3]
+DATA = ROOT / "data"
+RATE = 16_000
+PAIR = ("musetalk-v1.5-train", "musetalk-v1.5-infer")
+
+
+@pytest.fixture(scope="module")
+def talker() -> Clip:
+    return read_clip(DATA / "talker_25.mp4")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Clip:
+    return read_clip(write_media(tmp_path_factory.mktemp("clips") / "speech.wav", recorded(4), 44_100))
+
+
+@pytest.fixture(scope="module")
+def scene(talker, small) -> Scene:
+    return prepare(talker, *PAIR, encoder=small)
+
+
+@pytest.fixture(scope="module")
+def view(scene) -> FrameView:
+    return FrameView(scene)
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def samples_in(html: str) -> np.ndarray:
+    """Give what a player would play."""
+    data = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
+    with wave.open(io.BytesIO(data)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+# --- the clip
+
+
+@pytest.mark.parametrize("name", ["talker_25", "talker_2997"])
+def test_openings_are_those_of_the_csv(name, small):
+    fps = 25 if name == "talker_25" else 29.97
+    scene = prepare(read_clip(DATA / f"{name}.mp4"), *PAIR, fps=fps, encoder=small)
+    with open(DATA / f"{name}.csv", newline="") as file:
+        true = [float(line["opening"]) for line in csv.DictReader(file)]
+    assert [scene.opening(i) for i in range(len(true))] == pytest.approx(true, abs=1e-3)
+
+
+def test_pictures_are_those_on_screen(small):
+    """At 25 fps, frame i of a clip of 29.97 shows its picture floor(i/25 · 29.97)."""
+    clip = read_clip(DATA / "talker_2997.mp4")
+    scene = prepare(clip, *PAIR, fps=25, encoder=small)
+    for frame in (0, 1, 7, 100, 299):
+        on_screen = int(frame * Fraction(30_000, 1001) / 25)
+        assert clip.pictures.at(scene.start_s(frame)) == on_screen
+        assert np.array_equal(scene.picture(frame), clip.pictures[on_screen])
+        assert scene.seen_s(frame) == pytest.approx(on_screen * 1001 / 30_000, abs=1e-4)
+
+
+def test_every_frame_of_the_source_shows_its_own_picture():
+    for name, fps in (("talker_25", Fraction(25)), ("talker_2997", Fraction(30_000, 1001))):
+        pictures = read_clip(DATA / f"{name}.mp4").pictures
+        assert [pictures.at(float(i / fps)) for i in range(len(pictures))] == list(range(len(pictures)))
+        assert pictures.at(-0.01) is None
+        assert pictures.at(float(len(pictures) / fps) + 0.01) is None
+
+
+def test_stamps_rounded_to_milliseconds():
+    """Matroska puts frame 2 of 29.97 at 67 ms, 0.3 ms late; it is on screen nevertheless when its time comes."""
+    stamps = np.round(1000 * np.arange(5) * 1001 / 30_000) / 1000
+    rounded = clips.Pictures(stamps, (b"",) * 5, slack_s=0.0005)
+    assert [rounded.at(i * 1001 / 30_000) for i in range(5)] == list(range(5))
+
+
+def test_pictures_are_small_and_in_memory(talker):
+    assert talker.pictures[0].shape == (192, 192, 3)
+    assert max(map(len, talker.pictures.jpegs)) < 30_000
+
+
+def test_sound_alone(sound, small):
+    scene = prepare(sound, *PAIR, encoder=small)
+    assert sound.pictures is None
+    assert sound.openings is None
+    assert scene.picture(20) is None
+    assert scene.opening(20) is None
+    view = FrameView(scene)
+    view.png(20)
+    assert view.picture.note.get_text() == "no picture in this file"
+    assert not view.axes["mouth"].get_visible()
+
+
+def test_too_long_a_clip_is_an_error_that_says_so(monkeypatch):
+    monkeypatch.setattr(clips, "LONGEST_S", 10)
+    with pytest.raises(ParameterError, match=r"speech\.flac lasts 12 s.*up to 10 s"):
+        read_clip(DATA / "speech.flac")
+
+
+def test_no_media_and_no_sound(tmp_path):
+    (tmp_path / "note.mp4").write_text("no media at all")
+    for path in (tmp_path / "note.mp4", write_silent_film(tmp_path / "film.mp4"), tmp_path / "gone.wav"):
+        with pytest.raises(AudioError, match=path.name):
+            read_clip(path)
+
+
+# --- what is told of a frame
+
+
+@pytest.mark.parametrize("names", [PAIR, ("musetalk-v1-train", "musetools"), ("livetalking", "musetalkplus-train")])
+def test_rows_shown_are_the_rows_of_the_recipe(names, sound, small):
+    """The numbers in the cells, each as often as it is written there, and a hollow cell for each row of zeros."""
+    scene = prepare(sound, *names, encoder=small)
+    view = FrameView(scene)
+    for frame in (0, 1, 2, 50, scene.n_frames - 1):
+        view.png(frame)
+        for lane, name in enumerate(names):
+            matrix = RECIPES[name].chunk_rows(len(sound.waveform), 25)
+            line = frame - RECIPES[name].first_frame(len(sound.waveform), 25)
+            expected = sorted(matrix[line].tolist()) if 0 <= line < len(matrix) else []
+            written = [text.get_text() for text in view.rows.texts[lane] if text.get_visible()]
+            shown = [int(t.split(" ×")[0]) for t in written for _ in range(int((t + " ×1").split(" ×")[1]))]
+            hollow = len(view.rows.cells[lane].get_paths()) - len(written)
+            assert sorted(shown + [-1] * hollow) == expected
+
+
+def test_cells_lie_where_their_rows_are(scene, view):
+    view.png(95)
+    left = [path.get_extents().x0 for path in view.rows.cells[0].get_paths()]
+    assert left == pytest.approx([20 * row - 10 - 3800 for row in range(186, 196)])
+
+
+def test_zeros_lie_where_rows_would_go_on(scene):
+    assert scene.sides[1].rows(0).tolist() == [-1, -1, -1, -1, 0, 1, 2, 3, 4, 5]
+    assert scene.places(1, 0).tolist() == list(range(-4, 6))
+
+
+def test_a_far_window_is_in_sight(small):
+    """v1.5's inference drifts at 29.97: at 12 s its window lies 0.4 s ahead, so the axis reaches farther."""
+    view = FrameView(prepare(read_clip(DATA / "voice_a.m4a"), "musetools", PAIR[1], fps=29.97, encoder=small))
+    view.png(10)
+    assert view.axes["rows"].get_xlim() == (-400, 400)
+    view.png(880)
+    reach = view.axes["rows"].get_xlim()[1]
+    assert reach > 1000 * view.scene.sides[1].window_s(880)[1] - 1000 * view.scene.start_s(880) > 900
+    assert "rows " in view.rows.notes[1].get_text()
+    assert not any(text.get_visible() for text in view.rows.texts[1])
+
+
+def test_chunks_shown_are_those_of_the_recipe(scene, view):
+    view.png(95)
+    mean, spread = scene.scale
+    for i, side in enumerate(scene.sides):
+        seen = np.asarray(view.chunks[i].image.get_array()).reshape(10, *mean.shape) * spread + mean
+        raw = side.chunks[side.chunks.frames.index(95)]
+        assert np.allclose(seen.reshape(raw.shape), raw, atol=1e-4)
+    assert np.isnan(scene.chunk(1, 0)[: 4 * len(mean)]).all()
+    assert not np.isnan(scene.chunk(1, 95)).any()
+
+
+def test_the_difference_of_a_recipe_from_itself_is_none(talker, small):
+    scene = prepare(talker, "musetools", "musetools", encoder=small)
+    view = FrameView(scene)
+    view.png(50)
+    assert not scene.difference(50).any()
+    assert view.difference.title.get_text() == "Difference: none"
+    assert "the chunks are equal" in " ".join(scene.sentences(50))
+
+
+def test_silence_is_that_of_loudness_and_marked(talker, scene, view):
+    quiet = loudness(talker.waveform, 25) < SILENT_DBFS
+    assert np.array_equal(scene.silent[: len(quiet)], quiet)
+    assert 0 < quiet.sum() < len(quiet)
+    silent, loud = int(np.flatnonzero(quiet)[0]), int(np.flatnonzero(~quiet)[40])
+    for frame in (silent, loud):
+        view.png(frame)
+        assert ("silent" in view.header.frame.get_text()) == quiet[frame]
+        assert (view.header.frame.get_bbox_patch() is not None) == quiet[frame]
+        assert (", silent" in scene.sentences(frame)[0] or ": silent" in scene.sentences(frame)[0]) == quiet[frame]
+    view.png(silent)
+    spans = [path.get_extents() for path in view.sound.silence.get_paths()]
+    assert any(span.x0 <= 0 < span.x1 for span in spans)
+
+
+def test_the_picture_changes_with_the_frame_and_with_nothing_else(scene, view):
+    first, second = view.png(95), view.png(96)
+    assert pixels(first).shape == (860, 1000, 3)
+    assert first != second
+    assert view.png(95) == first
+    assert FrameView(scene).png(95) == first
+
+
+def test_every_panel_has_units_and_the_figure_a_legend(view):
+    view.png(95)
+    labels = {label for ax in view.figure.axes for label in (ax.get_xlabel(), ax.get_ylabel())}
+    assert {"time in s", "time in ms from the start of the frame", "mel bin", "amplitude\n(full scale 1)"} <= labels
+    key = [text.get_text() for text in view.figure.legends[0].get_texts()]
+    assert "silent: below −50 dBFS" in key
+    written = [text.get_text() for text in view.figure.texts]
+    assert "What the frame is conditioned on · weights: small" in written
+    assert "inference, musetalk-v1.5-infer" in written
+    assert "hears 200 ms, lag 0 ms" in written
+
+
+def test_a_name_with_dollars_is_no_formula(tmp_path, small):
+    path = write_media(tmp_path / "a $x_1$ & <b>.wav", recorded(1), 44_100)
+    FrameView(prepare(read_clip(path), *PAIR, encoder=small)).png(3)
+
+
+def test_frames_without_a_chunk(talker, small):
+    """v1's training drops the first two frames and its inference makes two too many."""
+    scene = prepare(talker, "musetalk-v1-train", "musetalk-v1-infer", encoder=small)
+    view = FrameView(scene)
+    assert scene.n_frames == 303
+    view.png(0)
+    assert scene.difference(0) is None
+    assert view.chunks[0].note.get_text() == "no chunk for this frame"
+    assert "musetalk-v1-train has no chunk for this frame." in scene.sentences(0)
+    view.png(302)
+    assert view.picture.note.get_text() == "no picture at this time"
+    assert "not whole" in scene.sentences(302)[0]
+
+
+def test_a_recipe_that_stops(talker, small):
+    scene = prepare(talker, "musetools", PAIR[1], fps=50, encoder=small)
+    view = FrameView(scene)
+    view.png(20)
+    assert scene.sides[1].chunks is None
+    assert any(said.startswith("musetalk-v1.5-infer stops on") for said in scene.sentences(20))
+    assert view.chunks[1].note.get_text().startswith("musetalk-v1.5-infer stops")
+    assert view.rows.notes[1].get_text() == "stops at 50 fps"
+    assert len(scene.sound(1, 20)) == 0
+
+
+def test_both_stop(sound, small):
+    scene = prepare(sound, "livetalking", "livetalking-0-5", fps=29.97, encoder=small)
+    assert len(FrameView(scene).png(5)) > 1000
+    assert sum("stops on" in said for said in scene.sentences(5)) == 2
+
+
+@pytest.mark.parametrize("context", [(0, 0), (1, 3), (5, 0)])
+def test_other_contexts(context, sound, small):
+    scene = prepare(sound, "musetools", "musetalk-v1-infer", context=context, encoder=small)
+    view = FrameView(scene)
+    view.png(0)
+    view.png(60)
+    assert len(view.rows.cells[0].get_paths()) == 2 * (sum(context) + 1)
+
+
+def test_a_clip_shorter_than_a_frame(tmp_path, small):
+    path = write_media(tmp_path / "short.wav", recorded(0.05), 44_100)
+    with pytest.raises(ParameterError, match="less than a frame at 10 fps"):
+        prepare(read_clip(path), "musetools", "musetools", fps=10, encoder=small)
+
+
+# --- what is heard
+
+
+def test_the_sound_is_the_stretch_of_the_rows(scene, talker):
+    for side in range(2):
+        assert np.array_equal(scene.sound(side, 95), talker.waveform[186 * 320 - 160 : 195 * 320 + 160])
+    assert len(scene.sound(0, 95)) == 0.2 * RATE
+    assert np.array_equal(scene.sound(1, 0), talker.waveform[: 5 * 320 + 160])
+    assert len(scene.sound(1, 301)) == 0
+
+
+def test_the_sound_is_played_as_loud_as_it_is(scene):
+    quiet = 0.01 * scene.sound(0, 95)
+    played = samples_in(player("Quiet", quiet))
+    assert np.allclose(played / 32767, quiet, atol=1 / 32767)
+    assert "200 ms" in player("Quiet", quiet)
+    assert "12.05 s" in player("The clip", scene.clip.waveform)
+    assert "&lt;b&gt;: no sound there" in player("<b>", quiet[:0])
+    assert "audio" not in player("<b>", quiet[:0])
+
+
+# --- the widgets
+
+
+@pytest.fixture
+def explorer(small) -> Explorer:
+    return Explorer([DATA / "talker_25.mp4", DATA / "speech.flac"], *PAIR, encoder=small)
+
+
+def test_the_slider_redraws(explorer):
+    before = explorer.image.value
+    explorer.frame.value = 95
+    assert explorer.image.value != before
+    assert explorer.image.value == FrameView(explorer.scene).png(95)
+    assert "Frame 95 lasts from 3.800 s" in explorer.said.value
+    assert np.allclose(samples_in(explorer.heard.value) / 32767, explorer.scene.sound(0, 95), atol=1 / 32767)
+    assert len(samples_in(explorer.whole.value)) == len(explorer.scene.clip.waveform)
+
+
+def test_play_moves_the_slider(explorer):
+    explorer.play.value = 40
+    assert explorer.frame.value == 40
+    assert explorer.play.interval == 40
+    assert explorer.image.value == explorer.view.png(40)
+
+
+def test_a_choice_cuts_anew_at_the_same_time(explorer):
+    explorer.frame.value = 100
+    explorer.train.value = "musetalk-v1-train"
+    assert explorer.scene.sides[0].name == "musetalk-v1-train"
+    assert explorer.frame.value == 100
+    explorer.fps.value = 50
+    assert (explorer.frame.value, explorer.frame.max, explorer.play.max) == (200, 601, 601)
+    assert "stops" in explorer.said.value
+    assert not explorer.error.value
+    explorer.left.value = 1
+    assert explorer.scene.context == (1, 2)
+
+
+def test_another_clip(explorer):
+    explorer.clip.value = DATA / "speech.flac"
+    assert explorer.scene.clip.name == "speech.flac"
+    assert explorer.view.picture.note.get_text() == "no picture in this file"
+
+
+def test_what_is_wrong_is_said_and_what_was_shown_stays(explorer):
+    before = explorer.scene
+    explorer.fps.value = 0
+    assert "fps must be a number of frames per second above zero" in explorer.error.value
+    assert "Still shown: talker_25.mp4 at 25 fps." in explorer.error.value
+    assert explorer.scene is before
+    explorer.frame.value = 10
+    assert explorer.image.value == explorer.view.png(10)
+    explorer.fps.value = 30
+    assert not explorer.error.value
+
+
+def upload(explorer: Explorer, name: str, content: bytes) -> None:
+    item = {
+        "name": name,
+        "type": "",
+        "size": len(content),
+        "content": memoryview(content),
+        "last_modified": datetime.now(UTC),
+    }
+    explorer.upload.value = (item,)
+
+
+def test_an_upload(explorer, tmp_path):
+    path = write_media(tmp_path / "mine.mp4", recorded(1), 44_100)
+    upload(explorer, "../../mine.mp4", path.read_bytes())
+    assert explorer.error.value == ""
+    assert (explorer.scene.clip.name, explorer.scene.clip.duration_s) == ("mine.mp4", pytest.approx(1, abs=0.03))
+    assert explorer.clip.label == "mine.mp4 (uploaded)"
+    assert explorer.scene.picture(0) is not None
+    explorer.clip.value = DATA / "speech.flac"
+    assert explorer.scene.clip.name == "speech.flac"
+
+
+def test_an_upload_that_is_no_media(explorer):
+    before, choices = explorer.scene, explorer.clip.options
+    upload(explorer, "<i>notes.txt", b"no media at all")
+    assert "&lt;i&gt;notes.txt cannot be decoded" in explorer.error.value
+    assert (explorer.scene, explorer.clip.options) == (before, choices)
+
+
+def test_a_clip_that_is_gone_leaves_the_old_one_chosen(explorer, tmp_path):
+    explorer.clip.options = (*explorer.clip.options, ("gone", tmp_path / "gone.wav"))
+    explorer.clip.value = tmp_path / "gone.wav"
+    assert "is not there" in explorer.error.value
+    assert explorer.clip.value == DATA / "talker_25.mp4"
+    assert explorer.scene.clip.name == "talker_25.mp4"
+
+
+def test_a_start_that_cannot_be_is_an_error(small, tmp_path):
+    with pytest.raises(MusetoolsError):
+        Explorer([tmp_path / "gone.wav"], encoder=small)
+
+
+def test_jupyter_is_shown_the_panel(explorer):
+    assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_()
+
+
+def test_how_long_a_move_takes(explorer, capsys):
+    explorer.frame.value = 99
+    took = []
+    for frame in range(100, 150):
+        start = time.perf_counter()
+        explorer.frame.value = frame
+        took.append(1000 * (time.perf_counter() - start))
+    with capsys.disabled():
+        print(
+            f"\n[a move of the slider, in the kernel: median {statistics.median(took):.0f} ms, most {max(took):.0f} ms]"
+        )

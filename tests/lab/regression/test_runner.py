@@ -1,0 +1,531 @@
+"""run_notebook: a verdict that can be believed, whatever a notebook does, and earlier good results that survive it."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from books import RECORD, contents, end, family, notebook, temporary
+
+from musetools import MusetoolsError
+from musetools.lab.record import RESULT_MIME
+from musetools.lab.regression import runner
+from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, run_notebook
+
+linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+GOOD = f"import numpy as np\n{RECORD}\nrecord(answer=42, rows=np.arange(200.0))"
+ORPHANS = """
+import subprocess
+subprocess.Popen(["sleep", "600"])
+subprocess.Popen(["sleep", "601"], start_new_session=True)
+subprocess.run(["sh", "-c", "sleep 602 > /dev/null 2>&1 &"])  # its parent is gone: it descends from nobody
+"""
+STUBBORN = """
+import ctypes, signal
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+open("../started", "w").close()
+ctypes.PyDLL(None).sleep(600)  # the interpreter's lock is kept
+"""
+
+
+@pytest.fixture(scope="session")
+def good_run(tmp_path_factory) -> tuple[Path, dict[int, str]]:
+    """A folder with the notebook, results and array of a good run, and the processes that it left alive."""
+    folder = tmp_path_factory.mktemp("good")
+    run = run_notebook(notebook(folder / "good.ipynb", ORPHANS, GOOD), folder / "out.ipynb")
+    alive = family(folder)
+    end(alive)
+    assert run.verdict == PASSED, run
+    return folder, alive
+
+
+@pytest.fixture(scope="session")
+def good(good_run) -> Path:
+    """The folder of a good run."""
+    return good_run[0]
+
+
+@pytest.fixture
+def earlier(good, tmp_path):
+    """A folder `runs` that holds an earlier good run; after the test it must be as it was, with nothing else left."""
+    folder = tmp_path / "runs"
+    shutil.copytree(good, folder, ignore=shutil.ignore_patterns("good.ipynb", "*.lock"))
+    before = contents(folder)
+    assert sorted(before) == ["out.ipynb", "out.results/results.json", "out.results/rows.npy"]
+    yield folder
+    kept = contents(folder)
+    failed = kept.pop("out.failed.ipynb", None)
+    assert failed is None or nbformat.reads(failed.decode(), as_version=4).cells
+    assert kept == before
+    assert not temporary(folder)
+    alive = family(folder)
+    end(alive)
+    assert not alive
+
+
+def failing(earlier: Path, *cells: str, timeout_s: float = 60, **others):
+    """Run cells to the earlier run's name, see that they fail, and return the run."""
+    run = run_notebook(
+        notebook(earlier.parent / "bad.ipynb", *cells, **others), earlier / "out.ipynb", timeout_s=timeout_s
+    )
+    assert run.verdict in (FAILED, COULD_NOT_RUN)
+    assert not run.ok
+    assert run.results == {}
+    assert run.output in (None, earlier / "out.failed.ipynb")
+    assert len(run.sentence) > 20
+    assert run.verdict in repr(run)
+    assert "bad.ipynb" in run._repr_html_()
+    return run
+
+
+# --- what passes
+
+
+VALUES = {
+    "text": "00123",
+    "quoted": "\"'; open('/tmp/never', 'w') #\n\\n {0} é 日本",
+    "yes": False,
+    "n": -7,
+    "x": 3,
+    "ratio": 1e-300,
+    "many": [1.5, 2],
+    "nested": [["a"], []],
+    "anything": "now a text",
+    "nothing": None,
+}
+DEFAULTS = """
+text = "1"  # comment
+quoted = ""
+yes = True
+n = 1  # m
+x = 0.5
+ratio = 1.0
+many = [0.5]
+nested = [["b"]]
+anything = None
+nothing = None
+untouched = -3
+"""
+
+
+def test_parameters_arrive_as_they_were_given_in_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / "a {b} é $HOME %s [0]"
+    folder.mkdir()
+    names = ", ".join(f"{name}={name}" for name in (*VALUES, "untouched"))
+    book = notebook(folder / "n {0} é.ipynb", f"{RECORD}\nrecord({names})", parameters=DEFAULTS)
+    run = run_notebook(book, folder / "o {0} [1] é.ipynb", VALUES)
+    assert run.verdict == PASSED, run
+    assert run.results == {**VALUES, "untouched": -3}
+    assert [type(run.results[name]) for name in VALUES] == [type(value) for value in VALUES.values()]
+    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == [
+        "n {0} é.ipynb",
+        "o {0} [1] é.ipynb",
+        "o {0} [1] é.results",
+    ]
+
+
+def test_a_good_run_leaves_its_notebook_its_record_and_its_arrays(good):
+    last = nbformat.read(good / "out.ipynb", as_version=4).cells[-1]
+    assert last.outputs[0].data[RESULT_MIME] == json.loads((good / "out.results" / "results.json").read_text())
+    np.testing.assert_array_equal(np.load(good / "out.results" / "rows.npy"), np.arange(200.0))
+    assert not temporary(good)
+
+
+@linux
+def test_a_good_run_leaves_no_process_behind(good_run):
+    _, alive = good_run
+    assert not alive
+
+
+def test_a_good_run_replaces_an_earlier_one_and_what_is_left_of_a_failed_one(earlier, good, tmp_path):
+    folder = tmp_path / "second"
+    shutil.copytree(earlier, folder)
+    (folder / "out.failed.ipynb").write_text("{}")
+    own = "answer=43, threads=os.environ['OMP_NUM_THREADS'], own=os.environ['OWN'], at=os.getcwd()"
+    cell = f"import os\n{RECORD}\nrecord({own})"
+    book = notebook(tmp_path / "new.ipynb", cell)
+    run = run_notebook(book, folder / "out.ipynb", threads=3, env={"OWN": "a b"}, cwd=good)
+    assert run.results == {"answer": 43, "threads": "3", "own": "a b", "at": str(good)}
+    assert sorted(contents(folder)) == ["out.ipynb", "out.results/results.json"]
+
+
+# --- cells that end a run
+
+ENDINGS = {
+    "a kernel that is killed": (f"{ORPHANS}\nimport os; os.kill(os.getpid(), 9)", "kernel died in cell 'c0'"),
+    "a kernel that exits": ("import os; os._exit(0)", "kernel died in cell 'c0'"),
+    "sys.exit(0)": ("import sys; sys.exit(0)", "ended early"),
+    "an exception": ("raise ValueError('5 < 6 é')", "stopped in cell 'c0': ValueError: 5 < 6 é"),
+    "NaN recorded": (f"{RECORD}\nrecord(x=float('nan'))", "ParameterError: .*finite"),
+}
+
+
+@linux
+@pytest.mark.parametrize(("cell", "sentence"), ENDINGS.values(), ids=ENDINGS)
+def test_a_cell_that_ends_the_run(earlier, cell, sentence):
+    run = failing(earlier, cell, GOOD)
+    assert run.verdict == FAILED
+    assert_says(run, sentence)
+
+
+def assert_says(run, pattern: str) -> None:
+    assert re.search(pattern, run.sentence, re.DOTALL), run.sentence
+
+
+def test_a_last_cell_without_a_record(earlier):
+    assert_says(failing(earlier, GOOD, "1 + 1"), "last cell records nothing")
+
+
+def test_results_that_were_changed_after_they_were_shown(earlier):
+    cell = f"""{GOOD}
+import os, pathlib
+pathlib.Path(os.environ["MUSETOOLS_RESULTS"], "rows.npy").write_bytes(b"other")"""
+    assert_says(failing(earlier, cell), r"rows\.npy is not the array that was recorded")
+
+
+# --- cells that hang
+
+
+@linux
+def test_a_cell_that_hangs_and_will_not_be_interrupted(earlier):
+    started = time.monotonic()
+    run = failing(earlier, ORPHANS + STUBBORN, GOOD, timeout_s=5)
+    assert time.monotonic() - started < 20
+    assert run.verdict == FAILED
+    assert_says(run, "still running after 5 s")
+
+
+# --- notebooks that cannot be run
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Any process that is started is a failure."""
+
+    def started(*args, **others):
+        pytest.fail(f"a process was started: {args}")
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+
+
+def refused(earlier, book, parameters=None) -> str:
+    run = run_notebook(book, earlier / "out.ipynb", parameters)
+    assert (run.verdict, run.output, run.results) == (COULD_NOT_RUN, None, {})
+    return run.sentence
+
+
+NO_NOTEBOOKS = {
+    "nothing": b"",
+    "text": b"hello",
+    "bytes": b"\xff\xfe\x00\x80",
+    "a list": b"[]",
+    "a number": b"5",
+    "null": b"null",
+    "an empty object": b"{}",
+    "a version alone": b'{"nbformat": 4}',
+    "no cells": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+    "cells that are none": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{}, 5]}',
+    "cells of another type": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": 7}',
+    "from the future": b'{"nbformat": 99, "nbformat_minor": 0, "metadata": {}, "cells": []}',
+    "half": b'{"cells": [{"cell_type": "code", "sour',
+}
+
+
+@pytest.mark.parametrize("content", NO_NOTEBOOKS.values(), ids=NO_NOTEBOOKS)
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_is_no_notebook(earlier, no_kernel, content):
+    book = earlier.parent / "bad.ipynb"
+    book.write_bytes(content)
+    assert str(book) in refused(earlier, book)
+
+
+def test_a_notebook_that_is_not_there(earlier, no_kernel):
+    assert "gone.ipynb" in refused(earlier, earlier.parent / "gone.ipynb")
+    assert "can be read" in refused(earlier, earlier.parent)
+
+
+PARAMETER_CELLS = {
+    "none": (None, "one code cell tagged 'parameters'; this one has 0"),
+    "code": ("import os", "nothing but lines of name = literal"),
+    "a call": ("a = int('3')", "nothing but lines of name = literal"),
+    "two names": ("a = b = 3", "nothing but lines of name = literal"),
+    "no Python": ("a = = 3", "nothing but lines of name = literal"),
+    "magic": ("%pip install x", "nothing but lines of name = literal"),
+}
+
+
+@pytest.mark.parametrize(("cell", "sentence"), PARAMETER_CELLS.values(), ids=PARAMETER_CELLS)
+def test_a_parameters_cell_that_declares_nothing(earlier, no_kernel, cell, sentence):
+    assert sentence in refused(earlier, notebook(earlier.parent / "bad.ipynb", GOOD, parameters=cell))
+
+
+def test_two_parameters_cells(earlier, no_kernel):
+    book = notebook(earlier.parent / "bad.ipynb", GOOD)
+    twice = nbformat.read(book, as_version=4)
+    twice.cells.append(nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}))
+    nbformat.write(twice, book)
+    assert "this one has 2" in refused(earlier, book)
+
+
+@linux
+def test_a_kernel_that_does_not_exist(earlier):
+    run = failing(earlier, GOOD, kernel="no-such-kernel")
+    assert_says(run, "could not be executed.*no-such-kernel")
+
+
+# --- parameters that are refused
+
+DECLARED = 'text = "a"\nn = 3\nx = 0.5\nyes = True\nmany = [1]\nnested = [["a"]]'
+REFUSED = {
+    "a typo": ({"txet": "b"}, "no parameter 'txet': this notebook has text, n, x, yes, many, nested"),
+    "a name in other letters": ({"Text": "b"}, "no parameter 'Text'"),
+    "a name that is no text": ({3: "b"}, "no parameter '3'"),
+    "bool for int": ({"n": True}, "must be of type int"),
+    "bool for float": ({"x": True}, "must be of type float"),
+    "int for bool": ({"yes": 1}, "must be of type bool"),
+    "float for int": ({"n": 3.0}, "must be of type int"),
+    "text for int": ({"n": "3"}, "must be of type int"),
+    "int for text": ({"text": 123}, "must be of type str"),
+    "None for text": ({"text": None}, "must be of type str"),
+    "list for text": ({"text": ["a"]}, "must be of type str"),
+    "text for list": ({"many": "1"}, "must be of type list"),
+    "another type in a list": ({"many": [1, "2"]}, "must be of type int"),
+    "bool in a list": ({"many": [1, True]}, "must be of type int"),
+    "another type in a nested list": ({"nested": [["a"], [1]]}, "must be of type str"),
+    "NaN": ({"x": float("nan")}, "must be finite"),
+    "infinity": ({"x": float("inf")}, "must be finite"),
+    "NaN in a list": ({"many": [1, float("nan")]}, "must be finite"),
+    "numpy float": ({"x": np.float64(0.5)}, "not a float64"),
+    "numpy int": ({"n": np.int64(3)}, "not a int64"),
+    "numpy bool": ({"yes": np.bool_(True)}, "not a bool"),
+    "array": ({"many": np.arange(3)}, "not a ndarray"),
+    "tuple": ({"many": (1, 2)}, "not a tuple"),
+    "dict": ({"many": {"a": 1}}, "not a dict"),
+    "path": ({"text": Path("a")}, "not a P"),
+    "bytes": ({"text": b"a"}, "not a bytes"),
+    "set in a list": ({"many": [{1}]}, "not a set"),
+}
+
+
+@pytest.mark.parametrize(("given", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_a_parameter_is_refused_before_a_kernel_starts(earlier, no_kernel, given, sentence):
+    said = refused(earlier, notebook(earlier.parent / "bad.ipynb", GOOD, parameters=DECLARED), given)
+    assert sentence in said
+    assert repr(next(iter(given)))[:80].strip("'") in said
+
+
+def test_a_list_that_holds_itself(earlier, no_kernel):
+    endless = [1]
+    endless.append(endless)
+    assert "many" in refused(
+        earlier, notebook(earlier.parent / "b.ipynb", GOOD, parameters=DECLARED), {"many": endless}
+    )
+
+
+def test_a_number_that_is_too_long_to_write(earlier, no_kernel):
+    book = notebook(earlier.parent / "b.ipynb", GOOD, parameters=DECLARED)
+    assert "'n'" in refused(earlier, book, {"n": 10**5000})
+
+
+@pytest.mark.parametrize("name", ["n = open({!r}, 'w'); m", "n\nopen({!r}, 'w')\nm", "__import__('os').mkdir({!r}); n"])
+def test_a_name_that_carries_code(earlier, no_kernel, name):
+    sentinel = earlier.parent / "ran"
+    book = notebook(earlier.parent / "bad.ipynb", GOOD, parameters=DECLARED)
+    assert "no parameter" in refused(earlier, book, {name.format(str(sentinel)): 1})
+    assert not sentinel.exists()
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), "10", None, True])
+def test_a_time_limit_that_is_none(earlier, no_kernel, timeout_s):
+    book = notebook(earlier.parent / "bad.ipynb", GOOD)
+    run = run_notebook(book, earlier / "out.ipynb", timeout_s=timeout_s)
+    assert run.verdict == COULD_NOT_RUN
+    assert "timeout_s" in run.sentence
+
+
+# --- outputs that cannot be written
+
+
+@pytest.mark.parametrize("where", ["a file/out.ipynb", "gone/out.ipynb", "/proc/out.ipynb"])
+def test_a_folder_that_cannot_be_written_to(tmp_path, no_kernel, where):
+    (tmp_path / "a file").write_text("here")
+    run = run_notebook(notebook(tmp_path / "n.ipynb", GOOD), tmp_path / where)
+    assert run.verdict == COULD_NOT_RUN
+    assert str((tmp_path / where).parent) in run.sentence
+    assert sorted(contents(tmp_path)) == ["a file", "n.ipynb"]
+
+
+@pytest.mark.parametrize("name", ["out", "out.json", "out.v2", ".ipynb"])
+def test_an_output_that_is_not_named_as_a_notebook(tmp_path, no_kernel, name):
+    run = run_notebook(notebook(tmp_path / "n.ipynb", GOOD), tmp_path / name)
+    assert run.verdict == COULD_NOT_RUN
+    assert ".ipynb" in run.sentence
+
+
+def test_an_output_whose_name_is_a_folder_keeps_the_results_beside_it(good, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(good, folder)
+    (folder / "out.ipynb").unlink()
+    (folder / "out.ipynb").mkdir()
+    before = contents(folder)
+    run = run_notebook(notebook(tmp_path / "n.ipynb", f"{RECORD}\nrecord(answer=43)"), folder / "out.ipynb")
+    assert run.verdict == FAILED
+    assert_says(run, "cannot write .*out.ipynb")
+    kept = contents(folder)
+    kept.pop("out.failed.ipynb", None)
+    assert kept == before
+    assert not temporary(folder)
+
+
+LIMITED = """
+import resource, sys
+from musetools.lab.regression.runner import run_notebook
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+run = run_notebook(sys.argv[1], sys.argv[2])
+print(run.verdict, ascii(run.sentence))
+"""
+FULL = {
+    "by an array": f"import numpy as np\n{RECORD}\nrecord(x=np.zeros(100_000))",
+    "by the notebook": f"print('long ' * 100_000)\n{RECORD}\nrecord(x=1)",
+}
+
+
+@linux
+@pytest.mark.parametrize("cell", FULL.values(), ids=FULL)
+def test_a_disk_that_is_full(earlier, cell):
+    book = notebook(earlier.parent / "bad.ipynb", cell)
+    command = [sys.executable, "-c", LIMITED, book, earlier / "out.ipynb"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("failed ")
+    assert "File too large" in done.stdout
+
+
+# --- runs that meet
+
+
+class Background(threading.Thread):
+    """A run in a thread, whose kernel has started when this is made."""
+
+    def __init__(self, book: Path, output: Path):
+        super().__init__()
+        self.job = book, output
+        self.start()
+        until = time.monotonic() + 30
+        while not list(output.parent.glob(f".{output.stem}.*.run/job.json")) and time.monotonic() < until:
+            time.sleep(0.02)
+
+    def run(self) -> None:
+        self.outcome = run_notebook(*self.job)
+
+
+def test_runs_that_meet(tmp_path):
+    book = notebook(tmp_path / "n.ipynb", "import time; time.sleep(2)", GOOD)
+    first = Background(book, tmp_path / "out.5.ipynb")
+    second = run_notebook(book, tmp_path / "out.5.ipynb")
+    third = run_notebook(notebook(tmp_path / "b.ipynb", GOOD, kernel="none"), tmp_path / "out.ipynb")
+    first.join()
+    assert second.verdict == COULD_NOT_RUN
+    assert "another run is writing" in second.sentence
+    assert third.verdict == FAILED
+    assert first.outcome.verdict == PASSED, first.outcome  # though another's name begins alike
+    assert not temporary(tmp_path)
+
+
+# --- a runner that is killed
+
+RUN = "import sys; from musetools import run_notebook; print(run_notebook(sys.argv[1], sys.argv[2]))"
+
+
+@linux
+@pytest.mark.parametrize("at_once", [True, False], ids=["run again at once", "run again later"])
+def test_a_runner_that_is_killed(good, tmp_path, at_once):
+    folder = tmp_path / "runs"
+    shutil.copytree(good / "out.results", folder / "o [1].results")
+    shutil.copy(good / "out.ipynb", folder / "o [1].ipynb")
+    before = contents(folder)
+    (tmp_path / "books").mkdir()
+    book = notebook(tmp_path / "books" / "n.ipynb", ORPHANS + STUBBORN)
+    process = subprocess.Popen([sys.executable, "-c", RUN, book, folder / "o [1].ipynb"])
+    wait_for((tmp_path / "started").exists)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if not at_once:  # then what it started has ended by itself
+        wait_for(lambda: not family(folder), 10)
+    else:
+        run_notebook(notebook(tmp_path / "bad.ipynb", GOOD, kernel="none"), folder / "o [1].ipynb")
+        assert contents(folder).pop("o [1].failed.ipynb", None)
+        assert not temporary(folder)
+    alive = family(folder)
+    end(alive)
+    assert not alive
+    left = {path: content for path, content in contents(folder).items() if ".run/" not in path}
+    left.pop("o [1].failed.ipynb", None)
+    assert left == before
+
+
+def wait_for(happened, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+KILLED_AT = """
+import os, shutil, sys
+from pathlib import Path
+from musetools.lab.regression import runner
+source, output, at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+
+def ran(folder, *_):
+    shutil.copytree(source / "out.results", folder / "results")
+    shutil.copy(source / "out.ipynb", folder / runner.EXECUTED)
+
+def replace(*args, original=os.replace):
+    global at
+    at -= 1
+    if at < 0:
+        os.kill(os.getpid(), 9)
+    original(*args)
+
+runner._run, os.replace = ran, replace
+print(runner.run_notebook(source / "good.ipynb", output))
+"""
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_runner_killed_while_it_publishes_leaves_old_or_new_never_both(good, tmp_path, at, monkeypatch):
+    folder = tmp_path / "runs"
+    (folder / "out.results").mkdir(parents=True)
+    for name in ("out.ipynb", "out.results/results.json", "out.results/old.npy"):
+        (folder / name).write_text("{}")
+    old, new = contents(folder), contents(good)
+    new.pop("good.ipynb")
+    command = [sys.executable, "-c", KILLED_AT, good, folder / "out.ipynb", str(at)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == (-9 if at < 3 else 0), done.stderr
+
+    def fails(*_):
+        raise MusetoolsError("this run fails, so that what it finds is what must be there after it")
+
+    monkeypatch.setattr(runner, "_run", fails)
+    assert run_notebook(good / "good.ipynb", folder / "out.ipynb").verdict == FAILED
+    assert contents(folder) == (old if at < 3 else new)
+    assert not temporary(folder)
+
+
+def test_no_kernel_is_asked_for_when_the_runner_itself_is_interrupted(earlier, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_notebook(notebook(earlier.parent / "n.ipynb", GOOD), earlier / "out.ipynb")
+    assert not temporary(earlier)

@@ -1,0 +1,546 @@
+"""The suite: cases from a file, runs compared with baselines, a report for people, CI and the shell."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from books import RECORD, contents, notebook, temporary
+from click.testing import CliRunner
+
+from musetools import MusetoolsError, OutputError, ParameterError
+from musetools.cli import main
+from musetools.lab.regression import suite as suite_module
+from musetools.lab.regression.baselines import Baseline
+from musetools.lab.regression.cases import read_cases
+from musetools.lab.regression.quantities import Deviation
+from musetools.lab.regression.report import report_page, write_reports
+from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun
+from musetools.lab.regression.suite import run_suite
+from musetools.lab.regression.verdicts import CaseReport, SuiteReport, compare_reports
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# --- cases
+
+
+@pytest.fixture
+def toml(tmp_path):
+    """Write a suite in a project's ``notebooks``, and give its path."""
+    (tmp_path / "notebooks").mkdir()
+
+    def write(text: str) -> Path:
+        path = tmp_path / "notebooks" / "regression.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def case(name: str, more: str = "", book: str = "n.ipynb") -> str:
+    return f'[[case]]\nname = "{name}"\nnotebook = "{book}"\n{more}\n'
+
+
+def test_a_case_for_every_combination_of_a_grid(toml):
+    path = toml(
+        case("a", 'why = "w"\ntimeout_s = 5\nignore = ["x/*"]')
+        + '[case.parameters]\nrecipe = "r"\n[case.grid]\nfps = [25.0, 29.97]\nframes = [1, 2]\n'
+        + case("b.c+d_e")
+    )
+    cases = read_cases(path)
+    assert [one.name for one in cases] == [
+        "a-fps=25.0-frames=1",
+        "a-fps=25.0-frames=2",
+        "a-fps=29.97-frames=1",
+        "a-fps=29.97-frames=2",
+        "b.c+d_e",
+    ]
+    assert cases[2].parameters == {"recipe": "r", "fps": 29.97, "frames": 1}
+    assert (cases[0].why, cases[0].timeout_s, cases[0].ignore) == ("w", 5, ("x/*",))
+    assert cases[4].notebook == path.parent / "n.ipynb"
+    assert cases[4].parameters == {}
+
+
+BAD = {
+    "no TOML": ("[[case", "no suite that can be read"),
+    "bytes": ("\x00", "no suite that can be read"),
+    "nothing": ("", "no suite that can be read"),
+    "no case": ("case = []", "no case"),
+    "an unknown key": (case("a", "tolerance = 3"), "unknown key tolerance"),
+    "an unknown table": ("[other]\nx = 1\n" + case("a"), "unknown key other"),
+    "a misspelt table": ("[[cases]]\n" + case("a"), "unknown key cases"),
+    "no name": ('[[case]]\nnotebook = "n.ipynb"', "'name'"),
+    "no notebook": ('[[case]]\nname = "a"', "'notebook'"),
+    "a name of another type": ('[[case]]\nname = 3\nnotebook = "n.ipynb"', "type"),
+    "a case of another type": ("case = 3", "type"),
+    "one case that is no list": ('[case]\nname = "a"', "type"),
+    "two equal names": (case("a") + case("a"), "two cases are named a"),
+    "a name that a grid makes again": (case("a-x=1") + case("a", "grid = {x = [1]}"), "two cases are named a-x=1"),
+    "a name with a path": (case("../a"), "no name of a case"),
+    "a hidden name": (case(".a"), "no name of a case"),
+    "an empty name": (case(""), "no name of a case"),
+    "a long name": (case("a" * 81), "no name of a case"),
+    "a value with a path": (case("a", 'grid = {x = ["b/c"]}'), "no name of a case"),
+    "a grid that is no list": (case("a", "grid = {fps = 25.0}"), "fps must be a list"),
+    "a grid of letters": (case("a", 'grid = {recipe = "musetools"}'), "recipe must be a list"),
+    "a parameter that stands twice": (case("a", "parameters = {x = 1}\ngrid = {x = [2]}"), "both parameters and grid"),
+    "parameters of another type": (case("a", "parameters = 3"), "type"),
+    "ignore as text": (case("a", 'ignore = "x/*"'), "ignore must be a list"),
+    "ignore with a number": (case("a", "ignore = [3]"), "ignore must be a list of texts"),
+    "a time limit as text": (case("a", 'timeout_s = "5"'), "timeout_s must be a number"),
+    "a time limit of none": (case("a", "timeout_s = 0"), "timeout_s must be a number"),
+    "a time limit that is NaN": (case("a", "timeout_s = nan"), "timeout_s must be a number"),
+    "a reason that is no text": (case("a", "why = 3"), "why must be a text"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), BAD.values(), ids=BAD)
+def test_a_suite_that_cannot_be_read(toml, text, sentence):
+    path = toml(text)
+    with pytest.raises(ParameterError, match=sentence) as caught:
+        read_cases(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_suite_that_is_not_there(tmp_path):
+    with pytest.raises(ParameterError, match="no suite that can be read"):
+        run_suite(tmp_path / "gone.toml", out=tmp_path)
+
+
+def test_the_projects_own_cases():
+    cases = read_cases(ROOT / "notebooks" / "regression.toml")
+    assert all(one.notebook.is_file() and one.why for one in cases)
+    for one in cases:
+        Baseline.load(ROOT / "data" / "baselines" / f"{one.name}.json")
+
+
+# --- which cases run, without a kernel
+
+
+@pytest.fixture
+def ran(monkeypatch) -> list:
+    """Names of the cases that were run, each of which passes with one result."""
+    names = []
+
+    def run(notebook, output, parameters, **_):
+        names.append(output.stem)
+        if parameters.get("raises"):
+            raise RuntimeError(parameters["raises"])
+        return NotebookRun(notebook, PASSED, "1 results recorded", output, {"n": parameters.get("n", 1)}, 0.1)
+
+    monkeypatch.setattr(suite_module, "run_notebook", run)
+    return names
+
+
+def baseline(suite: Path, name: str, results: dict) -> Path:
+    folder = suite.parent.parent / "data" / "baselines"
+    folder.mkdir(parents=True, exist_ok=True)
+    Baseline.of_runs([results], [], "once", 1.0).save(folder / f"{name}.json")
+    return folder / f"{name}.json"
+
+
+@pytest.fixture
+def three(toml) -> Path:
+    """A suite of three cases with baselines."""
+    path = toml(case("a-1") + case("a-2") + case("b"))
+    for name in ("a-1", "a-2", "b"):
+        baseline(path, name, {"n": 1})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("only", "names"),
+    [((), ["a-1", "a-2", "b"]), (["a"], ["a-1", "a-2"]), (["b", "a-2"], ["a-2", "b"]), (["a-1", "a"], ["a-1", "a-2"])],
+)
+def test_only_some_cases(three, ran, only, names):
+    report = run_suite(three, only=only, jobs=2)
+    assert [one.name for one in report.cases] == names
+    assert sorted(ran) == names
+    assert report.folder == three.parent.parent / "runs"
+
+
+def test_one_name_may_be_given_as_text(three, ran):
+    assert [one.name for one in run_suite(three, only="a-1").cases] == ["a-1"]
+
+
+@pytest.mark.parametrize("only", [["c"], ["a", "c"], ["c", "d"]])
+def test_a_name_that_matches_nothing(three, ran, only):
+    with pytest.raises(ParameterError, match=r"starts with 'c'.*there are a-1, a-2, b"):
+        run_suite(three, only=only)
+    assert not ran
+
+
+def test_a_case_that_raises_does_not_stop_the_others(toml, ran):
+    path = toml(case("bad", 'parameters = {raises = "boom"}') + case("good"))
+    for name in ("bad", "good"):
+        baseline(path, name, {"n": 1})
+    report = run_suite(path, jobs=1)
+    assert [one.verdict for one in report.cases] == [COULD_NOT_RUN, PASSED]
+    assert "boom" in report.cases[0].sentence
+
+
+class Interrupting:
+    """Progress that is interrupted, as by Ctrl-C, when the first case is done."""
+
+    ended = False
+
+    def begin(self, expected, jobs):
+        self.expected = expected
+
+    def started(self, case):
+        pass
+
+    def finished(self, report):
+        raise KeyboardInterrupt
+
+    def end(self):
+        self.ended = True
+
+
+def test_an_interrupt_starts_no_more_cases(toml, ran):
+    path = toml("".join(case(f"c{i}") for i in range(20)))
+    for i in range(20):
+        baseline(path, f"c{i}", {"n": 1})
+    slow, progress = suite_module.run_notebook, Interrupting()
+
+    def run(*args, **others):
+        time.sleep(0.1)
+        return slow(*args, **others)
+
+    suite_module.run_notebook = run  # `ran` puts it back
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(path, jobs=1, progress=progress)
+    assert len(ran) < 5
+    assert progress.ended
+
+
+def test_a_folder_that_cannot_be_made(three, ran):
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        run_suite(three, out=three / "runs")
+    assert not ran
+
+
+# --- verdicts
+
+
+def test_no_baseline_could_not_run_before_a_kernel_starts(three, ran):
+    path = baseline(three, "b", {"n": 1})
+    path.unlink()
+    report = run_suite(three)
+    assert [one.verdict for one in report.cases] == [PASSED, PASSED, COULD_NOT_RUN]
+    assert "no baseline b.json" in report.cases[2].sentence
+    assert "b" not in ran
+    assert (report.verdict, report.exit_code, report.ok) == (COULD_NOT_RUN, 2, False)
+
+
+@pytest.mark.parametrize("edit", [{"value": float("nan")}, {"value": 1.0, "tolerance": 0.5}])
+def test_a_baseline_that_hides_faults_could_not_run(three, ran, edit):
+    path = baseline(three, "b", {"n": 1.0})
+    plain = json.loads(path.read_text())
+    plain["quantities"]["n"].update(edit)
+    path.write_text(json.dumps(plain))
+    (report,) = run_suite(three, only=["b"]).cases
+    assert report.verdict == COULD_NOT_RUN
+    assert re.search("NaN|swallow", report.sentence)
+    assert not ran
+
+
+@pytest.mark.parametrize(
+    ("was", "sentence"),
+    [
+        ({"n": 2}, "n is off by 1, allowed is 0"),
+        ({"n": 1.0}, "n is int64, was float64"),
+        ({"n": "1"}, "n is 1, was '1'"),
+        ({"n": 1, "m": 2}, "m is missing"),
+        ({"m": 2, "o": 3}, "m is missing, and 2 more"),
+        ({}, "n is new: it has no baseline"),
+    ],
+)
+def test_a_deviation_fails(three, ran, was, sentence):
+    path = baseline(three, "b", {"n": 1})
+    Baseline.of_runs([was], [], "once", 1.0).save(path)
+    report = run_suite(three)
+    assert report.cases[2].sentence == sentence
+    assert (report.cases[2].verdict, report.verdict, report.exit_code) == (FAILED, FAILED, 1)
+    assert not report.cases[2].worst.ok
+
+
+def test_ignored_quantities_need_no_baseline(toml, ran):
+    path = toml(case("a", 'ignore = ["n*"]'))
+    baseline(path, "a", {})
+    assert run_suite(path).ok
+
+
+def test_update_shows_what_changed(three, ran):
+    path = baseline(three, "b", {"n": 7, "m": 1})
+    report = run_suite(three, update=True, only=["b"])
+    assert report.ok
+    assert report.cases[0].sentence == "new baseline, n is off by 6, allowed is 0; m is missing"
+    assert ran == ["b"] * 4
+    assert list(Baseline.load(path).quantities) == ["n"]
+    assert run_suite(three, update=True, only=["b"]).cases[0].sentence.endswith("nothing changed beyond its tolerance")
+
+
+def test_update_keeps_the_old_baseline_where_no_new_one_can_be_made(three, ran, monkeypatch):
+    path, numbers = baseline(three, "b", {"n": 1}), iter(range(9))
+    quiet = suite_module.run_notebook
+    monkeypatch.setattr(
+        suite_module, "run_notebook", lambda book, output, given, **others: quiet(book, output, {"n": next(numbers)})
+    )
+    before = path.read_bytes()
+    report = run_suite(three, update=True, only=["b"])
+    assert report.cases[0].verdict == FAILED
+    assert "no new baseline: n differs between runs" in report.cases[0].sentence
+    assert path.read_bytes() == before
+
+
+# --- reports
+
+STRANGE = "<b>&é \x1b[31mred\x1b[0m \ufffe \ud800 ]]>"
+MIXED = SuiteReport(
+    (
+        CaseReport(
+            "good", "why <i>", PASSED, "2 quantities as they should be", None, (Deviation("x", 1e-6, 1e-5),), 1.0
+        ),
+        CaseReport(
+            "bad",
+            "",
+            FAILED,
+            "y is missing",
+            None,
+            (
+                Deviation("z", 0.0, 0.0),
+                Deviation("y", float("inf"), 0.1, "is missing"),
+                Deviation("w", 3.0, 1.0, "off"),
+            ),
+            2.0,
+        ),
+        CaseReport("ugly", "", COULD_NOT_RUN, STRANGE, None, (), 0.0),
+    ),
+    3.5,
+    "2026-01-01T00:00:00+00:00",
+    Path("runs"),
+)
+
+
+def test_junit():
+    suite = ElementTree.fromstring(MIXED.junit())
+    assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
+        "tests": "3",
+        "failures": "1",
+        "errors": "1",
+    }
+    good, bad, ugly = suite
+    assert [one.get("name") for one in suite] == ["good", "bad", "ugly"]
+    assert len(good) == 0
+    assert bad[0].tag == "failure"
+    assert bad[0].text == "y is missing\nw off"
+    assert ugly[0].tag == "error"
+    assert ugly[0].get("message").startswith("<b>&é ")
+
+
+def test_json_and_back(tmp_path):
+    clean = SuiteReport(MIXED.cases[:2], *[getattr(MIXED, name) for name in ("seconds", "when", "folder")])
+    clean.save(tmp_path / "report.json", clean.to_json())
+    assert SuiteReport.load(tmp_path / "report.json") == clean
+    assert "NaN" not in clean.to_json()
+    assert "Infinity" not in clean.to_json()
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"cases": [{}]}', '{"cases": 3}'])
+def test_a_file_that_is_no_report(tmp_path, content):
+    if content is not None:
+        (tmp_path / "r.json").write_text(content)
+    with pytest.raises(ParameterError, match="no report that can be read"):
+        SuiteReport.load(tmp_path / "r.json")
+
+
+def test_the_table_puts_what_is_worst_first():
+    assert MIXED.cases[1].worst.quantity == "y"
+    assert [line[1] for line in MIXED.worst_table().lines] == ["y", "w", "x", "z"]
+    assert repr(MIXED).splitlines()[-1] == "3 cases in 4 s: 1 passed, 1 failed, 1 could not run"
+    assert "<b>failed</b>" in MIXED._repr_html_()
+    page = report_page(MIXED)
+    assert "why &lt;i&gt;" in page
+    assert "why <i>" not in page
+
+
+def test_two_reports_compared():
+    later = SuiteReport(
+        (
+            CaseReport(
+                "good", "", FAILED, "", None, (Deviation("x", 2e-5, 1e-5, "off"), Deviation("new", 1.0, 0.0)), 9.0
+            ),
+            CaseReport("bad", "", FAILED, "", None, MIXED.cases[1].deviations, 2.0),
+            CaseReport("other", "", PASSED, "", None, (), 1.0),
+        ),
+        9.0,
+        "2026-01-02T00:00:00+00:00",
+        Path("runs"),
+    )
+    table = compare_reports(MIXED, later)
+    assert [line[:3] for line in table.lines] == [
+        ["good", "passed → failed", "1 → 9 s"],
+        ["bad", "failed", "2 → 2 s"],
+        ["ugly", "only earlier", "0 s"],
+        ["other", "only later", "1 s"],
+    ]
+    assert list(table.lines[0][3:]) == ["x", "1e-06", "2e-05"]
+    assert table.lines[1][3] == "none"
+
+
+# --- all of it, with kernels
+
+CELL = f"""import numpy as np
+{RECORD}
+record(n=n, x=np.linspace(0, x, 100, dtype=np.float32), who="<é>", took_s=np.random.rand() + 1)"""
+FIGURE = """from IPython.display import Image, display
+import base64
+display(Image(base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+), format="png"))"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A project of four cases: one passes, one fails, one stops, one has no baseline; the paths are not plain."""
+    root = tmp_path_factory.mktemp("a {b} é")
+    (root / "notebooks").mkdir()
+    notebook(root / "notebooks" / "n.ipynb", FIGURE, CELL, parameters="n = 1\nx = 1.0")
+    notebook(root / "notebooks" / "stops.ipynb", "raise ValueError('<5>')", parameters="")
+    path = root / "notebooks" / "regression.toml"
+    ignore = 'ignore = ["took_s"]\n'
+    path.write_text(
+        case("good", ignore + 'why = "<guards>"')
+        + case("grid", ignore + "grid = {n = [2]}")
+        + case("stops", book="stops.ipynb")
+        + case("unknown", book="n.ipynb")
+        + case("typo", "parameters = {m = 1}"),
+        encoding="utf-8",
+    )
+    results = {"n": 1, "x": np.linspace(0, 1, 100, dtype=np.float32), "who": "<é>"}
+    for name in ("good", "grid-n=2", "stops", "typo"):
+        baseline(path, name, results)
+    return root
+
+
+@pytest.fixture(scope="module")
+def regressed(project):
+    """The command, run on the project as from a shell."""
+    suite, folder = project / "notebooks" / "regression.toml", project / "out"
+    command = [sys.executable, "-m", "musetools", "regress", "--suite", suite, "--report", folder, "--jobs", "2"]
+    return folder, subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120)
+
+
+def test_the_command_tells_of_every_case(regressed):
+    folder, done = regressed
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for name, verdict in (
+        ("good", "passed"),
+        ("grid-n=2", "failed"),
+        ("stops", "failed"),
+        ("unknown", "could not run"),
+    ):
+        assert re.search(rf"^{name}\s+{verdict}", done.stdout, re.MULTILINE), done.stdout
+        assert f"{name} {verdict} in" in done.stderr
+    assert f"The report: {folder / 'report.html'}" in done.stdout
+
+
+def test_the_reports_it_leaves(regressed):
+    folder, _ = regressed
+    report = SuiteReport.load(folder / "report.json")
+    assert {one.name: one.verdict for one in report.cases} == {
+        "good": PASSED,
+        "grid-n=2": FAILED,
+        "stops": FAILED,
+        "unknown": COULD_NOT_RUN,
+        "typo": COULD_NOT_RUN,
+    }
+    by_name = {one.name: one for one in report.cases}
+    assert by_name["grid-n=2"].sentence == "n is off by 1, allowed is 0"
+    assert "ValueError: <5>" in by_name["stops"].sentence
+    assert "no parameter 'm'" in by_name["typo"].sentence
+    suite = ElementTree.fromstring((folder / "junit.xml").read_bytes())
+    assert (suite.get("failures"), suite.get("errors")) == ("2", "2")
+    assert not temporary(folder)
+    kept = {name for name in contents(folder) if "/" not in name}
+    assert kept == {"report.html", "report.json", "junit.xml"} | {
+        f"{name}.{kind}" for name in ("good", "grid-n=2", "stops.failed") for kind in ("ipynb", "html")
+    }
+
+
+def test_the_page_stands_alone_and_escapes(regressed):
+    folder, _ = regressed
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "✗ Regression suite failed" in page
+    assert "&lt;guards&gt;" in page
+    assert "<guards>" not in page
+    assert "ValueError: &lt;5&gt;" in page
+    assert page.count("data:image/png;base64,iVBOR") == 2
+    links = re.findall(r'href="([^"]+)"', page)
+    assert sorted(links) == ["good.html", "grid-n%3D2.html", "stops.failed.html"]
+    for each in folder.glob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|link|img|iframe)[^>]*(?:src|href)\s*=\s*[\"']([^\"']*)", each.read_text("utf-8")
+        )
+        assert [source for source in loaded if re.match(r"(https?:)?//", source)] == [], each
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["regress", *map(str, arguments)])
+
+
+def test_the_command_after_all_passed(project, tmp_path):
+    done = invoke("--suite", project / "notebooks" / "regression.toml", "--only", "good", "--report", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    assert "Regression suite passed" in done.output
+    assert (tmp_path / "r" / "report.html").is_file()
+
+
+def test_the_command_without_a_baseline(project, tmp_path):
+    done = invoke("--suite", project / "notebooks" / "regression.toml", "--only", "unknown", "--report", tmp_path)
+    assert done.exit_code == 2
+    assert "no baseline unknown.json" in done.output
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("errors") == "1"
+
+
+NO_START = {
+    "a suite that is not there": ("--suite", "gone.toml"),
+    "a case that is not there": ("--only", "nothing"),
+    "a folder that cannot be made": ("--report", "/proc/here"),
+    "no jobs": ("--jobs", "0"),
+    "an option that is not there": ("--tolerance", "1"),
+}
+
+
+@pytest.mark.parametrize("arguments", NO_START.values(), ids=NO_START)
+def test_the_command_that_could_not_run(project, monkeypatch, arguments):
+    monkeypatch.chdir(project)
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+def test_update_with_kernels_measures_the_noise(project, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    notebook(tmp_path / "notebooks" / "n.ipynb", CELL, parameters="n = 1\nx = 1.0")
+    path = tmp_path / "notebooks" / "s.toml"
+    path.write_text(case("good", 'ignore = ["took_s"]'))
+    report = run_suite(path, update=True)
+    assert report.ok, report
+    made = Baseline.load(tmp_path / "data" / "baselines" / "good.json")
+    assert list(made.quantities) == ["n", "x", "who"]
+    assert made.quantities["x"].noise == 0
+    assert made.quantities["x"].tolerance == pytest.approx(1e-5)
+    assert "4 runs" in made.measured
+
+
+def test_reports_of_a_folder_that_is_gone(tmp_path):
+    with pytest.raises(MusetoolsError, match="gone"):
+        write_reports(MIXED, tmp_path / "gone")
