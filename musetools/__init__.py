@@ -6,9 +6,9 @@ Public names are imported on first use, so that ``import musetools`` loads neith
 from importlib import import_module
 
 _HOMES = {
-    "audio.load": ["audio_blocks", "load_audio", "loudness"],
-    "chunks.rows": ["Chunks", "chunk_rows", "feature2chunks"],
-    "features.encoder": ["Encoder", "load_encoder"],
+    "audio": ["MediaInfo", "audio_blocks", "load_audio", "loudness", "probe_media"],
+    "check": ["ClipAudit", "audit_clip"],
+    "chunks": ["Chunks", "chunk_rows", "feature2chunks"],
     "errors": [
         "AudioError",
         "EmptyAudioError",
@@ -20,17 +20,12 @@ _HOMES = {
         "StoreError",
         "StreamError",
     ],
-    "features.extract": ["EncoderWindow", "FeatureSpec", "audio2feat"],
-    "infer.stream": ["ChunkStream"],
-    "lab.alignment.align": ["ClipAudit", "audit_clip", "window_lag"],
-    "lab.difference.measure": ["compare"],
-    "lab.difference.comparison": ["Comparison"],
-    "lab.regression.suite": ["SuiteReport", "run_notebook", "run_suite"],
-    "audio.probe": ["MediaInfo", "probe_media"],
-    "recipes.published": ["RECIPES", "Recipe", "register"],
-    "train.corpus": ["ExtractReport", "extract"],
-    "train.dataset": ["ChunkDataset"],
-    "train.store": ["FeatureStore"],
+    "features": ["Encoder", "EncoderWindow", "FeatureSpec", "audio2feat", "load_encoder"],
+    "infer": ["ChunkStream"],
+    "lab.difference": ["Comparison", "compare"],
+    "lab.regression": ["SuiteReport", "run_notebook", "run_suite"],
+    "recipes": ["RECIPES", "Recipe", "register", "window_lag"],
+    "train": ["ChunkDataset", "ExtractReport", "FeatureStore", "extract"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

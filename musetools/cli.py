@@ -60,7 +60,7 @@ def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str | Non
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool) -> None:
     """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
-    from musetools.lab.alignment.align import audit_folder
+    from musetools.check.folder import audit_folder
 
     audit = audit_folder(paths, recipe, quick=quick)
     click.echo(audit.to_json() if as_json else audit)

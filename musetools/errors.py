@@ -1,5 +1,7 @@
 """Errors of musetools: each message says what, got, expected, and how to mend it."""
 
+from collections.abc import Iterable
+
 __all__ = [
     "AudioError",
     "EmptyAudioError",
@@ -10,6 +12,7 @@ __all__ = [
     "RecipeError",
     "StoreError",
     "StreamError",
+    "one_of",
 ]
 
 
@@ -57,3 +60,10 @@ class StoreError(MusetoolsError):
 
 class StreamError(MusetoolsError):
     """A live stream that cannot go on as it is: flushed, broken by a bad block, or left without audio by its source."""
+
+
+def one_of(name: str, value: object, choices: Iterable[str]) -> None:
+    """Raise ParameterError unless a value is one of a few texts."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ParameterError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

@@ -1,6 +1,7 @@
 """Files that are whole or not there: written under a temporary name in the same folder, then moved into place."""
 
 import fcntl
+import io
 import os
 import shutil
 import tempfile
@@ -11,11 +12,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from musetools.errors import OutputError
+from musetools.errors import OutputError, ParameterError
 
-__all__ = ["replacing", "save_rows", "sweep", "write_whole"]
+__all__ = ["MEDIA", "find_media", "replacing", "save_rows", "sweep", "write_whole"]
 
 PART = ".part"
+AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
+VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+MEDIA = AUDIO + VIDEO  # suffixes that are looked for in a folder; a file that is named itself may have any
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
     Whoever has the old file open or mapped keeps it whole. If the block fails, the temporary file is removed and the
-    old file stays.
+    old file stays; what the block itself raises is passed on as it is.
 
     Parameters
     ----------
@@ -41,22 +45,58 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         If the folder is missing or read-only, or the disk is full: with the path and the space that is left.
     """
     path = Path(path)
-    temporary = None
+    with _cannot_write(path):
+        file = _locked_part(path)
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=PART)
-        with open(descriptor, "w+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # held as long as its writer lives: see sweep
+        with file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+            with _cannot_write(path):
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(file.name, 0o666 & ~_umask())
+                os.replace(file.name, path)  # while it is locked: `sweep` takes what nobody holds
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(file.name)
+
+
+class _Part(io.BufferedRandom):
+    """A temporary file whose failure to write is an OutputError about the file that it stands for."""
+
+    def __init__(self, raw: io.FileIO, name: str, path: Path):
+        super().__init__(raw)
+        self._name, self.path = name, path
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def write(self, content: bytes) -> int:
+        with _cannot_write(self.path):
+            return super().write(content)
+
+    def close(self) -> None:
+        with _cannot_write(self.path):
+            super().close()
+
+
+def _locked_part(path: Path) -> _Part:
+    """Make a temporary file that is locked as long as its writer lives."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=PART)
+        file = _Part(io.FileIO(descriptor, "r+"), name, path)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return file
+        file.close()  # swept before it was locked
+
+
+@contextmanager
+def _cannot_write(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}{_space(path.parent)}") from error
-    finally:
-        if temporary:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:
@@ -120,3 +160,17 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
     np.lib.format.write_array_header_1_0(file, header | {"shape": (n_rows, *row_shape)})
     file.seek(0, os.SEEK_END)
     return n_rows
+
+
+def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
+    """Find media files and name their clips, in one order; ParameterError for what is not there."""
+    found = []
+    for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
+        if source.is_dir():
+            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and path.is_file())
+            found += [("__".join(path.relative_to(source).parts), path) for path in inside]
+        elif source.is_file():
+            found.append((source.name, source))
+        else:
+            raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
+    return found

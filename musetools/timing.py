@@ -13,7 +13,7 @@ import numpy as np
 
 from musetools.errors import ParameterError
 
-__all__ = ["exact_fps", "frame_count", "frame_starts"]
+__all__ = ["exact_fps", "frame_count", "frame_start"]
 
 SAMPLE_RATE = 16_000  # samples a second of every waveform
 MEL_HOP = 160  # samples a mel frame: 10 ms
@@ -57,25 +57,44 @@ def exact_fps(fps: float | Fraction) -> Fraction:
             "fps must be a number of frames per second above zero, such as 25, 29.97 or Fraction(30000, 1001); "
             f"got {fps!r}"
         )
-    if isinstance(fps, (Rational, Decimal)):
+    if isinstance(fps, Rational):
+        return Fraction(int(fps.numerator), int(fps.denominator))  # numpy's integers would overflow
+    if isinstance(fps, Decimal):
         return Fraction(fps)
     near = min(_NTSC, key=lambda rate: abs(rate - float(fps)))
     return near if abs(float(near) - float(fps)) <= _NTSC_TOLERANCE else Fraction(str(fps))
 
 
 def _finite(fps: Real | Decimal) -> bool:
-    # integers are, however large; math.isfinite would turn them, and a signalling NaN, into floats first
+    # math.isfinite would turn an integer, however large, into a float first
     return fps.is_finite() if isinstance(fps, Decimal) else isinstance(fps, Rational) or math.isfinite(fps)
 
 
 def frame_count(n_samples: int, fps: float | Fraction) -> int:
     """Count the whole video frames in a waveform: ``floor(n_samples · fps / 16000)`` in integer arithmetic."""
-    return int(n_samples * exact_fps(fps) // SAMPLE_RATE)
+    return int(int(n_samples) * exact_fps(fps) // SAMPLE_RATE)
 
 
-def frame_starts(frames: range, fps: float | Fraction, rate: int) -> np.ndarray:
-    """Find the sample (or row) at which each frame starts: ``floor(i · rate / fps)`` for every i in `frames`."""
+def frame_start(frame: int | range | np.ndarray, fps: float | Fraction, rate: int) -> np.ndarray:
+    """Find the sample (or row) at which a frame starts: ``floor(i · rate / fps)``.
+
+    Parameters
+    ----------
+    frame : int, range or ndarray of int
+        Numbers of frames.
+    fps : float or Fraction
+        Video frames per second.
+    rate : int
+        Samples (or rows) a second.
+
+    Returns
+    -------
+    ndarray of int64
+        One number for each frame, in the shape of `frame`.
+    """
     step = rate / exact_fps(fps)
-    fits = max(1, frames.stop) * max(step.as_integer_ratio()) < 2**63
-    i = np.arange(frames.start, frames.stop, dtype=np.int64 if fits else object)
-    return (i * step.numerator // step.denominator).astype(np.int64)
+    frame = np.asarray(frame, np.int64)
+    last = int(frame.max(initial=1))
+    if last * max(step.as_integer_ratio()) >= 2**63:
+        frame = frame.astype(object)
+    return np.asarray(frame * step.numerator // step.denominator, np.int64)

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 
 import musetools as mt
-from musetools.lab.alignment.align import audit_folder
+from musetools.check.folder import audit_folder
 
 TALKER = Path(__file__).resolve().parents[1] / "data" / "talker_25.mp4"
 

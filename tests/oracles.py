@@ -10,7 +10,7 @@ from whisper.audio import log_mel_spectrogram, mel_filters, pad_or_trim
 from whisper.model import AudioEncoder
 
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureSpec
+from musetools.features.spec import FeatureSpec
 from musetools.features.weights import EncoderWeights
 
 SAMPLE_RATE = 16_000

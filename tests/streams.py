@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from musetools import ChunkStream, audio2feat, feature2chunks
-from musetools.chunks.rows import Chunks
+from musetools.chunks.sequence import Chunks
 from musetools.features.encoder import Encoder
-from musetools.features.extract import EncoderWindow, FeatureSpec
+from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.live import LiveChunk
 
 RATE = 16_000

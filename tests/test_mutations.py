@@ -44,8 +44,8 @@ class Mutation:
 MUTATIONS = {
     "an off-by-one in chunk_rows": Mutation(
         "chunks/rows.py",
-        "return frame_starts(frames, fps, ROW_RATE)[:, None] + window_offsets(context)",
-        "return frame_starts(frames, fps, ROW_RATE)[:, None] + window_offsets(context) + 1",
+        "return frame_start(frames, fps, ROW_RATE)[:, None] + chunk_offsets(context)",
+        "return frame_start(frames, fps, ROW_RATE)[:, None] + chunk_offsets(context) + 1",
         "01-v1.5",
         "given",
     ),

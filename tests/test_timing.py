@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from musetools.errors import ParameterError
-from musetools.timing import SAMPLE_RATE, exact_fps, frame_count, frame_starts
+from musetools.timing import SAMPLE_RATE, exact_fps, frame_count, frame_start
 
 NTSC = {
     23.976: Fraction(24000, 1001),
@@ -101,13 +101,13 @@ def test_frame_count_where_floats_lose_one(n_samples, fps, n_frames):  # defect 
 @example(300, Fraction(100 * 2**60 + 1, 2**60), 50)
 def test_frame_starts_are_the_floors_of_the_exact_times(n_frames, fps, rate):
     frames = range(n_frames // 3, n_frames)
-    starts = frame_starts(frames, fps, rate)
+    starts = frame_start(frames, fps, rate)
     assert starts.dtype == np.int64
     assert starts.tolist() == [i * rate * fps.denominator // fps.numerator for i in frames]
 
 
 def test_frame_starts_of_an_odd_rate_do_not_overflow():
     fps = Fraction(10**16 + 1, 4 * 10**14)  # 25 fps and a little, as a measured rate may be
-    starts = frame_starts(range(10_001), fps, SAMPLE_RATE)
+    starts = frame_start(range(10_001), fps, SAMPLE_RATE)
     assert starts[-1] == math.floor(10_000 * SAMPLE_RATE / fps)
     assert (np.diff(starts) >= 639).all()

@@ -6,18 +6,13 @@ for MuseTalk v1.5. Both stream: an hour of mp4 is never whole in memory unless t
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 
-from musetools.audio.buffer import Ring
 from musetools.audio.decode import Source, blocks_of_array, blocks_of_file
-from musetools.audio.probe import MediaInfo, probe_media
-from musetools.audio.resample import BLOCK_S
-from musetools.errors import ParameterError
-from musetools.timing import SAMPLE_RATE, exact_fps, frame_count, frame_starts
+from musetools.errors import ParameterError, one_of
 
-__all__ = ["DECODERS", "LoudnessMeter", "MediaInfo", "audio_blocks", "load_audio", "loudness", "probe_media"]
+__all__ = ["DECODERS", "audio_blocks", "load_audio"]
 
 DECODERS = ("ffmpeg", "librosa")
 SILENCE_DBFS = -120.0
@@ -77,61 +72,9 @@ def audio_blocks(source: Source, *, decoder: str = "ffmpeg") -> Iterator[np.ndar
     AudioError, ParameterError
         As `load_audio`; what only the end can show (truncation, cancelled channels) is raised after the last block.
     """
-    if decoder not in DECODERS:
-        raise ParameterError(f"decoder must be one of {', '.join(DECODERS)}; got {decoder!r}")
+    one_of("decoder", decoder, DECODERS)
     if not isinstance(source, tuple):
         return blocks_of_file(source, decoder)
     if len(source) != 2:
         raise ParameterError(f"audio as a tuple must be (array, sample_rate); got {len(source)} items")
     return blocks_of_array(*source, decoder)
-
-
-def loudness(waveform: np.ndarray, fps: float | Fraction) -> np.ndarray:
-    """Measure the loudness of each video frame.
-
-    Parameters
-    ----------
-    waveform : ndarray of float, shape (n_samples,)
-        Mono, 16 kHz, full scale at 1.
-    fps : float or Fraction
-        Video frames per second.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_frames,)
-        Root mean square of the samples from each frame's start to the next frame's, in dBFS, for every whole frame;
-        not below -120.
-
-    Raises
-    ------
-    ParameterError
-        If `fps` is not a number above zero.
-    """
-    meter, step = LoudnessMeter(fps), BLOCK_S * SAMPLE_RATE
-    return np.concatenate([meter.push(waveform[i : i + step]) for i in range(0, len(waveform) + 1, step)])
-
-
-class LoudnessMeter:
-    """Measures the loudness of each video frame of a waveform that comes in pieces; see `loudness`.
-
-    Parameters
-    ----------
-    fps : float or Fraction
-        Video frames per second.
-    """
-
-    def __init__(self, fps: float | Fraction):
-        self._fps, self._samples, self._n_frames = exact_fps(fps), Ring(), 0
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take the next samples; return the loudness of the frames that they complete."""
-        self._samples.append(samples)
-        frames = range(self._n_frames, frame_count(self._samples.stop, self._fps))
-        if not frames:
-            return np.empty(0, np.float32)
-        self._n_frames = frames.stop
-        starts = frame_starts(range(frames.start, frames.stop + 1), self._fps, SAMPLE_RATE)
-        energy = np.square(self._samples[int(starts[0]) : int(starts[-1])], dtype=np.float64)
-        self._samples.drop(int(starts[-1]))
-        mean = np.add.reduceat(energy, starts[:-1] - starts[0]) / np.diff(starts)
-        return (10 * np.log10(np.maximum(mean, 10 ** (SILENCE_DBFS / 10)))).astype(np.float32)

@@ -12,8 +12,8 @@ from musetools.audio.probe import MediaInfo, probe_media
 from musetools.check import findings as checks
 from musetools.check.findings import Finding, Notes
 from musetools.errors import AudioError, ParameterError
-from musetools.recipes.profile import Profile, profile, recipe_of
-from musetools.recipes.published import RECIPES, Recipe
+from musetools.recipes.profile import Profile, profile
+from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.table import Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 

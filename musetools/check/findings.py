@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
-from musetools.audio.load import load_audio, loudness
+from musetools.audio.load import load_audio
+from musetools.audio.loudness import loudness
 from musetools.audio.probe import MediaInfo
 from musetools.errors import AudioError
 from musetools.recipes.profile import profile
-from musetools.recipes.published import Recipe
+from musetools.recipes.recipe import Recipe
 from musetools.recipes.sampler import MUSETALK_FPS, audit_sampler
 from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 

@@ -1,18 +1,20 @@
-"""Feature rows in, one chunk per video frame out: a chunker is an index matrix, and one gather turns it into chunks."""
+"""Which feature rows each video frame is conditioned on: the equation, the edge rules, and the lag that follows.
 
-from collections.abc import Sequence
+Rows are numbered from the start of the clip; row k is centred at 20·k ms. An index matrix has one index for each frame
+and the frame's rows in order, -1 for a row of zeros. Nothing else in the package computes the rows of a frame.
+"""
+
+from bisect import bisect_left
 from fractions import Fraction
-from html import escape
 from numbers import Integral
-from typing import overload
 
 import numpy as np
 
-from musetools.errors import ParameterError
-from musetools.timing import ROW_MS, ROW_RATE, exact_fps, frame_starts
+from musetools.errors import ParameterError, one_of
+from musetools.timing import ROW_MS, ROW_RATE, exact_fps, frame_start
 
-__all__ = ["EDGES", "Chunks", "at_edges", "chunk_rows", "feature2chunks", "gather", "row_lag_ms", "rows_around"]
-__all__ += ["window_offsets"]
+__all__ = ["EDGES", "ZERO_ROW", "at_edges", "checked_context", "chunk_frames", "chunk_offsets", "chunk_rows"]
+__all__ += ["row_lag_ms", "rows_around"]
 
 EDGES = ("clamp", "zeros", "drop")
 ZERO_ROW = -1  # in an index matrix: no row of the features, but zeros
@@ -45,7 +47,7 @@ def chunk_rows(
         What becomes of rows before the first or after the last: the nearest row, -1 (a row of zeros), or the frame is
         left out.
     n_frames : int, optional
-        Frames to cut, before any is dropped. By default every whole frame: ``floor(n_rows · fps / 50)``.
+        Frames of the video, before any is dropped. By default every whole frame: ``floor(n_rows · fps / 50)``.
 
     Returns
     -------
@@ -62,137 +64,43 @@ def chunk_rows(
     At 25 fps and context (2, 2) an interior frame takes the ten rows 2i-4 … 2i+5, as every MuseTalk release does:
     ``musetalk/whisper/audio2feature.py``, ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
     """
-    return _cut(n_rows, fps, context, edge, n_frames)[1]
+    frames = chunk_frames(n_rows, fps, context, edge=edge, n_frames=n_frames)
+    return at_edges(rows_around(frames, fps, context), n_rows, edge)
 
 
-def feature2chunks(
-    features: np.ndarray,
-    fps: float | Fraction,
-    context: tuple[int, int] = (2, 2),
-    *,
-    edge: str = "clamp",
-    n_frames: int | None = None,
-) -> "Chunks":
-    """Cut features into one chunk per video frame.
-
-    Parameters
-    ----------
-    features : ndarray, shape (n_rows, n_layers, width)
-        What `audio2feat` returns; may be memory-mapped.
-    fps, context, edge, n_frames
-        As in `chunk_rows`.
-
-    Returns
-    -------
-    Chunks
-        A lazy sequence of ``(rows_per_chunk · n_layers, width)`` arrays; ``(50, 384)`` for Whisper tiny.
-
-    Raises
-    ------
-    ParameterError
-        If the features are not three-dimensional, or as `chunk_rows`.
-    """
-    features = _checked_features(features)
-    first, rows = _cut(len(features), fps, context, edge, n_frames)
-    return Chunks(features, rows, fps, first_frame=first)
+def chunk_frames(
+    n_rows: int, fps: float | Fraction, context: tuple[int, int], *, edge: str, n_frames: int | None = None
+) -> range:
+    """Return the numbers of the frames that get a chunk; arguments and errors as in `chunk_rows`."""
+    fps, n_rows, context = exact_fps(fps), _checked_count("n_rows", n_rows), checked_context(context)
+    n_frames = int(n_rows * fps // ROW_RATE) if n_frames is None else _checked_count("n_frames", n_frames)
+    one_of("edge", edge, EDGES)
+    if edge == "clamp" and n_frames and not n_rows:
+        raise ParameterError(f"no rows to clamp {n_frames} frames to: the features are empty. Use edge='zeros'")
+    if edge != "drop":
+        return range(n_frames)
+    # rows grow with the frame: bisection finds the first frame and the last one whose rows are all there
+    first = bisect_left(range(n_frames), 0, key=lambda frame: rows_around(frame, fps, context)[0])
+    stop = bisect_left(range(n_frames), n_rows, key=lambda frame: rows_around(frame, fps, context)[-1])
+    return range(first, stop) if first < stop else range(0)
 
 
-class Chunks(Sequence):
-    """A lazy sequence of chunks: features and the index matrix that cuts them.
+def rows_around(frames: int | range | np.ndarray, fps: float | Fraction, context: tuple[int, int]) -> np.ndarray:
+    """Return the rows around each frame, ``floor(50·i / fps) - 2·left + j``, whether or not there are such rows."""
+    return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context)
 
-    Behaves as the list that upstream code expects. A chunk whose rows follow each other is a view of the features; only
-    a chunk at an edge is a copy.
 
-    Parameters
-    ----------
-    features : ndarray, shape (n_rows, n_layers, width)
-        Rows to take from.
-    rows : ndarray of int, shape (n_frames, rows_per_chunk)
-        Which rows each frame takes, -1 for a row of zeros.
-    fps : float or Fraction
-        Video frames per second.
-    first_frame : int, default 0
-        Number of the frame that the first chunk belongs to; above 0 where an edge rule dropped frames.
+def at_edges(rows: np.ndarray, n_rows: int | np.ndarray, edge: str) -> np.ndarray:
+    """Apply the edge rule to rows before the first or after the last: "clamp" repeats the nearest, others give -1."""
+    if edge == "clamp":
+        return rows.clip(0, np.maximum(0, n_rows - 1))
+    return np.where((rows >= 0) & (rows < n_rows), rows, ZERO_ROW)
 
-    Attributes
-    ----------
-    rows : ndarray of int64, shape (n_frames, rows_per_chunk)
-        The index matrix.
-    fps : Fraction
-        Video frames per second, exactly.
-    frames : range
-        The number of the video frame that each chunk belongs to.
 
-    Raises
-    ------
-    ParameterError
-        If the features are not three-dimensional, or `rows` names a row that they lack.
-    """
-
-    def __init__(self, features: np.ndarray, rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0):
-        self.features, self.rows = _checked_features(features), _checked_rows(rows)
-        self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + len(self.rows))
-        if self.rows.size and not ZERO_ROW <= self.rows.min() <= self.rows.max() < len(self.features):
-            raise ParameterError(
-                f"rows must lie in -1 … {len(self.features) - 1}, the rows that the features have; "
-                f"got {self.rows.min()} … {self.rows.max()}"
-            )
-        self._first_rows = np.where(_contiguous(self.rows), self.rows[:, 0], ZERO_ROW).tolist()
-
-    @property
-    def chunk_shape(self) -> tuple[int, int]:
-        """Shape of one chunk: (rows_per_chunk · n_layers, width)."""
-        _, n_layers, width = self.features.shape
-        return self.rows.shape[1] * n_layers, width
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Chunks": ...
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            frames = self.frames[index]
-            if frames.step != 1:
-                raise ParameterError(f"chunks are sliced in steps of 1; got {index}. Index chunks.rows for others")
-            return Chunks(self.features, self.rows[index], self.fps, first_frame=frames.start)
-        first = self._first_rows[index]
-        if first == ZERO_ROW:
-            return gather(self.features, self.rows[index])
-        return self.features[first : first + self.rows.shape[1]].reshape(self.chunk_shape)
-
-    def line(self, frame: int) -> int:
-        """Return the place at which a video frame's chunk stands; ParameterError if it has none."""
-        if frame not in self.frames:
-            raise ParameterError(f"frame {frame} has no chunk: there are {self.frames.start} … {self.frames.stop - 1}")
-        return self.frames.index(frame)
-
-    def at(self, frame: int) -> np.ndarray:
-        """Return the chunk of a video frame, by the frame's number; ParameterError if it has none."""
-        return self[self.line(frame)]
-
-    def batch(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Gather the chunks of a slice into one new array, shape (stop - start, rows_per_chunk · n_layers, width)."""
-        return gather(self.features, self.rows[start:stop])
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        if copy is False:
-            raise ValueError("chunks overlap, so an array of them is always a copy")
-        return self.batch().astype(dtype or self.features.dtype, copy=False)
-
-    def lag_ms(self) -> np.ndarray:
-        """Return each frame's lag in ms, NaN at an edge: see `row_lag_ms`."""
-        return row_lag_ms(self.rows, self.fps, first_frame=self.frames.start)
-
-    def __repr__(self) -> str:
-        return f"Chunks({len(self)} frames at {float(self.fps):.6g} fps, each {self.chunk_shape} {self.features.dtype})"
-
-    def _repr_html_(self) -> str:
-        shape = " × ".join(map(str, self.chunk_shape))
-        dtype = escape(str(self.features.dtype))
-        return f"<b>Chunks</b>: {len(self)} frames at {float(self.fps):.6g} fps, each {shape} {dtype}"
+def chunk_offsets(context: tuple[int, int]) -> np.ndarray:
+    """Return the rows of a chunk relative to the row that its frame starts with: ``-2·left … 2·(right + 1) - 1``."""
+    left, right = checked_context(context)
+    return np.arange(-ROWS_PER_FRAME * left, ROWS_PER_FRAME * (right + 1))
 
 
 def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0) -> np.ndarray:
@@ -205,13 +113,13 @@ def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     fps : float or Fraction
         Video frames per second.
     first_frame : int, default 0
-        Number of the frame that the first line of the matrix belongs to.
+        Number of the frame that index 0 of the matrix belongs to.
 
     Returns
     -------
     ndarray of float64, shape (n_frames,)
         Mean time of the frame's rows (row k at 20·k ms; zeros have no time) minus (i/fps + 10 ms): 0 for the published
-        window at 25 fps, positive where the mouth would move early. NaN for a frame at an edge, whose rows repeat or
+        chunk at 25 fps, positive where the mouth would move early. NaN for a frame at an edge, whose rows repeat or
         which has more rows of zeros than others.
     """
     rows = np.asarray(rows)
@@ -226,75 +134,8 @@ def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     return np.where(whole, lag, np.nan)
 
 
-def window_offsets(context: tuple[int, int]) -> np.ndarray:
-    """Return the rows of a chunk relative to the row that its frame starts with: ``-2·left … 2·(right + 1) - 1``."""
-    left, right = _checked_context(context)
-    return np.arange(-ROWS_PER_FRAME * left, ROWS_PER_FRAME * (right + 1))
-
-
-def _cut(n_rows: int, fps: float | Fraction, context: tuple[int, int], edge: str, n_frames: int | None) -> tuple:
-    """Return the number of the first frame and the index matrix."""
-    fps, n_rows = exact_fps(fps), _checked_count("n_rows", n_rows)
-    n_frames = int(n_rows * fps // ROW_RATE) if n_frames is None else _checked_count("n_frames", n_frames)
-    if edge not in EDGES:
-        raise ParameterError(f"edge must be one of {', '.join(EDGES)}; got {edge!r}")
-    if edge == "clamp" and n_frames and not n_rows:
-        raise ParameterError(f"no rows to clamp {n_frames} frames to: the features are empty. Use edge='zeros'")
-    rows = rows_around(range(n_frames), fps, context)
-    if edge != "drop":
-        return 0, at_edges(rows, n_rows, edge)
-    whole = ((rows >= 0) & (rows < n_rows)).all(axis=1)
-    return int(whole.argmax()) if whole.any() else 0, rows[whole]
-
-
-def rows_around(frames: range, fps: float | Fraction, context: tuple[int, int]) -> np.ndarray:
-    """Return the rows around each frame, ``floor(50·i / fps) - 2·left + j``, whether or not there are such rows."""
-    return frame_starts(frames, fps, ROW_RATE)[:, None] + window_offsets(context)
-
-
-def at_edges(rows: np.ndarray, n_rows: int, edge: str) -> np.ndarray:
-    """Apply the edge rule "clamp" or "zeros" to rows before the first or after the last."""
-    if edge == "clamp":
-        return rows.clip(0, max(0, n_rows - 1))
-    return np.where((rows >= 0) & (rows < n_rows), rows, ZERO_ROW)
-
-
-def _contiguous(rows: np.ndarray) -> np.ndarray:
-    """Tell for each line of an index matrix whether its rows follow each other, none of them zeros."""
-    return (rows[:, 0] >= 0) & (np.diff(rows, axis=1) == 1).all(axis=1)
-
-
-def gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Take rows, of zeros where -1, and join each chunk's rows and layers."""
-    if len(features) == 0:
-        taken = np.zeros((*rows.shape, *features.shape[1:]), features.dtype)
-    else:
-        taken = features.take(rows, axis=0, mode="clip")
-        taken[rows == ZERO_ROW] = 0
-    return taken.reshape(*rows.shape[:-1], rows.shape[-1] * features.shape[1], features.shape[2])
-
-
-def _checked_features(features: np.ndarray) -> np.ndarray:
-    features = np.asarray(features)
-    if features.ndim != 3:
-        raise ParameterError(
-            f"features must be (n_rows, n_layers, width), as audio2feat returns them; got {features.ndim} dimensions, "
-            f"{features.shape}"
-        )
-    return features
-
-
-def _checked_rows(rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows)
-    if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "iu":
-        raise ParameterError(
-            f"rows must be whole numbers, (n_frames, rows_per_chunk), as chunk_rows returns them; "
-            f"got {rows.dtype} {rows.shape}"
-        )
-    return rows.astype(np.int64, copy=False)
-
-
-def _checked_context(context: tuple[int, int]) -> tuple[int, int]:
+def checked_context(context: tuple[int, int]) -> tuple[int, int]:
+    """Return a context as two plain integers; ParameterError if it is no such thing."""
     try:
         left, right = context
     except (TypeError, ValueError):

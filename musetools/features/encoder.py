@@ -6,13 +6,15 @@ from html import escape
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
-from musetools.errors import ParameterError
+from musetools.errors import ParameterError, one_of
 from musetools.features.weights import EncoderWeights, read_weights
 
 __all__ = ["Encoder", "load_encoder"]
 
 gelu_ = torch.ops.aten.gelu_  # in place: the widest of all arrays is not needed twice
+FLOAT32_ALWAYS = ("ln", "positional_embedding")  # layer norms and positions cost nothing
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
 
@@ -43,8 +45,7 @@ def load_encoder(name: str | os.PathLike = "tiny", *, device: str | None = None,
     ParameterError
         If the name, device or dtype is unknown.
     """
-    if dtype not in DTYPES:
-        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
+    one_of("dtype", dtype, DTYPES)
     try:
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=target)
@@ -85,7 +86,11 @@ class Encoder:
         dims = weights.dims
         self.n_layers, self.width, self.n_mels = dims.n_layer + 1, dims.n_state, dims.n_mels
         self.max_rows = dims.n_ctx
-        self._module = _in_precision(weights.module(), DTYPES[dtype]).to(device)
+        self._n_head = dims.n_head
+        self._weights = {
+            name: tensor.to(device, torch.float32 if any(part in name for part in FLOAT32_ALWAYS) else DTYPES[dtype])
+            for name, tensor in weights.state.items()
+        }
 
     @torch.inference_mode()
     def hidden_states(
@@ -114,21 +119,42 @@ class Encoder:
             If the spectrogram has another number of mel bins, or is empty or longer than 30 s.
         """
         mel = self._checked(torch.as_tensor(mel))
-        net, dtype = self._module, DTYPES[self.dtype]
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 means float32 on a GPU, too
-            x = gelu_(net.conv2(gelu_(net.conv1(mel.to(self.device, dtype))))).transpose(1, 2)
+            x = self._convolved("conv1", mel.to(self.device, DTYPES[self.dtype]), stride=1)
+            x = self._convolved("conv2", x, stride=2).transpose(1, 2)
         positions = (first_position + torch.arange(x.shape[1], device=self.device)) % self.max_rows
-        x = x + net.positional_embedding[positions]
+        x = x + self._weights["positional_embedding"][positions]
         states = torch.empty((*x.shape[:2], self.n_layers, self.width), device=self.device)
         states[:, :, 0] = x
-        for layer, block in enumerate(net.blocks[: self.n_layers - 1], start=1):
-            x += block.attn(block.attn_ln(x).to(dtype))[0]
-            widen, _, narrow = block.mlp
-            x += narrow(gelu_(widen(block.mlp_ln(x).to(dtype))))
+        for layer in range(1, self.n_layers):
+            block = f"blocks.{layer - 1}."
+            x += self._attended(block, self._normed(block + "attn_ln", x))
+            widened = gelu_(self._linear(block + "mlp.0", self._normed(block + "mlp_ln", x)))
+            x += self._linear(block + "mlp.2", widened)
             states[:, :, layer] = x
         if final_norm:
-            states[:, :, -1] = net.ln_post(x)
+            states[:, :, -1] = self._normed("ln_post", x)
         return states
+
+    def _convolved(self, name: str, x: torch.Tensor, *, stride: int) -> torch.Tensor:
+        weights = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        return gelu_(F.conv1d(x, *weights, stride=stride, padding=1))
+
+    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        weight = self._weights[f"{name}.weight"]
+        return F.linear(x.to(weight.dtype), weight, self._weights.get(f"{name}.bias"))  # keys have no bias
+
+    def _normed(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, (self.width,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def _attended(self, block: str, x: torch.Tensor) -> torch.Tensor:
+        """Return what every row attends to in all rows of its window."""
+        heads = (
+            self._linear(f"{block}attn.{part}", x).unflatten(-1, (self._n_head, -1)).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )
+        attended = F.scaled_dot_product_attention(*heads)
+        return self._linear(f"{block}attn.out", attended.transpose(1, 2).flatten(start_dim=2))
 
     def truncated(self, n_layers: int) -> "Encoder":
         """Return the same encoder up to a layer, for what needs early layers alone; 1 is the input embedding."""
@@ -154,11 +180,3 @@ class Encoder:
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"
-
-
-def _in_precision(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
-    """Keep what multiplies in `dtype`; layer norms and positions, which cost nothing, stay float32."""
-    for part in module.modules():
-        if isinstance(part, (torch.nn.Linear, torch.nn.Conv1d)):
-            part.to(dtype)
-    return module

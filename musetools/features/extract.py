@@ -3,97 +3,21 @@
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from whisper.audio import N_FFT
 
 from musetools.audio.decode import Source, name_of
-from musetools.audio.load import DECODERS, audio_blocks
-from musetools.errors import AudioError, ParameterError
+from musetools.audio.load import audio_blocks
+from musetools.errors import AudioError
 from musetools.features.encoder import Encoder, load_encoder
-from musetools.features.mel import normalised
-from musetools.features.windows import EncoderWindow, MelWindow, MelWindows
+from musetools.features.mel import N_FFT, normalised
+from musetools.features.spec import FeatureSpec
+from musetools.features.windows import MelWindow, MelWindows
 from musetools.files import replacing, save_rows
 
-__all__ = ["EncoderWindow", "FeatureRows", "FeatureSpec", "audio2feat", "encode_window"]
-
-MEL_PEAKS = ("file", "window")
-FILLS = ("mel", "audio")
-
-
-@dataclass(frozen=True)
-class FeatureSpec:
-    """Everything besides the weights that decides what features a waveform gets.
-
-    Parameters
-    ----------
-    decoder : {"ffmpeg", "librosa"}
-        See `load_audio`.
-    mel_peak : {"window", "file"}
-        Where the peak is looked for that sets the log-mel floor, 8 decades below: in each window, or in the whole file.
-    fill : {"audio", "mel"}
-        What fills a window: zeros in the waveform, so that it is silence and the window's STFT stands alone; or zeros
-        in the normalised log-mel, with an STFT over the whole file.
-    final_norm : bool
-        Whether the last layer passes the encoder's final layer norm.
-    window : EncoderWindow
-        How encoder passes slide.
-    keep_fill : bool, default False
-        Whether the last window keeps all rows of its hop, those that the encoder makes of the fill too.
-
-    Raises
-    ------
-    ParameterError
-        If a choice is unknown, or the fill is to be kept of windows that are not filled.
-    """
-
-    decoder: str = "ffmpeg"
-    mel_peak: str = "window"
-    fill: str = "audio"
-    final_norm: bool = True
-    window: EncoderWindow = EncoderWindow()
-    keep_fill: bool = False
-
-    def __post_init__(self) -> None:
-        for name, choices in (("decoder", DECODERS), ("mel_peak", MEL_PEAKS), ("fill", FILLS)):
-            if getattr(self, name) not in choices:
-                raise ParameterError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
-        flags = isinstance(self.final_norm, bool) and isinstance(self.keep_fill, bool)
-        if not flags or not isinstance(self.window, EncoderWindow):
-            raise ParameterError(f"final_norm and keep_fill must be bools and window an EncoderWindow; got {self}")
-        if self.keep_fill and self.window.pad_to < self.window.left + self.window.hop:
-            raise ParameterError(f"keep_fill needs windows filled to left_s + hop_s or more; got {self.window}")
-
-    @classmethod
-    def named(cls, name: "str | FeatureSpec") -> "FeatureSpec":
-        """Return the spec of a name; a spec is returned as it is.
-
-        Names are "musetools", "musetalk-v1", "musetalk-v1.5", and what live streams make: "live-low", "live", and
-        "live-exact", which equals "musetalk-v1.5".
-
-        Raises
-        ------
-        ParameterError
-            If there is no spec of this name.
-        """
-        if isinstance(name, cls):
-            return name
-        if not isinstance(name, str) or name not in _SPECS:
-            raise ParameterError(f"spec must be a FeatureSpec or one of {', '.join(_SPECS)}; got {name!r}")
-        return _SPECS[name]
-
-
-_SPECS = {
-    "musetools": FeatureSpec(),
-    "musetalk-v1": FeatureSpec(mel_peak="file", fill="mel", final_norm=False),
-    "musetalk-v1.5": FeatureSpec(decoder="librosa"),
-    # what a `ChunkStream` makes, and so what to train on for it; notebook 05 measures these choices
-    "live-low": FeatureSpec(window=EncoderWindow(2, 0.1, 0.1, None, positions="clip")),
-    "live": FeatureSpec(window=EncoderWindow(5, 0.3, 0.2, None, positions="clip")),
-    "live-exact": FeatureSpec(decoder="librosa"),
-}
+__all__ = ["FeatureRows", "audio2feat", "encode_window"]
 
 
 def audio2feat(

@@ -1,13 +1,27 @@
 """Samples in, log-mel out: Whisper's spectrogram in the two steps between which its peak is found."""
 
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import torch
-from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
 
-__all__ = ["centred_log_mel", "log_mel", "normalised", "whole_log_mel"]
+from musetools.timing import MEL_HOP
 
+__all__ = ["N_FFT", "centred_log_mel", "log_mel", "normalised", "whole_log_mel"]
+
+N_FFT = 400  # samples of one analysis window: 25 ms
 POWER_FLOOR = 1e-10
 DECADES = 8.0  # the floor of a log-mel below its peak
+
+
+@cache
+def _mel_filters(n_mels: int) -> torch.Tensor:
+    """Read openai-whisper's filter bank, (n_mels, 201), without importing whisper, which would bring numba."""
+    assets = Path(find_spec("whisper").origin).parent / "assets"
+    with np.load(assets / "mel_filters.npz", allow_pickle=False) as filters:
+        return torch.from_numpy(filters[f"mel_{n_mels}"])
 
 
 def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
@@ -25,16 +39,16 @@ def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
     tensor of float32, shape (n_mels, n_frames)
     """
     window = torch.hann_window(N_FFT)
-    stft = torch.stft(torch.from_numpy(padded), N_FFT, HOP_LENGTH, window=window, center=False, return_complex=True)
-    power = mel_filters("cpu", n_mels) @ stft.abs().square_()
+    stft = torch.stft(torch.from_numpy(padded), N_FFT, MEL_HOP, window=window, center=False, return_complex=True)
+    power = _mel_filters(n_mels) @ stft.abs().square_()
     return power.clamp(min=POWER_FLOOR).log10()
 
 
 def centred_log_mel(samples: np.ndarray, n_mels: int) -> torch.Tensor:
     """Compute the log-mel of a stretch that stands alone, mirrored at its ends: ``len(samples) // 160`` frames."""
-    n_frames = len(samples) // HOP_LENGTH
+    n_frames = len(samples) // MEL_HOP
     padded = np.pad(samples, N_FFT // 2, mode="reflect")
-    return log_mel(padded[: n_frames * HOP_LENGTH + N_FFT - HOP_LENGTH], n_mels)
+    return log_mel(padded[: n_frames * MEL_HOP + N_FFT - MEL_HOP], n_mels)
 
 
 def normalised(log_mel: torch.Tensor, peak: torch.Tensor) -> torch.Tensor:

@@ -15,9 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import whisper
-from torch import nn
-from whisper.model import Conv1d, LayerNorm, ResidualAttentionBlock, sinusoids
 
 from musetools.errors import EncoderError, ParameterError
 
@@ -34,6 +31,8 @@ _SIZES = {  # mel bins, width, heads, blocks: openai-whisper's model card
     "large-v2": (80, 1280, 20, 32),
     "large-v3": (128, 1280, 20, 32),
 }
+PUBLISHED = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium", "large-v1", "large-v2")
+PUBLISHED += ("large-v3", "large", "large-v3-turbo", "turbo")  # openai-whisper's names, which it downloads by
 _HUGGING_FACE_NAMES = (
     ("embed_positions.weight", "positional_embedding"),
     ("self_attn_layer_norm", "attn_ln"),
@@ -51,7 +50,7 @@ _HUGGING_FACE_NAMES = (
 
 @dataclass(frozen=True)
 class EncoderDims:
-    """Size of a Whisper encoder, in the order in which `whisper.model.AudioEncoder` takes it."""
+    """Size of a Whisper encoder."""
 
     n_mels: int
     n_ctx: int
@@ -67,12 +66,6 @@ class EncoderWeights:
     dims: EncoderDims
     state: Mapping[str, torch.Tensor]
 
-    def module(self) -> nn.Module:
-        """Build the encoder around these weights."""
-        module = _empty_module(self.dims)
-        module.load_state_dict(self.state, assign=True)
-        return module.eval().requires_grad_(False)
-
     def fingerprint(self) -> str:
         """Return the SHA-256 of sizes, names and float32 values."""
         digest = hashlib.sha256(repr(self.dims).encode())
@@ -86,7 +79,7 @@ def read_weights(name: str | os.PathLike) -> EncoderWeights:
     """Find and read the weights that a name or a path stands for; see `musetools.load_encoder`."""
     if str(name).startswith(UNTRAINED):
         return untrained_weights(str(name).removeprefix(UNTRAINED))
-    if str(name) in whisper.available_models():
+    if str(name) in PUBLISHED:
         return _read_openai(_downloaded(str(name)))
     if not isinstance(name, (str, os.PathLike)):
         raise ParameterError(f"an encoder is named by text or a path; got {name!r}")
@@ -96,7 +89,7 @@ def read_weights(name: str | os.PathLike) -> EncoderWeights:
     if path.is_file():
         return _read_openai(path)
     raise ParameterError(
-        f"no encoder {str(name)!r}: neither a file nor a folder, nor one of {', '.join(whisper.available_models())}, "
+        f"no encoder {str(name)!r}: neither a file nor a folder, nor one of {', '.join(PUBLISHED)}, "
         f"nor {UNTRAINED}{{{','.join(_SIZES)}}}"
     )
 
@@ -142,32 +135,29 @@ def _drawn(name: str, shape: tuple[int, ...], random: np.random.RandomState) -> 
 
 
 def _shapes(dims: EncoderDims) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(p.shape) for name, p in _empty_module(dims).named_parameters()}
-
-
-def _empty_module(dims: EncoderDims) -> nn.Module:
-    """Put whisper's modules together as its AudioEncoder does, without numbers in them.
-
-    AudioEncoder itself would compute its sinusoids without numbers, for which torch imports its compiler: 130 MiB.
-    """
-    with torch.device("meta"):
-        module = nn.Module()
-        module.conv1 = Conv1d(dims.n_mels, dims.n_state, kernel_size=3, padding=1)
-        module.conv2 = Conv1d(dims.n_state, dims.n_state, kernel_size=3, stride=2, padding=1)
-        module.register_buffer("positional_embedding", torch.empty(dims.n_ctx, dims.n_state))
-        blocks = (ResidualAttentionBlock(dims.n_state, dims.n_head) for _ in range(dims.n_layer))
-        module.blocks = nn.ModuleList(blocks)
-        module.ln_post = LayerNorm(dims.n_state)
-    return module
+    """Name the parameters of an encoder, by openai-whisper's names, with their shapes."""
+    width, weights = dims.n_state, {"conv1": (dims.n_state, dims.n_mels, 3), "conv2": (dims.n_state, dims.n_state, 3)}
+    for block in (f"blocks.{i}" for i in range(dims.n_layer)):
+        weights |= {f"{block}.attn.{part}": (width, width) for part in ("query", "key", "value", "out")}
+        weights |= {f"{block}.mlp.0": (4 * width, width), f"{block}.mlp.2": (width, 4 * width)}
+        weights |= {f"{block}.attn_ln": (width,), f"{block}.mlp_ln": (width,)}
+    weights["ln_post"] = (width,)
+    biases = {f"{name}.bias": shape[:1] for name, shape in weights.items() if not name.endswith(".key")}
+    return {f"{name}.weight": shape for name, shape in weights.items()} | biases
 
 
 def _with_positions(state: dict[str, torch.Tensor], dims: EncoderDims) -> dict[str, torch.Tensor]:
-    """Add the sinusoids, which are no parameter, where a file leaves them out."""
-    return {"positional_embedding": sinusoids(dims.n_ctx, dims.n_state), **state}
+    """Add the sinusoids, which are no parameter, where a file leaves them out; as `whisper.model.sinusoids`."""
+    half = dims.n_state // 2
+    rates = torch.exp(-np.log(10_000) / (half - 1) * torch.arange(half))
+    angles = torch.arange(dims.n_ctx)[:, None] * rates[None]
+    return {"positional_embedding": torch.cat([angles.sin(), angles.cos()], dim=1), **state}
 
 
 def _downloaded(name: str) -> Path:
     """Let openai-whisper find or fetch a checkpoint in its own cache."""
+    import whisper
+
     cache = Path(os.getenv("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
     url = whisper._MODELS[name]
     try:

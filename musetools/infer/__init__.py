@@ -1,1 +1,6 @@
 """The inference side: live streams, and drop-in classes for existing code bases."""
+
+from musetools.infer.live import LiveChunk
+from musetools.infer.stream import ChunkStream
+
+__all__ = ["ChunkStream", "LiveChunk"]

@@ -15,11 +15,13 @@ import numpy as np
 from whisper.audio import N_FFT
 
 from musetools.audio.buffer import Ring
-from musetools.audio.load import LoudnessMeter
-from musetools.chunks.rows import EDGES, ZERO_ROW, at_edges, gather, rows_around, window_offsets
+from musetools.audio.loudness import LoudnessMeter
+from musetools.chunks.rows import EDGES, ZERO_ROW, at_edges, chunk_offsets, rows_around
+from musetools.chunks.sequence import gather
 from musetools.errors import ParameterError, StreamError
 from musetools.features.encoder import Encoder, load_encoder
-from musetools.features.extract import EncoderWindow, FeatureSpec, encode_window
+from musetools.features.extract import encode_window
+from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.features.windows import MelWindow, MelWindows
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
@@ -97,7 +99,7 @@ class ChunkStream:
         non_finite: str = "error",
     ):
         self.spec = _spec_of(window)
-        self.fps, self._offsets, self.context = exact_fps(fps), window_offsets(context), tuple(context)
+        self.fps, self._offsets, self.context = exact_fps(fps), chunk_offsets(context), tuple(context)
         if edge not in EDGES:
             raise ParameterError(f"edge must be one of {', '.join(EDGES)}; got {edge!r}")
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from musetools.chunks.rows import ZERO_ROW, Chunks
+from musetools.chunks.rows import ZERO_ROW
+from musetools.chunks.sequence import Chunks
 from musetools.features.mel import whole_log_mel
 from musetools.recipes.profile import signed
 from musetools.timing import MEL_HOP, ROW_MS, ROW_RATE, SAMPLE_RATE
@@ -105,7 +106,7 @@ def _draw_window(
 def _placed(chunks: Chunks, frame: int) -> str:
     """Say where a frame's chunk lies."""
     rows = rows_of(chunks, frame)
-    return "no chunk" if rows is None else heard(rows, chunks.lag_ms()[chunks.line(frame)])
+    return "no chunk" if rows is None else heard(rows, chunks.lag_ms()[chunks.index_of(frame)])
 
 
 def heard(rows: np.ndarray, lag_ms: float) -> str:
@@ -249,7 +250,7 @@ def _draw_cell(ax: Axes, x: int, y: int, row: int | None, *, repeated: bool) -> 
 
 def rows_of(chunks: Chunks, frame: int) -> np.ndarray | None:
     """Return the rows that a frame takes; None if it has no chunk."""
-    return chunks.rows[chunks.line(frame)] if frame in chunks.frames else None
+    return chunks.rows[chunks.index_of(frame)] if frame in chunks.frames else None
 
 
 def span_s(rows: np.ndarray | None) -> tuple[float, float] | None:

@@ -7,13 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, row_lag_ms, window_offsets
-from musetools.errors import ParameterError, RecipeError
-from musetools.recipes.published import RECIPES, Recipe
+from musetools.chunks.rows import ZERO_ROW, chunk_offsets, row_lag_ms
+from musetools.errors import RecipeError
+from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.table import Table
 from musetools.timing import ROW_MS, SAMPLE_RATE, exact_fps
 
-__all__ = ["COMMON_FPS", "LagTable", "Profile", "lag_table", "profile", "recipe_of", "signed"]
+__all__ = ["COMMON_FPS", "LagTable", "Profile", "lag_table", "profile", "signed"]
 __all__ += ["WindowLag", "window_lag"]
 
 COMMON_FPS = (24, 25, 29.97, 30)
@@ -21,15 +21,6 @@ DRIFTS_MS_S = 1.0  # a slope below this over a minute is the staircase of whole 
 STAIRCASE_MS = 1.5 * ROW_MS  # a straight line through part of that staircase climbs no more than this in all
 STRAIGHT_MS = 40.0  # farther from a straight line than two rows, lag does something else than drift
 MINUTE_S = 60
-
-
-def recipe_of(recipe: str | Recipe) -> Recipe:
-    """Return the recipe of a name; a recipe is returned as it is; ParameterError if there is none of this name."""
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in RECIPES:
-        raise ParameterError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}, and what register() adds")
-    return RECIPES[recipe]
 
 
 @dataclass(frozen=True)
@@ -160,7 +151,7 @@ def profile(
     try:
         rows = recipe.chunk_rows(n_samples, fps, context)
     except RecipeError as error:
-        return Profile(recipe, fps, np.empty((0, len(window_offsets(context))), np.int64), 0, stops=str(error))
+        return Profile(recipe, fps, np.empty((0, len(chunk_offsets(context))), np.int64), 0, stops=str(error))
     return Profile(recipe, fps, rows, recipe.first_frame(n_samples, fps, context))
 
 

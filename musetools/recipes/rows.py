@@ -10,7 +10,7 @@ from itertools import count
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, chunk_rows, window_offsets
+from musetools.chunks.rows import ZERO_ROW, chunk_offsets, chunk_rows
 from musetools.errors import ParameterError, RecipeError
 from musetools.recipes.sampler import training_window
 from musetools.timing import MEL_HOP, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps, frame_count
@@ -44,14 +44,14 @@ def v1(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
         raise RecipeError("no feature row to clamp to", IndexError)
     n_frames = next(i for i in count() if int(i * (50.0 / fps)) > n_rows) + 1
     centres = np.floor(np.arange(n_frames) * 50 / fps).astype(np.int64)
-    return 0, (centres[:, None] + window_offsets(context)).clip(0, n_rows - 1)
+    return 0, (centres[:, None] + chunk_offsets(context)).clip(0, n_rows - 1)
 
 
 def v1_files(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Load a frame's neighbours from files of two rows each, whatever the fps; drop it where one is missing."""
     n_files, (left, right) = n_samples // ROW_SAMPLES // 2, context
     frames = np.arange(left, max(left, n_files - right))
-    return left, 2 * frames[:, None] + window_offsets(context)
+    return left, 2 * frames[:, None] + chunk_offsets(context)
 
 
 def v15(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
@@ -65,7 +65,7 @@ def v15(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     # torch.zeros_like of a slice: no more zeros than there are rows
     before, after = min(padding * left, n_rows), min(3 * padding * right, n_rows)
     starts = np.floor(np.arange(n_frames) * multiplier).astype(np.int64)
-    taken = starts[:, None] + np.arange(len(window_offsets(context)))
+    taken = starts[:, None] + np.arange(len(chunk_offsets(context)))
     if n_frames == 0:
         raise RecipeError("not one whole frame", ValueError)
     if taken[-1, -1] >= before + n_rows + after:
@@ -83,7 +83,7 @@ def v15_loader(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """
     windows = [training_window(i) for i in range(frame_count(n_samples, fps) + 1)]
     starts, shifted = np.array(windows, np.int64).reshape(-1, 2).T
-    rows = 2 * shifted[:, None] + window_offsets(context)
+    rows = 2 * shifted[:, None] + chunk_offsets(context)
     inside = (rows >= 0) & (rows < WINDOW_ROWS)
     return 0, np.where(inside, rows + starts[:, None] // ROW_SAMPLES, ZERO_ROW)
 
@@ -98,7 +98,7 @@ def livetalking(n_samples: int, fps: float | Fraction, context: Context, *, cent
     n_steps = max(0, (n_blocks - stride) // (2 * batch))
     # the buffer starts `stride` blocks before its first frame's; the first time, these are the silence of the warm-up
     starts = np.rint((np.arange(n_steps) * 2 * batch - stride) * block / ROW_SAMPLES).astype(np.int64)
-    offsets = window_offsets(context if centred else (0, sum(context)))
+    offsets = chunk_offsets(context if centred else (0, sum(context)))
     in_buffer = 2 * np.arange(batch)[:, None] + stride + offsets
     rows = (starts[:, None, None] + in_buffer).reshape(-1, len(offsets))
     return 0, rows.clip(0, max(0, n_rows - 1))
@@ -124,6 +124,6 @@ def plus_files(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
         raise RecipeError("its audio_window is one number, the same left and right", TypeError)
     n_files = n_samples // MEL_HOP // 4
     frames = np.arange(n_files)[:, None]
-    rows = 2 * frames + window_offsets(context)
+    rows = 2 * frames + chunk_offsets(context)
     files = rows // 2
     return 0, np.where((files >= 0) & (files < np.minimum(frames + right, n_files - 1)), rows, ZERO_ROW)

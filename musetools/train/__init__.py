@@ -1,1 +1,8 @@
-"""The training side: features on disk, a Dataset over them, many files at once."""
+"""The training side: features on disk with their provenance, a Dataset over them, many files at once."""
+
+from musetools.train.corpus import ExtractReport, extract
+from musetools.train.dataset import ChunkDataset
+from musetools.train.loader import ChunkLoader
+from musetools.train.store import FeatureStore
+
+__all__ = ["ChunkDataset", "ChunkLoader", "ExtractReport", "FeatureStore", "extract"]

@@ -12,16 +12,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from musetools.audio.probe import probe_media
-from musetools.errors import MusetoolsError, ParameterError, StoreError
+from musetools.errors import MusetoolsError, StoreError
 from musetools.features.encoder import Encoder
-from musetools.files import sweep, write_whole
+from musetools.files import find_media, sweep, write_whole
 from musetools.train.integrity import digest
 from musetools.train.store import CLIPS, FeatureStore
 
-__all__ = ["ExtractReport", "extract", "find_media"]
+__all__ = ["ExtractReport", "extract"]
 
-AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
-VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 FAILURES = "failures.json"
 
 
@@ -105,22 +103,6 @@ def extract(
             report.failed[_printable(path)] = _printable(error)
     write_whole(store.root / FAILURES, json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
     return report
-
-
-def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
-    """Find media files and name their clips, in one order; ParameterError for what is not there."""
-    found = []
-    for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
-        if source.is_dir():
-            inside = sorted(
-                path for path in source.rglob("*") if path.suffix.lower() in AUDIO + VIDEO and path.is_file()
-            )
-            found += [("__".join(path.relative_to(source).parts), path) for path in inside]
-        elif source.is_file():
-            found.append((source.name, source))
-        else:
-            raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
-    return found
 
 
 def _printable(what: object) -> str:

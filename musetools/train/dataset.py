@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
-from musetools.chunks.rows import chunk_rows, window_offsets
+from musetools.chunks.rows import chunk_offsets, chunk_rows
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.timing import ROW_RATE, exact_fps
 from musetools.train.settings import Cutting
@@ -118,7 +118,7 @@ class ChunkDataset(Dataset):
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
         self.store, self.pictures, self.frames_per_sample = store, frames, frames_per_sample
         self.cutting = Cutting(None if fps is None else exact_fps(fps), tuple(context), edge)
-        self.offsets = window_offsets(context)
+        self.offsets = chunk_offsets(context)
         clips = [_Clip(self, clip) for clip in store]
         self._clips = [clip for clip in clips if clip.n_samples]
         self.left_out = tuple(clip.id for clip in clips if not clip.n_samples)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from musetools.features.encoder import Encoder
-from musetools.features.extract import EncoderWindow, FeatureSpec
+from musetools.features.spec import EncoderWindow, FeatureSpec
 
 __all__ = ["differences", "making_of", "spec_of"]
 

@@ -5,10 +5,11 @@ from fractions import Fraction
 from typing import Any
 
 from musetools.audio.decode import Source
-from musetools.chunks.rows import Chunks, feature2chunks
+from musetools.chunks.sequence import Chunks, feature2chunks
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureSpec, audio2feat
+from musetools.features.extract import audio2feat
+from musetools.features.spec import FeatureSpec
 from musetools.timing import exact_fps
 
 __all__ = ["Chunker", "Cutting"]

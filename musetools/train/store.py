@@ -15,7 +15,8 @@ import numpy as np
 from musetools.audio.decode import Source
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureRows, FeatureSpec
+from musetools.features.extract import FeatureRows
+from musetools.features.spec import FeatureSpec
 from musetools.files import PART, replacing, save_rows, write_whole
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train import integrity as keeping

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from clips import forbid_decoding, write_clip, write_late, write_mute
 from media import SPEECH_RATE, sound_packets, speech
 
+from musetools.check.folder import audit_folder
 from musetools.cli import main
-from musetools.lab.alignment.align import audit_folder
 
 
 def check(*given: object, **runner: str) -> Result:

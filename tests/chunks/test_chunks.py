@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from musetools import Chunks, ParameterError, chunk_rows, feature2chunks
 from musetools.chunks.rows import EDGES, row_lag_ms
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 NTSC = {23.976: 24, 23.98: 24, 29.97: 30, 47.952: 48, 59.94: 60, 119.88: 120}
 COUNTS = st.integers(0, 300)
 CONTEXTS = st.tuples(st.integers(0, 5), st.integers(0, 5))
@@ -177,7 +177,7 @@ def test_a_chunk_is_found_by_its_frame():
     chunks = feature2chunks(features_of(40), 25, edge="drop")[1:]
     assert chunks.frames.start == 3
     for line, frame in enumerate(chunks.frames):
-        assert chunks.line(frame) == line
+        assert chunks.index_of(frame) == line
         np.testing.assert_array_equal(chunks.at(frame), chunks[line])
     for missing in (0, 2, chunks.frames.stop, -1):
         with pytest.raises(ParameterError, match=f"frame {missing} has no chunk: there are 3 … 17"):

@@ -30,6 +30,8 @@ ORACLES = {"musetalk-v1": published_v1, "musetalk-v1.5": published_v15}
 SPECS = {"v1": "musetalk-v1", "v15": "musetalk-v1.5"}
 AROUND = sorted(sign * n for n in (1, 159, 160, 161, 319, 320, 321) for sign in (1, -1))
 CLOSE = {"rtol": 0, "atol": 2e-5}
+# whisper computes the sine of a position up to 1499 in float32; its last bits, 1.2e-4 in all, depend on the processor
+OTHER_CPU = {"rtol": 0, "atol": 1.3e-4}
 
 
 # --- what was recorded from the published code
@@ -51,7 +53,8 @@ def test_recorded_features(clip, version, shared, encoder):
     got = audio2feat(shared / "real" / f"{clip}.wav", encoder, spec=SPECS[version])
     assert got.dtype == np.float32
     assert got.shape == shape
-    np.testing.assert_allclose(got[rows], expected, **CLOSE)
+    np.testing.assert_allclose(got[rows], expected, **OTHER_CPU)
+    assert _error(got[rows], expected).max() < 1e-5
 
 
 def test_recorded_features_through_another_resampler(shared, encoder):

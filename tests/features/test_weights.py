@@ -11,6 +11,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+import whisper
 from checkpoints import hugging_face_state, openai_checkpoint, save_hugging_face, save_openai, small_weights
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from whisper.model import AudioEncoder, sinusoids
 
 from musetools import EncoderError, ParameterError, audio2feat, load_encoder
 from musetools.features.weights import _SIZES, EncoderWeights, read_weights, untrained_weights
+from musetools.features.weights import PUBLISHED as PUBLISHED_NAMES
 
 PUBLISHED = {  # openai-whisper's model card: mel bins, rows, width, heads, blocks
     "tiny": (80, 1500, 384, 6, 4),
@@ -61,6 +63,10 @@ def test_untrained_by_name_is_seed_0(encoder):
     assert (encoder.n_layers, encoder.width, encoder.n_mels) == (5, 384, 80)
 
 
+def test_the_published_names_are_those_that_whisper_downloads():
+    assert set(PUBLISHED_NAMES) == set(whisper.available_models())
+
+
 def test_large_v3_has_128_mel_bins():
     assert _SIZES["large-v3"][0] == 128
     assert {_SIZES[size][0] for size in _SIZES if size != "large-v3"} == {80}
@@ -101,7 +107,8 @@ def test_only_the_encoder_is_kept(layout, tmp_path, weights):
     read = read_weights(LAYOUTS[layout](tmp_path, weights))
     assert set(read.state) == set(weights.state)
     net = AudioEncoder(*vars(weights.dims).values())
-    assert sum(p.numel() for p in read.module().parameters()) == sum(p.numel() for p in net.parameters())
+    parameters = {name: tuple(p.shape) for name, p in net.named_parameters()}
+    assert {n: tuple(t.shape) for n, t in read.state.items() if n != "positional_embedding"} == parameters
 
 
 @pytest.mark.parametrize("layout", ["pt", "safetensors", "bin"])

@@ -24,6 +24,7 @@ from musetools.infer.compat.musetalk import Audio2Feature, AudioProcessor
 
 SEGMENT = 480_000
 CLOSE = {"rtol": 0, "atol": 2e-5}
+OTHER_CPU = {"rtol": 0, "atol": 1.3e-4}  # see tests/features/test_features.py
 RATES = st.one_of(
     st.integers(1, 60),
     st.sampled_from([23.976, 24.97, 29.97, 59.94, 12.5, 49.999]),
@@ -171,7 +172,7 @@ def test_v1_gives_what_was_recorded(clip, shared, v1):
     assert got.dtype == np.float32
     assert got.shape == tuple(recorded["v1_shape"])
     if clip == "eng":
-        np.testing.assert_allclose(got[recorded["v1_rows"]], recorded["v1"], **CLOSE)
+        np.testing.assert_allclose(got[recorded["v1_rows"]], recorded["v1"], **OTHER_CPU)
     else:  # 48 kHz: FFmpeg's resamplers differ by up to 3 of 32768
         assert error_by_layer(got[recorded["v1_rows"]], recorded["v1"]).max() < 0.001
 
@@ -445,7 +446,7 @@ def test_v15_on_real_recordings(clip, shared, encoder, tiny_weights):
     for row, values in zip(recorded["v15_rows"].tolist(), recorded["v15"], strict=True):
         frame = min(row // 2, len(got) - 1)  # row 2i+j stands at place 4+j of frame i's chunk
         place = 4 + row - 2 * frame
-        np.testing.assert_allclose(got[frame].reshape(10, 5, 384)[place], values, **CLOSE)
+        np.testing.assert_allclose(got[frame].reshape(10, 5, 384)[place], values, **OTHER_CPU)
 
 
 @pytest.mark.parametrize("n_samples", [1, 100, 399, 16_000, SEGMENT - 1, SEGMENT, SEGMENT + 1, SEGMENT + 319])

@@ -5,7 +5,7 @@ import pytest
 
 from musetools import RECIPES
 from musetools.lab.difference.measure import compare
-from musetools.recipes.published import add_positions
+from musetools.recipes.recipe import add_positions
 from musetools.recipes.sampler import training_window
 
 SECOND = 16_000

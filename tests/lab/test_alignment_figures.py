@@ -7,7 +7,7 @@ from test_figures import check
 
 from musetools import RECIPES, audit_clip
 from musetools.check.clip import ClipAudit
-from musetools.lab.alignment.align import FolderAudit
+from musetools.check.folder import FolderAudit
 from musetools.lab.alignment.figures import NAMED, click_figure, mouth_figure, sampler_figure, verdict
 from musetools.lab.alignment.lag import MeasuredLag
 from musetools.lab.alignment.offset import OffsetEstimate

@@ -28,7 +28,7 @@ from musetools.lab.effect.report import (
 )
 from musetools.lab.project import project_file
 from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
-from musetools.recipes.published import Recipe
+from musetools.recipes.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 RATES = (24, 25, 29.97, 30)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from pipelines import PIPELINES
 
 import musetools
 from musetools import RECIPES, FeatureSpec, ParameterError, RecipeError, register
-from musetools.recipes.published import Recipe, add_positions
+from musetools.features.windows import MelWindows
+from musetools.recipes.recipe import Recipe, add_positions
+from musetools.timing import SAMPLE_RATE
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "published_windows.json"
 NAMES = list(PIPELINES)
@@ -363,3 +366,29 @@ def test_what_a_model_is_given():
         np.testing.assert_array_equal(given, add_positions(chunk) if encoded else chunk)
     with pytest.raises(ParameterError, match="frame 1 has no chunk"):
         RECIPES["musetalk-v1-train"].model_input(RECIPES["musetalk-v1-train"].chunks(features, SECOND, 25), 1)
+
+
+# --- contexts wider than (2, 2)
+
+BOUNDARIES_S = (27.98, 28.0, 28.02, 29.2, 29.88, 29.98, 30.0, 30.02, 33.0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("context", [(2, 2), (2, 3), (5, 5), (2, 20), (20, 2)])
+def test_any_context_at_any_boundary_length(name, context):
+    """The features of a recipe's own spec have every row that its chunks take."""
+    recipe, run = RECIPES[name], 0
+    for n_samples in (round(seconds * SAMPLE_RATE) for seconds in BOUNDARIES_S):
+        with suppress(RecipeError):
+            rows = recipe.chunk_rows(n_samples, 25, context)
+            run += 1
+            assert rows.max(initial=-1) < kept_rows(recipe.features, n_samples), n_samples
+    stops = name == "musetalkplus-train" and context[0] != context[1]
+    assert run == (0 if stops else len(BOUNDARIES_S))
+
+
+def kept_rows(spec, n_samples: int) -> int:
+    """Count the rows that the window loop keeps, without encoding them."""
+    loop = MelWindows(spec.window, fill=spec.fill, keep_fill=spec.keep_fill, n_mels=80)
+    samples = np.zeros(n_samples, np.float32)
+    return sum(window.keep for window in loop.push(samples) + loop.flush())

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from musetools.audio.load import load_audio
-from musetools.chunks.rows import Chunks
+from musetools.chunks.sequence import Chunks
 from musetools.errors import AudioError, EmptyAudioError, RecipeError
 from musetools.features.encoder import Encoder, load_encoder
-from musetools.features.extract import FeatureRows, FeatureSpec
+from musetools.features.extract import FeatureRows
 from musetools.features.mel import centred_log_mel, normalised
+from musetools.features.spec import FeatureSpec
 from musetools.files import replacing
-from musetools.recipes.published import RECIPES, Recipe
+from musetools.recipes.recipe import RECIPES, Recipe
 from musetools.timing import ROW_RATE, ROW_SAMPLES
 
 __all__ = ["Audio2Feature", "AudioProcessor"]

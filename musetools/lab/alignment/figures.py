@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 from matplotlib.figure import Figure
 
-from musetools.audio.load import loudness
-from musetools.lab.alignment.align import FolderAudit
+from musetools.audio.loudness import loudness
+from musetools.check.folder import FolderAudit
 from musetools.lab.alignment.lag import MeasuredLag
 from musetools.lab.alignment.offset import OffsetEstimate
 from musetools.lab.look import COLOURS, figure

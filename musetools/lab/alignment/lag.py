@@ -9,8 +9,7 @@ from musetools.chunks.rows import ZERO_ROW
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
-from musetools.recipes.profile import recipe_of
-from musetools.recipes.published import Recipe
+from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.timing import ROW_MS, SAMPLE_RATE
 
 __all__ = ["MeasuredLag", "measure_lag"]

@@ -7,12 +7,12 @@ from fractions import Fraction
 import numpy as np
 
 from musetools.audio.decode import Source
-from musetools.chunks.rows import Chunks
+from musetools.chunks.sequence import Chunks
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.extract import FeatureRows
 from musetools.lab.difference.comparison import SIGNS, STOPS, Comparison, ValueDifference
-from musetools.recipes.profile import COMMON_FPS, MINUTE_S, Profile, profile, recipe_of
-from musetools.recipes.published import RECIPES, Recipe
+from musetools.recipes.profile import COMMON_FPS, MINUTE_S, Profile, profile
+from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.table import Table
 from musetools.timing import SAMPLE_RATE
 

@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from musetools.chunks.rows import Chunks, chunk_rows, row_lag_ms
+from musetools.chunks.rows import chunk_rows, row_lag_ms
+from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError, RecipeError
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureSpec, audio2feat
+from musetools.features.extract import audio2feat
+from musetools.features.spec import FeatureSpec
 from musetools.lab.effect.mouth import Model, ridge
 from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
 from musetools.lab.speech import Talker
-from musetools.recipes.profile import COMMON_FPS, recipe_of
-from musetools.recipes.published import RECIPES, Recipe, add_positions
+from musetools.recipes.profile import COMMON_FPS
+from musetools.recipes.recipe import RECIPES, Recipe, add_positions, recipe_of
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
 from musetools.train.store import FeatureStore

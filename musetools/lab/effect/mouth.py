@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve
 
-from musetools.recipes.published import add_positions
+from musetools.recipes.recipe import add_positions
 
 __all__ = ["Model", "ridge"]
 

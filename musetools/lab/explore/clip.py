@@ -15,8 +15,9 @@ from musetools.audio.decode import name_of
 from musetools.audio.load import load_audio
 from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureRows, FeatureSpec
+from musetools.features.extract import FeatureRows
 from musetools.features.mel import whole_log_mel
+from musetools.features.spec import FeatureSpec
 from musetools.lab.speech import read_openings
 from musetools.timing import SAMPLE_RATE
 

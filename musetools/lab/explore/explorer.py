@@ -16,7 +16,7 @@ from musetools.lab.explore.clip import Clip, read_clip
 from musetools.lab.explore.figure import FrameView
 from musetools.lab.explore.scene import Scene, player, prepare
 from musetools.lab.project import project_file
-from musetools.recipes.published import RECIPES
+from musetools.recipes.recipe import RECIPES
 
 __all__ = ["Explorer"]
 

@@ -8,17 +8,18 @@ from html import escape
 import numpy as np
 from IPython.display import Audio
 
-from musetools.audio.load import loudness
+from musetools.audio.loudness import loudness
 from musetools.check.findings import SILENT_DBFS
-from musetools.chunks.rows import ZERO_ROW, Chunks, window_offsets
+from musetools.chunks.rows import ZERO_ROW, chunk_offsets
+from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.lab.difference.comparison import spans
 from musetools.lab.explore.clip import Clip
 from musetools.lab.look import INFER, TRAIN, heard, rows_of, span_s
-from musetools.recipes.profile import Profile, profile, recipe_of, signed
-from musetools.recipes.published import Recipe
-from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_starts
+from musetools.recipes.profile import Profile, profile, signed
+from musetools.recipes.recipe import Recipe, recipe_of
+from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_start
 
 __all__ = ["Scene", "Side", "player", "prepare"]
 
@@ -50,7 +51,7 @@ class Side:
         if not self.chunks:
             return f"stops at {float(self.profile.fps):.5g} fps"
         rows = self.rows(frame)
-        return "no chunk" if rows is None else heard(rows, self.profile.lag_ms[self.chunks.line(frame)])
+        return "no chunk" if rows is None else heard(rows, self.profile.lag_ms[self.chunks.index_of(frame)])
 
     def sentence(self, frame: int) -> str:
         """Say which rows a frame takes, and when they are."""
@@ -126,7 +127,7 @@ class Scene:
         rows = self.sides[side].rows(frame)
         real = np.flatnonzero(rows != ZERO_ROW)
         if not len(real):
-            return int(frame_starts(range(frame, frame + 1), self.fps, ROW_RATE)[0]) + window_offsets(self.context)
+            return int(frame_start(frame, self.fps, ROW_RATE)) + chunk_offsets(self.context)
         j = np.arange(len(rows))
         nearest = real[np.abs(j[:, None] - real).argmin(axis=1)]
         return rows[nearest] + j - nearest

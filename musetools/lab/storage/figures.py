@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from torch.utils.data import Dataset
 
 from musetools.audio.load import load_audio
-from musetools.chunks.rows import feature2chunks
+from musetools.chunks.sequence import feature2chunks
 from musetools.features.encoder import Encoder
 from musetools.lab.look import COLOURS, TRAIN, figure
 from musetools.lab.storage.measure import ChunkFiles, FrameFiles, disk_bytes, fill_store

@@ -10,10 +10,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from musetools.audio.decode import Source
-from musetools.chunks.rows import feature2chunks
+from musetools.chunks.sequence import feature2chunks
 from musetools.errors import StoreError
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureSpec
+from musetools.features.spec import FeatureSpec
 from musetools.timing import ROW_RATE
 from musetools.train.store import FeatureStore
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from musetools.features.extract import EncoderWindow
+from musetools.features.spec import EncoderWindow
 from musetools.infer.stream import ChunkStream
 from musetools.lab.difference.figures import MARKS
 from musetools.lab.look import COLOURS, INFER, figure

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from musetools.chunks.rows import feature2chunks
+from musetools.chunks.sequence import feature2chunks
 from musetools.features.encoder import Encoder
-from musetools.features.extract import EncoderWindow, FeatureSpec, audio2feat
+from musetools.features.extract import audio2feat
+from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.stream import ChunkStream
 from musetools.lab.storage.measure import resident_mib
 from musetools.timing import ROW_RATE, SAMPLE_RATE

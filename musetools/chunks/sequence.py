@@ -1,0 +1,180 @@
+"""Features and an index matrix as the list of chunks that upstream code expects: one gather, views where possible."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from html import escape
+from typing import overload
+
+import numpy as np
+
+from musetools.chunks.rows import ZERO_ROW, at_edges, chunk_frames, row_lag_ms, rows_around
+from musetools.errors import ParameterError
+from musetools.timing import exact_fps
+
+__all__ = ["Chunks", "are_contiguous", "feature2chunks", "gather"]
+
+
+def feature2chunks(
+    features: np.ndarray,
+    fps: float | Fraction,
+    context: tuple[int, int] = (2, 2),
+    *,
+    edge: str = "clamp",
+    n_frames: int | None = None,
+) -> "Chunks":
+    """Cut features into one chunk per video frame.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_rows, n_layers, width)
+        What `audio2feat` returns; may be memory-mapped.
+    fps, context, edge, n_frames
+        As in `chunk_rows`.
+
+    Returns
+    -------
+    Chunks
+        A lazy sequence of ``(rows_per_chunk · n_layers, width)`` arrays; ``(50, 384)`` for Whisper tiny.
+
+    Raises
+    ------
+    ParameterError
+        If the features are not three-dimensional, or as `chunk_rows`.
+    """
+    features = _checked_features(features)
+    frames = chunk_frames(len(features), fps, context, edge=edge, n_frames=n_frames)
+    rows = at_edges(rows_around(frames, fps, context), len(features), edge)
+    return Chunks(features, rows, fps, first_frame=frames.start)
+
+
+class Chunks(Sequence):
+    """A lazy sequence of chunks: features and the index matrix that says which rows each chunk takes.
+
+    Behaves as the list that upstream code expects. A chunk whose rows follow each other is a view of the features; only
+    a chunk at an edge is a copy.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_rows, n_layers, width)
+        Rows to take from.
+    rows : ndarray of int, shape (n_frames, rows_per_chunk)
+        Which rows each frame takes, -1 for a row of zeros.
+    fps : float or Fraction
+        Video frames per second.
+    first_frame : int, default 0
+        Number of the frame that the first chunk belongs to; above 0 where an edge rule dropped frames.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n_frames, rows_per_chunk)
+        The index matrix.
+    fps : Fraction
+        Video frames per second, exactly.
+    frames : range
+        The number of the video frame that each chunk belongs to.
+
+    Raises
+    ------
+    ParameterError
+        If the features are not three-dimensional, or `rows` names a row that they lack.
+    """
+
+    def __init__(self, features: np.ndarray, rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0):
+        self.features, self.rows = _checked_features(features), _checked_rows(rows)
+        self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + len(self.rows))
+        if self.rows.size and not ZERO_ROW <= self.rows.min() <= self.rows.max() < len(self.features):
+            raise ParameterError(
+                f"rows must lie in -1 … {len(self.features) - 1}, the rows that the features have; "
+                f"got {self.rows.min()} … {self.rows.max()}"
+            )
+        self._first_rows = np.where(are_contiguous(self.rows), self.rows[:, 0], ZERO_ROW).tolist()
+
+    @property
+    def chunk_shape(self) -> tuple[int, int]:
+        """Shape of one chunk: (rows_per_chunk · n_layers, width)."""
+        _, n_layers, width = self.features.shape
+        return self.rows.shape[1] * n_layers, width
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Chunks": ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            frames = self.frames[index]
+            if frames.step != 1:
+                raise ParameterError(f"chunks are sliced in steps of 1; got {index}. Index chunks.rows for others")
+            return Chunks(self.features, self.rows[index], self.fps, first_frame=frames.start)
+        first = self._first_rows[index]
+        if first == ZERO_ROW:
+            return gather(self.features, self.rows[index])
+        return self.features[first : first + self.rows.shape[1]].reshape(self.chunk_shape)
+
+    def index_of(self, frame: int) -> int:
+        """Return the index of a video frame's chunk; ParameterError if the frame has none."""
+        if frame not in self.frames:
+            raise ParameterError(f"frame {frame} has no chunk: there are {self.frames.start} … {self.frames.stop - 1}")
+        return self.frames.index(frame)
+
+    def at(self, frame: int) -> np.ndarray:
+        """Return the chunk of a video frame, by the frame's number; ParameterError if it has none."""
+        return self[self.index_of(frame)]
+
+    def batch(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Gather the chunks of a slice into one new array, shape (stop - start, rows_per_chunk · n_layers, width)."""
+        return gather(self.features, self.rows[start:stop])
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("chunks overlap, so an array of them is always a copy")
+        return self.batch().astype(dtype or self.features.dtype, copy=False)
+
+    def lag_ms(self) -> np.ndarray:
+        """Return each frame's lag in ms, NaN at an edge: see `row_lag_ms`."""
+        return row_lag_ms(self.rows, self.fps, first_frame=self.frames.start)
+
+    def __repr__(self) -> str:
+        return f"Chunks({len(self)} frames at {float(self.fps):.6g} fps, each {self.chunk_shape} {self.features.dtype})"
+
+    def _repr_html_(self) -> str:
+        shape = " × ".join(map(str, self.chunk_shape))
+        dtype = escape(str(self.features.dtype))
+        return f"<b>Chunks</b>: {len(self)} frames at {float(self.fps):.6g} fps, each {shape} {dtype}"
+
+
+def are_contiguous(rows: np.ndarray) -> np.ndarray:
+    """Say for each index of an index matrix whether its rows follow each other, none of them zeros."""
+    return (rows[..., 0] >= 0) & (np.diff(rows, axis=-1) == 1).all(axis=-1)
+
+
+def gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Take rows, of zeros where -1, and join each chunk's rows and layers: the one way from rows to chunks."""
+    if len(features) == 0:
+        taken = np.zeros((*rows.shape, *features.shape[1:]), features.dtype)
+    else:
+        taken = features.take(rows, axis=0, mode="clip")
+        taken[rows == ZERO_ROW] = 0
+    return taken.reshape(*rows.shape[:-1], rows.shape[-1] * features.shape[1], features.shape[2])
+
+
+def _checked_features(features: np.ndarray) -> np.ndarray:
+    features = np.asarray(features)
+    if features.ndim != 3:
+        raise ParameterError(
+            f"features must be (n_rows, n_layers, width), as audio2feat returns them; got {features.ndim} dimensions, "
+            f"{features.shape}"
+        )
+    return features
+
+
+def _checked_rows(rows: np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows)
+    if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "iu":
+        raise ParameterError(
+            f"rows must be whole numbers, (n_frames, rows_per_chunk), as chunk_rows returns them; "
+            f"got {rows.dtype} {rows.shape}"
+        )
+    return rows.astype(np.int64, copy=False)

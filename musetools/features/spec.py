@@ -1,0 +1,152 @@
+"""Everything besides the weights that decides what features a waveform gets; plain data, no torch."""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from numbers import Real
+
+from musetools.audio.load import DECODERS
+from musetools.errors import ParameterError, one_of
+from musetools.timing import ROW_RATE
+
+__all__ = ["EncoderWindow", "FeatureSpec"]
+
+MAX_WINDOW_S = 30
+POSITIONS = ("window", "clip")
+MEL_PEAKS = ("file", "window")
+FILLS = ("mel", "audio")
+
+
+def _rows_in(name: str, seconds: float) -> int:
+    """Convert seconds to whole rows."""
+    number = isinstance(seconds, Real) and not isinstance(seconds, bool) and math.isfinite(seconds)
+    rows = Fraction(str(seconds)) * ROW_RATE if number else None
+    if rows is None or rows.denominator != 1 or rows < 0:
+        raise ParameterError(f"{name} must be a multiple of 0.02 s (one row), not negative; got {seconds!r}")
+    return int(rows)
+
+
+@dataclass(frozen=True)
+class EncoderWindow:
+    """How an encoder pass slides over a clip.
+
+    Each pass sees `left_s` + `hop_s` + `right_s` seconds, cut off at the clip's ends, and keeps the rows of the hop.
+
+    Parameters
+    ----------
+    left_s : float, default 0
+        Seconds seen before the rows that are kept.
+    hop_s : float, default 30
+        Seconds kept by a pass: the next one starts where they end.
+    right_s : float, default 0
+        Seconds seen after them: look-ahead.
+    pad_to_s : float or None, default 30
+        Length in seconds to which a shorter stretch is filled; None leaves it as it is.
+    positions : {"window", "clip"}
+        Whether positional embeddings count from the window's start, or each row keeps its place in the clip (row modulo
+        1500).
+
+    Raises
+    ------
+    ParameterError
+        If a length is no multiple of 0.02 s, the hop is 0, or a pass would exceed `pad_to_s` or 30 s.
+
+    Examples
+    --------
+    >>> upstream = EncoderWindow(0, 30, 0, 30)
+    >>> without_seams = EncoderWindow(5, 20, 5, 30)
+    >>> live = EncoderWindow(2, 0.2, 0.2, None, positions="clip")
+    """
+
+    left_s: float = 0
+    hop_s: float = MAX_WINDOW_S
+    right_s: float = 0
+    pad_to_s: float | None = MAX_WINDOW_S
+    positions: str = "window"
+    left: int = field(init=False, repr=False, compare=False)
+    hop: int = field(init=False, repr=False, compare=False)
+    right: int = field(init=False, repr=False, compare=False)
+    pad_to: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("left", "hop", "right"):
+            object.__setattr__(self, name, _rows_in(f"{name}_s", getattr(self, f"{name}_s")))
+        object.__setattr__(self, "pad_to", 0 if self.pad_to_s is None else _rows_in("pad_to_s", self.pad_to_s))
+        seen, longest = self.left + self.hop + self.right, self.pad_to or MAX_WINDOW_S * ROW_RATE
+        if self.hop == 0 or self.pad_to_s == 0 or seen > longest or longest > MAX_WINDOW_S * ROW_RATE:
+            raise ParameterError(
+                f"a window keeps at least 0.02 s and sees at most pad_to_s, itself at most {MAX_WINDOW_S} s; got {self}"
+            )
+        one_of("positions", self.positions, POSITIONS)
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Everything besides the weights that decides what features a waveform gets.
+
+    Parameters
+    ----------
+    decoder : {"ffmpeg", "librosa"}
+        See `load_audio`.
+    mel_peak : {"window", "file"}
+        Where the peak is looked for that sets the log-mel floor, 8 decades below: in each window, or in the whole file.
+    fill : {"audio", "mel"}
+        What fills a window: zeros in the waveform, so that it is silence and the window's STFT stands alone; or zeros
+        in the normalised log-mel, with an STFT over the whole file.
+    final_norm : bool
+        Whether the last layer passes the encoder's final layer norm.
+    window : EncoderWindow
+        How encoder passes slide.
+    keep_fill : bool, default False
+        Whether the last window keeps all rows of its hop, those that the encoder makes of the fill too.
+
+    Raises
+    ------
+    ParameterError
+        If a choice is unknown, or the fill is to be kept of windows that are not filled.
+    """
+
+    decoder: str = "ffmpeg"
+    mel_peak: str = "window"
+    fill: str = "audio"
+    final_norm: bool = True
+    window: EncoderWindow = EncoderWindow()
+    keep_fill: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in (("decoder", DECODERS), ("mel_peak", MEL_PEAKS), ("fill", FILLS)):
+            one_of(name, getattr(self, name), choices)
+        flags = isinstance(self.final_norm, bool) and isinstance(self.keep_fill, bool)
+        if not flags or not isinstance(self.window, EncoderWindow):
+            raise ParameterError(f"final_norm and keep_fill must be bools and window an EncoderWindow; got {self}")
+        if self.keep_fill and self.window.pad_to < self.window.left + self.window.hop:
+            raise ParameterError(f"keep_fill needs windows filled to left_s + hop_s or more; got {self.window}")
+
+    @classmethod
+    def named(cls, name: "str | FeatureSpec") -> "FeatureSpec":
+        """Return the spec of a name; a spec is returned as it is.
+
+        Names are "musetools", "musetalk-v1", "musetalk-v1.5", and what live streams make: "live-low", "live", and
+        "live-exact", which equals "musetalk-v1.5".
+
+        Raises
+        ------
+        ParameterError
+            If there is no spec of this name.
+        """
+        if isinstance(name, cls):
+            return name
+        if not isinstance(name, str) or name not in _SPECS:
+            raise ParameterError(f"spec must be a FeatureSpec or one of {', '.join(_SPECS)}; got {name!r}")
+        return _SPECS[name]
+
+
+_SPECS = {
+    "musetools": FeatureSpec(),
+    "musetalk-v1": FeatureSpec(mel_peak="file", fill="mel", final_norm=False),
+    "musetalk-v1.5": FeatureSpec(decoder="librosa"),
+    # what a `ChunkStream` makes, and so what to train on for it; notebook 05 measures these choices
+    "live-low": FeatureSpec(window=EncoderWindow(2, 0.1, 0.1, None, positions="clip")),
+    "live": FeatureSpec(window=EncoderWindow(5, 0.3, 0.2, None, positions="clip")),
+    "live-exact": FeatureSpec(decoder="librosa"),
+}

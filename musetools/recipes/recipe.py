@@ -1,0 +1,195 @@
+"""A named pipeline: how it makes features, which rows each frame takes, and on what input it stops."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from html import escape
+
+import numpy as np
+
+from musetools.chunks.rows import ZERO_ROW, chunk_offsets
+from musetools.chunks.sequence import Chunks
+from musetools.errors import ParameterError, RecipeError
+from musetools.features.spec import FeatureSpec
+from musetools.recipes.rows import Context, Cut
+from musetools.timing import exact_fps
+
+__all__ = ["RECIPES", "Recipe", "add_positions", "recipe_of", "register"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named pipeline: how it makes features, how it makes chunks.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    features : FeatureSpec
+        How it makes features.
+    cut : callable
+        ``(n_samples, fps, context) -> (first_frame, rows)``: the number of the first frame that gets a chunk, and the
+        index matrix.
+    positional_encoding : bool
+        Whether `add_positions` is applied to the chunk before the model sees it.
+    source : str
+        Repository and file.
+    version : str
+        Version or date of what was read.
+    note : str
+        What to know of it, and on what input it stops.
+    """
+
+    name: str
+    features: FeatureSpec
+    cut: Callable[[int, float | Fraction, Context], Cut]
+    positional_encoding: bool
+    source: str
+    version: str
+    note: str
+
+    def chunk_rows(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> np.ndarray:
+        """Return which feature rows each frame takes.
+
+        Parameters
+        ----------
+        n_samples : int
+            Length of the waveform, 16 kHz.
+        fps : float or Fraction
+            Video frames per second, as the pipeline would be told.
+        context : (int, int), default (2, 2)
+            Frames of audio taken left and right of a frame.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_frames, rows_per_chunk)
+            Row numbers on the clip's axis, -1 for a row of zeros; a line for each frame that the pipeline returns.
+
+        Raises
+        ------
+        RecipeError
+            If the pipeline stops on this input.
+        ParameterError
+            If an argument is out of range.
+        """
+        return self._cut(n_samples, fps, context)[1]
+
+    def chunks(self, features: np.ndarray, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> Chunks:
+        """Cut features as the pipeline does.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n_rows, n_layers, width)
+            What ``audio2feat(source, encoder, spec=recipe.features)`` returns.
+        n_samples, fps, context
+            As in `chunk_rows`.
+
+        Returns
+        -------
+        Chunks
+
+        Raises
+        ------
+        RecipeError, ParameterError
+            As `chunk_rows`; also if the features lack rows that the pipeline takes.
+        """
+        first, rows = self._cut(n_samples, fps, context)
+        if rows.max(initial=ZERO_ROW) >= len(features):
+            raise ParameterError(
+                f"{self.name} takes rows up to {rows.max()} of {n_samples} samples, the features have {len(features)}: "
+                f"make them with spec=RECIPES[{self.name!r}].features"
+            )
+        return Chunks(features, rows, fps, first_frame=first)
+
+    def model_input(self, chunks: Chunks, frame: int) -> np.ndarray:
+        """Return what the model is given for a frame: its chunk, with positional encoding where the pipeline adds it.
+
+        Parameters
+        ----------
+        chunks : Chunks
+            What `chunks` returned.
+        frame : int
+            Number of the video frame.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows_per_chunk · n_layers, width)
+
+        Raises
+        ------
+        ParameterError
+            If the frame has no chunk.
+        """
+        chunk = chunks.at(frame)
+        return add_positions(chunk) if self.positional_encoding else chunk
+
+    def first_frame(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> int:
+        """Return the number of the frame that the first line of `chunk_rows` belongs to."""
+        return self._cut(n_samples, fps, context)[0]
+
+    def _cut(self, n_samples: int, fps: float | Fraction, context: Context) -> Cut:
+        exact_fps(fps)  # what is no frame rate at all is an error of the caller, not a fault of the pipeline
+        chunk_offsets(context)
+        try:
+            return self.cut(n_samples, fps, context)
+        except RecipeError as error:
+            message = f"{self.name} stops on {n_samples} samples at {fps} fps: {error}"
+            raise RecipeError(message, error.original) from None
+
+    def __repr__(self) -> str:
+        return f"Recipe({self.name!r}, {self.version}, {self.source})"
+
+    def _repr_html_(self) -> str:
+        name, version, source, note = map(escape, (self.name, self.version, self.source, self.note))
+        return f"<b>{name}</b> ({version}, <code>{source}</code>): {note}"
+
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def register(recipe: Recipe) -> Recipe:
+    """Add a recipe to `RECIPES`, so that it can be named wherever a recipe is.
+
+    Raises
+    ------
+    ParameterError
+        If another recipe has this name.
+    """
+    if RECIPES.setdefault(recipe.name, recipe) is not recipe:
+        raise ParameterError(f"there is a recipe {recipe.name!r} already: choose another name")
+    return recipe
+
+
+def add_positions(chunks: np.ndarray) -> np.ndarray:
+    """Add MuseTalk's sinusoidal positional encoding to chunks.
+
+    Parameters
+    ----------
+    chunks : ndarray of float, shape (..., rows, width)
+        Chunks, ``(50, 384)`` each for Whisper tiny.
+
+    Returns
+    -------
+    ndarray of float32, same shape
+        Row p gets ``sin(p / 10000^(2k/width))`` in its even, the cosine in its odd dimensions.
+
+    Notes
+    -----
+    Source: ``PositionalEncoding`` in ``musetalk/models/unet.py`` (TMElyralab/MuseTalk).
+    """
+    rows, width = chunks.shape[-2:]
+    rate = np.exp(np.arange(0, width, 2) * (-math.log(10000.0) / width))
+    angle = np.arange(rows)[:, None] * rate
+    positions = np.empty((rows, width), np.float32)
+    positions[:, 0::2], positions[:, 1::2] = np.sin(angle), np.cos(angle)
+    return (chunks + positions).astype(np.float32, copy=False)
+
+
+def recipe_of(recipe: str | Recipe) -> Recipe:
+    """Return the recipe of a name; a recipe is returned as it is; ParameterError if there is none of this name."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ParameterError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}, and what register() adds")
+    return RECIPES[recipe]
