@@ -1,7 +1,7 @@
 """What a live step costs, as ratios measured in one run: ``python tests/benchmark_streaming.py``.
 
 Not a test: times are shown, not asserted. Expected on a CPU: a step of 640 ms at least 20 times cheaper than the same
-filled to 30 s, and steps of 40 ms on one thread in less than a quarter of real time.
+padded to 30 s, and steps of 40 ms on one thread in less than a quarter of real time.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from musetools.infer.live import ComputeTime
 SIDE_S = 0.2  # seen either side of a step
 STEPS = {
     "640 ms": mt.EncoderWindow(SIDE_S, 0.64, SIDE_S, None, positions="clip"),
-    "640 ms, filled to 30 s": mt.EncoderWindow(SIDE_S, 0.64, SIDE_S, 30, positions="clip"),
+    "640 ms, padded to 30 s": mt.EncoderWindow(SIDE_S, 0.64, SIDE_S, 30, positions="clip"),
     "40 ms": mt.EncoderWindow(SIDE_S, 0.04, SIDE_S, None, positions="clip"),
 }
 NAMED = ["live-low", "live"]
@@ -54,8 +54,8 @@ def main() -> None:
     costs = measure(given.encoder, given.seconds, given.repeats)
     for what, each in costs.items():
         print(f"{what}: {each}")
-    ratio = costs["640 ms, filled to 30 s"].mean_s / costs["640 ms"].mean_s
-    print(f"a step of 640 ms filled to 30 s costs {ratio:.1f} times the same step alone (expected: at least 20)")
+    ratio = costs["640 ms, padded to 30 s"].mean_s / costs["640 ms"].mean_s
+    print(f"a step of 640 ms padded to 30 s costs {ratio:.1f} times the same step alone (expected: at least 20)")
     share = costs["40 ms"].of_real_time
     print(f"steps of 40 ms take {share:.3f} of real time on {given.threads} thread(s) (expected: under 0.25)")
 

@@ -58,7 +58,7 @@ def reference_states(net: AudioEncoder, mel: torch.Tensor, *, final_norm: bool) 
 
 
 def published_v1(waveform: np.ndarray, weights: EncoderWeights) -> np.ndarray:
-    """FACTS section 1, v1: one STFT and one peak for the file, segments filled with 0.0 in normalised mel."""
+    """FACTS section 1, v1: one STFT and one peak for the file, segments padded with 0.0 in normalised mel."""
     mel, net, rows = log_mel_spectrogram(waveform, weights.dims.n_mels), reference(weights), []
     for seek in range(0, mel.shape[1], 3000):
         segment = mel[:, seek : seek + 3000]
@@ -68,7 +68,7 @@ def published_v1(waveform: np.ndarray, weights: EncoderWeights) -> np.ndarray:
 
 
 def published_v15(waveform: np.ndarray, weights: EncoderWeights, *, trim: bool = True) -> np.ndarray:
-    """FACTS section 1, v1.5: segments filled with silence, each with its own STFT and peak; last layer normed."""
+    """FACTS section 1, v1.5: segments padded with silence, each with its own STFT and peak; last layer normed."""
     net, rows = reference(weights), []
     for seek in range(0, len(waveform), SEGMENT):
         mel = log_mel_spectrogram(pad_or_trim(waveform[seek : seek + SEGMENT], SEGMENT), weights.dims.n_mels)
@@ -97,7 +97,7 @@ def windows_by_hand(waveform: np.ndarray, weights: EncoderWeights, spec: Feature
 
 def _window_mel(waveform: np.ndarray, whole: torch.Tensor, first: int, end: int, spec: FeatureSpec) -> torch.Tensor:
     pad_to = 0 if spec.window.pad_to_s is None else round(100 * spec.window.pad_to_s)
-    if spec.fill == "mel":
+    if spec.padding == "mel":
         mel = whole[:, 2 * first : 2 * end]
     else:
         samples = waveform[320 * first : 320 * end]

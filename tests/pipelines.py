@@ -120,7 +120,7 @@ def livetalking_0_5(n_samples, fps, context):
 
 
 def openavatarchat(n_samples, fps, context):
-    """Hand over a second at a time, filled to a second, and keep as many chunks as the second has frames at 24 kHz."""
+    """Hand over a second at a time, padded to a second, and keep as many chunks as the second has frames at 24 kHz."""
     second, chunks = v15_infer(16_000, fps, context)[1], []  # its worker warms up with a silent one
     for start in range(0, n_samples, 16_000):
         heard = min(16_000, n_samples - start) * 24_000 // 16_000

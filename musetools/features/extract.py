@@ -44,7 +44,7 @@ def audio2feat(
     Returns
     -------
     ndarray of float32, shape (n_rows, n_layers, width)
-        With ``n_rows = n_samples // 320``, or, with ``keep_fill``, as many whole hops as hold these and six rows more.
+        With ``n_rows = n_samples // 320``, or, with ``keep_padding``, the rows of whole hops, of padding too.
         With `out`, the finished file, mapped read-only.
 
     Raises
@@ -77,7 +77,7 @@ def encode_window(
 ) -> np.ndarray:
     """Encode one window and keep its own rows, shape (n_kept, n_layers, width)."""
     mel = normalised(window.log_mel, window.log_mel.max() if peak is None else peak)
-    if spec.fill == "mel" and spec.window.pad_to:
+    if spec.padding == "mel" and spec.window.pad_to:
         mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[1]))
     position = window.first_row if spec.window.positions == "clip" else 0
     states = encoder.hidden_states(mel, first_position=position, final_norm=spec.final_norm)
@@ -103,7 +103,9 @@ class FeatureRows:
 
     def __init__(self, source: Source, encoder: Encoder, spec: FeatureSpec, *, shortest: int = N_FFT):
         self.source, self.encoder, self.spec, self.shortest = source, encoder, spec, shortest
-        self._loop = MelWindows(spec.window, fill=spec.fill, keep_fill=spec.keep_fill, n_mels=encoder.n_mels)
+        self._loop = MelWindows(
+            spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=encoder.n_mels
+        )
 
     @property
     def n_samples(self) -> int:

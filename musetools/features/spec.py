@@ -14,7 +14,7 @@ __all__ = ["EncoderWindow", "FeatureSpec"]
 MAX_WINDOW_S = 30
 POSITIONS = ("window", "clip")
 MEL_PEAKS = ("file", "window")
-FILLS = ("mel", "audio")
+PADDINGS = ("mel", "audio")
 
 
 def _rows_in(name: str, seconds: float) -> int:
@@ -41,7 +41,7 @@ class EncoderWindow:
     right_s : float, default 0
         Seconds seen after them: look-ahead.
     pad_to_s : float or None, default 30
-        Length in seconds to which a shorter stretch is filled; None leaves it as it is.
+        Length in seconds to which a shorter stretch is padded; None leaves it as it is.
     positions : {"window", "clip"}
         Whether positional embeddings count from the window's start, or each row keeps its place in the clip (row modulo
         1500).
@@ -90,37 +90,37 @@ class FeatureSpec:
         See `load_audio`.
     mel_peak : {"window", "file"}
         Where the peak is looked for that sets the log-mel floor, 8 decades below: in each window, or in the whole file.
-    fill : {"audio", "mel"}
+    padding : {"audio", "mel"}
         What fills a window: zeros in the waveform, so that it is silence and the window's STFT stands alone; or zeros
         in the normalised log-mel, with an STFT over the whole file.
     final_norm : bool
         Whether the last layer passes the encoder's final layer norm.
     window : EncoderWindow
         How encoder passes slide.
-    keep_fill : bool, default False
-        Whether the last window keeps all rows of its hop, those that the encoder makes of the fill too.
+    keep_padding : bool, default False
+        Whether the last window keeps all rows of its hop, those that the encoder makes of the padding too.
 
     Raises
     ------
     ParameterError
-        If a choice is unknown, or the fill is to be kept of windows that are not filled.
+        If a choice is unknown, or the padding is to be kept of windows that are not padded.
     """
 
     decoder: str = "ffmpeg"
     mel_peak: str = "window"
-    fill: str = "audio"
+    padding: str = "audio"
     final_norm: bool = True
     window: EncoderWindow = EncoderWindow()
-    keep_fill: bool = False
+    keep_padding: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in (("decoder", DECODERS), ("mel_peak", MEL_PEAKS), ("fill", FILLS)):
+        for name, choices in (("decoder", DECODERS), ("mel_peak", MEL_PEAKS), ("padding", PADDINGS)):
             one_of(name, getattr(self, name), choices)
-        flags = isinstance(self.final_norm, bool) and isinstance(self.keep_fill, bool)
+        flags = isinstance(self.final_norm, bool) and isinstance(self.keep_padding, bool)
         if not flags or not isinstance(self.window, EncoderWindow):
-            raise ParameterError(f"final_norm and keep_fill must be bools and window an EncoderWindow; got {self}")
-        if self.keep_fill and self.window.pad_to < self.window.left + self.window.hop:
-            raise ParameterError(f"keep_fill needs windows filled to left_s + hop_s or more; got {self.window}")
+            raise ParameterError(f"final_norm and keep_padding must be bools and window an EncoderWindow; got {self}")
+        if self.keep_padding and self.window.pad_to < self.window.left + self.window.hop:
+            raise ParameterError(f"keep_padding needs windows padded to left_s + hop_s or more; got {self.window}")
 
     @classmethod
     def named(cls, name: "str | FeatureSpec") -> "FeatureSpec":
@@ -143,7 +143,7 @@ class FeatureSpec:
 
 _SPECS = {
     "musetools": FeatureSpec(),
-    "musetalk-v1": FeatureSpec(mel_peak="file", fill="mel", final_norm=False),
+    "musetalk-v1": FeatureSpec(mel_peak="file", padding="mel", final_norm=False),
     "musetalk-v1.5": FeatureSpec(decoder="librosa"),
     # what a `ChunkStream` makes, and so what to train on for it; notebook 05 measures these choices
     "live-low": FeatureSpec(window=EncoderWindow(2, 0.1, 0.1, None, positions="clip")),

@@ -38,21 +38,21 @@ class MelWindows:
     ----------
     window : EncoderWindow
         How windows slide.
-    fill : {"audio", "mel"}
-        Whether each window's STFT stands alone, its waveform zero-filled, or is a stretch of the whole file's.
+    padding : {"audio", "mel"}
+        Whether each window's STFT stands alone, its waveform padded with zeros, or is a stretch of the whole file's.
     n_mels : int
         80 or 128.
-    keep_fill : bool, default False
-        Whether the last window keeps all rows of its hop, those of the fill too.
+    keep_padding : bool, default False
+        Whether the last window keeps all rows of its hop, those of the padding too.
     """
 
-    def __init__(self, window: EncoderWindow, *, fill: str, n_mels: int, keep_fill: bool = False):
-        self.window, self.fill, self.n_mels, self.keep_fill = window, fill, n_mels, keep_fill
-        self._filled = window.pad_to * ROW_SAMPLES
+    def __init__(self, window: EncoderWindow, *, padding: str, n_mels: int, keep_padding: bool = False):
+        self.window, self.padding, self.n_mels, self.keep_padding = window, padding, n_mels, keep_padding
+        self._padded = window.pad_to * ROW_SAMPLES
         self._samples = Ring()
         self._next_row = 0  # first row of the next window's hop
         # A file's STFT reaches 200 samples either side of a frame's centre; the last centre lies a hop before the end.
-        self._before, self._after = (HALF_FFT, HALF_FFT - MEL_HOP) if fill == "mel" else (0, 0)
+        self._before, self._after = (HALF_FFT, HALF_FFT - MEL_HOP) if padding == "mel" else (0, 0)
 
     @property
     def reach(self) -> int:
@@ -60,9 +60,9 @@ class MelWindows:
         return self._after
 
     @property
-    def n_filled(self) -> int:
+    def n_padded(self) -> int:
         """Samples past the end whose rows may be kept, at most."""
-        return 2 * self.window.hop * ROW_SAMPLES if self.keep_fill else 0
+        return 2 * self.window.hop * ROW_SAMPLES if self.keep_padding else 0
 
     @property
     def n_samples(self) -> int:
@@ -80,14 +80,14 @@ class MelWindows:
     def flush(self) -> list[MelWindow]:
         """Return the windows that the end of the audio cuts short."""
         windows, n_rows = [], self.n_samples // ROW_SAMPLES
-        if self.keep_fill and self.fill == "audio":
+        if self.keep_padding and self.padding == "audio":
             n_rows = -(-self.n_samples // ROW_SAMPLES)
             late = (n_rows - 1) % self.window.hop + 1 + LATE_ROWS >= self.window.hop
             n_rows += self.window.hop if late else 0
         while self._next_row < n_rows:
-            keep = self.window.hop if self.keep_fill else min(self.window.hop, n_rows - self._next_row)
+            keep = self.window.hop if self.keep_padding else min(self.window.hop, n_rows - self._next_row)
             windows.append(self._cut(min(self._end_of_next(), -(-self.n_samples // ROW_SAMPLES)), keep))
-        if self.fill == "mel" and self.n_samples // MEL_HOP > self._next_row * MEL_PER_ROW:
+        if self.padding == "mel" and self.n_samples // MEL_HOP > self._next_row * MEL_PER_ROW:
             windows.append(self._cut(self._next_row + 1, 0))  # a mel frame without a row: it may hold the file's peak
         return windows
 
@@ -98,7 +98,7 @@ class MelWindows:
         """Make the next window, of rows up to `end_row`, and drop the samples that no later one needs."""
         first_row = max(0, self._next_row - self.window.left)
         end = min(end_row * ROW_SAMPLES, self.n_samples)
-        mel = self._mel(min(first_row * ROW_SAMPLES, end), end)  # a window of the fill alone starts past the end
+        mel = self._mel(min(first_row * ROW_SAMPLES, end), end)  # a window of the padding alone starts past the end
         skip = self._next_row - first_row
         self._next_row += self.window.hop
         self._samples.drop((self._next_row - self.window.left) * ROW_SAMPLES - self._before)
@@ -106,9 +106,9 @@ class MelWindows:
 
     def _mel(self, start: int, end: int) -> torch.Tensor:
         """Compute the log-mel of the samples from `start` to `end`."""
-        if self.fill == "audio":
+        if self.padding == "audio":
             samples = self._samples[start:end]
-            return centred_log_mel(np.pad(samples, (0, max(0, self._filled - len(samples)))), self.n_mels)
+            return centred_log_mel(np.pad(samples, (0, max(0, self._padded - len(samples)))), self.n_mels)
         first, last = max(0, start - self._before), end + self._after
         # what lies beyond the file's ends, its own mirror image has to give
         mirrored = HALF_FFT if start == 0 else 0, max(0, last - self.n_samples)

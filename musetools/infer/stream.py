@@ -146,7 +146,9 @@ class ChunkStream:
     def _start(self) -> None:
         n_mels = self.encoder.n_mels
         self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
-        self._windows = MelWindows(self.spec.window, fill=self.spec.fill, keep_fill=self.spec.keep_fill, n_mels=n_mels)
+        self._windows = MelWindows(
+            self.spec.window, padding=self.spec.padding, keep_padding=self.spec.keep_padding, n_mels=n_mels
+        )
         self._meter, self._loudness = LoudnessMeter(self.fps), Ring()
         self._rows = Ring((self.encoder.n_layers, self.encoder.width))
         self._next_frame, self._ended, self.compute = 0, "", ComputeTime()
@@ -202,7 +204,7 @@ class ChunkStream:
         with self._running(then="it was flushed"):
             last = self._advance(self._pcm.flush())
             if self._windows.n_samples >= N_FFT:
-                self._loudness.append(self._meter.push(np.zeros(self._windows.n_filled, np.float32)))
+                self._loudness.append(self._meter.push(np.zeros(self._windows.n_padded, np.float32)))
                 last += self._encoded(self._windows.flush)
                 last += self._cut(self._certain(ended=True))
             return last

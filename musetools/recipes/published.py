@@ -44,7 +44,7 @@ for _recipe in (
     ),
     Recipe(
         "musetalk-v1.5-train",
-        features=FeatureSpec(keep_fill=True),
+        features=FeatureSpec(keep_padding=True),
         cut=cuts.v15_loader,
         positional_encoding=False,
         source=_MUSETALK + "musetalk/data/dataset.py, process_audio_features in musetalk/utils/utils.py",
@@ -96,7 +96,7 @@ for _recipe in (
     ),
     Recipe(
         "openavatarchat",
-        features=replace(_V15, window=EncoderWindow(0, 1, 0, 30), keep_fill=True),
+        features=replace(_V15, window=EncoderWindow(0, 1, 0, 30), keep_padding=True),
         cut=cuts.openavatarchat,
         positional_encoding=True,
         source="HumanAIGC-Engineering/OpenAvatarChat src/handlers/avatar/musetalk/avatar_musetalk_processor.py",

@@ -8,8 +8,9 @@ from typing import Any
 from musetools.features.encoder import Encoder
 from musetools.features.spec import EncoderWindow, FeatureSpec
 
-__all__ = ["differences", "making_of", "spec_of"]
+__all__ = ["differences", "in_words_of_today", "making_of", "spec_of"]
 
+RENAMED = {"fill": "padding", "keep_fill": "keep_padding"}
 FORMAT = 1  # of a store's folder
 LIBRARIES = ("musetools", "torch", "openai-whisper", "numpy", "av", "soxr", "soundfile")
 NAMES = {"encoder.name"}  # what a file was called does not change what was in it
@@ -23,6 +24,12 @@ def making_of(spec: FeatureSpec, encoder: Encoder, dtype: str) -> dict[str, Any]
     features = {**asdict(spec), "window": window}
     libraries = {name: version(name) for name in LIBRARIES}
     return {"format": FORMAT, "features": features, "encoder": weights, "dtype": dtype, "libraries": libraries}
+
+
+def in_words_of_today(making: dict[str, Any]) -> dict[str, Any]:
+    """Rename what stores written by earlier versions call otherwise."""
+    features = {RENAMED.get(name, name): value for name, value in making["features"].items()}
+    return {**making, "features": features}
 
 
 def spec_of(making: dict[str, Any]) -> FeatureSpec:

@@ -21,7 +21,7 @@ from musetools.files import PART, replacing, save_rows, write_whole
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train import integrity as keeping
 from musetools.train.manifest import Manifest, Record, check_clip_id
-from musetools.train.provenance import FORMAT, differences, making_of, spec_of
+from musetools.train.provenance import FORMAT, differences, in_words_of_today, making_of, spec_of
 from musetools.train.settings import Chunker, Cutting
 
 __all__ = ["FeatureStore"]
@@ -109,7 +109,7 @@ class FeatureStore:
             making = json.loads((root / MAKING).read_text(encoding="utf-8"))
             if making["format"] != FORMAT:
                 raise StoreError(f"{root} has format {making['format']}; this version reads {FORMAT}. Update musetools")
-            return cls(root, making)
+            return cls(root, in_words_of_today(making))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"{root} holds no store ({error.filename} is missing): FeatureStore.create makes one"

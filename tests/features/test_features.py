@@ -72,9 +72,9 @@ MUTANTS = [  # eng fills nothing, being 60 s; yongen has but one window, so one 
     ("eng", "v15", {"mel_peak": "file"}),
     ("eng", "v15", {"final_norm": False}),
     ("eng", "v15", {"window": EncoderWindow(5, 20, 5, 30, positions="clip")}),
-    ("yongen", "v1", {"fill": "audio"}),
+    ("yongen", "v1", {"padding": "audio"}),
     ("yongen", "v1", {"final_norm": True}),
-    ("yongen", "v15", {"fill": "mel"}),
+    ("yongen", "v15", {"padding": "mel"}),
     ("yongen", "v15", {"window": EncoderWindow(0, 30, 0, None)}),
     ("yongen", "v15", {"decoder": "ffmpeg"}),
 ]
@@ -126,7 +126,7 @@ def test_any_length_follows_the_published_rule(spec, small, weights, n_samples):
 @pytest.mark.parametrize("n_samples", [400, SEGMENT, SEGMENT + 319, SEGMENT + 320, SEGMENT + 90_000])
 def test_the_fill_may_be_kept(n_samples, small, weights):
     """v1.5 trains on all 1500 rows of a segment, those that the encoder makes of silence too."""
-    waveform, spec = speech(n_samples), replace(FeatureSpec.named("musetalk-v1.5"), keep_fill=True)
+    waveform, spec = speech(n_samples), replace(FeatureSpec.named("musetalk-v1.5"), keep_padding=True)
     got = audio2feat((waveform, 16_000), small, spec=spec)
     n_hops = -(-(-(-n_samples // 320) + 6) // 1500)  # a last frame's chunk looks up to six rows past the end
     assert len(got) == 1500 * n_hops
@@ -188,7 +188,9 @@ def test_named_specs(name):
     assert spec.window == EncoderWindow(0, 30, 0, 30)
     assert (spec.decoder == "librosa") == (name == "musetalk-v1.5")
     v1 = name == "musetalk-v1"
-    assert (spec.mel_peak, spec.fill, spec.final_norm) == (("file", "mel", False) if v1 else ("window", "audio", True))
+    assert (spec.mel_peak, spec.padding, spec.final_norm) == (
+        ("file", "mel", False) if v1 else ("window", "audio", True)
+    )
 
 
 @pytest.mark.parametrize("name", ["musetalk", "MuseTools", "", None, 15, ["musetools"]])
@@ -204,15 +206,15 @@ def test_unknown_specs_list_the_known(name, small):
     [
         {"decoder": "sox"},
         {"mel_peak": "clip"},
-        {"fill": "zeros"},
-        {"fill": None},
+        {"padding": "zeros"},
+        {"padding": None},
         {"final_norm": "yes"},
         {"final_norm": 1},
         {"window": (0, 30, 0, 30)},
         {"window": None},
-        {"keep_fill": "yes"},
-        {"keep_fill": True, "window": EncoderWindow(2, 0.2, 0.2, None)},
-        {"keep_fill": True, "window": EncoderWindow(5, 20, 0, None)},
+        {"keep_padding": "yes"},
+        {"keep_padding": True, "window": EncoderWindow(2, 0.2, 0.2, None)},
+        {"keep_padding": True, "window": EncoderWindow(5, 20, 0, None)},
     ],
 )
 def test_specs_of_unknown_choices_are_refused(change):

@@ -24,22 +24,22 @@ ROW = 320
 
 
 @pytest.mark.parametrize("seconds", [24.99, 25, 61.5])
-@pytest.mark.parametrize(("fill", "peak"), [("audio", "window"), ("mel", "file"), ("mel", "window")])
+@pytest.mark.parametrize(("padding", "peak"), [("audio", "window"), ("mel", "file"), ("mel", "window")])
 @pytest.mark.parametrize("positions", ["window", "clip"])
-def test_overlapped_windows_equal_those_cut_by_hand(seconds, fill, peak, positions, small, weights):
+def test_overlapped_windows_equal_those_cut_by_hand(seconds, padding, peak, positions, small, weights):
     waveform, window = speech(int(16_000 * seconds)), EncoderWindow(5, 20, 5, 30, positions=positions)
-    spec = FeatureSpec(mel_peak=peak, fill=fill, window=window)
+    spec = FeatureSpec(mel_peak=peak, padding=padding, window=window)
     got = audio2feat((waveform, 16_000), small, spec=spec)
     assert len(got) == len(waveform) // ROW
     np.testing.assert_allclose(got, windows_by_hand(waveform, weights, spec), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("n_samples", [400, 639, 640, 3519, 9600, 77_777])
-@pytest.mark.parametrize(("fill", "peak"), [("audio", "window"), ("mel", "file"), ("mel", "window")])
+@pytest.mark.parametrize(("padding", "peak"), [("audio", "window"), ("mel", "file"), ("mel", "window")])
 @pytest.mark.parametrize("window", [LIVE, LIVE_IN_PLACE], ids=["window", "clip"])
-def test_live_windows_equal_those_cut_by_hand(n_samples, fill, peak, window, small, weights):
+def test_live_windows_equal_those_cut_by_hand(n_samples, padding, peak, window, small, weights):
     waveform = speech(40_000 + n_samples)[40_000:]
-    spec = FeatureSpec(mel_peak=peak, fill=fill, window=window)
+    spec = FeatureSpec(mel_peak=peak, padding=padding, window=window)
     got = audio2feat((waveform, 16_000), small, spec=spec)
     assert len(got) == n_samples // ROW
     np.testing.assert_allclose(got, windows_by_hand(waveform, weights, spec), rtol=0, atol=2e-5)
@@ -68,8 +68,8 @@ def test_overlap_mends_the_seam(small):
 # --- pieces
 
 
-def _windows(waveform: np.ndarray, cuts: list[int], window: EncoderWindow, fill: str) -> list:
-    loop, out = MelWindows(window, fill=fill, n_mels=80), []
+def _windows(waveform: np.ndarray, cuts: list[int], window: EncoderWindow, padding: str) -> list:
+    loop, out = MelWindows(window, padding=padding, n_mels=80), []
     for piece in np.split(waveform, sorted(cuts)):
         out += loop.push(piece)
     return out + loop.flush()
@@ -79,35 +79,35 @@ def _windows(waveform: np.ndarray, cuts: list[int], window: EncoderWindow, fill:
     n_samples=st.integers(400, 30_000),
     cuts=st.lists(st.integers(0, 30_000), max_size=30),
     window=st.sampled_from([SHORT, EncoderWindow(0, 0.1, 0, 0.5), EncoderWindow(0.3, 0.02, 0.04, None)]),
-    fill=st.sampled_from(["audio", "mel"]),
+    padding=st.sampled_from(["audio", "mel"]),
 )
 @settings(max_examples=80)
-def test_windows_do_not_depend_on_the_pieces(n_samples, cuts, window, fill):
+def test_windows_do_not_depend_on_the_pieces(n_samples, cuts, window, padding):
     waveform = speech(40_000 + n_samples)[40_000:]
-    whole = _windows(waveform, [], window, fill)
-    pieces = _windows(waveform, [min(cut, n_samples) for cut in cuts], window, fill)
+    whole = _windows(waveform, [], window, padding)
+    pieces = _windows(waveform, [min(cut, n_samples) for cut in cuts], window, padding)
     assert [(w.first_row, w.skip, w.keep) for w in pieces] == [(w.first_row, w.skip, w.keep) for w in whole]
     assert all(torch.equal(a.log_mel, b.log_mel) for a, b in zip(pieces, whole, strict=True))
     rows = [row for w in whole for row in range(w.first_row + w.skip, w.first_row + w.skip + w.keep)]
     assert rows == list(range(n_samples // ROW))
 
 
-@pytest.mark.parametrize("fill", ["audio", "mel"])
+@pytest.mark.parametrize("padding", ["audio", "mel"])
 @pytest.mark.parametrize(
     "window", [EncoderWindow(), OVERLAPPED, LIVE, SHORT], ids=["upstream", "overlap", "live", "short"]
 )
-def test_the_buffer_holds_one_window_and_the_last_piece(window, fill):
-    loop, piece = MelWindows(window, fill=fill, n_mels=80), speech(5_000)
-    reach = 2 * 200 if fill == "mel" else 0  # half an FFT either side
+def test_the_buffer_holds_one_window_and_the_last_piece(window, padding):
+    loop, piece = MelWindows(window, padding=padding, n_mels=80), speech(5_000)
+    reach = 2 * 200 if padding == "mel" else 0  # half an FFT either side
     for _ in range(250):
         loop.push(piece)
         held = (window.left + window.hop + window.right) * ROW + reach + len(piece)
         assert len(loop._samples._memory) <= 2 * held
 
 
-@pytest.mark.parametrize(("fill", "reach"), [("audio", 0), ("mel", 40)])
-def test_a_window_comes_as_soon_as_its_samples_are_there(fill, reach):
-    loop, needed = MelWindows(LIVE, fill=fill, n_mels=80), (10 + 10) * ROW + reach
+@pytest.mark.parametrize(("padding", "reach"), [("audio", 0), ("mel", 40)])
+def test_a_window_comes_as_soon_as_its_samples_are_there(padding, reach):
+    loop, needed = MelWindows(LIVE, padding=padding, n_mels=80), (10 + 10) * ROW + reach
     waveform = speech(needed + 10 * ROW)
     assert not loop.push(waveform[: needed - 1])
     assert len(loop.push(waveform[needed - 1 : needed])) == 1
@@ -115,13 +115,13 @@ def test_a_window_comes_as_soon_as_its_samples_are_there(fill, reach):
     assert len(loop.push(waveform[-1:])) == 1
 
 
-@pytest.mark.parametrize("fill", ["audio", "mel"])
-@pytest.mark.parametrize("keep_fill", [False, True])
-def test_the_last_window_may_keep_its_fill(fill, keep_fill):
-    loop = MelWindows(SHORT, fill=fill, n_mels=80, keep_fill=keep_fill)
+@pytest.mark.parametrize("padding", ["audio", "mel"])
+@pytest.mark.parametrize("keep_padding", [False, True])
+def test_the_last_window_may_keep_its_fill(padding, keep_padding):
+    loop = MelWindows(SHORT, padding=padding, n_mels=80, keep_padding=keep_padding)
     windows = loop.push(speech(33 * ROW + 7)) + loop.flush()
-    more = keep_fill and fill == "audio"  # a hop of padding alone
-    assert [w.keep for w in windows] == [10, 10, 10, 10 if keep_fill else 3] + [10] * more
+    more = keep_padding and padding == "audio"  # a hop of padding alone
+    assert [w.keep for w in windows] == [10, 10, 10, 10 if keep_padding else 3] + [10] * more
     assert [w.skip for w in windows] == [0, 10, 20, 20] + [20] * more
 
 

@@ -43,8 +43,8 @@ from musetools import (
 NTSC = Fraction(30_000, 1001)
 MEANT = {29.97: NTSC, 23.976: Fraction(24_000, 1001), 59.94: Fraction(60_000, 1001)}
 EDGES = ["clamp", "zeros", "drop"]
-MEL_FILL = FeatureSpec(fill="mel", window=QUICK)
-KEPT = FeatureSpec(window=EncoderWindow(0.4, 0.2, 0.1, 1), keep_fill=True)
+MEL_FILL = FeatureSpec(padding="mel", window=QUICK)
+KEPT = FeatureSpec(window=EncoderWindow(0.4, 0.2, 0.1, 1), keep_padding=True)
 WINDOWS = {
     "live-low": "live-low",
     "live": "live",
@@ -54,10 +54,10 @@ WINDOWS = {
     "filled": EncoderWindow(0.4, 0.2, 0.1, 1),
     "at its own start": EncoderWindow(2, 0.2, 0.2, None, positions="window"),
     "mel": MEL_FILL,
-    "mel, filled": FeatureSpec(fill="mel", window=EncoderWindow(0.4, 0.2, 0.1, 1)),
+    "mel, filled": FeatureSpec(padding="mel", window=EncoderWindow(0.4, 0.2, 0.1, 1)),
     "last layer raw": FeatureSpec(final_norm=False, window=QUICK),
     "fill kept": KEPT,
-    "mel, fill kept": replace(KEPT, fill="mel"),
+    "mel, fill kept": replace(KEPT, padding="mel"),
 }
 windows = pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 
@@ -101,12 +101,12 @@ def test_slow_and_fast_rates(fps, context, edge):
 
 
 @pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("fill", ["audio", "mel"])
+@pytest.mark.parametrize("padding", ["audio", "mel"])
 @pytest.mark.parametrize("n", [400, 401, 479, 480, 639, 640, 641, 799, 960, 1279, 1280, 3199, 3360, 3519, 4799, 9601])
-def test_odd_lengths(n, fill, edge, small):
+def test_odd_lengths(n, padding, edge, small):
     waveform = speech(40_000 + n)[40_000:]
     for fps in (25, 60):
-        spec = FeatureSpec(fill=fill, window=QUICK)
+        spec = FeatureSpec(padding=padding, window=QUICK)
         live = pushed(ChunkStream(small, fps, window=spec, edge=edge), waveform, [133] * 8)
         assert_equals_offline(live, offline(waveform, small, spec, fps, edge=edge))
 
@@ -242,7 +242,7 @@ def frames_certain(heard: int, window: str | EncoderWindow | FeatureSpec, fps: F
     """Count, slowly, the frames that nothing still to come can change: its own rows are there, and it is whole."""
     spec = spec_of(window)
     hop, right = round(50 * spec.window.hop_s), round(50 * spec.window.right_s)
-    hears = 40 if spec.fill == "mel" else 0  # half an FFT less a mel frame's hop
+    hears = 40 if spec.padding == "mel" else 0  # half an FFT less a mel frame's hop
     n_rows = 0
     while (n_rows + hop + right) * ROW + hears <= heard:
         n_rows += hop

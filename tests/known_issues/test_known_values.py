@@ -39,7 +39,7 @@ def test_k2_the_last_layer_is_raw_or_normed(encoder):
 
 
 def test_k3_short_clips_differ_in_every_row(small):
-    """The encoder attends to the fill: 27 s of it, for a clip of 3 s."""
+    """The encoder attends to the padding: 27 s of it, for a clip of 3 s."""
     waveform = speech(3 * SECOND)
     v1, v15 = (features(small, waveform, replace(spec, final_norm=True)) for spec in (V1, V15))
     assert (gap(v1, v15)[:, 1:] > 1e-3).all()
@@ -140,7 +140,7 @@ def test_k20_main_feeds_v15_features_to_v1_weights(small):
     mels, n_samples = AudioProcessor().get_audio_feature(SPEECH)
     fed = AudioProcessor().get_whisper_chunk(mels, "cpu", mels[0].dtype, small, n_samples).numpy()
     per_row = gap(trained_on[10:290], fed[10:290])
-    assert (per_row.reshape(280, 10, 2)[:, :, 1] > 0.01).all()  # layer 1 of every row: the fill, and the norm
+    assert (per_row.reshape(280, 10, 2)[:, :, 1] > 0.01).all()  # layer 1 of every row: the padding, and the norm
     assert RECIPES["musetalk-v1-train"].features == RECIPES["musetalk-v1-infer"].features != V15
     ours = compare(OURS, OURS, SPEECH, encoder=small)  # a recipe's chunks come with its own features
     assert len(ours.values.equal) == 301

@@ -359,7 +359,7 @@ def test_chunks_of_a_recipe_take_positions():
 
 
 def test_what_a_model_is_given():
-    features = features_of(60, 5, 384)  # v1.5's training takes rows of the fill
+    features = features_of(60, 5, 384)  # v1.5's training takes rows of the padding
     for name, encoded in (("musetalk-v1-train", True), ("musetalk-v1.5-train", False)):
         chunks = RECIPES[name].chunks(features, SECOND, 25)
         given, chunk = RECIPES[name].model_input(chunks, 7), chunks[7 - chunks.frames.start]
@@ -389,6 +389,6 @@ def test_any_context_at_any_boundary_length(name, context):
 
 def kept_rows(spec, n_samples: int) -> int:
     """Count the rows that the window loop keeps, without encoding them."""
-    loop = MelWindows(spec.window, fill=spec.fill, keep_fill=spec.keep_fill, n_mels=80)
+    loop = MelWindows(spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=80)
     samples = np.zeros(n_samples, np.float32)
     return sum(window.keep for window in loop.push(samples) + loop.flush())

@@ -13,7 +13,7 @@ from stores import QUICK, make_store, rows_of
 from musetools import ChunkDataset, FeatureStore, ParameterError, StoreError, audio2feat, feature2chunks
 from musetools.train.settings import Cutting
 
-QUICK_V1 = replace(QUICK, mel_peak="file", fill="mel", final_norm=False)
+QUICK_V1 = replace(QUICK, mel_peak="file", padding="mel", final_norm=False)
 
 
 @pytest.fixture(scope="module")

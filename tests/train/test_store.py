@@ -65,9 +65,9 @@ def test_a_new_store_is_empty_and_says_how_it_was_made(tmp_path, small):
 @pytest.mark.parametrize(
     "spec",
     [
-        FeatureSpec(mel_peak="file", fill="mel", final_norm=False, window=EncoderWindow(5, 20, 5, 30)),
+        FeatureSpec(mel_peak="file", padding="mel", final_norm=False, window=EncoderWindow(5, 20, 5, 30)),
         FeatureSpec(decoder="librosa", window=EncoderWindow(2, 0.2, 0.2, None, positions="clip")),
-        FeatureSpec(keep_fill=True),
+        FeatureSpec(keep_padding=True),
     ],
 )
 def test_a_spec_comes_back(tmp_path, small, spec):
@@ -560,3 +560,12 @@ def test_whispers_own_shape(tmp_path, encoder):
     store = FeatureStore.create(tmp_path / "store", "musetools", encoder)
     assert store.row_shape == (5, 384)
     store.check_making(load_encoder("untrained-tiny", device="cpu"))
+
+
+def test_a_store_of_an_earlier_version_opens(store, small):
+    """It called padding fill."""
+    path = store.root / "store.json"
+    path.write_text(path.read_text().replace('"padding"', '"fill"').replace('"keep_padding"', '"keep_fill"'))
+    opened = FeatureStore.open(store.root)
+    assert opened.spec == store.spec
+    opened.check_making(small)

@@ -19,7 +19,7 @@ EQUAL, EDGES, VALUES, ROWS, STOPS = (
     "stops",
 )
 SIGNS = {EQUAL: "●", EDGES: "◐", VALUES: "○", ROWS: "✕", STOPS: "–"}
-EDGE_FIELDS = {"keep_fill"}  # what a spec may differ in without a difference inside the clip
+EDGE_FIELDS = {"keep_padding"}  # what a spec may differ in without a difference inside the clip
 
 
 @dataclass(frozen=True)

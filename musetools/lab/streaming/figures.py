@@ -84,7 +84,7 @@ def cost_table(costs: dict[str, WindowCost]) -> Table:
         [
             name,
             f"{cost.window.left_s:g}, {cost.window.hop_s:g}, {cost.window.right_s:g}",
-            "not filled" if cost.window.pad_to_s is None else f"{cost.window.pad_to_s:g} s",
+            "not padded" if cost.window.pad_to_s is None else f"{cost.window.pad_to_s:g} s",
             cost.window.positions,
             f"{cost.latency_s:.2f} s",
             f"{cost.step_ms:.1f} ms",
@@ -94,7 +94,7 @@ def cost_table(costs: dict[str, WindowCost]) -> Table:
         for name, cost in costs.items()
     ]
     layers = [f"layer {i}" for i in range(len(lines[0]) - 7)]
-    head = ["", "left, hop, look-ahead in s", "filled to", "positions of", "latency", "a step", "of one core", *layers]
+    head = ["", "left, hop, look-ahead in s", "padded to", "positions of", "latency", "a step", "of one core", *layers]
     return Table(head, lines, "Layers: distance from the offline features, in standard deviations of that layer.")
 
 

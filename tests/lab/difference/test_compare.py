@@ -151,7 +151,7 @@ def test_spec_differences_are_those_of_the_fields():
     found = {name: values for name, *values in compare("musetools", "musetalk-v1-infer").spec_differences}
     assert found == {
         "mel_peak": ["window", "file"],
-        "fill": ["audio", "mel"],
+        "padding": ["audio", "mel"],
         "final_norm": ["True", "False"],
         "positional encoding": ["not added", "added"],
     }
