@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetools.check.clip import ClipAudit, audit_clip
-from musetools.check.findings import Notes, declared_samples
+from musetools.check.clip import ClipAudit, audit_clip, declared_samples
+from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, worst_first
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
@@ -44,17 +44,13 @@ def _check_clip(store: "FeatureStore", clip: str, videos: str | os.PathLike | No
     origin = Path((record.source or {}).get("path", clip))
     path = origin if videos is None else _below(Path(videos), clip, origin.name)
     audit = audit_clip(path, recipe, quick=True)
-    notes = Notes(list(audit.findings))
-    declared = declared_samples(audit.info)
+    found = list(audit.findings)
+    declared = declared_samples(audit.info) if audit.info else None
     if declared is not None and abs(declared - record.samples) > 2 * ROW_SAMPLES:
         gap = (declared - record.samples) / SAMPLE_RATE
-        notes.add(
-            "error",
-            "other sound",
-            gap,
-            f"{path} has {gap:+.2f} s of sound against its features in the store. Extract it again",
-        )
-    return ClipAudit(clip, recipe, audit.info, record.samples, audit.n_frames, audit.fps, notes.done())
+        sentence = f"{path} has {gap:+.2f} s of sound against its features in the store. Extract it again"
+        found.append(Finding("error", "other sound", gap, sentence))
+    return ClipAudit(clip, recipe, audit.info, record.samples, audit.n_frames, audit.fps, by_level(found))
 
 
 def _below(folder: Path, clip: str, name: str) -> Path:
