@@ -121,7 +121,7 @@ def of_silence(loudness_dbfs: np.ndarray) -> Iterator[Finding]:
             "warning" if silent > MOSTLY else "note",
             "silence",
             silent,
-            f"{100 * silent:.0f} % of the frames are silent (below {SILENT_DBFS:.0f} dBFS): the mouth should rest there",
+            f"{100 * silent:.0f} % of the frames are silent (below {SILENT_DBFS:.0f} dBFS): the mouth should rest",
         )
 
 
