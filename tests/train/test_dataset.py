@@ -25,7 +25,7 @@ from musetools import (
     extract,
     feature2chunks,
 )
-from musetools.train import dataset as module
+from musetools.train import reading as module
 from musetools.train.dataset import ChunkBatch
 
 DATA = Path(__file__).resolve().parents[2] / "data"
