@@ -13,13 +13,12 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
-from musetools.chunks.rows import at_edges, checked_context, chunk_frames, chunk_offsets, rows_around
+from musetools.chunks.rows import at_edges, chunk_frames, chunk_offsets, rows_around
 from musetools.chunks.sequence import are_contiguous
-from musetools.errors import OutputError, ParameterError, StoreError
-from musetools.timing import exact_fps
+from musetools.errors import ParameterError, StoreError
 from musetools.train.manifest import Record
 from musetools.train.reading import OpenFiles
-from musetools.train.settings import Cutting
+from musetools.train.settings import ChunkSettings
 from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
@@ -83,8 +82,8 @@ class ChunkDataset(Dataset):
 
     Attributes
     ----------
-    cutting : Cutting
-        How chunks are cut.
+    settings : ChunkSettings
+        Frame rate, context and edge rule: what `FeatureStore.chunker` makes the same chunks with for inference.
     left_out : tuple of str
         Clips too short for a single item; a warning names them.
 
@@ -98,8 +97,8 @@ class ChunkDataset(Dataset):
 
     Notes
     -----
-    How chunks were cut is written down in the store, so that `FeatureStore.chunker` cuts inference's in the same way.
-    Works with shuffling, workers (fork and spawn), pinned memory and `torch.utils.data.DistributedSampler`.
+    Making one writes nothing, so that features may lie where one may only read. Works with shuffling, workers (fork and
+    spawn), pinned memory and `torch.utils.data.DistributedSampler`.
     """
 
     def __init__(
@@ -112,18 +111,13 @@ class ChunkDataset(Dataset):
         frames: Pictures | None = None,
         frames_per_sample: int = 1,
     ):
-        chunk_frames(0, 1 if fps is None else fps, context, edge=edge)  # raises for what cannot be
+        self.settings = ChunkSettings(fps, context, edge)
         if not isinstance(frames_per_sample, Integral) or frames_per_sample < 1:
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
         self.store, self.pictures, self.frames_per_sample = store, frames, int(frames_per_sample)
-        self.cutting = Cutting(None if fps is None else exact_fps(fps), checked_context(context), edge)
         self._rows_per_chunk = len(chunk_offsets(context))
         self._index([store.record(clip) for clip in store])
         self._files = OpenFiles(store)
-        try:
-            store.record_cutting(self.cutting)
-        except OutputError as error:  # features may well lie where one may only read
-            warnings.warn(f"{error}. Inference cannot be built from this store", stacklevel=2)
 
     def _index(self, records: Sequence[Record]) -> None:
         """List the items: which frames of which clips."""
@@ -145,7 +139,7 @@ class ChunkDataset(Dataset):
 
     def _rate(self, record: Record) -> Fraction:
         """Return the frame rate at which a clip's chunks are taken."""
-        fps = self.cutting.fps or record.rate
+        fps = self.settings.fps or record.rate
         if fps is None:
             raise ParameterError(
                 f"the frame rate of clip {record.clip!r} is not known: add it with fps=, or name one for all"
@@ -159,7 +153,7 @@ class ChunkDataset(Dataset):
 
     def _starts(self, record: Record, fps: Fraction) -> range:
         """Return the frames that a clip's items start with."""
-        frames = chunk_frames(record.rows, fps, self.cutting.context, edge=self.cutting.edge)
+        frames = chunk_frames(record.rows, fps, self.settings.context, edge=self.settings.edge)
         stop = frames.stop
         if record.frames is not None and record.rate == fps:
             stop = min(stop, record.frames)  # sound may go on after the last picture
@@ -198,8 +192,8 @@ class ChunkDataset(Dataset):
         rows = np.empty((*frames.shape, self._rows_per_chunk), np.int64)
         for number, fps in enumerate(self._rates):
             if (those := rates == number).any():
-                around = rows_around(frames[those], fps, self.cutting.context)
-                rows[those] = at_edges(around, self._n_rows[clips[those], None, None], self.cutting.edge)
+                around = rows_around(frames[those], fps, self.settings.context)
+                rows[those] = at_edges(around, self._n_rows[clips[those], None, None], self.settings.edge)
         return rows
 
     def _read(self, clips: Sequence[str], rows: np.ndarray, out: np.ndarray) -> None:
@@ -222,8 +216,8 @@ class ChunkDataset(Dataset):
     def fingerprint(self) -> str:
         """Return a hash of what each index means: which frame of which clip, and which rows."""
         clips = [(clip, starts.start, len(starts)) for clip, starts in zip(self._clips, self._starts_of, strict=True)]
-        content = json.dumps([self.cutting.to_json(), self.frames_per_sample, clips])
+        content = json.dumps([self.settings.to_json(), self.frames_per_sample, clips])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:
-        return f"ChunkDataset({str(self.cutting).removeprefix('at ')}, {self.frames_per_sample} frames an item)"
+        return f"ChunkDataset({self.settings}, {self.frames_per_sample} frames an item)"

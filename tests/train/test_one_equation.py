@@ -34,11 +34,12 @@ made = feature2chunks(features, fps, edge="drop")
 stream = ChunkStream(encoder, fps, window="live-low", edge="drop")
 live = [one for start in range(0, 32_000, 1600) for one in stream.push(waveform[start : start + 1600])] + stream.flush()
 items = list(ChunkDataset(store, fps, edge="drop"))
+frames = [item["frame"] for item in items]
 np.savez(
     out + "/rows.npz",
     feature2chunks=np.column_stack([made.frames, first_rows(made)]),
     ChunkStream=np.column_stack([[frame for frame, _ in live], first_rows(chunk for _, chunk in live)]),
-    ChunkDataset=np.column_stack([[item["frame"] for item in items], first_rows(item["audio"].numpy() for item in items)]),
+    ChunkDataset=np.column_stack([frames, first_rows(item["audio"].numpy() for item in items)]),
 )
 """
 
