@@ -110,14 +110,21 @@ class ChunkStream:
 
     @classmethod
     def like(
-        cls, store, encoder: "str | os.PathLike | Encoder | None" = None, fps: float | Fraction | None = None, **options
+        cls,
+        store,
+        settings,
+        encoder: "str | os.PathLike | Encoder | None" = None,
+        fps: float | Fraction | None = None,
+        **options,
     ) -> "ChunkStream":
-        """Stream exactly what was trained on: the store's features, its weights, and how its chunks were cut.
+        """Stream exactly what was trained on: the store's features, its weights, and how training took its chunks.
 
         Parameters
         ----------
         store : FeatureStore
             What training read, with features that can be made live ("live", say).
+        settings : ChunkSettings
+            How training took its chunks: the `settings` of its `ChunkDataset`.
         encoder : Encoder, str or path, optional
             Its weights; by default they are loaded by the name that the store knows.
         fps : float or Fraction, optional
@@ -128,15 +135,15 @@ class ChunkStream:
         Raises
         ------
         StoreError
-            If the weights are others, or no training has recorded how it cut.
+            If the weights are others.
         ParameterError
             If training saw no clip of this frame rate, or its features need the whole file.
         """
         if not isinstance(encoder, Encoder):
             encoder = load_encoder(encoder or store.making["encoder"]["name"], dtype=store.making["encoder"]["dtype"])
-        cut = store.chunker(encoder)
-        fps, context = cut.checked_rate(fps), cut.cutting.context
-        return cls(encoder, fps, context, window=cut.spec, edge=cut.edge, **options)
+        chunker = store.chunker(encoder, settings)
+        fps, context = chunker.checked_rate(fps), settings.context
+        return cls(encoder, fps, context, window=chunker.spec, edge=chunker.edge, **options)
 
     def reset(self) -> None:
         """Start anew with frame 0, whatever came before."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -22,12 +21,12 @@ from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train import integrity as keeping
 from musetools.train.manifest import Manifest, Record, check_clip_id
 from musetools.train.provenance import FORMAT, differences, in_words_of_today, making_of, spec_of
-from musetools.train.settings import Chunker, Cutting
+from musetools.train.settings import Chunker, ChunkSettings
 
 __all__ = ["FeatureStore"]
 
 DTYPES = ("float32", "float16")
-MAKING, MANIFEST, CUTTING, CLIPS = "store.json", "manifest.jsonl", "cutting.json", "clips"
+MAKING, MANIFEST, CLIPS = "store.json", "manifest.jsonl", "clips"
 
 
 class FeatureStore:
@@ -306,54 +305,32 @@ class FeatureStore:
 
     # --- the same on both sides
 
-    @property
-    def cutting(self) -> Cutting | None:
-        """How training cut its chunks, as the last `ChunkDataset` recorded it; None before that."""
-        try:
-            return Cutting.from_json(json.loads((self.root / CUTTING).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{self.root / CUTTING} cannot be read ({error!r}): remove it and make the ChunkDataset again"
-            ) from None
-
-    def record_cutting(self, cutting: Cutting) -> None:
-        """Write down how training cuts its chunks, for the inference side to do the same; warn if it was otherwise."""
-        before = self.cutting
-        if cutting == before:
-            return
-        _write_json(self.root / CUTTING, cutting.to_json())
-        if before:
-            warnings.warn(
-                f"{self.root / CUTTING}: chunks were cut {before}, now they are cut {cutting}; inference follows",
-                stacklevel=3,
-            )
-
-    def chunker(self, encoder: Encoder) -> Chunker:
+    def chunker(self, encoder: Encoder, settings: ChunkSettings) -> Chunker:
         """Return what makes chunks for inference exactly as they were made for training.
 
         Parameters
         ----------
         encoder : Encoder
             With the weights that the store was made with.
+        settings : ChunkSettings
+            How training took its chunks: the `settings` of its `ChunkDataset`.
 
         Raises
         ------
         StoreError
-            If the weights are others, or no training has recorded how it cut.
+            If the weights are others.
+        ParameterError
+            If `settings` are none.
         """
+        if not isinstance(settings, ChunkSettings):
+            raise ParameterError(f"settings must be a ChunkSettings, such as dataset.settings; got {settings!r}")
         if encoder.fingerprint != self.making["encoder"]["fingerprint"]:
             ours, theirs = self.making["encoder"]["fingerprint"], encoder.fingerprint
             raise StoreError(
                 f"{self.root} was made with weights {ours[:12]}, got {theirs[:12]} ({encoder.name}). Load those"
             )
-        if self.cutting is None:
-            raise StoreError(
-                f"nothing was cut from {self.root} yet: make a ChunkDataset of it first, or record_cutting"
-            )
         rates = {record.rate for record in self.manifest.records.values()}
-        return Chunker(encoder, self.spec, self.cutting, frozenset(rates - {None}))
+        return Chunker(encoder, self.spec, settings, frozenset(rates - {None}))
 
     def __repr__(self) -> str:
         made, seconds = self.making["encoder"], sum(r.duration_s for r in self.manifest.records.values())

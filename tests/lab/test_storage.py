@@ -60,7 +60,6 @@ def test_chunks_on_disk_are_the_same(tmp_path, store):
         assert len(files) == len(dataset)
         for index in range(len(dataset)):
             assert torch.equal(files[index], dataset[index]["audio"])
-        (store.root / "cutting.json").unlink()
 
 
 def test_a_store_is_filled_with_clips_of_a_length(tmp_path, small):

@@ -280,15 +280,6 @@ def test_verify_sees_what_others_added(store):
     assert store.verify().strays == ()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "null", "[]", '{"fps": "25"}', '{"fps": "x", "context": [2, 2], "edge": "drop"}']
-)
-def test_a_damaged_cutting(store, small, text):
-    (store.root / "cutting.json").write_text(text)
-    with pytest.raises(StoreError, match=r"cutting\.json"):
-        store.chunker(small)
-
-
 def test_json_of_another_hand_is_read(store):
     """Keys in another order, ASCII escapes and spaces are the same line."""
 

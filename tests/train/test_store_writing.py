@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,6 @@ from stores import (
 )
 
 from musetools import FeatureStore, OutputError, StoreError
-from musetools.train.settings import Cutting
 
 STEPS = 5  # on the disk for a clip: its file synced, given its permissions, moved, tidied up after, its line synced
 NAMES = [f"clip_{number:02d}" for number in range(8)]
@@ -206,7 +204,6 @@ def test_a_disk_without_a_byte(small_disk, small):
     for failing in (
         lambda: store.add_rows("c", rows_of("c")),
         lambda: make_store(small_disk / "other", small),
-        lambda: store.record_cutting(Cutting(Fraction(25), (2, 2), "drop")),
     ):
         with pytest.raises(OutputError, match=r"No space left"):
             failing()
