@@ -83,9 +83,8 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool) -> N
 @click.option("--suite", type=click.Path(path_type=Path), help="A TOML file of cases.  [default: the project's]")
 def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path | None, suite: Path | None) -> None:
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
+    from musetools.lab.regression import run_suite, write_reports
     from musetools.lab.regression.progress import TerminalProgress
-    from musetools.lab.regression.report import write_reports
-    from musetools.lab.regression.suite import run_suite
 
     try:
         report = run_suite(suite, only=only, jobs=jobs, update=update, out=folder, progress=TerminalProgress())
@@ -94,7 +93,7 @@ def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path 
         click.echo(f"could not run: {error}", err=True)
         sys.exit(2)
     click.echo(report)
-    click.echo(f"\nRegression suite {report.verdict}. The report: {page}")
+    click.echo(f"\nRegression suite {report.status}. The report: {page}")
     sys.exit(report.exit_code)
 
 

@@ -171,7 +171,7 @@ def test_committed_clean(path):
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
     assert next(c for c in cells if c.cell_type == "code").metadata.get("tags") == ["parameters"]
     assert declared(notebook)
-    assert "suite.record(" in cells[-1].source
+    assert "record(" in cells[-1].source
     assert notebook.metadata.kernelspec.name == "python3"
 
 

@@ -1,11 +1,11 @@
-"""What a notebook leaves behind: its results, shown in its last cell and written where a run looks for them."""
+"""A notebook's results: shown in its last cell, and read back from there. They are stored nowhere else."""
 
-import hashlib
+import base64
 import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,12 @@ import numpy as np
 from IPython.display import display
 
 from musetools.errors import ParameterError
-from musetools.files import write_whole
 
-__all__ = ["FOLDER_VARIABLE", "RESULTS", "RESULT_MIME", "flat", "read_results", "record"]
-__all__ += ["npy_bytes", "npy_record", "read_npy"]
+__all__ = ["RESULT_MIME", "array_from_npy", "check_plain", "flat", "npy_bytes", "read_results", "record"]
 
 RESULT_MIME = "application/vnd.musetools.result+json"
-RESULTS = "results.json"
-FOLDER_VARIABLE = "MUSETOOLS_RESULTS"  # environment: the folder that a run wants results in
 NAME = re.compile(r"\w{1,80}", re.ASCII)
-ARRAY = "npy"  # key of what stands in the record for an array
+ARRAY_KEYS = {"npy", "dtype", "shape"}  # what stands in a record for an array
 
 Results = dict[str, Any]
 
@@ -30,8 +26,8 @@ Results = dict[str, Any]
 def record(**quantities: Any) -> None:
     """Leave a notebook's results in its last cell, for people and programs to read.
 
-    They are shown as ``application/vnd.musetools.result+json``. Where a run asks for them (see `run_notebook`), they
-    are also written: ``results.json``, and one ``.npy`` an array, whose SHA-256 stands in the record.
+    They are shown as ``application/vnd.musetools.result+json``. An array stands there as the base64 text of its
+    ``.npy`` file, with its type and shape.
 
     Parameters
     ----------
@@ -41,36 +37,39 @@ def record(**quantities: Any) -> None:
     Raises
     ------
     ParameterError
-        If a value is NaN, infinite or no such thing.
-    OutputError
-        If it cannot be written.
+        If a value is NaN, infinite or of another type.
     """
-    for name, value in quantities.items():
-        if not NAME.fullmatch(name):  # an array gets a file of that name
-            raise ParameterError(f"a result is named by letters, digits and _, 80 at most; got {name[:100]!r}")
-        if not isinstance(value, np.ndarray):
-            _json(name, value)
-    arrays = {name: value for name, value in quantities.items() if isinstance(value, np.ndarray)}
-    encoded = {name: npy_bytes(name, array) for name, array in arrays.items()}
-    plain = quantities | {name: npy_record(f"{name}.npy", arrays[name], content) for name, content in encoded.items()}
-    text = json.dumps(plain, allow_nan=False, ensure_ascii=False, indent=1)
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder:
-        for name, content in encoded.items():
-            write_whole(Path(folder) / f"{name}.npy", content)
-        write_whole(Path(folder) / RESULTS, text.encode())  # last: what it names is there
-    lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in json.loads(text).items())
-    display({RESULT_MIME: json.loads(text), "text/plain": "\n".join(lines)}, raw=True)
+    plain = {name: _plain(name, value) for name, value in quantities.items()}
+    lines = (f"{name}: {_line(quantities[name], value)}" for name, value in plain.items())
+    display({RESULT_MIME: plain, "text/plain": "\n".join(lines)}, raw=True)
 
 
-def _json(name: str, value: Any) -> None:
-    """Raise unless a value is all that JSON holds, and will be read back from it."""
+def _plain(name: str, value: Any) -> Any:
+    """Return a value as JSON holds it."""
+    if not NAME.fullmatch(name):  # a baseline names a file after it
+        raise ParameterError(f"a result is named by letters, digits and _, 80 at most; got {name[:100]!r}")
+    if isinstance(value, np.ndarray):
+        npy = base64.b64encode(npy_bytes(name, value)).decode()
+        return {"npy": npy, "dtype": str(value.dtype), "shape": list(value.shape)}
+    check_plain(f"the result {name!r}", value)
+    if _is_array(value):
+        raise ParameterError(f"the result {name!r} has the keys of an array, {', '.join(value)}: name one otherwise")
+    return json.loads(json.dumps(value))
+
+
+def _line(value: Any, plain: Any) -> str:
+    """Return what people read."""
+    if isinstance(value, np.ndarray):
+        return f"array of {value.dtype}, shape {value.shape}"
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def check_plain(what: str, value: Any) -> None:
+    """Raise ParameterError unless JSON can hold a value."""
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ParameterError(
-            f"the result {name!r} must be of finite numbers, texts, lists, dicts, or an array: {error}"
-        ) from None
+        raise ParameterError(f"{what} must be of finite numbers, texts, lists and dicts: {error}") from None
 
 
 def npy_bytes(name: str, array: np.ndarray) -> bytes:
@@ -82,39 +81,65 @@ def npy_bytes(name: str, array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def npy_record(file_name: str, array: np.ndarray, content: bytes) -> Results:
-    """Say what stands in a record for an array that is kept in a file."""
-    digest = hashlib.sha256(content).hexdigest()
-    return {ARRAY: file_name, "sha256": digest, "dtype": str(array.dtype), "shape": list(array.shape)}
+def array_from_npy(content: bytes, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    """Return the array of a ``.npy`` file, of the type and shape that are expected; ValueError otherwise."""
+    try:
+        array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds for a damaged or forged header
+        raise ValueError(f"an array cannot be read: {type(error).__name__}: {error}") from None
+    if [str(array.dtype), list(array.shape)] != [dtype, list(shape)]:
+        raise ValueError(f"an array is {array.dtype} {array.shape} instead of {dtype} {shape}")
+    return array
 
 
-def read_results(folder: str | os.PathLike) -> Results:
-    """Read what `record` wrote, arrays in their places.
+def read_results(notebook: str | os.PathLike | Mapping[str, Any]) -> Results:
+    """Read the results of an executed notebook from its last cell, arrays in their places.
+
+    Parameters
+    ----------
+    notebook : path or notebook node
+        The executed notebook.
+
+    Returns
+    -------
+    dict
+        What `record` was given.
 
     Raises
     ------
     ParameterError
-        If there is no record, or an array is not the one that was recorded.
+        If it is no notebook, its last cell was left early or recorded nothing, or the record is damaged.
     """
-    path = Path(folder) / RESULTS
+    where = "the notebook" if isinstance(notebook, Mapping) else str(notebook)
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        return {name: read_npy(Path(folder), value) if _is_array(value) else value for name, value in plain.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ParameterError(f"{path} cannot be read: {error}. Run the notebook again") from None
+        if not isinstance(notebook, Mapping):
+            notebook = json.loads(Path(notebook).read_text(encoding="utf-8"))
+        outputs = notebook["cells"][-1].get("outputs", [])
+        if any(output["output_type"] == "error" for output in outputs):
+            raise ValueError("its last cell stopped before its end")
+        shown = [o["data"][RESULT_MIME] for o in outputs if RESULT_MIME in o.get("data", {})]
+        if not shown:
+            raise ValueError("its last cell records nothing")
+        # plain dicts, whatever kind the notebook is made of; NaN is refused
+        plain = json.loads(json.dumps(shown[-1], allow_nan=False))
+        return {name: _restored(name, value) for name, value in plain.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ParameterError(f"{where} has no results that can be read: {error}. Run the notebook again") from None
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, dict) and ARRAY in value and "sha256" in value
+    return isinstance(value, dict) and value.keys() == ARRAY_KEYS
 
 
-def read_npy(folder: Path, told: Mapping[str, Any], known: str = "was recorded") -> np.ndarray:
-    """Read the array that a record tells of; ValueError if it is not the one that is `known`."""
-    path = folder / Path(told[ARRAY]).name
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != told["sha256"]:
-        raise ValueError(f"{path.name} is not the array that {known}")
-    return np.load(io.BytesIO(content), allow_pickle=False)
+def _restored(name: str, value: Any) -> Any:
+    """Return a recorded value; ValueError if `record` cannot have left it."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name[:100]!r} is no name of a result")
+    if not _is_array(value):
+        return value
+    array = array_from_npy(base64.b64decode(value["npy"], validate=True), value["dtype"], value["shape"])
+    npy_bytes(name, array)  # raises for what `record` refuses
+    return array
 
 
 def flat(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,8 @@ from musetools.lab import record as results
 from musetools.lab.difference.figures import lag_figure, rate_figure, value_figure
 from musetools.lab.difference.measure import compare, compare_at
 from musetools.lab.look import edge_tables, feature_map, frame_window
-from musetools.lab.regression import suite
+from musetools.lab.project import project_file
+from musetools.lab.record import RESULT_MIME, record
 from musetools.recipes.profile import lag_table
 
 RATE = 16_000
@@ -160,11 +161,11 @@ def shown(monkeypatch) -> list:
 
 
 def test_results_are_left_as_data_and_as_text(shown):
-    suite.record(frames=301, lag_ms=0.5, verdict="über", passed=True, missing=[0, 1])
+    record(frames=301, lag_ms=0.5, verdict="über", passed=True, missing=[0, 1])
     data = {"frames": 301, "lag_ms": 0.5, "verdict": "über", "passed": True, "missing": [0, 1]}
     assert shown == [
         {
-            suite.RESULT_MIME: data,
+            RESULT_MIME: data,
             "text/plain": 'frames: 301\nlag_ms: 0.5\nverdict: "über"\npassed: true\nmissing: [0, 1]',
         }
     ]
@@ -186,7 +187,7 @@ def test_results_are_left_as_data_and_as_text(shown):
 )
 def test_results_that_are_no_plain_numbers_are_refused(value, shown):
     with pytest.raises(ParameterError, match="finite numbers"):
-        suite.record(good=1, bad=value)
+        record(good=1, bad=value)
     assert shown == []
 
 
@@ -197,12 +198,12 @@ def test_files_are_found_from_any_folder_below(tmp_path, monkeypatch):
     for folder in (tmp_path, tmp_path / "notebooks" / "deep"):
         monkeypatch.chdir(folder)
         for path in ("data/a clip.wav", tmp_path / "data" / "a clip.wav"):
-            assert suite.project_file(path) == (tmp_path / "data" / "a clip.wav").resolve()
+            assert project_file(path) == (tmp_path / "data" / "a clip.wav").resolve()
 
 
 @pytest.mark.parametrize("path", ["data/none.wav", "/nowhere/none.wav"])
 def test_a_file_that_is_nowhere_is_named(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParameterError, match=r"none\.wav") as caught:
-        suite.project_file(path)
+        project_file(path)
     assert str(tmp_path) in str(caught.value)

@@ -1,6 +1,16 @@
 """Whether every notebook still gives what it gave."""
 
-from musetools.lab.regression.runner import run_notebook
-from musetools.lab.regression.suite import SuiteReport, run_suite
+from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
+from musetools.lab.regression.report import write_reports
+from musetools.lab.regression.runner import NotebookRun, run_notebook
+from musetools.lab.regression.suite import run_suite
 
-__all__ = ["SuiteReport", "run_notebook", "run_suite"]
+__all__ = [
+    "CaseReport",
+    "NotebookRun",
+    "SuiteReport",
+    "compare_reports",
+    "run_notebook",
+    "run_suite",
+    "write_reports",
+]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,26 +18,16 @@ SWALLOWS = 0.1  # a tolerance of this share of the signal would hide it
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far one quantity is from its baseline.
-
-    Attributes
-    ----------
-    quantity : str
-        Its name.
-    error, tolerance : float
-        Largest difference, and what is allowed; infinite where the two cannot be subtracted.
-    fault : str
-        What is wrong; empty if nothing is.
-    """
+    """How far one quantity is from its baseline."""
 
     quantity: str
-    error: float
-    tolerance: float
-    fault: str = ""
+    error: float  # largest difference; infinite where the two cannot be subtracted
+    tolerance: float  # what is allowed
+    fault: str = ""  # what is wrong; empty if nothing is
 
     @property
     def ok(self) -> bool:
-        """Whether it is as it should be."""
+        """Whether it is within its tolerance."""
         return not self.fault
 
     @property
@@ -49,26 +40,16 @@ class Deviation:
         """Error as a share of the tolerance: above 1 is too much."""
         if self.error == 0:
             return 0.0
-        return self.error / self.tolerance if self.tolerance else float("inf")
+        return self.error / self.tolerance if self.tolerance else inf
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One baseline value.
+    """One baseline value."""
 
-    Attributes
-    ----------
-    value : ndarray, number, text, bool, list or None
-        What it should be.
-    tolerance : float
-        Largest difference that is allowed; 0 for what must be equal.
-    noise : float
-        Largest difference over the runs that were made to measure it.
-    """
-
-    value: Any
-    tolerance: float = 0.0
-    noise: float = 0.0
+    value: Any  # array, number, text, bool, list or None
+    tolerance: float = 0.0  # largest difference that is allowed; 0 for what must be equal
+    noise: float = 0.0  # largest difference over the runs that were made to measure it
 
     @classmethod
     def measured(cls, name: str, values: Sequence[Any]) -> "Quantity":
@@ -79,14 +60,12 @@ class Quantity:
         ParameterError
             If what must be equal differs between runs, or noise would swallow the signal.
         """
-        first = values[0]
-        others = [compared(name, cls(first, tolerance=float("inf")), value) for value in values[1:]]
-        if fault := next((other.fault for other in others if other.fault), ""):
+        first, real = values[0], _is_float(values[0])
+        found = [compared(name, cls(first, inf if real else 0.0), value) for value in values[1:]]
+        if fault := next((one.fault for one in found if one.fault), ""):
             raise ParameterError(f"{name} differs between runs: {fault}. Mend it, or let the case ignore it")
-        noise = max((other.error for other in others), default=0.0)
-        size = _size(first)
-        tolerance = max(NOISES * noise, ROUNDING * size) if _is_float(first) else 0.0
-        return cls(first, tolerance, noise).checked(name)
+        noise = max((one.error for one in found), default=0.0)
+        return cls(first, max(NOISES * noise, ROUNDING * _size(first)) if real else 0.0, noise).checked(name)
 
     def checked(self, name: str) -> "Quantity":
         """Return it, if one can test against it.
@@ -96,13 +75,14 @@ class Quantity:
         ParameterError
             If it is not finite, or its tolerance is no number or would swallow the signal.
         """
-        number = isinstance(self.tolerance, (int, float)) and np.isfinite(self.tolerance) and self.tolerance >= 0
         if _is_number(self.value) and not np.isfinite(self.value).all():
             raise ParameterError(f"the baseline of {name} holds NaN or infinity: it would hide any fault. Make it anew")
-        if not number or self.tolerance > SWALLOWS * _size(self.value):
+        largest = SWALLOWS * _size(self.value) if _is_float(self.value) else 0.0
+        if not isinstance(self.tolerance, (int, float)) or not 0 <= self.tolerance <= largest:
             raise ParameterError(
                 f"the tolerance {self.tolerance!r} of {name} would swallow its signal of size {_size(self.value):.3g}: "
-                f"at most a tenth of it is allowed. Measure anew, or let the case ignore {name}"
+                f"at most a tenth of it is allowed, and 0 where it must be equal. Measure anew, or let the case ignore "
+                f"{name}"
             )
         return self
 
@@ -123,31 +103,27 @@ def _size(value: Any) -> float:
 
 def compared(name: str, wanted: Quantity, got: Any) -> Deviation:
     """Compare a result with its baseline: type, shape, finiteness, value."""
-    value, far = wanted.value, float("inf")
+    if fault := _unlike(wanted.value, got):
+        return Deviation(name, inf, wanted.tolerance, fault)
+    error = 0.0
+    if _is_number(got):  # ints are subtracted as what they are: as floats, large ones would be rounded
+        kind = np.float64 if _is_float(got) else object
+        ours, theirs = (np.asarray(value).astype(kind) for value in (got, wanted.value))
+        error = float(np.max(np.abs(ours - theirs), initial=0))
+    fault = f"is off by {error:.3g}, allowed is {wanted.tolerance:.3g}" if error > wanted.tolerance else ""
+    return Deviation(name, error, wanted.tolerance, fault)
+
+
+def _unlike(value: Any, got: Any) -> str:
+    """Say why two values cannot be subtracted, if so."""
     if not _is_number(value) or not _is_number(got):
-        same = type(value) is type(got) and value == got
-        return Deviation(name, 0.0 if same else far, 0.0, "" if same else f"is {_short(got)}, was {_short(value)}")
+        return "" if type(value) is type(got) and value == got else f"is {_short(got)}, was {_short(value)}"
     ours, theirs = np.asarray(got), np.asarray(value)
     if ours.dtype != theirs.dtype:
-        return Deviation(name, far, wanted.tolerance, f"is {ours.dtype}, was {theirs.dtype}")
+        return f"is {ours.dtype}, was {theirs.dtype}"
     if ours.shape != theirs.shape:
-        return Deviation(name, far, wanted.tolerance, f"has shape {ours.shape}, had {theirs.shape}")
-    if not np.isfinite(ours).all():
-        return Deviation(name, far, wanted.tolerance, "holds NaN or infinity")
-    if not _is_float(value):  # compared as what they are: as floats, large whole numbers would be rounded
-        error = float(np.abs(ours.astype(object) - theirs.astype(object)).max(initial=0))
-        allowed = 0.0 if np.isinf(wanted.tolerance) else wanted.tolerance
-        fault = f"is off by {error:.3g}, allowed is {allowed:.3g}" if error > allowed else ""
-        return Deviation(name, error, allowed, fault)
-    error = float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max(initial=0))
-    if np.isinf(wanted.tolerance):  # noise is being measured
-        return Deviation(name, error, error)
-    try:
-        np.testing.assert_allclose(ours.astype(np.float64), theirs, rtol=0, atol=wanted.tolerance)
-    except AssertionError:
-        fault = f"is off by {error:.3g}, allowed is {wanted.tolerance:.3g}"
-        return Deviation(name, error, wanted.tolerance, fault)
-    return Deviation(name, error, wanted.tolerance)
+        return f"has shape {ours.shape}, had {theirs.shape}"
+    return "" if np.isfinite(ours).all() else "holds NaN or infinity"
 
 
 def _short(value: Any) -> str:

@@ -2,43 +2,33 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from musetools.errors import MusetoolsError, OutputError, ParameterError
 from musetools.lab.project import project_file
-from musetools.lab.record import RESULT_MIME, record
 from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import Case, read_cases
+from musetools.lab.regression.outcome import CaseReport, SuiteReport
+from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, run_notebook
-from musetools.lab.regression.verdicts import CaseReport, SuiteReport
 
-__all__ = ["RESULT_MIME", "Progress", "SuiteReport", "project_file", "record", "run_notebook", "run_suite"]
+__all__ = ["Progress", "run_suite"]
 
 SUITE, BASELINES, OUT = "notebooks/regression.toml", "data/baselines", "runs"
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 NOISE_RUNS: tuple[tuple[int, dict[str, str]], ...] = ((1, {}), (2, {}), (1, AVX2), (2, AVX2))
 MEASURED = "largest difference of 4 runs: with 1 and 2 threads, each with all of the processor and with AVX2 alone"
+TICK_S = 1.0
+UNKNOWN_S = 60.0  # how long a case is expected to take that has no baseline
 
 
-class Progress(Protocol):
-    """Who is told how a suite gets on."""
-
-    def begin(self, expected: Mapping[str, float], jobs: int) -> None:
-        """Take the names of all cases, with the seconds that each will take."""
-
-    def started(self, case: str) -> None:
-        """Take note that a case runs."""
-
-    def finished(self, report: CaseReport) -> None:
-        """Take note that a case is done."""
-
-    def end(self) -> None:
-        """Take note that all are done."""
+# what is called as a suite gets on: newly finished cases, names of those that run, number of all, seconds left
+Progress = Callable[[Sequence[CaseReport], Sequence[str], int, float], None]
 
 
 @dataclass(frozen=True)
@@ -80,8 +70,9 @@ def run_suite(
         Folder for executed notebooks; by default the project's ``runs``, made where it is missing.
     baselines : path, optional
         Folder of the baselines; by default the project's ``data/baselines``.
-    progress : Progress, optional
-        Who is told.
+    progress : callable, optional
+        What is called every second and as cases end, with the reports of newly finished cases, the names of those that
+        run, the number of all, and the seconds that are left.
 
     Returns
     -------
@@ -99,10 +90,13 @@ def run_suite(
     cases = _chosen(read_cases(suite), only, suite)
     out, baselines = (Path(given) if given else root / usual for given, usual in ((out, OUT), (baselines, BASELINES)))
     for folder in (out, baselines) if update else (out,):
-        _make(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {error.strerror}. Name one that is writable") from None
     plan = _Plan(out.absolute(), baselines, max(1, (os.cpu_count() or 1) // jobs), update)
     started = time.monotonic()
-    reports = _run_all(cases, plan, jobs, progress)
+    reports = _run_all(cases, plan, jobs, progress or (lambda *_: None))
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return SuiteReport(tuple(reports[case.name] for case in cases), time.monotonic() - started, when, plan.out)
 
@@ -115,51 +109,46 @@ def _chosen(cases: Sequence[Case], only: Sequence[str], suite: Path) -> list[Cas
     return [case for case in cases if not only or case.name.startswith(tuple(only))]
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}. Name one that is writable") from None
-
-
-def _run_all(cases: Sequence[Case], plan: _Plan, jobs: int, progress: Progress | None) -> dict[str, CaseReport]:
-    reports: dict[str, CaseReport] = {}
-
-    def run(case: Case) -> CaseReport:
-        if progress:
-            progress.started(case.name)
-        try:
-            return _updated(case, plan) if plan.update else _compared(case, plan)
-        except Exception as error:  # whatever one case does, the others are run and told of
-            return CaseReport(case.name, case.why, COULD_NOT_RUN, f"{type(error).__name__}: {error}", None, (), 0.0)
-
+def _run_all(cases: Sequence[Case], plan: _Plan, jobs: int, progress: Progress) -> dict[str, CaseReport]:
+    """Run the cases, the longest first, so that none is left to run alone at the end."""
     expected = {case.name: _expected_s(case, plan) for case in cases}
-    if progress:
-        progress.begin(expected, jobs)
-    # the longest first, so that none is left to run alone at the end
-    order = sorted(cases, key=lambda case: -expected[case.name])
-    with ThreadPoolExecutor(jobs) as pool:
+    reports, began = {}, {}
+
+    def run(case: Case) -> None:
+        began[case.name] = time.monotonic()
         try:
-            for future in as_completed([pool.submit(run, case) for case in order]):
-                report = future.result()
-                reports[report.name] = report
-                if progress:
-                    progress.finished(report)
+            reports[case.name] = _updated(case, plan) if plan.update else _compared(case, plan)
+        except Exception as error:  # whatever one case does, the others are run and reported
+            reports[case.name] = CaseReport(case.name, case.why, COULD_NOT_RUN, f"{type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting, shown = {pool.submit(run, case) for case in sorted(cases, key=lambda c: -expected[c.name])}, set()
+        try:
+            while waiting:
+                _, waiting = wait(waiting, TICK_S, FIRST_COMPLETED)
+                done, running = set(reports), [name for name in list(began) if name not in reports]
+                left_s = _left_s({name: expected[name] for name in expected.keys() - done}, began, jobs)
+                progress([reports[name] for name in done - shown], running, len(cases), left_s)
+                shown = done
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C ends what runs; nothing more is to be started
             raise
-        finally:
-            if progress:
-                progress.end()
     return reports
 
 
+def _left_s(expected: Mapping[str, float], began: Mapping[str, float], jobs: int) -> float:
+    """Return the seconds that are left for the cases that are expected, as far as earlier runs show."""
+    now = time.monotonic()
+    rest = {name: max(0.0, seconds - (now - began.get(name, now))) for name, seconds in expected.items()}
+    return max([sum(rest.values()) / jobs, *(rest[name] for name in rest if name in began)])
+
+
 def _expected_s(case: Case, plan: _Plan) -> float:
-    """Return how long a case took when its baseline was made; a minute where that is not known."""
+    """Return how long a case took when its baseline was made."""
     try:
         seconds = Baseline.load(plan.baseline_path(case)).seconds
     except MusetoolsError:
-        seconds = 60.0
+        seconds = UNKNOWN_S
     return seconds * (len(NOISE_RUNS) if plan.update else 1)
 
 
@@ -173,44 +162,48 @@ def _compared(case: Case, plan: _Plan) -> CaseReport:
     try:
         baseline = Baseline.load(plan.baseline_path(case))
     except MusetoolsError as error:  # before minutes are spent on a run that cannot be judged
-        return CaseReport(case.name, case.why, COULD_NOT_RUN, str(error), None, (), 0.0)
+        return CaseReport(case.name, case.why, COULD_NOT_RUN, str(error))
     run = _run(case, plan, plan.threads, {})
     if not run.ok:
-        return _report(case, run, run.verdict, run.sentence, ())
+        return _report(case, run, run.status, run.message)
     deviations = baseline.compare(run.results, case.ignore)
-    wrong = [deviation for deviation in deviations if not deviation.ok]
-    if not wrong:
-        return _report(case, run, PASSED, f"{len(deviations)} quantities as they should be", deviations)
-    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return _report(case, run, FAILED, f"{wrong[0].quantity} {wrong[0].fault}{more}", deviations)
+    faults = _faults(deviations, shown=1)
+    message = faults or f"{len(deviations)} quantities within their tolerances"
+    return _report(case, run, FAILED if faults else PASSED, message, deviations)
 
 
 def _updated(case: Case, plan: _Plan) -> CaseReport:
     """Run a case several times and make its baseline anew; the report shows what that changes."""
-    results, run = [], None
+    results, path = [], plan.baseline_path(case)
     for threads, env in NOISE_RUNS:
         run = _run(case, plan, threads, env)
         if not run.ok:
-            return _report(case, run, run.verdict, run.sentence, ())
+            return _report(case, run, run.status, run.message)
         results.append(run.results)
-    path = plan.baseline_path(case)
     try:
         made = Baseline.of_runs(results, case.ignore, MEASURED, run.seconds)
         before = _compared_with_old(path, results[0], case)
         made.save(path)
     except MusetoolsError as error:
-        return _report(case, run, FAILED, f"no new baseline: {error}", ())
-    changed = [f"{deviation.quantity} {deviation.fault}" for deviation in before if not deviation.ok]
-    told = "; ".join(changed[:5]) + (f"; and {len(changed) - 5} more" if len(changed) > 5 else "")
-    return _report(case, run, PASSED, f"new baseline, {told or 'nothing changed beyond its tolerance'}", before)
+        return _report(case, run, FAILED, f"no new baseline: {error}")
+    changed = _faults(before, shown=5) or "nothing changed beyond its tolerance"
+    return _report(case, run, PASSED, f"new baseline, {changed}", before)
 
 
-def _compared_with_old(path: Path, results: Mapping[str, Any], case: Case) -> tuple:
+def _compared_with_old(path: Path, results: Mapping[str, Any], case: Case) -> tuple[Deviation, ...]:
     try:
         return Baseline.load(path).compare(results, case.ignore)
     except MusetoolsError:
         return ()
 
 
-def _report(case: Case, run: NotebookRun, verdict: str, sentence: str, deviations: tuple) -> CaseReport:
-    return CaseReport(case.name, case.why, verdict, sentence, run.output, deviations, run.seconds)
+def _faults(deviations: Sequence[Deviation], shown: int) -> str:
+    """Name the first faults and count the others."""
+    faults = [f"{deviation.quantity} {deviation.fault}" for deviation in deviations if not deviation.ok]
+    return "; ".join([*faults[:shown], *([f"and {len(faults) - shown} more"] if len(faults) > shown else [])])
+
+
+def _report(
+    case: Case, run: NotebookRun, status: str, message: str, deviations: tuple[Deviation, ...] = ()
+) -> CaseReport:
+    return CaseReport(case.name, case.why, status, message, run.output, deviations, run.seconds)

@@ -1,0 +1,185 @@
+"""What a suite run found: a table row a case, kept as JSON, compared with an earlier run."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from math import inf
+from pathlib import Path
+
+from musetools.errors import ParameterError
+from musetools.lab.regression.quantities import Deviation
+from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED
+from musetools.table import Table
+
+__all__ = ["CaseReport", "SuiteReport", "compare_reports"]
+
+EXIT_CODES = {PASSED: 0, FAILED: 1, COULD_NOT_RUN: 2}
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What became of one case."""
+
+    name: str
+    why: str  # what it guards
+    status: str  # "passed", "failed" or "could not run"
+    message: str  # why
+    output: Path | None = None  # the executed notebook, or what there is of it
+    deviations: tuple[Deviation, ...] = ()  # every quantity against its baseline
+    seconds: float = 0.0  # how long the last run took
+
+    @property
+    def ok(self) -> bool:
+        """Whether it passed."""
+        return self.status == PASSED
+
+    @property
+    def worst(self) -> Deviation | None:
+        """The deviation that takes most of its tolerance, faults first."""
+        return next(iter(self.by_share), None)
+
+    @property
+    def by_share(self) -> list[Deviation]:
+        """Its deviations, those first that take most of their tolerance; faults before all."""
+        return sorted(self.deviations, key=lambda d: (d.ok, -d.share))
+
+    @property
+    def faults(self) -> list[Deviation]:
+        """Its deviations beyond their tolerance."""
+        return [deviation for deviation in self.deviations if not deviation.ok]
+
+
+@dataclass(frozen=True)
+class SuiteReport:
+    """What became of all cases.
+
+    Attributes
+    ----------
+    cases : tuple of CaseReport
+        In the suite's order.
+    seconds : float
+        How long all of it took.
+    when : str
+        Date and time of its end, UTC.
+    folder : Path
+        Where executed notebooks are.
+    """
+
+    cases: tuple[CaseReport, ...]
+    seconds: float
+    when: str
+    folder: Path
+
+    @property
+    def status(self) -> str:
+        """The suite's: "failed" if any case did, else "could not run" if any could not, else "passed"."""
+        return next((bad for bad in (FAILED, COULD_NOT_RUN) if self.count(bad)), PASSED)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every case passed."""
+        return self.status == PASSED
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 2: passed, failed, could not run."""
+        return EXIT_CODES[self.status]
+
+    def count(self, status: str) -> int:
+        """Return how many cases ended in a status."""
+        return Counter(case.status for case in self.cases)[status]
+
+    @property
+    def summary(self) -> str:
+        """How many cases ended in which status."""
+        counts = ", ".join(f"{self.count(status)} {status}" for status in EXIT_CODES if self.count(status))
+        return f"{len(self.cases)} case{'s' * (len(self.cases) > 1)} in {self.seconds:.0f} s: {counts}"
+
+    def table(self) -> Table:
+        """Return a table row a case."""
+        rows = [[c.name, c.status, f"{c.seconds:.0f} s", *_nearest_cells(c.worst), c.message] for c in self.cases]
+        head = ["case", "status", "time", "nearest to its tolerance", "error", "tolerance", ""]
+        return Table(head, rows, self.summary)
+
+    def worst_table(self, n: int = 10) -> Table:
+        """Return the deviations that take most of their tolerances."""
+        every = [(case, deviation) for case in self.cases for deviation in case.deviations]
+        every.sort(key=lambda pair: (not pair[1].ok, pair[1].share), reverse=True)
+        rows = [[case.name, *_cells(d), f"{100 * d.share:.3g} %", d.fault] for case, d in every[:n]]
+        return Table(["case", "quantity", "error", "tolerance", "of it", ""], rows)
+
+    def to_json(self) -> str:
+        """Return all of it as JSON; an error that cannot be subtracted is null."""
+        plain = asdict(self)
+        for deviation in (one for case in plain["cases"] for one in case["deviations"]):
+            deviation["error"] = None if deviation["error"] == inf else deviation["error"]
+        return json.dumps(plain, indent=1, allow_nan=False, default=os.fspath)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "SuiteReport":
+        """Read what `to_json` gave.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such report.
+        """
+        try:
+            plain = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls(tuple(map(_case, plain["cases"])), plain["seconds"], plain["when"], Path(plain["folder"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ParameterError(f"{path} is no report that can be read: {error!r}. Name a report.json") from None
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return f"<b>{escape(self.status)}</b>{self.table()._repr_html_()}"
+
+
+def _nearest_cells(worst: Deviation | None) -> list[str]:
+    return ["none: all are equal", "", ""] if worst and worst.equal else _cells(worst)
+
+
+def _cells(worst: Deviation | None) -> list[str]:
+    return [worst.quantity, f"{worst.error:.3g}", f"{worst.tolerance:.3g}"] if worst else ["", "", ""]
+
+
+def _case(plain: dict) -> CaseReport:
+    errors = [inf if one["error"] is None else one["error"] for one in plain["deviations"]]
+    deviations = tuple(Deviation(**one | {"error": e}) for one, e in zip(plain["deviations"], errors, strict=True))
+    return CaseReport(**{**plain, "output": plain["output"] and Path(plain["output"]), "deviations": deviations})
+
+
+def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:
+    """Return what changed from one report to another: status, times, the largest change of an error.
+
+    Parameters
+    ----------
+    earlier, later : SuiteReport
+        Two reports.
+
+    Returns
+    -------
+    Table
+        A table row for each case of either.
+    """
+    before, after = ({case.name: case for case in report.cases} for report in (earlier, later))
+    rows = [[name, *_change(before.get(name), after.get(name))] for name in dict.fromkeys([*before, *after])]
+    head = ["case", "status", "time", "largest change of an error", "from", "to"]
+    return Table(head, rows, f"From {earlier.when} to {later.when}.")
+
+
+def _change(before: CaseReport | None, after: CaseReport | None) -> Sequence[str]:
+    if before is None or after is None:
+        there = before or after
+        return ["only earlier" if after is None else "only later", f"{there.seconds:.0f} s", "", "", ""]
+    status = after.status if before.status == after.status else f"{before.status} → {after.status}"
+    errors = {deviation.quantity: deviation.error for deviation in before.deviations}
+    moved = [(d.quantity, errors[d.quantity], d.error) for d in after.deviations if d.quantity in errors]
+    moved = [one for one in moved if one[1] != one[2]]
+    name, was, now = max(moved, key=lambda one: abs(one[2] - one[1]), default=("none", 0.0, 0.0))
+    return [status, f"{before.seconds:.0f} → {after.seconds:.0f} s", name, f"{was:.3g}", f"{now:.3g}"]
