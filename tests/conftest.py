@@ -10,7 +10,7 @@ from oracles import encoder_of
 
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.weights import EncoderWeights
-from musetools.lab.streaming.measure import one_thread as computing_on_one_thread
+from musetools.lab.process import one_thread as computing_on_one_thread
 
 # The same examples in every run, so that a test that turns red tells of a change.
 # `pytest --hypothesis-profile search` looks for new ones, and for more of them.

@@ -199,7 +199,7 @@ def ask_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction, no
             f"{recipe.name} drifts {drift:+.1f} ms a second at {float(rate):.6g} fps. Convert the "
             "clip to 25 fps, or use the recipe musetools",
         )
-    elif lag is not None and abs(lag) > ROW_MS + LATE_MS / 2:
+    elif abs(lag) > ROW_MS + LATE_MS / 2:
         notes.add(
             "warning",
             "lag",
@@ -225,11 +225,12 @@ def ask_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction, no
 
 
 @lru_cache(maxsize=1024)
-def _prospects(recipe: Recipe, n_samples: int, fps: float) -> tuple[str, float | None, float, int]:
+def _prospects(recipe: Recipe, n_samples: int, fps: float) -> tuple[str, float, float, int]:
     """Return why a recipe stops, its mean lag, its drift and its number of chunks: the same for clips of one length."""
     seen = profile(recipe, n_samples, fps)
     early = profile(recipe, min(n_samples, int(LATE_FRAME / fps * SAMPLE_RATE)), fps)
-    return seen.stops, early.mean_lag_ms, early.drift_ms_s, len(seen.rows)
+    drift = early.lag.drift_ms_s if early.drifts else 0.0
+    return seen.stops, early.lag.mean_ms, drift, len(seen.rows)
 
 
 def told(rate: Fraction) -> float | int:
