@@ -162,7 +162,7 @@ def of_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction) -> 
     if drift:
         sentence = f"{recipe.name} drifts {drift:+.1f} ms a second at {fps}. Convert to 25 fps, or use recipe musetools"
         yield Finding("error", "drift", drift, sentence)
-    elif lag is not None and abs(lag) > ROW_MS + LATE_MS / 2:
+    elif abs(lag) > ROW_MS + LATE_MS / 2:
         side = "ahead of" if lag > 0 else "behind"
         sentence = (
             f"{recipe.name} cuts chunks {abs(lag):.0f} ms {side} their frames at {fps}. Convert the clip to 25 fps"
@@ -178,11 +178,12 @@ def of_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction) -> 
 
 
 @lru_cache(maxsize=1024)
-def _effect(recipe: Recipe, n_samples: int, fps: float) -> tuple[str, float | None, float, int]:
+def _effect(recipe: Recipe, n_samples: int, fps: float) -> tuple[str, float, float, int]:
     """Return why a recipe stops, its mean lag, its drift and its number of chunks: the same for clips of one length."""
     whole = profile(recipe, n_samples, fps)
     early = profile(recipe, min(n_samples, int(LATE_FRAME / fps * SAMPLE_RATE)), fps)
-    return whole.stops, early.mean_lag_ms, early.drift_ms_s, len(whole.rows)
+    drift = early.lag.drift_ms_s if early.drifts else 0.0
+    return whole.stops, early.lag.mean_ms, drift, len(whole.rows)
 
 
 def as_passed(rate: Fraction) -> float | int:

@@ -12,10 +12,10 @@ from matplotlib.patches import Patch, Rectangle
 from musetools.chunks.rows import ZERO_ROW
 from musetools.chunks.sequence import Chunks
 from musetools.features.mel import whole_log_mel
-from musetools.recipes.profile import signed
+from musetools.table import signed
 from musetools.timing import MEL_HOP, ROW_MS, ROW_RATE, SAMPLE_RATE
 
-__all__ = ["COLOURS", "INFER", "STYLE", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
+__all__ = ["COLOURS", "INFER", "MARKS", "STYLE", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
 __all__ += ["heard", "rows_of", "span_s"]
 
 COLOURS = {  # Okabe & Ito, Color Universal Design
@@ -29,6 +29,12 @@ COLOURS = {  # Okabe & Ito, Color Universal Design
     "purple": "#CC79A7",
 }
 TRAIN, INFER = COLOURS["blue"], COLOURS["vermilion"]
+MARKS = {  # marker and line style, colour: up to four series that are neither training nor inference
+    "o-": COLOURS["black"],
+    "s--": COLOURS["green"],
+    "^:": COLOURS["purple"],
+    "d-.": COLOURS["orange"],
+}
 STYLE = {
     "figure.dpi": 110,
     "figure.figsize": (9, 4),

@@ -13,6 +13,7 @@ from stores import make_store, rows_of
 from torch.utils.data import DataLoader
 
 from musetools import ChunkDataset, FeatureStore, extract
+from musetools.lab.process import resident_mib
 from musetools.lab.storage import figures as costs
 from musetools.lab.storage import measure as storage
 from musetools.train.layouts import export_frame_files
@@ -123,7 +124,7 @@ def test_a_rate_is_above_zero(n, n_samples):
 def test_resident_growth():
     fresh = mmap.mmap(-1, 50 * 2**20)  # an array might get memory that is free, and resident, already
     assert 45 < storage.resident_growth(lambda: np.frombuffer(fresh, np.uint8).fill(1)) < 70
-    assert storage.resident_mib() > 50
+    assert resident_mib() > 50
 
 
 # --- pictures

@@ -18,8 +18,7 @@ import av
 
 from musetools.errors import MusetoolsError, OutputError, ParameterError
 from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
-from musetools.recipes.profile import signed
-from musetools.table import Table
+from musetools.table import Table, signed
 from musetools.timing import SAMPLE_RATE, exact_fps
 
 __all__ = ["ConverterAudit", "ConverterLine", "Segment", "audit_converter"]

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.optimize import minimize
 
 from musetools.errors import ParameterError
+from musetools.lab.delay import best_match, correlation, delayed
 from musetools.timing import SAMPLE_RATE, exact_fps
 
 __all__ = ["OffsetEstimate", "estimate_offset"]
@@ -93,26 +93,20 @@ def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float 
     times, level = np.arange(len(mouth)) / rate, _level_db(waveform)
     grid = np.arange(-REACH_S, REACH_S, 1 / CURVE_RATE)
     start = (grid[int(np.argmax([_match((o, 0, 0, 0), mouth, times, level) for o in grid]))], 0.0, 0.0, 0.0)
-    for _ in range(2):  # the second simplex starts anew where the first one came to rest
-        simplex = np.array([start] * 5) + np.vstack([np.zeros(4), np.diag(STEPS)])
-        found = minimize(
-            lambda p: -_match(p, mouth, times, level), start, method="Nelder-Mead", options={"initial_simplex": simplex}
-        )
-        start = found.x
-    best = -float(found.fun)
-    confidence = _confidence(found.x, mouth, times, level)
+    found, best = best_match(lambda guess: _match(guess, mouth, times, level), start, STEPS, rounds=2)
+    confidence = _confidence(found, mouth, times, level)
     if best < STRONG or confidence < CLEAR:
         return OffsetEstimate(None, None, best, confidence)
-    return OffsetEstimate(1000 * float(found.x[0]), 1000 * float(found.x[1]), best, confidence)
+    return OffsetEstimate(1000 * float(found[0]), 1000 * float(found[1]), best, confidence)
 
 
 def _match(guess: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
     """Correlate a mouth with loudness, heard late by an offset that drifts, shut and wide open at guessed levels."""
     offset_s, drift, quieter_db, louder_db = guess
-    heard = times + offset_s + drift * (times - times.mean())
-    db = np.interp(heard * CURVE_RATE, np.arange(len(level)), level, left=level.min(), right=level.min())
+    sounding = delayed(times, offset_s, drift)
+    db = np.interp(sounding * CURVE_RATE, np.arange(len(level)), level, left=level.min(), right=level.min())
     shut = QUIET_DB + quieter_db
-    return _correlation(mouth, np.clip((db - shut) / max(LOUD_DB + louder_db - shut, 1.0), 0, 1))
+    return correlation(mouth, np.clip((db - shut) / max(LOUD_DB + louder_db - shut, 1.0), 0, 1))
 
 
 def _confidence(best: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
@@ -123,9 +117,3 @@ def _confidence(best: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: n
     chance = [_match(best, mouth, times, np.roll(level, shift)) for shift in shifts]
     spread = np.std(chance)
     return float((_match(best, mouth, times, level) - np.mean(chance)) / spread) if spread > 1e-6 else 0.0
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 0 else 0.0

@@ -1,15 +1,14 @@
 """What a comparison of two recipes found: frames, rows, lag and values, told in numbers, sentences and a verdict."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
 
 from musetools.recipes.profile import Profile
-from musetools.table import Table
+from musetools.table import Table, spans
 
-__all__ = ["SIGNS", "STOPS", "Comparison", "ValueDifference", "spans"]
+__all__ = ["SIGNS", "STOPS", "Comparison", "ValueDifference"]
 
 EQUAL, EDGES, VALUES, ROWS, STOPS = (
     "interchangeable",
@@ -173,11 +172,3 @@ def _gap(by_layer: np.ndarray) -> str:
     return (
         f"differ by {by_layer.min():.2g} to {by_layer.max():.2g} standard deviations, most in layer {by_layer.argmax()}"
     )
-
-
-def spans(frames: Iterable[int]) -> str:
-    """Write frame numbers as spans: 0–1, 299–300."""
-    frames = np.asarray(list(frames))
-    parts = np.split(frames, np.flatnonzero(np.diff(frames) != 1) + 1)
-    text = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in parts[:6])
-    return text + (f" and {len(parts) - 6} more spans" if len(parts) > 6 else "")

@@ -7,18 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musetools.lab.difference.comparison import Comparison
-from musetools.lab.look import COLOURS, INFER, TRAIN, figure
+from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
 from musetools.recipes.profile import LagTable, Profile
 from musetools.timing import exact_fps
 
 __all__ = ["lag_figure", "rate_figure", "value_figure"]
-
-MARKS = {
-    "o-": COLOURS["black"],
-    "s--": COLOURS["green"],
-    "^:": COLOURS["purple"],
-    "d-.": COLOURS["orange"],
-}
 
 
 def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
@@ -102,7 +95,7 @@ def lag_figure(table: LagTable) -> Figure:
 
 def _reach(profiles: Sequence[Profile]) -> str:
     """Say how large the lag becomes at any frame rate."""
-    lags = [abs(lag) for side in profiles if side.lag_range_ms for lag in side.lag_range_ms]
+    lags = [abs(lag) for side in profiles if len(side.interior) for lag in (side.lag.min_ms, side.lag.max_ms)]
     if not lags:
         return "every chunk holds zeros, no lag"
     return f"up to {max(lags) / 1000:.2g} s" if max(lags) >= 1000 else f"up to {max(lags):.0f} ms"

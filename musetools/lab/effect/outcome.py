@@ -9,6 +9,7 @@ import numpy as np
 from musetools.lab.effect.delay import Delay, measure_delay
 from musetools.lab.effect.mouth import Model
 from musetools.lab.speech import Talker
+from musetools.recipes.profile import WindowLag, lag_statistics
 
 __all__ = ["EDGE_S", "Agreement", "Outcome"]
 
@@ -76,22 +77,26 @@ class Outcome:
     @cached_property
     def delay(self) -> Delay:
         """Delay of the interior's frames against the truth, measured."""
-        told = self._told
-        return measure_delay(self.prediction[told], self.times_s[told], self.talker.at)
+        return measure_delay(self.prediction[self.placed], self.times_s[self.placed], self.talker.at)
 
     @property
-    def foretold_ms(self) -> float:
-        """Delay of the same frames as the index matrix foretells it: lag with the opposite sign."""
-        return -float(self.lag_ms[self._told].mean())
+    def expected_ms(self) -> float:
+        """Delay of the same frames by the index matrix: lag with the opposite sign."""
+        return -self._lag.mean_ms
 
     @property
-    def foretold_drift_ms_s(self) -> float:
-        """Slope of a straight line through it."""
-        return -float(np.polyfit(self.times_s[self._told], self.lag_ms[self._told], 1)[0])
+    def expected_drift_ms_s(self) -> float:
+        """Its growth, in ms per second of clip."""
+        return -self._lag.drift_ms_s
 
-    @property
-    def _told(self) -> np.ndarray:
+    @cached_property
+    def placed(self) -> np.ndarray:
+        """Which frames of the interior have a lag."""
         return self.interior & ~np.isnan(self.lag_ms)
+
+    @cached_property
+    def _lag(self) -> WindowLag:
+        return lag_statistics(self.lag_ms[self.placed], self.times_s[self.placed])
 
     def _error(self, frames: np.ndarray) -> float:
         return float(np.sqrt(np.square(self.prediction - self.truth)[frames].mean()))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from musetools.lab.effect.outcome import Agreement, Outcome
-from musetools.table import Table
+from musetools.table import Table, minus, signed
 
 __all__ = ["BAND_MS", "Grid", "agreement_table", "difference_table", "effect_sentences", "outcome_table", "r2_text"]
 __all__ += ["mean_offset", "running", "titled", "worst"]
@@ -60,8 +60,8 @@ def _cells(outcome: Outcome | None) -> list[str]:
     if outcome is None:
         return ["stops", *[""] * 8]
     errors = [f"{e:.3f}" for e in (outcome.error, outcome.first_error, outcome.last_error)]
-    delays = [_ms(outcome.delay.ms), _ms(outcome.foretold_ms)]
-    drifts = [_ms(outcome.delay.drift_ms_s), _ms(outcome.foretold_drift_ms_s)]
+    delays = [signed(outcome.delay.ms, 1), signed(outcome.expected_ms, 1)]
+    drifts = [signed(outcome.delay.drift_ms_s, 1), signed(outcome.expected_drift_ms_s, 1)]
     return [outcome.model.name, r2_text(outcome.r2), *errors, *delays, *drifts]
 
 
@@ -75,7 +75,7 @@ def difference_table(differing: Mapping[str, Outcome], matching: Outcome, *, wei
             r2_text(o.r2),
             f"{o.error:.3f}",
             f"{o.delay.correlation:.3f}",
-            f"{mean_offset(o):+.3f}".replace("-", "−"),
+            signed(mean_offset(o), 3),
         ]
         for name, o in shown.items()
     ]
@@ -96,11 +96,7 @@ def agreement_table(agreements: Mapping[str, Agreement], *, weights: str) -> Tab
 
 def r2_text(number: float) -> str:
     """Write an R² with three places."""
-    return f"{number:.3f}".replace("-", "−")
-
-
-def _ms(number: float) -> str:
-    return f"{number + 0.0:+.1f}".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
+    return minus(f"{number:.3f}")
 
 
 def mean_offset(outcome: Outcome) -> float:
@@ -151,8 +147,8 @@ def effect_sentences(
 
 def _timing(grid: Grid) -> list[str]:
     ran = running(grid)
-    late = max(abs(o.delay.ms - o.foretold_ms) for o in ran)
-    drift = max(abs(o.delay.drift_ms_s - o.foretold_drift_ms_s) for o in ran)
+    late = max(abs(o.delay.ms - o.expected_ms) for o in ran)
+    drift = max(abs(o.delay.drift_ms_s - o.expected_drift_ms_s) for o in ran)
     stopped = sum(outcome is None for line in grid.values() for outcome in line)
     return [
         f"Of {len(ran) + stopped} recipes and frame rates, {stopped} stop. In the others the model's mouth "
@@ -187,5 +183,5 @@ def _why(outcome: Outcome) -> str:
         side = "later" if delay.drift_ms_s > 0 else "earlier"
         told.append(f"{abs(delay.drift_ms_s):.2g} ms {side} with every second")
     if abs(offset) >= 2 * outcome.truth.std():
-        told.append(f"all openings move by {offset:+.2f}, a constant to a linear model".replace("-", "−"))
+        told.append(f"all openings move by {signed(offset, 2)}, a constant to a linear model")
     return f": {', '.join([*told, f'correlation {delay.correlation:.2f} without delay'])}"

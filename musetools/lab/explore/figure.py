@@ -16,7 +16,7 @@ from musetools.lab.explore.content import FULL, ChunkPanel, Header, MouthPanel, 
 from musetools.lab.explore.panels import REPEATED, SILENCE, ClipPanel, MelPanel, RowsPanel, SoundPanel
 from musetools.lab.explore.scene import Scene
 from musetools.lab.look import STYLE
-from musetools.recipes.profile import signed
+from musetools.table import signed
 
 __all__ = ["FrameView"]
 

@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from musetools.chunks.rows import ZERO_ROW
-from musetools.lab.difference.comparison import spans
 from musetools.lab.explore.scene import Scene
 from musetools.lab.look import COLOURS
+from musetools.table import spans
 from musetools.timing import MEL_HOP, ROW_MS, SAMPLE_RATE
 
 __all__ = ["REPEATED", "SILENCE", "ClipPanel", "MelPanel", "RowsPanel", "SoundPanel"]

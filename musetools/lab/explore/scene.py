@@ -14,11 +14,11 @@ from musetools.chunks.rows import ZERO_ROW, chunk_offsets
 from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
-from musetools.lab.difference.comparison import spans
 from musetools.lab.explore.clip import Clip
 from musetools.lab.look import INFER, TRAIN, heard, rows_of, span_s
-from musetools.recipes.profile import Profile, profile, signed
+from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import Recipe, recipe_of
+from musetools.table import signed, spans
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_start
 
 __all__ = ["Scene", "Side", "player", "prepare"]

@@ -14,6 +14,7 @@ from musetools.chunks.sequence import feature2chunks
 from musetools.errors import StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
+from musetools.lab.process import resident_mib
 from musetools.timing import ROW_RATE
 from musetools.train.store import FeatureStore
 
@@ -25,7 +26,6 @@ __all__ = [
     "fill_store",
     "float16_error",
     "loading_rate",
-    "resident_mib",
     "stale_refusals",
 ]
 
@@ -194,12 +194,6 @@ def _refusal(attempt: Callable[[], object]) -> str:
     except StoreError as error:
         return str(error).splitlines()[0]
     return ""
-
-
-def resident_mib() -> float:
-    """Return the memory that this process has resident, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def resident_growth(run: Callable[[], object]) -> float:

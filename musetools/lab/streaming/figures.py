@@ -6,17 +6,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from musetools.check.findings import SILENT_DBFS
 from musetools.features.spec import EncoderWindow
 from musetools.infer.stream import ChunkStream
-from musetools.lab.difference.figures import MARKS
-from musetools.lab.look import COLOURS, INFER, figure
+from musetools.lab.look import COLOURS, INFER, MARKS, figure
 from musetools.lab.streaming.measure import REFERENCE, Arrival, WindowCost, seam_levels
 from musetools.table import Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
 __all__ = ["cost_table", "grid_figure", "layer_figure", "memory_figure", "seam_figure", "timeline_figure", "verdict"]
 
-SILENT_DBFS = -60.0
 DISTANCE = "distance from offline\nin standard deviations"
 Grid = Sequence[Sequence[WindowCost]]
 

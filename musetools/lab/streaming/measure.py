@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from musetools.chunks.sequence import feature2chunks
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.stream import ChunkStream
-from musetools.lab.storage.measure import resident_mib
+from musetools.lab.process import one_thread, resident_mib
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
 __all__ = [
@@ -109,17 +107,6 @@ def window_cost(waveform: np.ndarray, encoder: Encoder, window: str | EncoderWin
     latency = ChunkStream(encoder, 25, window=window).latency_s
     cost = stream.compute
     return WindowCost(stream.spec.window, latency, cost.of_real_time, 1000 * cost.mean_s, distance(features, offline))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: short steps gain nothing from more, and long ones would look cheaper."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def window_grid(
