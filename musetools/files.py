@@ -37,7 +37,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        Open for reading and writing.
+        Open for reading and writing; its attribute `path` is the final name, which may be changed within the folder.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, path)  # while it is locked: `sweep` takes what nobody holds
+                os.replace(file.name, file.path)  # while it is locked: `sweep` takes what nobody holds
     finally:
         with suppress(FileNotFoundError):
             os.unlink(file.name)
@@ -163,14 +163,23 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
 
 
 def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
-    """Find media files and name their clips, in one order; ParameterError for what is not there."""
+    """Find media files and name their clips, in one order; ParameterError for what is not there, or holds none.
+
+    A link that leads nowhere is found, too, so that whoever opens it says so.
+    """
     found = []
     for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
         if source.is_dir():
-            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and path.is_file())
+            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and _is_named(path))
+            if not inside:
+                raise ParameterError(f"the folder {source} holds no media file ({', '.join(MEDIA)})")
             found += [("__".join(path.relative_to(source).parts), path) for path in inside]
         elif source.is_file():
             found.append((source.name, source))
         else:
             raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
     return found
+
+
+def _is_named(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
