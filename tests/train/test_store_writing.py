@@ -154,6 +154,7 @@ def test_no_room_for_a_line(tmp_path, small, clip):
         again = FeatureStore.open(store.root)
     assert again.clips == store.clips
     assert again.verify().ok
+    assert again.verify().orphans == ()
     np.testing.assert_array_equal(again["a0"], rows_of("a0", 1))
     again.add_rows("new", rows_of("new"), replace=True)
     assert FeatureStore.open(store.root).verify().ok
