@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -163,21 +164,25 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
 
 
 def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
-    """Find media files and name their clips, in one order; ParameterError for what is not there, or holds none.
+    """Find media files and name their clips, in one order; ParameterError for what is not there, or where none is.
 
-    A link that leads nowhere is found, too, so that whoever opens it says so.
+    A folder without media among others is warned of. A link that leads nowhere is found: whoever opens it says so.
     """
-    found = []
+    found, bare = [], []
     for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
         if source.is_dir():
             inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and _is_named(path))
-            if not inside:
-                raise ParameterError(f"the folder {source} holds no media file ({', '.join(MEDIA)})")
             found += [("__".join(path.relative_to(source).parts), path) for path in inside]
+            bare += [] if inside else [str(source)]
         elif source.is_file():
             found.append((source.name, source))
         else:
             raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
+    if bare:
+        message = f"no media file ({', '.join(MEDIA)}) in {', '.join(bare)}"
+        if not found:
+            raise ParameterError(f"{message}. Name a file or another folder")
+        warnings.warn(message, stacklevel=2)
     return found
 
 

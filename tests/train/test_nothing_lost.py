@@ -225,12 +225,20 @@ def test_where_there_is_nothing_it_is_said(tmp_path, checkpoint, what):
         os.symlink(tmp_path / "nowhere.wav", folder / "a.wav")
     elif what == "no media":
         (folder / "notes.txt").write_text("none")
-    expected = "a.wav" if what == "a dangling link" else f"the folder {folder} holds no media file"
+    expected = "a.wav" if what == "a dangling link" else f".avi) in {folder}. Name a file or another folder"
     for given in (["extract", folder, "--store", tmp_path / "store", "--encoder", checkpoint], ["check", folder]):
         done = musetools(*given)
         assert done.returncode == 1, done
         assert expected in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_folder_without_media_among_others(tmp_path, small, sounds):
+    store = FeatureStore.create(tmp_path / "store", QUICK, small)
+    (tmp_path / "none").mkdir()
+    with pytest.warns(UserWarning, match=r"no media file \(.*\) in .*none"):
+        report = extract([tmp_path / "none", sounds], store, small, progress=False)
+    assert len(report.added) == 8
 
 
 def test_no_foreign_error_at_a_link_that_leads_nowhere(tmp_path, small):
