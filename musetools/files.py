@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        Open for reading and writing.
+        Open for reading and writing; its attribute `path` is the final name, which may be changed within the folder.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, path)  # while it is locked: `sweep` takes what nobody holds
+                os.replace(file.name, file.path)  # while it is locked: `sweep` takes what nobody holds
     finally:
         with suppress(FileNotFoundError):
             os.unlink(file.name)
@@ -163,14 +164,27 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
 
 
 def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
-    """Find media files and name their clips, in one order; ParameterError for what is not there."""
-    found = []
+    """Find media files and name their clips, in one order; ParameterError for what is not there, or where none is.
+
+    A folder without media among others is warned of. A link that leads nowhere is found: whoever opens it says so.
+    """
+    found, bare = [], []
     for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
         if source.is_dir():
-            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and path.is_file())
+            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and _is_named(path))
             found += [("__".join(path.relative_to(source).parts), path) for path in inside]
+            bare += [] if inside else [str(source)]
         elif source.is_file():
             found.append((source.name, source))
         else:
             raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
+    if bare:
+        message = f"no media file ({', '.join(MEDIA)}) in {', '.join(bare)}"
+        if not found:
+            raise ParameterError(f"{message}. Name a file or another folder")
+        warnings.warn(message, stacklevel=2)
     return found
+
+
+def _is_named(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())

@@ -93,7 +93,7 @@ MUTATIONS = {
     "another seed": Mutation("features/weights.py", "seed: int = 0)", "seed: int = 1)", "01-v1.5", "given"),
     "a stale store that is taken": Mutation(
         "train/store.py",
-        "if differing := differences(self.making, making):",
+        "if differing := differences(self.provenance, provenance):",
         "if differing := []:",
         "04",
         "stale_store_refused/a clip by another encoder",

@@ -140,7 +140,8 @@ class ChunkStream:
             If training saw no clip of this frame rate, or its features need the whole file.
         """
         if not isinstance(encoder, Encoder):
-            encoder = load_encoder(encoder or store.making["encoder"]["name"], dtype=store.making["encoder"]["dtype"])
+            made = store.provenance["encoder"]
+            encoder = load_encoder(encoder or made["name"], dtype=made["dtype"])
         chunker = store.chunker(encoder, settings)
         fps, context = chunker.checked_rate(fps), settings.context
         return cls(encoder, fps, context, window=chunker.spec, edge=chunker.edge, **options)

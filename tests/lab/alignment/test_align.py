@@ -439,7 +439,7 @@ def store(tmp_path, videos, small):
         ("c.mkv", "c.mkv", 196),
     ):
         origin = {"path": str(videos / name)}
-        store.add_rows(clip, np.zeros((n_rows, 2, 64), np.float32), origin=origin, fps=25)
+        store.add_rows(clip, np.zeros((n_rows, 2, 64), np.float32), source=origin, fps=25)
     return store
 
 
