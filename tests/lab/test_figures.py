@@ -60,7 +60,7 @@ def test_lag_and_rows_at_several_rates(pair, rates):
     assert "rows that differ,\nof 10" in said
     assert all(name in said for name in pair)
     assert all(f"{float(fps):g} fps" in said for fps in rates)
-    stops = [fps for fps in rates if "stops" in (compare(*pair, fps=fps).verdict)]
+    stops = [fps for fps in rates if "stops" in (compare(*pair, fps=fps).category)]
     assert said.count("stops") == len(stops)
 
 
