@@ -166,7 +166,7 @@ def size_sentences(sizes: dict[str, int], duration_s: float, hours: float) -> li
         f"{sizes[FLOAT32] / sizes[SOURCE]:.0f} times the media file ({sizes[FLOAT32] * gb:,.0f} GB for {hours:g} h).",
         f"They are smaller than what is made of them: chunks take {sizes[CHUNKS] / sizes[FLOAT32]:.1f} times as much, "
         "since every row stands in five of them.",
-        f"One npy a frame takes {sizes[FRAMES] / sizes[FLOAT32]:.2f} times one npy a clip: headers, and blocks in part empty.",
+        f"One npy a frame takes {sizes[FRAMES] / sizes[FLOAT32]:.2f} times one npy a clip: headers, unused blocks.",
         f"float16 takes {sizes[FLOAT16] / sizes[FLOAT32]:.2f} times float32.",
     ]
 
