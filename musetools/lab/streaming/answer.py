@@ -98,8 +98,8 @@ class Streaming:
                 for fps, (n, error) in self.errors.items()
             ),
             *conclusions(self.grid, self.costs, BASELINE),
-            f"A step of {BASELINE} takes {self.bare.step_ms:.1f} ms as it is, {self.costs[PADDED].step_ms:.1f} ms padded "
-            f"to 30 s: {self.padding_cost:.0f} times as much.",
+            f"A step of {BASELINE} takes {self.bare.step_ms:.1f} ms as it is, {self.costs[PADDED].step_ms:.1f} ms "
+            f"padded to 30 s: {self.padding_cost:.0f} times as much.",
             f"{segment_sentence(self.levels)} standard deviations.",
         ]
 

@@ -119,7 +119,9 @@ def window_grid(
 
 
 def segment_levels(by_name: dict[str, np.ndarray], windows: dict[str, EncoderWindow]) -> dict[str, float]:
-    """Return the `row_distance` of the farthest row within half a second of a segment boundary, all layers together, by name.
+    """Return by name the `row_distance`, all layers together, of the farthest row near a segment boundary.
+
+    Near is within half a second.
 
     Parameters
     ----------
