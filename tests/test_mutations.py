@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from books import RECORD, notebook
+from musetools.lab.regression.verdicts import CaseReport, SuiteReport
 
 import musetools
 from musetools.lab.regression.runner import FAILED, PASSED, run_notebook
-from musetools.lab.regression.verdicts import CaseReport, SuiteReport
 
 PACKAGE = Path(musetools.__file__).parent
 ROOT = Path(__file__).resolve().parents[1]

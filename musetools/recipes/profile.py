@@ -187,12 +187,12 @@ class LagTable:
     """Lag and drift of recipes over a minute, a table row each, a column for each frame rate."""
 
     fps: tuple[float, ...]
-    lines: dict[str, tuple[Profile, ...]]
+    recipes: dict[str, tuple[Profile, ...]]
 
     def table(self) -> Table:
         """Return lag and drift in words."""
-        lines = [[name, *(p.lag_text() for p in profiles)] for name, profiles in self.lines.items()]
-        return Table(["lag in ms at", *(f"{float(fps):g} fps" for fps in self.fps)], lines)
+        cells = [[name, *(p.lag_text() for p in profiles)] for name, profiles in self.recipes.items()]
+        return Table(["lag in ms at", *(f"{float(fps):g} fps" for fps in self.fps)], cells)
 
     def __repr__(self) -> str:
         return repr(self.table())

@@ -13,19 +13,24 @@ from test_figures import check
 from torch.utils.data import DataLoader
 
 from musetools import RECIPES, ParameterError, RecipeError, audio2feat
-from musetools.lab.effect.delay import measure_delay
-from musetools.lab.effect.experiment import INFERENCE, SIDES, Experiment, differences
-from musetools.lab.effect.figures import delay_figure, prediction_figure, r2_figure
-from musetools.lab.effect.mouth import Model, ridge
-from musetools.lab.effect.report import (
+from musetools.lab.effect import (
+    Experiment,
+    Model,
     agreement_table,
+    delay_figure,
     difference_table,
+    differences,
     effect_sentences,
+    measure_delay,
     outcome_table,
+    prediction_figure,
+    r2_figure,
+    ridge,
     running,
     titled,
     worst,
 )
+from musetools.lab.effect.measure import INFERENCE, SIDES
 from musetools.lab.project import project_file
 from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
 from musetools.recipes.recipe import Recipe
@@ -97,13 +102,13 @@ def test_the_measured_delay_is_that_of_the_matrix(recipe, fps, grid):
     assert outcome.delay.drift_ms_s == pytest.approx(outcome.expected_drift_ms_s, abs=2)
 
 
-def test_what_the_matrix_foretells_is_what_is_known(grid):
+def test_what_the_matrix_expects_is_what_is_known(grid):
     """From FACTS: v1.5 drifts by 33 ms/s at 29.97 and is 40 to 58 ms late at 24, LiveTalking's [0, 5] 80 ms early."""
-    foretold = {titled(o): (o.expected_ms, o.expected_drift_ms_s) for o in running(grid)}
-    assert foretold["musetalk-v1.5-infer at 29.97 fps"][1] == pytest.approx(-1000 * (30_000 / 1001 / 29 - 1), abs=0.1)
-    assert 40 < foretold["musetalk-v1.5-infer at 24 fps"][0] < 58
-    assert foretold["livetalking-0-5 at 25 fps"][0] == pytest.approx(-80)
-    assert foretold["musetools at 25 fps"] == pytest.approx((0, 0), abs=1e-9)
+    expected = {titled(o): (o.expected_ms, o.expected_drift_ms_s) for o in running(grid)}
+    assert expected["musetalk-v1.5-infer at 29.97 fps"][1] == pytest.approx(-1000 * (30_000 / 1001 / 29 - 1), abs=0.1)
+    assert 40 < expected["musetalk-v1.5-infer at 24 fps"][0] < 58
+    assert expected["livetalking-0-5 at 25 fps"][0] == pytest.approx(-80)
+    assert expected["musetools at 25 fps"] == pytest.approx((0, 0), abs=1e-9)
 
 
 @pytest.mark.parametrize("recipe", EQUAL)
@@ -433,10 +438,10 @@ def test_predictions_in_a_figure(grid, matching):
 def test_delays_in_a_figure(only, grid):
     some = {name: grid[name] for name in only}
     figure = delay_figure(some, RATES, weights="small")
-    units = {"delay in ms that the index matrix foretells", "delay in ms, measured (positive: mouth late)", "time in s"}
+    units = {"delay in ms, expected from the index matrix", "delay in ms, measured (positive: mouth late)", "time in s"}
     said = check(figure, units=units)
     assert "weights: small" in said
-    assert {"24 fps", "29.97 fps", "measured = foretold", "15 ms either side"} <= set(said.split("\n"))
+    assert {"24 fps", "29.97 fps", "measured = expected", "15 ms either side"} <= set(said.split("\n"))
     off = max(abs(o.delay.ms - o.expected_ms) for o in running(some))
     assert f"within {off:.1f} ms" in said
     assert not any(line.startswith("_") for line in said.split("\n"))
@@ -464,22 +469,22 @@ def test_tables_name_the_weights(grid, differing, agreements, matching):
 def test_sentences_hold_the_numbers(grid, differing, agreements, matching, control):
     said = effect_sentences(grid, differing, agreements, matching, control)
     assert f"{matching.r2:.3f}" in said[0]
-    assert said[0].startswith("The experiment can tell")
+    assert said[0].startswith("The experiment is valid")
     assert "2 stop" in said[1]
-    assert "the model's mouth moves when" in said[1]
+    assert "delay agrees with" in said[1]
     assert all(name in said[2] for name in EQUAL)
     assert all(name in said[3] for name in ("livetalking", "openavatarchat"))
     nothing, little = said[4], said[5]
     assert "features stored in float16" in nothing
-    dear = said[6:]
-    numbers = [float(line.split()[1]) for line in dear]
+    costly = said[6:]
+    numbers = [float(line.split()[1]) for line in costly]
     assert numbers == sorted(numbers, reverse=True)
     assert any(
-        "musetalk-v1.5-infer at 29.97 fps" in line and "33 ms earlier with every second" in line for line in dear
+        "musetalk-v1.5-infer at 29.97 fps" in line and "33 ms earlier with every second" in line for line in costly
     )
     names = [*differing, *map(titled, running(grid))]
     assert all(
-        sum(f"{name}{end}" in line for line in [nothing, little, *dear] for end in (";", ".", ":", " ("))
+        sum(f"{name}{end}" in line for line in [nothing, little, *costly] for end in (";", ".", ":", " ("))
         for name in names
     )
 
@@ -489,5 +494,5 @@ def test_sentences_admit_a_failed_experiment(grid, differing, agreements, matchi
     features = np.roll(lab.features(RECIPES["musetools"].features), 2, axis=0)
     late = lab.outcome("musetools", model=lab.model("v1.5"), features=features)
     said = effect_sentences({"musetools": (late,)}, differing, agreements, control, matching)
-    assert said[0].startswith("The experiment proves nothing")
-    assert "does not always move when" in said[1]
+    assert said[0].startswith("The experiment is not valid")
+    assert "does not always agree" in said[1]

@@ -21,7 +21,7 @@ from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_
 from musetools.table import Table, signed
 from musetools.timing import SAMPLE_RATE, exact_fps
 
-__all__ = ["ConverterAudit", "ConverterLine", "Segment", "audit_converter"]
+__all__ = ["Conversion", "ConverterAudit", "Segment", "audit_converter"]
 
 SOURCE_FPS, FPS_RANGE = (Fraction(30000, 1001), 30, 50, 60, 25), (10, 240)
 TARGET_FPS, CLIP_S, LONG_S, SEGMENT_S, TIMEOUT_S = 25, 12, 40, 10, 120
@@ -36,7 +36,7 @@ WAV = ("-vn", "-acodec", "pcm_s16le", "-f", "wav", "-ar", str(SAMPLE_RATE), "-ac
 
 
 @dataclass(frozen=True)
-class ConverterLine:
+class Conversion:
     """What one option does to clips of one frame rate.
 
     Attributes
@@ -44,7 +44,7 @@ class ConverterLine:
     source_fps : Fraction
         Frame rate before.
     option : str
-        What the program was told.
+        The option, as it was passed to the program.
     n_flashes : int
         Flashes found together with their clicks.
     mean_ms, min_ms, max_ms : float or None
@@ -104,7 +104,7 @@ class ConverterAudit:
         Whether there is such a program.
     program, version : str
         Its path, or the name that was looked for; the first line of `ffmpeg -version`.
-    lines : tuple of ConverterLine
+    conversions : tuple of Conversion
         One for each frame rate and option.
     segments : tuple of Segment
         What a clip of 40 s was cut into; that clip itself, with a note, if it could not be cut.
@@ -113,7 +113,7 @@ class ConverterAudit:
     available: bool
     program: str
     version: str = ""
-    lines: tuple[ConverterLine, ...] = ()
+    conversions: tuple[Conversion, ...] = ()
     segments: tuple[Segment, ...] = ()
 
     @property
@@ -122,20 +122,20 @@ class ConverterAudit:
         return self.segments[0].offset_ms if self.segments else None
 
     def sentences(self) -> list[str]:
-        """Say in plain words what was found."""
+        """Write what was found, computed from the numbers."""
         if not self.available:
             missing = f"There is no program {self.program!r} on this machine, so what it does to sync was not measured."
             return [f"{missing} musetools needs none; to audit one, apt install ffmpeg, or pass ffmpeg=PATH."]
-        said = [sentence for option in OPTIONS for sentence in self._of_option(option)]
+        sentences = [sentence for option in OPTIONS for sentence in self._of_option(option)]
         version = self.version.partition(" Copyright")[0]
-        return [f"Measured with {version}.", *said, *self._of_segments(), *self._of_failures()]
+        return [f"Measured with {version}.", *sentences, *self._of_segments(), *self._of_failures()]
 
     def _of_option(self, option: str) -> Iterator[str]:
-        lines = [line for line in self.lines if line.option == option and line.mean_ms is not None]
-        if late := [line for line in lines if abs(line.mean_ms) > MATTERS_MS]:
-            means = ", ".join(f"{signed(line.mean_ms)} ms at {_rate(line)}" for line in late)
+        measured = [c for c in self.conversions if c.option == option and c.mean_ms is not None]
+        if late := [c for c in measured if abs(c.mean_ms) > MATTERS_MS]:
+            means = ", ".join(f"{signed(c.mean_ms)} ms at {_rate(c)}" for c in late)
             yield f"{option} moves video against sound (positive: video later): {means}; do not prepare clips with it."
-        if kept := [_rate(line) for line in lines if line not in late]:
+        if kept := [_rate(c) for c in measured if c not in late]:
             yield f"{option} keeps them together within {MATTERS_MS:g} ms on average at {', '.join(kept)}."
 
     def _of_segments(self) -> Iterator[str]:
@@ -149,35 +149,35 @@ class ConverterAudit:
 
     def _of_failures(self) -> Iterator[str]:
         failed = {}  # one sentence for each reason: where the program is broken, it is always the same
-        for line in self.lines:
-            failed.setdefault(line.note, []).append(f"{line.option} at {_rate(line)}")
+        for c in self.conversions:
+            failed.setdefault(c.note, []).append(f"{c.option} at {_rate(c)}")
         for clip in self.segments:
             failed.setdefault(clip.note, []).append(f"segments: {clip.name}")
         yield from (f"Not measured ({why}): {', '.join(what)}." for why, what in failed.items() if why)
 
     def table(self) -> Table:
-        """Return every line and every segment."""
+        """Return every conversion and every segment."""
         head = ["clip", "option", "flashes", "mean, ms", "range, ms", "note"]
-        lines = []
-        for line in self.lines:
-            span = f"{_ms(line.min_ms)}…{_ms(line.max_ms)}" if line.n_flashes else ""
-            lines.append([_rate(line), line.option, line.n_flashes, _ms(line.mean_ms), span, line.note])
+        cells = []
+        for c in self.conversions:
+            span = f"{_ms(c.min_ms)}…{_ms(c.max_ms)}" if c.n_flashes else ""
+            cells.append([_rate(c), c.option, c.n_flashes, _ms(c.mean_ms), span, c.note])
         for clip in self.segments:
             lengths = "" if clip.wav_s is None else f"{clip.video_s:.2f} s, wav {_ms(clip.wav_minus_video_ms)} ms"
             note = "; ".join(filter(None, [lengths, clip.note]))
-            lines.append([clip.name, "-c copy -f segment", clip.n_flashes, _ms(clip.offset_ms), "", note])
-        return Table(head, lines, "Video minus sound, positive: video later. Segments: frame i at i/25 s, and the wav.")
+            cells.append([clip.name, "-c copy -f segment", clip.n_flashes, _ms(clip.offset_ms), "", note])
+        return Table(head, cells, "Video minus sound, positive: video later. Segments: frame i at i/25 s, and the wav.")
 
     def __repr__(self) -> str:
         return "\n".join([*self.sentences(), *([repr(self.table())] if self.available else [])])
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences())
-        return f"<ul>{said}</ul>" + (self.table()._repr_html_() if self.available else "")
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences())
+        return f"<ul>{items}</ul>" + (self.table()._repr_html_() if self.available else "")
 
 
-def _rate(line: ConverterLine) -> str:
-    return f"{float(line.source_fps):.5g} fps"
+def _rate(conversion: Conversion) -> str:
+    return f"{float(conversion.source_fps):.5g} fps"
 
 
 def _ms(number: float | None) -> str:
@@ -220,8 +220,10 @@ def audit_converter(
     program = os.path.abspath(found)  # it is going to run in another folder
     try:
         with _workplace(folder) as place:
-            lines = tuple(line for fps in rates for line in _converted(program, fps, place))
-            return ConverterAudit(True, program, _version(program, place), lines, tuple(_cut(program, place)))
+            conversions = tuple(c for fps in rates for c in _converted(program, fps, place))
+            return ConverterAudit(
+                True, program, _version(program, place), conversions, tuple(_segments(program, place))
+            )
     except OSError as error:
         raise OutputError(f"cannot write the clips of the audit: {error}. Pass a folder with space") from None
 
@@ -235,7 +237,7 @@ def _checked(fps: float | Fraction) -> Fraction:
 
 @contextmanager
 def _workplace(folder: str | os.PathLike | None) -> Iterator[Path]:
-    """Lend a new folder, where no clip of an earlier audit can be taken for one of this."""
+    """Yield a new folder, where no clip of an earlier audit can be taken for one of this."""
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="musetools-") as place:
             yield Path(place)
@@ -245,11 +247,11 @@ def _workplace(folder: str | os.PathLike | None) -> Iterator[Path]:
 
 
 class _Failed(MusetoolsError):
-    """A run of the program that went wrong; becomes a note."""
+    """A run of the program that failed; it becomes a note."""
 
 
 def _run(program: str, place: Path, *arguments: str) -> str:
-    """Run the program in a folder and return what it prints, or raise its last words."""
+    """Run the program in a folder and return what it prints, or raise the last line of its errors."""
     try:
         # names are relative to the folder: a % in its path would be taken for a pattern
         options = {"cwd": place, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
@@ -259,19 +261,19 @@ def _run(program: str, place: Path, *arguments: str) -> str:
     except OSError as error:
         raise _Failed(f"{program} cannot be run: {error.strerror}") from None
     if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]
-        raise _Failed(f"{program} ended with {done.returncode}: {words[-1]}")
+        errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise _Failed(f"{program} ended with {done.returncode}: {errors[-1]}")
     return done.stdout.decode(errors="replace")
 
 
 def _version(program: str, place: Path) -> str:
     try:
-        return _run(program, place, "-version").partition("\n")[0].strip() or f"{program}, which tells no version"
+        return _run(program, place, "-version").partition("\n")[0].strip() or f"{program}, which reports no version"
     except _Failed:
-        return f"{program}, which tells no version"
+        return f"{program}, which reports no version"
 
 
-def _converted(program: str, fps: Fraction, place: Path) -> Iterator[ConverterLine]:
+def _converted(program: str, fps: Fraction, place: Path) -> Iterator[Conversion]:
     """Convert a clip of one frame rate with every option, and measure."""
     source = write_flash_clip(place / f"source_{float(fps):.3f}.mp4", fps, CLIP_S)
     for number, (name, option) in enumerate(OPTIONS.items()):
@@ -279,12 +281,12 @@ def _converted(program: str, fps: Fraction, place: Path) -> Iterator[ConverterLi
         try:
             _run(program, place, *QUIET, "-i", source.name, *option, *CONVERT, result.name)
             late, n_flashes = lateness_ms(flash_starts(result, fps)[0], click_times(result)[0])
-            yield ConverterLine(fps, name, n_flashes, float(late.mean()), float(late.min()), float(late.max()))
+            yield Conversion(fps, name, n_flashes, float(late.mean()), float(late.min()), float(late.max()))
         except (MusetoolsError, av.FFmpegError) as error:
-            yield ConverterLine(fps, name, note=str(error))
+            yield Conversion(fps, name, note=str(error))
 
 
-def _cut(program: str, place: Path) -> Iterator[Segment]:
+def _segments(program: str, place: Path) -> Iterator[Segment]:
     """Cut a long clip into segments, and measure each."""
     # B-frames as in what the conversion to 25 fps leaves: they make the wavs shorter than the clips
     source = write_flash_clip(place / "long.mp4", TARGET_FPS, LONG_S, b_frames=3, key_frames=KEY_FRAMES)
@@ -294,12 +296,12 @@ def _cut(program: str, place: Path) -> Iterator[Segment]:
         yield Segment(source.name, note=str(error))
         return
     clips = sorted(place.glob("clip*.mp4"))
-    yield from (_heard(program, clip) for clip in clips)
+    yield from (_measured(program, clip) for clip in clips)
     if not clips:
         yield Segment(source.name, note=f"{program} reported no error but left no segment")
 
 
-def _heard(program: str, clip: Path) -> Segment:
+def _measured(program: str, clip: Path) -> Segment:
     """Extract a segment's wav and compare the two as training reads them, counting frames and samples."""
     segment, wav = Segment(clip.name), clip.with_suffix(".wav")
     try:

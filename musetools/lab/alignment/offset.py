@@ -14,7 +14,7 @@ __all__ = ["OffsetEstimate", "estimate_offset"]
 
 CURVE_RATE = 200  # points a second of the loudness curve
 SMOOTH_S = 0.025  # sigma of the window that loudness is measured under
-QUIET_DB, LOUD_DB = -34.0, -7.0  # below the loudest moment: where a mouth is taken for shut and wide open, at first
+QUIET_DB, LOUD_DB = -34.0, -7.0  # below the loudest moment: first guess of where a mouth is shut and wide open
 STEPS = (0.02, 0.001, 4.0, 4.0)  # s, s/s, dB, dB: first steps of the search
 REACH_S = 0.5  # offsets that are looked for
 CLEAR = 4.5  # how many standard deviations a match must stand above chance
@@ -34,7 +34,7 @@ class OffsetEstimate:
     correlation : float
         Of mouth and loudness where they match best.
     confidence : float
-        How far that stands above chance, in standard deviations of the correlation at offsets that cannot be.
+        How far that stands above chance, in standard deviations of the correlation at offsets out of reach.
     """
 
     offset_ms: float | None
@@ -45,7 +45,7 @@ class OffsetEstimate:
     def __repr__(self) -> str:
         match = f"correlation {self.correlation:.2f}, {self.confidence:.1f} standard deviations above chance"
         if self.offset_ms is None:
-            return f"no offset can be told: {match}"
+            return f"no offset can be estimated: {match}"
         side = "late" if self.offset_ms > 0 else "early"
         return f"sound {abs(self.offset_ms):.1f} ms {side}, drift {self.drift_ms_s:+.2f} ms/s ({match})"
 
@@ -101,7 +101,7 @@ def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float 
 
 
 def _match(guess: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
-    """Correlate a mouth with loudness, heard late by an offset that drifts, shut and wide open at guessed levels."""
+    """Correlate a mouth with loudness, late by an offset that drifts; shut and wide open are at guessed levels."""
     offset_s, drift, quieter_db, louder_db = guess
     sounding = delayed(times, offset_s, drift)
     db = np.interp(sounding * CURVE_RATE, np.arange(len(level)), level, left=level.min(), right=level.min())
@@ -110,7 +110,7 @@ def _match(guess: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.nd
 
 
 def _confidence(best: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
-    """Compare a match with those at offsets that cannot be, the clip taken for a circle."""
+    """Compare a match with those at offsets out of reach, the clip taken for a circle."""
     half = len(level) // 2
     reach = min(int(2 * REACH_S * CURVE_RATE), half // 2)
     shifts = range(reach, len(level) - reach, max(1, (len(level) - 2 * reach) // 150))

@@ -44,13 +44,13 @@ class Delay:
 def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[np.ndarray], np.ndarray]) -> Delay:
     """Find the delay, and its growth, at which a prediction correlates best with the truth.
 
-    Nothing that is foretold enters: all delays up to 3 s either side, and more in long clips, are tried in stretches of
+    No expected delay enters: all delays up to 3 s either side, and more in long clips, are tried in stretches of
     6 s; the straight line along which the stretches match best is where the search over the whole clip starts.
 
     Parameters
     ----------
     prediction : ndarray of float, shape (n_frames,)
-        What a model says of each frame.
+        A model's prediction for each frame.
     times_s : ndarray of float, shape (n_frames,)
         The instant of each frame, ascending; frames may be missing.
     truth : callable

@@ -13,7 +13,7 @@ from musetools.recipes.profile import WindowLag, lag_statistics
 
 __all__ = ["EDGE_S", "Agreement", "Outcome"]
 
-EDGE_S = 1.0  # the first and last second, judged apart from the rest
+EDGE_S = 1.0  # the first and last second, measured apart from the rest
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Outcome:
     Attributes
     ----------
     recipe : str
-        Who cut the chunks.
+        What made the chunks.
     fps : float or Fraction
         Frame rate.
     model : Model
-        Who predicts.
+        What predicts.
     times_s, prediction, lag_ms : ndarray of float64, shape (n_frames,)
         Of each frame that begins within the speech: when, what, and its chunk's lag by the index matrix (NaN at an
         edge).
@@ -63,6 +63,11 @@ class Outcome:
     def error(self) -> float:
         """Root mean square error in the interior; openings are 0 … 1."""
         return self._error(self.interior)
+
+    @property
+    def bias(self) -> float:
+        """How far predictions lie above the truth on average, in the interior."""
+        return float((self.prediction - self.truth)[self.interior].mean())
 
     @property
     def first_error(self) -> float:

@@ -15,7 +15,7 @@ from stores import make_store
 from musetools import RECIPES, MusetoolsError, ParameterError, audit_clip
 from musetools.check.clip import ClipAudit
 from musetools.check.folder import FolderAudit, audit_folder
-from musetools.lab.alignment.align import check_store
+from musetools.lab.alignment import check_store
 
 RATE = 16_000
 LEVELS = ("error", "warning", "note")

@@ -1,6 +1,6 @@
-"""Does preprocessing matter to a model? One learns mouth openings from training's chunks, and meets inference's."""
+"""A model learns mouth openings from training's chunks, and predicts from those of every inference recipe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +9,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from musetools.chunks.rows import chunk_rows, row_lag_ms
-from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError, RecipeError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
 from musetools.lab.effect.mouth import Model, ridge
 from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
+from musetools.lab.effect.report import effect_sentences
 from musetools.lab.speech import Talker
 from musetools.recipes.profile import COMMON_FPS
 from musetools.recipes.recipe import RECIPES, Recipe, add_positions, recipe_of
@@ -23,7 +23,7 @@ from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
 from musetools.train.store import FeatureStore
 
-__all__ = ["INFERENCE", "LIVE", "SIDES", "TRAIN_FPS", "Experiment", "Side", "differences"]
+__all__ = ["INFERENCE", "LIVE", "SIDES", "TRAIN_FPS", "Effect", "Experiment", "Side", "differences", "evaluate"]
 
 BATCH = 128
 TRAIN_FPS = 25  # what MuseTalk converts every training video to
@@ -33,7 +33,7 @@ INFERENCE = tuple(name for name in RECIPES if not name.endswith("-train"))
 
 @dataclass(frozen=True)
 class Side:
-    """How a training side makes and cuts features; `edge` as in `ChunkDataset`."""
+    """How a training side makes and chunks features; `edge` as in `ChunkDataset`."""
 
     features: FeatureSpec
     edge: str
@@ -72,7 +72,7 @@ class Experiment:
     # --- the training side
 
     def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
-        """Return training's chunks, cut from a store, of the clips to learn from or of the held-out speech."""
+        """Return training's chunks, from a store, of the clips to learn from or of the held-out speech."""
         if (side, held_out) not in self._sets:
             talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
             root = self.folder / f"{side}{'-held-out' if held_out else ''}"
@@ -130,13 +130,13 @@ class Experiment:
         Parameters
         ----------
         recipe : Recipe or str
-            How chunks are cut.
+            How chunks are made.
         fps : float, default 25
-            Frame rate that it is told.
+            Frame rate, as it is passed to the recipe.
         model : Model, optional
-            Who predicts; by default `matching`.
+            What predicts; by default `matching`.
         features : ndarray, optional
-            What is cut; by default the recipe's own features.
+            What is chunked; by default the recipe's own features.
         positional_encoding : bool, optional
             Whether it is added; by default as the recipe does.
 
@@ -157,9 +157,10 @@ class Experiment:
         model = model or self.matching(recipe)
         added = recipe.positional_encoding if positional_encoding is None else positional_encoding
         times = np.array(chunks.frames) / float(chunks.fps)
-        heard = times < self.held_out.duration_s
-        prediction = model.predict(_batches(chunks), added)
-        return Outcome(recipe.name, fps, model, times[heard], prediction[heard], chunks.lag_ms()[heard], self.held_out)
+        inside = times < self.held_out.duration_s
+        prediction = model.predict((chunks.batch(i, i + BATCH) for i in range(0, len(chunks), BATCH)), added)
+        series = (values[inside] for values in (times, prediction, chunks.lag_ms()))
+        return Outcome(recipe.name, fps, model, *series, self.held_out)
 
     def grid(
         self, recipes: Sequence[str] = INFERENCE, rates: Sequence[float] = COMMON_FPS
@@ -174,7 +175,7 @@ class Experiment:
             return None
 
     def trained(self, model: Model) -> Outcome:
-        """Predict the held-out speech from chunks that the model's own training side cuts of it."""
+        """Predict the held-out speech from the chunks of the model's own training side."""
         # another batch size than anywhere else: a prediction must not depend on it
         batches = list(DataLoader(self.dataset(model.side, held_out=True), batch_size=BATCH - 1))
         prediction = model.predict((batch["audio"].numpy() for batch in batches), model.positional_encoding)
@@ -187,7 +188,7 @@ class Experiment:
     def agreement(self, outcome: Outcome) -> Agreement:
         """Compare an outcome at 25 fps with what its model predicts from training's chunks of the same speech."""
         if outcome.fps != TRAIN_FPS:
-            raise ParameterError(f"training cuts at {TRAIN_FPS} fps; got an outcome at {outcome.fps}")
+            raise ParameterError(f"training chunks at {TRAIN_FPS} fps; got an outcome at {outcome.fps}")
         trained = self.trained(outcome.model)
         _, ours, theirs = np.intersect1d(outcome.times_s, trained.times_s, return_indices=True)
         change = np.abs(outcome.prediction[ours] - trained.prediction[theirs])
@@ -198,7 +199,7 @@ class Experiment:
 
 
 def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
-    """Return what single differences do at 25 fps, timing apart: all of them cut as "musetools" does.
+    """Return what single differences do at 25 fps, timing apart: all of them chunked as "musetools" does.
 
     Parameters
     ----------
@@ -231,6 +232,83 @@ def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
     }
 
 
-def _batches(chunks: Chunks) -> Iterator[np.ndarray]:
-    for start in range(0, len(chunks), BATCH):
-        yield chunks.batch(start, start + BATCH)
+@dataclass(frozen=True, eq=False, repr=False)
+class Effect:
+    """What preprocessing does to a model.
+
+    Attributes
+    ----------
+    weights : str
+        Name of the encoder.
+    rates : tuple of float
+        The frame rates of `grid`.
+    matching, control : Outcome
+        Training and inference alike; and a model of shuffled openings, which has nothing to learn.
+    canonical : Outcome
+        The matching model on chunks of the recipe musetools at 25 fps.
+    grid : dict of str to tuple of (Outcome or None)
+        By inference recipe, an outcome for each frame rate; None where the recipe stops.
+    agreements : dict of str to Agreement
+        By inference recipe, predictions at 25 fps against those from training's chunks.
+    differing : dict of str to Outcome
+        By single difference, at 25 fps.
+    """
+
+    weights: str
+    rates: tuple[float, ...]
+    matching: Outcome
+    control: Outcome
+    canonical: Outcome
+    grid: dict[str, tuple[Outcome | None, ...]]
+    agreements: dict[str, Agreement]
+    differing: dict[str, Outcome]
+
+    def sentences(self) -> list[str]:
+        """Write the answer, computed from the numbers."""
+        return effect_sentences(self.grid, self.differing, self.agreements, self.matching, self.control)
+
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences())
+
+
+def evaluate(
+    training: Sequence[Talker],
+    held_out: Talker,
+    encoder: Encoder,
+    halved: Encoder,
+    folder: Path,
+    *,
+    rates: Sequence[float] = COMMON_FPS,
+) -> Effect:
+    """Train on training's chunks, predict from those of every inference recipe: the answer of notebook 06.
+
+    Parameters
+    ----------
+    training, held_out, encoder, folder
+        As for `Experiment`.
+    halved : Encoder
+        The same weights in bfloat16.
+    rates : sequence of float
+        Frame rates, 25 among them.
+
+    Returns
+    -------
+    Effect
+
+    Raises
+    ------
+    ParameterError
+        If less than 4 s are held out.
+    """
+    experiment = Experiment(training, held_out, encoder, folder)
+    model, grid, at_25 = experiment.model("v1.5"), experiment.grid(rates=rates), list(rates).index(TRAIN_FPS)
+    return Effect(
+        encoder.name,
+        tuple(rates),
+        experiment.trained(model),
+        experiment.outcome("musetools", model=experiment.model("v1.5", shuffled=True)),
+        experiment.outcome("musetools", model=model),
+        grid,
+        {name: experiment.agreement(outcomes[at_25]) for name, outcomes in grid.items() if outcomes[at_25]},
+        differences(experiment, halved),
+    )
