@@ -1,7 +1,7 @@
 """Endless audio in, chunks out: the window loop of `audio2feat`, pushed instead of pulled."""
 
 import asyncio
-import math
+import os
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -9,31 +9,26 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
-from whisper.audio import N_FFT
 
 from musetools.audio.buffer import Ring
 from musetools.audio.loudness import LoudnessMeter
-from musetools.chunks.rows import EDGES, ZERO_ROW, at_edges, chunk_offsets, rows_around
+from musetools.audio.resample import BLOCK_S
+from musetools.chunks.rows import EDGES, ZERO_ROW, at_edges, checked_context, chunk_offsets, frames_within, rows_around
 from musetools.chunks.sequence import gather
-from musetools.errors import ParameterError, StreamError
+from musetools.errors import ParameterError, StreamError, one_of
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.extract import encode_window
+from musetools.features.mel import N_FFT
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.features.windows import MelWindow, MelWindows
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
-from musetools.infer.sources import Sources, awaited
+from musetools.infer.sources import WatchedSource, awaited, checked_limit
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
-if TYPE_CHECKING:
-    import os
-
 __all__ = ["ChunkStream"]
-
-PIECE_S = 4  # a longer push is taken in pieces, so that it does not grow the buffers
 
 
 class ChunkStream:
@@ -89,7 +84,7 @@ class ChunkStream:
 
     def __init__(
         self,
-        encoder: "str | os.PathLike | Encoder",
+        encoder: str | os.PathLike | Encoder,
         fps: float | Fraction,
         context: tuple[int, int] = (2, 2),
         *,
@@ -99,13 +94,12 @@ class ChunkStream:
         non_finite: str = "error",
     ):
         self.spec = _spec_of(window)
-        self.fps, self._offsets, self.context = exact_fps(fps), chunk_offsets(context), tuple(context)
-        if edge not in EDGES:
-            raise ParameterError(f"edge must be one of {', '.join(EDGES)}; got {edge!r}")
+        self.fps, self.context = exact_fps(fps), checked_context(context)
+        one_of("edge", edge, EDGES)
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
         PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
         self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        self._sources, self._busy = Sources(), threading.Lock()
+        self._source, self._busy = None, threading.Lock()
         self.reset()
 
     @classmethod
@@ -113,7 +107,7 @@ class ChunkStream:
         cls,
         store,
         settings,
-        encoder: "str | os.PathLike | Encoder | None" = None,
+        encoder: str | os.PathLike | Encoder | None = None,
         fps: float | Fraction | None = None,
         **options,
     ) -> "ChunkStream":
@@ -165,7 +159,7 @@ class ChunkStream:
     def latency_s(self) -> float:
         """Seconds after which a frame's chunk is certain, at most."""
         window, rows_a_frame = self.spec.window, ROW_RATE / self.fps
-        encoded = Fraction(window.hop + window.right + int(self._offsets[-1]), ROW_RATE)
+        encoded = Fraction(window.hop + window.right + int(chunk_offsets(self.context)[-1]), ROW_RATE)
         encoded += Fraction(self._windows.reach, SAMPLE_RATE)
         # a frame is whole when the row in which it ends is: at slow rates that may come later
         whole = (rows_a_frame + 1 - Fraction(1, rows_a_frame.denominator)) / ROW_RATE
@@ -232,7 +226,11 @@ class ChunkStream:
         -----
         Whoever stops iterating early, or cancels the task that does, gives up the frames of that push.
         """
-        for block in self._sources.read(blocks, stall_s):
+        if checked_limit(stall_s) is not None:
+            goes_on = self._source and self._source.blocks is blocks and self._source.stalled
+            self._source = self._source if goes_on else WatchedSource(blocks)
+            blocks = self._source.read(stall_s)
+        for block in blocks:
             yield from self.push(block)
         yield from self.flush()
 
@@ -240,7 +238,7 @@ class ChunkStream:
         self, blocks: AsyncIterable[np.ndarray], *, stall_s: float | None = None
     ) -> AsyncIterator[LiveChunk]:
         """Do as `iterate` for an asynchronous source; the encoder works in a thread, so the event loop stays free."""
-        async for block in awaited(blocks, stall_s):
+        async for block in awaited(blocks, checked_limit(stall_s)):
             for live in await asyncio.to_thread(self.push, block):
                 yield live
         for live in await asyncio.to_thread(self.flush):
@@ -259,7 +257,7 @@ class ChunkStream:
             self._ended = then
 
     def _advance(self, waveform: np.ndarray) -> list[LiveChunk]:
-        live, step = [], PIECE_S * SAMPLE_RATE
+        live, step = [], BLOCK_S * SAMPLE_RATE  # a longer push in pieces, so that it does not grow the buffers
         for i in range(0, len(waveform), step):
             piece = waveform[i : i + step]
             self._loudness.append(self._meter.push(piece))
@@ -274,8 +272,8 @@ class ChunkStream:
         for window in windows:
             self._rows.append(encode_window(self.encoder, self.spec, window))
             live += self._cut(self._certain(ended=False))
-        spent, heard_s = time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
-        self.compute = self.compute.and_then(len(windows), spent, heard_s)
+        spent, audio_s = time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
+        self.compute = self.compute.and_then(len(windows), spent, audio_s)
         return live
 
     def _certain(self, *, ended: bool) -> range:
@@ -283,9 +281,8 @@ class ChunkStream:
         n_rows = self._rows.stop
         # their rows may still have to be made, but that a frame is whole is known when its samples are there
         stop = int((n_rows if ended else self._windows.n_samples // ROW_SAMPLES) * self.fps // ROW_RATE)
-        if not ended:
-            stop = min(stop, math.ceil((n_rows - int(self._offsets[-1])) * self.fps / ROW_RATE))
-        return range(self._next_frame, max(stop, self._next_frame))
+        frames = range(self._next_frame, max(stop, self._next_frame))
+        return frames if ended else range(frames.start, frames_within(n_rows, self.fps, self.context, frames))
 
     def _cut(self, frames: range) -> list[LiveChunk]:
         if not frames:
@@ -298,13 +295,13 @@ class ChunkStream:
         kept = (rows != ZERO_ROW).all(axis=1) | (self.edge != "drop")
         times = [float(frame / self.fps) for frame in frames]
         self._forget(frames.stop)
-        return [LiveChunk(*told) for *told, whole in zip(frames, chunks, times, loud, kept, strict=True) if whole]
+        return [LiveChunk(*known) for *known, whole in zip(frames, chunks, times, loud, kept, strict=True) if whole]
 
     def _forget(self, next_frame: int) -> None:
         """Drop what no later frame needs; the last row stays, to be repeated at the end."""
         self._next_frame = next_frame
         self._loudness.drop(next_frame)
-        first = int(rows_around(range(next_frame, next_frame + 1), self.fps, self.context)[0, 0])
+        first = int(rows_around(next_frame, self.fps, self.context)[0])
         self._rows.drop(min(first, self._rows.stop - 1))
 
     def __repr__(self) -> str:
