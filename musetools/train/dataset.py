@@ -23,7 +23,7 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
 
-Pictures = Callable[[str, int], Any]
+Images = Callable[[str, int], Any]
 
 
 class ChunkItem(dict):
@@ -75,7 +75,7 @@ class ChunkDataset(Dataset):
     edge : {"drop", "clamp", "zeros"}
         What becomes of frames whose chunk reaches beyond the clip; see `chunk_rows`.
     frames : callable, optional
-        ``(clip, frame) -> tensor`` or dict of tensors: the picture that goes with a chunk, under ``picture`` or under
+        ``(clip, frame) -> tensor`` or dict of tensors: the image that goes with a chunk, under ``picture`` or under
         the dict's keys.
     frames_per_sample : int, default 1
         T consecutive frames an item; ``audio`` is then ``(T, rows · layers, width)``, `frame` the first of them.
@@ -90,7 +90,7 @@ class ChunkDataset(Dataset):
     Raises
     ------
     ParameterError
-        If an argument is out of range, a clip's own frame rate is not known, or pictures would be paired with chunks of
+        If an argument is out of range, a clip's own frame rate is not known, or images would be paired with chunks of
         another frame rate.
     StoreError
         If no clip is long enough for a single item, or, while reading, a file is not what was written.
@@ -108,13 +108,13 @@ class ChunkDataset(Dataset):
         context: tuple[int, int] = (2, 2),
         *,
         edge: str = "drop",
-        frames: Pictures | None = None,
+        frames: Images | None = None,
         frames_per_sample: int = 1,
     ):
         self.settings = ChunkSettings(fps, context, edge)
         if not isinstance(frames_per_sample, Integral) or frames_per_sample < 1:
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
-        self.store, self.pictures, self.frames_per_sample = store, frames, int(frames_per_sample)
+        self.store, self.images, self.frames_per_sample = store, frames, int(frames_per_sample)
         self._rows_per_chunk = len(chunk_offsets(context))
         self._index([store.record(clip) for clip in store])
         self._files = OpenFiles(store)
@@ -144,9 +144,9 @@ class ChunkDataset(Dataset):
             raise ParameterError(
                 f"the frame rate of clip {record.clip!r} is not known: add it with fps=, or name one for all"
             )
-        if self.pictures and record.rate not in (None, fps):
+        if self.images and record.rate not in (None, fps):
             raise ParameterError(
-                f"clip {record.clip!r} has {float(record.rate):.6g} fps, its pictures are not those of chunks at "
+                f"clip {record.clip!r} has {float(record.rate):.6g} fps, its images are not those of chunks at "
                 f"{float(fps):.6g} fps: pass fps=None for each clip's own"
             )
         return fps
@@ -156,7 +156,7 @@ class ChunkDataset(Dataset):
         frames = chunk_frames(record.rows, fps, self.settings.context, edge=self.settings.edge)
         stop = frames.stop
         if record.frames is not None and record.rate == fps:
-            stop = min(stop, record.frames)  # sound may go on after the last picture
+            stop = min(stop, record.frames)  # sound may go on after the last image
         return range(frames.start, max(frames.start, stop - self.frames_per_sample + 1))
 
     def __len__(self) -> int:
@@ -207,9 +207,9 @@ class ChunkDataset(Dataset):
                     self._files.gather(clip, rows[item, step], out[item, step])
 
     def _extras(self, clip: str, first: int) -> dict[str, Any]:
-        if self.pictures is None:
+        if self.images is None:
             return {}
-        made = [self.pictures(clip, first + step) for step in range(self.frames_per_sample)]
+        made = [self.images(clip, first + step) for step in range(self.frames_per_sample)]
         made = [one if isinstance(one, dict) else {"picture": one} for one in made]
         return made[0] if self.frames_per_sample == 1 else {key: torch.stack([m[key] for m in made]) for key in made[0]}
 

@@ -135,9 +135,9 @@ class Manifest:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock under which one process at a time appends, having read what the others did."""
-        lock = FileLock(self.path.with_name(LOCK), poll_interval=POLL_S)
+        lock = FileLock(self.path.with_name(LOCK))
         with self._cannot_write("the store is as it was"):
-            lock.acquire()
+            lock.acquire(poll_interval=POLL_S)
         try:
             self.refresh()
             yield

@@ -296,7 +296,7 @@ def test_pictures_of_consecutive_frames(store):
 
 
 def test_pictures_of_another_rate_are_refused(store):
-    with pytest.raises(ParameterError, match="clip 'a' has 25 fps, its pictures are not those of chunks at 30 fps"):
+    with pytest.raises(ParameterError, match="clip 'a' has 25 fps, its images are not those of chunks at 30 fps"):
         ChunkDataset(store, 30, frames=picture)
     ChunkDataset(store, 30)  # chunks alone may be cut at any rate
     ChunkDataset(store, None, frames=picture)
