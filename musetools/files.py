@@ -1,6 +1,7 @@
 """Files that are whole or not there: written under a temporary name in the same folder, then moved into place."""
 
 import fcntl
+import hashlib
 import io
 import os
 import shutil
@@ -15,12 +16,21 @@ import numpy as np
 
 from musetools.errors import OutputError, ParameterError
 
-__all__ = ["MEDIA", "find_media", "replacing", "save_rows", "sweep", "write_whole"]
+__all__ = ["MEDIA", "find_media", "replacing", "save_rows", "sha256_of", "sweep", "write_whole"]
 
 PART = ".part"
 AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
 VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 MEDIA = AUDIO + VIDEO  # suffixes that are looked for in a folder; a file that is named itself may have any
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of a whole open file, in hexadecimal digits."""
+    file.seek(0)
+    sha256 = hashlib.sha256()
+    while block := file.read(2**20):
+        sha256.update(block)
+    return sha256.hexdigest()
 
 
 @contextmanager

@@ -3,30 +3,22 @@
 import asyncio
 import os
 import threading
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from functools import partial
 from html import escape
 
 import numpy as np
 
-from musetools.audio.buffer import Ring
-from musetools.audio.loudness import LoudnessMeter
-from musetools.audio.resample import BLOCK_S
-from musetools.chunks.rows import EDGES, ZERO_ROW, at_edges, checked_context, chunk_offsets, frames_within, rows_around
-from musetools.chunks.sequence import gather
+from musetools.chunks.rows import EDGES, checked_context, chunk_offsets
 from musetools.errors import ParameterError, StreamError, one_of
 from musetools.features.encoder import Encoder, load_encoder
-from musetools.features.extract import encode_window
-from musetools.features.mel import N_FFT
 from musetools.features.spec import EncoderWindow, FeatureSpec
-from musetools.features.windows import MelWindow, MelWindows
+from musetools.infer.frames import LiveFrames
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
 from musetools.infer.sources import WatchedSource, awaited, checked_limit
-from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
+from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps
 
 __all__ = ["ChunkStream"]
 
@@ -146,24 +138,24 @@ class ChunkStream:
             self._start()
 
     def _start(self) -> None:
-        n_mels = self.encoder.n_mels
         self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
-        self._windows = MelWindows(
-            self.spec.window, padding=self.spec.padding, keep_padding=self.spec.keep_padding, n_mels=n_mels
-        )
-        self._meter, self._loudness = LoudnessMeter(self.fps), Ring()
-        self._rows = Ring((self.encoder.n_layers, self.encoder.width))
-        self._next_frame, self._ended, self.compute = 0, "", ComputeTime()
+        self._frames = LiveFrames(self.encoder, self.spec, self.fps, self.context, self.edge)
+        self._ended = ""
 
     @property
     def latency_s(self) -> float:
         """Seconds after which a frame's chunk is certain, at most."""
         window, rows_a_frame = self.spec.window, ROW_RATE / self.fps
         encoded = Fraction(window.hop + window.right + int(chunk_offsets(self.context)[-1]), ROW_RATE)
-        encoded += Fraction(self._windows.reach, SAMPLE_RATE)
+        encoded += Fraction(self._frames.reach, SAMPLE_RATE)
         # a frame is whole when the row in which it ends is: at slow rates that may come later
         whole = (rows_a_frame + 1 - Fraction(1, rows_a_frame.denominator)) / ROW_RATE
         return float(max(encoded, whole))
+
+    @property
+    def compute(self) -> ComputeTime:
+        """What the stream has cost so far."""
+        return self._frames.compute
 
     @property
     def n_silenced(self) -> int:
@@ -195,8 +187,7 @@ class ChunkStream:
         """
         pcm = checked_pcm(pcm)
         with self._running():
-            waveform = self._pcm.push(pcm)
-            return self._advance(waveform)
+            return self._frames.push(self._pcm.push(pcm))
 
     def flush(self) -> list[LiveChunk]:
         """End the stream; return the last frames, their missing rows by the edge rule.
@@ -204,12 +195,7 @@ class ChunkStream:
         Fewer than 400 samples in all, one analysis window, give none.
         """
         with self._running(then="it was flushed"):
-            last = self._advance(self._pcm.flush())
-            if self._windows.n_samples >= N_FFT:
-                self._loudness.append(self._meter.push(np.zeros(self._windows.n_padded, np.float32)))
-                last += self._encoded(self._windows.flush)
-                last += self._cut(self._certain(ended=True))
-            return last
+            return self._frames.push(self._pcm.flush()) + self._frames.flush()
 
     def iterate(self, blocks: Iterable[np.ndarray], *, stall_s: float | None = None) -> Iterator[LiveChunk]:
         """Push every block of a source, yield frames as they become certain, flush at its end.
@@ -244,8 +230,6 @@ class ChunkStream:
         for live in await asyncio.to_thread(self.flush):
             yield live
 
-    # --- how samples become frames
-
     @contextmanager
     def _running(self, then: str = "") -> Iterator[None]:
         """Let nothing be taken after the end, after a push that failed half way, or while another thread pushes."""
@@ -256,57 +240,10 @@ class ChunkStream:
             yield
             self._ended = then
 
-    def _advance(self, waveform: np.ndarray) -> list[LiveChunk]:
-        live, step = [], BLOCK_S * SAMPLE_RATE  # a longer push in pieces, so that it does not grow the buffers
-        for i in range(0, len(waveform), step):
-            piece = waveform[i : i + step]
-            self._loudness.append(self._meter.push(piece))
-            live += self._encoded(partial(self._windows.push, piece))
-            live += self._cut(self._certain(ended=False))  # slow frames are whole after their rows are made
-        return live
-
-    def _encoded(self, windows_of: Callable[[], list[MelWindow]]) -> list[LiveChunk]:
-        """Encode windows, cut the frames that become certain, and note what all of it cost."""
-        started, live = time.perf_counter(), []
-        windows = [window for window in windows_of() if window.keep]
-        for window in windows:
-            self._rows.append(encode_window(self.encoder, self.spec, window))
-            live += self._cut(self._certain(ended=False))
-        spent, audio_s = time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
-        self.compute = self.compute.and_then(len(windows), spent, audio_s)
-        return live
-
-    def _certain(self, *, ended: bool) -> range:
-        """Return the frames that can be cut: whole ones, and before the end, those with no row to come."""
-        n_rows = self._rows.stop
-        # their rows may still have to be made, but that a frame is whole is known when its samples are there
-        stop = int((n_rows if ended else self._windows.n_samples // ROW_SAMPLES) * self.fps // ROW_RATE)
-        frames = range(self._next_frame, max(stop, self._next_frame))
-        return frames if ended else range(frames.start, frames_within(n_rows, self.fps, self.context, frames))
-
-    def _cut(self, frames: range) -> list[LiveChunk]:
-        if not frames:
-            return []
-        around = rows_around(frames, self.fps, self.context)
-        rows = at_edges(around, self._rows.stop, "zeros" if self.edge == "drop" else self.edge)
-        local = np.where(rows == ZERO_ROW, ZERO_ROW, rows - self._rows.start)
-        chunks = gather(self._rows[self._rows.start : self._rows.stop], local)
-        loud = self._loudness[frames.start : frames.stop].tolist()
-        kept = (rows != ZERO_ROW).all(axis=1) | (self.edge != "drop")
-        times = [float(frame / self.fps) for frame in frames]
-        self._forget(frames.stop)
-        return [LiveChunk(*known) for *known, whole in zip(frames, chunks, times, loud, kept, strict=True) if whole]
-
-    def _forget(self, next_frame: int) -> None:
-        """Drop what no later frame needs; the last row stays, to be repeated at the end."""
-        self._next_frame = next_frame
-        self._loudness.drop(next_frame)
-        first = int(rows_around(next_frame, self.fps, self.context)[0])
-        self._rows.drop(min(first, self._rows.stop - 1))
-
     def __repr__(self) -> str:
         how = f"{float(self.fps):.6g} fps, context {self.context}, {self.spec.window}, {self.sample_rate} Hz"
-        return f"ChunkStream({how}, {self.latency_s:.2f} s behind; {self._next_frame} frames so far: {self.compute})"
+        so_far = f"{self._frames.next_frame} frames so far: {self.compute}"
+        return f"ChunkStream({how}, {self.latency_s:.2f} s behind; {so_far})"
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"

@@ -14,8 +14,7 @@ from tqdm import tqdm
 from musetools.errors import MusetoolsError, OutputError, StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
-from musetools.files import find_media, sweep, write_whole
-from musetools.train.integrity import digest
+from musetools.files import find_media, sha256_of, sweep, write_whole
 from musetools.train.provenance import SourceFile
 from musetools.train.store import CLIPS, FeatureStore
 
@@ -144,7 +143,7 @@ def _is_there(store: FeatureStore, clip: str, path: Path) -> bool:
     if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return True
     with open(path, "rb") as file:
-        if known.get("sha256") == digest(file):
+        if known.get("sha256") == sha256_of(file):
             return True
     raise StoreError(
         f"clip {clip!r} was made of another file, {known.get('path')}: name this one otherwise ({{id: path}})"

@@ -12,12 +12,12 @@ from typing import BinaryIO
 import numpy as np
 
 from musetools.errors import StoreError
+from musetools.files import sha256_of
 from musetools.train.manifest import Record
 
-__all__ = ["StoreCheck", "digest", "faults", "file_name", "open_checked", "orphans"]
+__all__ = ["StoreCheck", "faults", "file_name", "open_checked", "orphans"]
 
 AGAIN = "make the clip again (verify(repair=True) puts it on the list)"
-BLOCK = 2**20  # bytes hashed at a time
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)  # names of devices on Windows
 
@@ -48,15 +48,6 @@ def file_name(clip: str, other_than: str | None = None) -> str:
         else f"@{hashlib.sha256(clip.encode()).hexdigest()[:40]}"
     )
     return f"{stem}@.npy" if other_than == f"{stem}.npy" else f"{stem}.npy"
-
-
-def digest(file: BinaryIO) -> str:
-    """Return the SHA-256 of a whole open file."""
-    file.seek(0)
-    sha256 = hashlib.sha256()
-    while block := file.read(BLOCK):
-        sha256.update(block)
-    return sha256.hexdigest()
 
 
 def open_checked(path: Path, record: Record, dtype: np.dtype, row_shape: tuple[int, int]) -> BinaryIO:
@@ -91,7 +82,7 @@ def faults(folder: Path, records: Mapping[str, Record], dtype: np.dtype, row_sha
 def _fault(path: Path, record: Record, dtype: np.dtype, row_shape: tuple[int, int]) -> str:
     try:
         with open_checked(path, record, dtype, row_shape) as file:
-            found = digest(file)
+            found = sha256_of(file)
     except StoreError as error:
         return str(error)
     except OSError as error:

@@ -13,7 +13,7 @@ from musetools.audio.probe import probe_media
 from musetools.errors import AudioError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import EncoderWindow, FeatureSpec
-from musetools.train.integrity import digest
+from musetools.files import sha256_of
 
 __all__ = ["SourceFile", "differences", "provenance_of", "renamed", "spec_of"]
 
@@ -44,7 +44,7 @@ class SourceFile:
             video = None  # whoever decodes it says better what is wrong
         try:
             with open(path, "rb") as file:
-                stat, sha256 = os.fstat(file.fileno()), digest(file)
+                stat, sha256 = os.fstat(file.fileno()), sha256_of(file)
         except OSError as error:
             raise AudioError(f"{name} cannot be read: {error.strerror}") from None
         fps, frames = (video.timed_rate or video.rate, video.frames_counted) if video else (None, None)

@@ -17,9 +17,8 @@ from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
-from musetools.files import PART, replacing, write_whole
+from musetools.files import PART, replacing, sha256_of, write_whole
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
-from musetools.train import integrity
 from musetools.train.integrity import file_name
 from musetools.train.manifest import Record, check_clip_id
 from musetools.train.provenance import FORMAT, SourceFile, differences, provenance_of, renamed
@@ -244,7 +243,7 @@ class FeatureStore(StoredFeatures):
             with other.file(clip) as source, replacing(self.root / CLIPS / record.file) as file:
                 source.seek(0)
                 shutil.copyfileobj(source, file)
-                if integrity.digest(file) != record.sha256:
+                if sha256_of(file) != record.sha256:
                     raise StoreError(f"clip {clip!r} of {other.root} is damaged: repair that store first")
             self._append(record)
 

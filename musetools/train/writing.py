@@ -7,8 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from musetools.errors import ParameterError
-from musetools.files import save_rows
-from musetools.train.integrity import digest
+from musetools.files import save_rows, sha256_of
 
 __all__ = ["Written", "write_rows"]
 
@@ -28,7 +27,7 @@ def write_rows(
     """Write rows, block by block, as a ``.npy`` file; ParameterError for what cannot be stored."""
     blocks = _checked([rows] if isinstance(rows, np.ndarray) else rows, row_shape, dtype)
     n_rows = save_rows(file, blocks, row_shape, dtype.newbyteorder("<").str)
-    return Written(n_rows, file.tell(), digest(file))
+    return Written(n_rows, file.tell(), sha256_of(file))
 
 
 def _checked(blocks: Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np.dtype) -> Iterator[np.ndarray]:
