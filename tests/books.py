@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import nbformat
+import psutil
 
 RECORD = "from musetools.lab.record import record"
 
@@ -26,21 +27,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def temporary(folder: Path) -> list[str]:
-    """Name what a run makes for itself and must remove."""
-    return [path.name for path in folder.rglob(".*") if path.suffix in (".run", ".part")]
+    """Name half-written files, which a run must not leave."""
+    return [path.name for path in folder.rglob(".*.part")]
 
 
 def family(folder: Path) -> dict[int, str]:
-    """Find the processes of runs in a folder that are alive, by the environment they were started with."""
-    mark, found = f"MUSETOOLS_RESULTS={folder}".encode(), {}
-    for process in Path("/proc").glob("[0-9]*"):
+    """Find the living processes of runs whose notebook or kernel works in a folder, by their command and folder."""
+    found = {}
+    for process in psutil.process_iter():
         try:
-            dead = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] in "ZX"
-            if not dead and mark in (process / "environ").read_bytes():
-                found[int(process.name)] = (
-                    (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            of_run = "MUSETOOLS_RUN" in process.environ() and process.status() != psutil.STATUS_ZOMBIE
+            if of_run and process.cwd() == str(folder):
+                found[process.pid] = " ".join(process.cmdline())
+        except psutil.Error:
             continue
     return found
 

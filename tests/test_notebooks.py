@@ -7,10 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from musetools.lab.record import read_results
+from musetools.lab.regression import run_notebook, run_suite, write_reports
 from musetools.lab.regression.cases import read_cases
 from musetools.lab.regression.parameters import declared
-from musetools.lab.regression.report import write_reports
-from musetools.lab.regression.suite import run_notebook, run_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -88,7 +88,7 @@ def test_train_vs_inference_with_other_parameters(results):
 
 def test_regression_from_inside_jupyter(results):
     result = results("03_regression")
-    assert (result["verdict"], result["cases"], result["faults"]) == (
+    assert (result["status"], result["cases"], result["faults"]) == (
         "passed",
         {"02-folder": "passed"},
         {"02-folder": []},
@@ -105,9 +105,7 @@ def test_explore_without_a_browser(results):
 
 @pytest.fixture
 def recorded(suite):
-    from musetools.lab.record import read_results
-
-    return lambda case: read_results(suite.folder / f"{case}.results")
+    return lambda case: read_results(suite.folder / f"{case}.ipynb")
 
 
 def test_train_vs_inference_by_default(recorded):

@@ -25,12 +25,15 @@ ROUNDS, PAUSE_S = 200, 0.02  # a process that is being killed may just have star
 def main(folder: str) -> None:
     """Execute what the job says and leave in its folder what became of it."""
     job = json.loads((Path(folder) / JOB).read_text(encoding="utf-8"))
-    threading.Thread(target=_end_with, args=(job["runner"], folder), daemon=True).start()
+    watch = threading.Thread(target=_end_with, args=(job["runner"], folder), daemon=True)
+    watch.start()
     outcome = {}
     try:
         _execute(job, str(Path(folder) / EXECUTED))
     except BaseException as error:
         outcome = _outcome(error)
+    if os.getppid() != job["runner"]:
+        watch.join()
     (Path(folder) / OUTCOME).write_text(json.dumps(outcome), encoding="utf-8")
 
 
@@ -39,7 +42,8 @@ def _end_with(runner: int, folder: str) -> None:
     while os.getppid() == runner:
         time.sleep(POLL_S)
     end_run(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    while os.path.exists(folder):  # papermill may be saving
+        shutil.rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
