@@ -14,6 +14,7 @@ from musetools.chunks.sequence import Chunks
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
+from musetools.lab.answer import Answer
 from musetools.lab.difference.comparison import SIGNS, STOPS, Comparison, ValueDifference
 from musetools.recipes.profile import COMMON_FPS, MINUTE_S, lag_table, profile
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
@@ -227,7 +228,7 @@ def compare_all(recipes: Iterable[str | Recipe] | None = None, *, fps: float | F
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Difference:
+class Difference(Answer):
     """Training's and inference's chunks of one clip, and how they differ.
 
     Attributes
@@ -271,9 +272,6 @@ class Difference:
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         return self.compared.sentences()
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences())
 
 
 def evaluate(

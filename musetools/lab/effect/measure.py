@@ -13,6 +13,7 @@ from musetools.errors import ParameterError, RecipeError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
+from musetools.lab.answer import Answer
 from musetools.lab.effect.mouth import Model, ridge
 from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
 from musetools.lab.effect.report import effect_sentences
@@ -233,7 +234,7 @@ def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Effect:
+class Effect(Answer):
     """What preprocessing does to a model.
 
     Attributes
@@ -266,9 +267,6 @@ class Effect:
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         return effect_sentences(self.grid, self.differing, self.agreements, self.matching, self.control)
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences())
 
 
 def evaluate(
