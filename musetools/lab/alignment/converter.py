@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from html import escape
 from pathlib import Path
 
 import av
 
 from musetools.errors import MusetoolsError, OutputError, ParameterError
 from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
+from musetools.lab.answer import Answer
 from musetools.table import Table, signed
 from musetools.timing import SAMPLE_RATE, exact_fps
 
@@ -95,7 +95,7 @@ class Segment:
 
 
 @dataclass(frozen=True, repr=False)
-class ConverterAudit:
+class ConverterAudit(Answer):
     """What the ffmpeg program of this machine does to sync.
 
     Attributes
@@ -169,11 +169,10 @@ class ConverterAudit:
         return Table(head, cells, "Video minus sound, positive: video later. Segments: frame i at i/25 s, and the wav.")
 
     def __repr__(self) -> str:
-        return "\n".join([*self.sentences(), *([repr(self.table())] if self.available else [])])
+        return "\n".join([super().__repr__(), *([repr(self.table())] if self.available else [])])
 
     def _repr_html_(self) -> str:
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences())
-        return f"<ul>{items}</ul>" + (self.table()._repr_html_() if self.available else "")
+        return super()._repr_html_() + (self.table()._repr_html_() if self.available else "")
 
 
 def _rate(conversion: Conversion) -> str:

@@ -15,6 +15,7 @@ from musetools.features.encoder import Encoder
 from musetools.lab.alignment.converter import ConverterAudit, audit_converter
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
 from musetools.lab.alignment.offset import OffsetEstimate, estimate_offset
+from musetools.lab.answer import Answer
 from musetools.lab.speech import read_openings
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.recipes.sampler import SamplerAudit, audit_sampler
@@ -30,7 +31,7 @@ LENGTHS = (750, 800, 1000, 1500)  # frames of clips whose starts are replayed be
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Alignment:
+class Alignment(Answer):
     """What was found about the alignment of a clip, or of a folder of them.
 
     Attributes
@@ -65,9 +66,6 @@ class Alignment:
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         return conclusions(self.folder, self.clicks, self.offset)
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences())
 
 
 def evaluate(

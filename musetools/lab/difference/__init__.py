@@ -7,15 +7,14 @@ functions draw them. Names are imported on first use, so that `compare` needs no
 from importlib import import_module
 
 _HOMES = {
+    "answer": ["Difference", "evaluate"],
     "comparison": ["Comparison", "ValueDifference"],
     "figures": ["lag_figure", "rate_figure", "value_figure"],
     "measure": [
         "ComparisonMatrix",
-        "Difference",
         "compare",
         "compare_all",
         "compare_at",
-        "evaluate",
         "lag_table",
         "make_features",
         "rate_table",

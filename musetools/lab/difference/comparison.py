@@ -1,10 +1,10 @@
 """What a comparison of two recipes found: frames, rows, lag and values, in numbers, sentences and a category."""
 
 from dataclasses import dataclass, field
-from html import escape
 
 import numpy as np
 
+from musetools.lab.answer import Answer
 from musetools.recipes.profile import Profile
 from musetools.table import Table, spans
 
@@ -45,8 +45,8 @@ class ValueDifference:
         return np.sqrt(np.square(relative).mean(axis=0)) if len(relative) else np.zeros(self.relative.shape[1])
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Answer):
     """Two recipes on one clip at one frame rate.
 
     Attributes
@@ -161,8 +161,7 @@ class Comparison:
         table = Table(
             [f"at {float(self.a.fps):g} fps", *self.names], [*zip(names, *facts, strict=True), *self.spec_differences]
         )
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences())
-        return f"{table._repr_html_()}<ul>{items}</ul>"
+        return table._repr_html_() + super()._repr_html_()
 
 
 def _frames(n: int) -> str:

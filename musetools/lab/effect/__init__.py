@@ -4,9 +4,10 @@
 ``…_table`` and ``…_figure`` functions show them.
 """
 
+from musetools.lab.effect.answer import Effect, evaluate
 from musetools.lab.effect.delay import Delay, measure_delay
 from musetools.lab.effect.figures import delay_figure, prediction_figure, r2_figure
-from musetools.lab.effect.measure import Effect, Experiment, differences, evaluate
+from musetools.lab.effect.measure import Experiment, differences
 from musetools.lab.effect.mouth import Model, ridge
 from musetools.lab.effect.outcome import Agreement, Outcome
 from musetools.lab.effect.report import (

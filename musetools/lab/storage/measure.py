@@ -17,6 +17,7 @@ from musetools.chunks.sequence import feature2chunks
 from musetools.errors import StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
+from musetools.lab.answer import Answer
 from musetools.lab.process import resident_mib
 from musetools.lab.storage.layouts import BASELINE, make_layouts
 from musetools.timing import SAMPLE_RATE
@@ -33,7 +34,7 @@ WORKERS = (0, 1, 2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StorageCosts:
+class StorageCosts(Answer):
     """What features cost.
 
     Attributes
@@ -68,9 +69,6 @@ class StorageCosts:
             *loading_sentences(self.rates, self.worker_rates, self.errors),
             f"An epoch over {self.store_mib:.0f} MiB adds {self.epoch_mib:.0f} MiB to the process.",
         ]
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences())
 
 
 def evaluate(

@@ -9,6 +9,7 @@ from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.stream import ChunkStream
+from musetools.lab.answer import Answer
 from musetools.lab.streaming.measure import (
     REFERENCE,
     Arrival,
@@ -47,7 +48,7 @@ Grid = Sequence[Sequence[WindowCost]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Streaming:
+class Streaming(Answer):
     """What live streams were found to do.
 
     Attributes
@@ -102,9 +103,6 @@ class Streaming:
             f"padded to 30 s: {self.padding_cost:.0f} times as much.",
             f"{segment_sentence(self.levels)} standard deviations.",
         ]
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences())
 
 
 def evaluate(
