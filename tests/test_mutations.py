@@ -30,7 +30,8 @@ import musetools as mt
 from musetools.lab.storage.measure import stale_refusals
 from musetools.recipes import profile
 {RECORD}
-sound = np.random.default_rng(0).normal(size=32 * 16000).astype(np.float32) * np.repeat([0.001, 0.1], [30 * 16000, 2 * 16000]).astype(np.float32)
+loud = np.repeat([0.001, 0.1], [30 * 16000, 2 * 16000]).astype(np.float32)
+sound = np.random.default_rng(0).normal(size=32 * 16000).astype(np.float32) * loud
 whisper, folder = mt.load_encoder("untrained-tiny"), Path(tempfile.mkdtemp())
 rows = mt.audio2feat((sound[:16000], 16000), whisper)
 chunks = mt.feature2chunks(rows, 29.97)

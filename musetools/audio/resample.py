@@ -23,7 +23,7 @@ CANCELLED = 0.01  # a downmix 40 dB below its loudest channel is no downmix of s
 
 
 class SignalCheck:
-    """Checks a source on its way through a decoder: the samples that go in, those that come out, and both at the end."""
+    """Checks a source on its way through a decoder: the samples that go in, those that come out, both at the end."""
 
     def __init__(self, name: str, rate: int, n_channels: int):
         self.name, self.rate, self.n_channels = name, rate, n_channels
