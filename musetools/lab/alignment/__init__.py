@@ -5,7 +5,8 @@ clicks, `estimate_offset` from a mouth, `audit_sampler` for the v1.5 loader, `au
 """
 
 from musetools.check.folder import audit_folder
-from musetools.lab.alignment.converter import ConverterAudit, audit_converter
+from musetools.lab.alignment.conversions import ConverterAudit
+from musetools.lab.alignment.converter import audit_converter
 from musetools.lab.alignment.figures import click_figure, mouth_figure, sampler_figure
 from musetools.lab.alignment.lag import MeasuredLag, measure_lag, measure_lags
 from musetools.lab.alignment.measure import Alignment, check_store, conclusions, evaluate

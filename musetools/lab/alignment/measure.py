@@ -12,7 +12,8 @@ from musetools.check.clip import ClipAudit, audit_clip
 from musetools.check.findings import Notes, declared_samples
 from musetools.check.folder import FolderAudit, audit_folder, worst_first
 from musetools.features.encoder import Encoder
-from musetools.lab.alignment.converter import ConverterAudit, audit_converter
+from musetools.lab.alignment.conversions import ConverterAudit
+from musetools.lab.alignment.converter import audit_converter
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
 from musetools.lab.alignment.offset import OffsetEstimate, estimate_offset
 from musetools.lab.answer import Answer

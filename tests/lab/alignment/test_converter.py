@@ -12,7 +12,8 @@ import soundfile
 
 from musetools.errors import AudioError, OutputError, ParameterError
 from musetools.lab.alignment import converter
-from musetools.lab.alignment.converter import Conversion, ConverterAudit, Segment, audit_converter
+from musetools.lab.alignment.conversions import Conversion, ConverterAudit, Segment
+from musetools.lab.alignment.converter import audit_converter
 from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
 
 NTSC = Fraction(30000, 1001)
