@@ -28,10 +28,11 @@ from pathlib import Path
 import numpy as np
 import musetools as mt
 from musetools.lab.storage.measure import stale_refusals
-from musetools.recipes import profile
+from musetools.recipes.profile import lag_table
 {RECORD}
-loud = np.repeat([0.001, 0.1], [30 * 16000, 2 * 16000]).astype(np.float32)
-sound = np.random.default_rng(0).normal(size=32 * 16000).astype(np.float32) * loud
+sound = np.random.default_rng(0).normal(size=32 * 16000) * 0.1
+sound[: 30 * 16000] /= 100
+sound = sound.astype(np.float32)
 whisper, folder = mt.load_encoder("untrained-tiny"), Path(tempfile.mkdtemp())
 rows = mt.audio2feat((sound[:16000], 16000), whisper)
 chunks = mt.feature2chunks(rows, 29.97)
@@ -46,7 +47,7 @@ record(
     inside=chunks[10][:, ::16],
     given=recipe.model_input(recipe.chunks(rows, 16000, 25), 10)[:, ::16],
     stale={{name: bool(refusal) for name, refusal in stale.items()}},
-    lags={{name: [p.lag_text() for p in lags] for name, lags in profile.lag_table().lines.items()}},
+    lags={{name: [p.lag_text() for p in lags] for name, lags in lag_table().lines.items()}},
 )
 """
 # A process for each, since a suite run has one environment; the suite is found in the folder above, and the kernel
@@ -74,15 +75,15 @@ class Mutation:
 MUTATIONS = {
     "an off-by-one in chunk_rows": Mutation(
         "chunks/rows.py",
-        "return frame_start(frames, fps, ROW_RATE)[:, None] + chunk_offsets(context)",
-        "return frame_start(frames, fps, ROW_RATE)[:, None] + chunk_offsets(context) + 1",
+        "return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context)",
+        "return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context) + 1",
         "01-v1.5",
         "given",
     ),
     "int(fps)": Mutation(
         "chunks/rows.py",
-        "fps, n_rows = exact_fps(fps), _checked_count",
-        "fps, n_rows = exact_fps(int(fps)), _checked_count",
+        "fps, n_rows, context = exact_fps(fps)",
+        "fps, n_rows, context = exact_fps(int(fps))",
         "canary",
         "ends",
     ),
@@ -90,21 +91,21 @@ MUTATIONS = {
         "chunks/rows.py", '    if edge == "clamp":\n', '    if edge != "clamp":\n', "canary", "ends"
     ),
     "rows and layers swapped": Mutation(
-        "chunks/rows.py",
+        "chunks/sequence.py",
         "return taken.reshape(*rows.shape[:-1]",
         "return taken.swapaxes(-3, -2).reshape(*rows.shape[:-1]",
         "canary",
         "ends",
     ),
     "rows and layers swapped in a view": Mutation(
-        "chunks/rows.py",
+        "chunks/sequence.py",
         "self.rows.shape[1]].reshape(self.chunk_shape)",
         "self.rows.shape[1]].swapaxes(0, 1).reshape(self.chunk_shape)",
         "canary",
         "inside",
     ),
     "no positional encoding": Mutation(
-        "recipes/published.py", "return (chunks + positions).astype", "return chunks.astype", "canary", "given"
+        "recipes/recipe.py", "return (chunks + positions).astype", "return chunks.astype", "canary", "given"
     ),
     "the mel floor from each window instead of the file": Mutation(
         "features/extract.py",
