@@ -47,7 +47,7 @@ record(
     inside=chunks[10][:, ::16],
     given=recipe.model_input(recipe.chunks(rows, 16000, 25), 10)[:, ::16],
     stale={{name: bool(refusal) for name, refusal in stale.items()}},
-    lags={{name: [p.lag_text() for p in lags] for name, lags in lag_table().lines.items()}},
+    lags={{name: [p.lag_text() for p in lags] for name, lags in lag_table().recipes.items()}},
 )
 """
 # A process for each, since a suite run has one environment; the suite is found in the folder above, and the kernel
@@ -82,8 +82,8 @@ MUTATIONS = {
     ),
     "int(fps)": Mutation(
         "chunks/rows.py",
-        "fps, n_rows, context = exact_fps(fps)",
-        "fps, n_rows, context = exact_fps(int(fps))",
+        "frame_start(frames, fps, ROW_RATE)[..., None]",
+        "frame_start(frames, int(fps), ROW_RATE)[..., None]",
         "canary",
         "ends",
     ),
