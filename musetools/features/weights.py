@@ -221,7 +221,7 @@ def _hugging_face_tensors(folder: Path) -> dict[str, torch.Tensor]:
 def _load_pickled(path: Path) -> Any:
     """Read a torch file without running what may hide in it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise EncoderError(f"{path} is refused: it holds more than weights, or is torn ({reason})") from None

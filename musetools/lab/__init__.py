@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from musetools.errors import MissingExtraError
 
 NEEDED = ("IPython", "ipywidgets", "jinja2", "jupyterlab", "matplotlib", "papermill", "psutil")  # of the extra
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036  the rest of musetools runs on 3.10
     raise MissingExtraError(f"musetools.lab needs Python 3.11 or newer; this is {sys.version.split()[0]}")
 if missing := [name for name in NEEDED if find_spec(name) is None]:
     raise MissingExtraError(
