@@ -1,15 +1,11 @@
 """Make every sample in this folder from nothing: spoken sentences, a drawn face, and its true mouth openings.
 
-``python data/make.py`` writes beside this script, ``--out DIR`` elsewhere. A waveform here is a float array of shape
-``(samples,)`` or ``(samples, channels)`` in -1..1 at 44.1 kHz.
+``python data/make.py`` writes beside this script, ``--out DIR`` elsewhere. What is said and how, and how far the mouth
+opens, is the rule of `musetools.lab.talker`. A waveform is a float array, ``(samples,)`` or ``(samples, channels)``.
 """
 
 import argparse
 import csv
-import io
-import math
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -17,17 +13,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-import soundfile
-import soxr
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter1d
 
-RATE = 44100
-FILM, NTSC = Fraction(25), Fraction(30000, 1001)
-SILENCE_S = 0.25
-PEAK_DBFS = -3.0
-SHUT_DBFS, WIDE_DBFS = -42.0, -15.0
-WINDOW_S = 0.025
+from musetools.errors import ParameterError
+from musetools.lab.talker import RATE, VOICES, on_grid, openings, speak
+
+PAL, NTSC = Fraction(25), Fraction(30000, 1001)
 SIZE = 192
 
 SKY, SHIRT, HAIR, SKIN, SHADE, BLUSH = "#cfe8f3", "#3f7cac", "#5b3a29", "#f6c9a0", "#e9ad80", "#f4ae95"
@@ -44,90 +35,6 @@ SPEECH = (
     "Hello! I am a small drawn face. Watch my mouth: it opens on loud sounds, and it rests when I pause. "
     "Now, count with me. One, two, three.",
 )
-VOICES = {
-    "voice_a": (
-        "en-us+f3",
-        "On Saturday morning the market wakes before the town does. Farmers carry boxes of apples, plums and beans, "
-        "while the baker puts warm bread upon a wooden table. A girl with a yellow umbrella buys five pears. "
-        "Her brother would rather have cake. By noon the sun is high, the baskets are empty, "
-        "and only a few pigeons remain. They walk about like owners, picking up the crumbs. "
-        "Next week it will all begin again, with other fruit and the same old jokes.",
-    ),
-    "voice_b": (
-        "en-gb-scotland+m3",
-        "The boat leaves the harbour at half past six. There is fog over the water, so the captain rings the bell "
-        "and moves slowly between the rocks. Nobody speaks. Then a breeze comes up from the west, "
-        "and all at once we see the lighthouse, bright and white above the bay. Birds follow us for a mile or more. "
-        "When the nets come in, everyone helps, and everyone goes home wet. "
-        "That night we eat fish soup by the fire, and grandfather tells us, once more, how he lost his hat to a whale.",
-    ),
-    "voice_c": (
-        "en-gb-x-rp+f4",
-        "To make a good pot of tea, first boil fresh water. Warm the pot, pour the water away, "
-        "and put in one spoon of leaves for each cup. Fill it, close the lid, and wait for four minutes. "
-        "Do not hurry. You may look out of the window, or read a page of your book. "
-        "Some people add milk, some prefer lemon, and my uncle, who is very old, drinks it with jam. "
-        "Whatever you choose, use a cup that you love, and share the pot with a friend.",
-    ),
-}
-
-
-def speak(text: str, voice: str, words_per_minute: int = 150) -> np.ndarray:
-    """Speak English text with espeak-ng.
-
-    Parameters
-    ----------
-    text, voice : str
-        What is said, and the espeak-ng voice that says it, such as ``en-gb`` or ``en-us+f3``.
-    words_per_minute : int
-        The pace.
-
-    Returns
-    -------
-    np.ndarray
-        Mono waveform with its peak at -3 dBFS and a quarter of a second of silence at both ends.
-    """
-    if not shutil.which("espeak-ng"):
-        raise RuntimeError("espeak-ng is missing: install the Debian package espeak-ng (apt install espeak-ng)")
-    command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "--stdin", "--stdout"]
-    wav = subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
-    sound, rate = soundfile.read(io.BytesIO(wav))
-    sound = soxr.resample(sound, rate, RATE)
-    heard = np.flatnonzero(np.abs(sound) > 0.002 * np.abs(sound).max())
-    sound = np.pad(sound[heard[0] : heard[-1] + 1], round(SILENCE_S * RATE))
-    return on_grid(sound * 10 ** (PEAK_DBFS / 20) / np.abs(sound).max())
-
-
-def on_grid(waveform: np.ndarray) -> np.ndarray:
-    """Round to 16-bit steps, so that what is measured is exactly what is encoded."""
-    return np.round(waveform * 32768) / 32768
-
-
-def openings(waveform: np.ndarray, rate: int, fps: Fraction) -> np.ndarray:
-    """Tell how far the mouth is open at the instant of each video frame.
-
-    It is the loudness around that instant (Gaussian window, sigma 25 ms, centred: no delay), from shut to wide.
-
-    Parameters
-    ----------
-    waveform : np.ndarray
-        Mono or ``(samples, channels)``, -1..1.
-    rate : int
-        Samples per second.
-    fps : Fraction
-        Frames per second; frame ``n`` is measured at ``n / fps``.
-
-    Returns
-    -------
-    np.ndarray
-        One number in 0..1 for each whole frame the waveform lasts.
-    """
-    mono = waveform.reshape(len(waveform), -1).mean(axis=1)
-    power = gaussian_filter1d(mono**2, WINDOW_S * rate, mode="constant")
-    frames = math.floor(len(mono) * fps / rate)
-    instants = np.arange(frames) * float(rate / fps)
-    level = 10 * np.log10(np.interp(instants, np.arange(len(mono)), power) + 1e-12)
-    return np.clip((level - SHUT_DBFS) / (WIDE_DBFS - SHUT_DBFS), 0, 1)
 
 
 def draw_face(opening: float, eyes: float = 1.0, caption: str = "") -> Image.Image:
@@ -165,12 +72,12 @@ def _face_ovals(opening: float, eyes: float) -> Iterator[tuple[float, float, flo
 
 
 def eyes_at(time_s: float) -> float:
-    """Tell how far the eyes are open: they blink for a quarter of a second, every three seconds and a bit."""
+    """Return how far the eyes are open: they blink for a quarter of a second, every three seconds and a bit."""
     return min(1.0, max(0.0, 10 * abs(time_s % 3.3 - 1.7) - 0.4))
 
 
 def write_talker(path: Path, waveform: np.ndarray, mouth: Iterable[float], fps: Fraction) -> None:
-    """Write a film of the drawn face, one frame for each opening, together with its sound.
+    """Write a video of the drawn face, one frame for each opening, together with its sound.
 
     Parameters
     ----------
@@ -179,18 +86,18 @@ def write_talker(path: Path, waveform: np.ndarray, mouth: Iterable[float], fps: 
     waveform : np.ndarray
         The sound, at 44.1 kHz.
     mouth : iterable of float
-        The opening of each frame, as ``openings`` gives it.
+        The opening of each frame, as `openings` gives it.
     fps : Fraction
         Frames per second.
     """
-    with av.open(path, "w", options=MP4) as film:
-        video = film.add_stream("libx264", rate=fps, width=SIZE, height=SIZE, pix_fmt="yuv420p", options=X264)
-        packets = [packet for frame in _film_frames(mouth, fps) for packet in video.encode(frame)]
-        packets += video.encode() + _sound_packets(film, waveform, "aac", 64000)
-        film.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+    with av.open(path, "w", options=MP4) as clip:
+        video = clip.add_stream("libx264", rate=fps, width=SIZE, height=SIZE, pix_fmt="yuv420p", options=X264)
+        packets = [packet for frame in _video_frames(mouth, fps) for packet in video.encode(frame)]
+        packets += video.encode() + _sound_packets(clip, waveform, "aac", 64000)
+        clip.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
 
 
-def _film_frames(mouth: Iterable[float], fps: Fraction) -> Iterator[av.VideoFrame]:
+def _video_frames(mouth: Iterable[float], fps: Fraction) -> Iterator[av.VideoFrame]:
     """Yield the stamped video frames of a mouth that moves."""
     for number, opening in enumerate(mouth):
         time_s = float(number / fps)
@@ -227,12 +134,12 @@ def write_table(path: Path, mouth: Iterable[float], fps: Fraction) -> None:
 
 
 def make_speech(out: Path) -> None:
-    """Make the stereo speech and the two films of it."""
+    """Make the stereo speech and the two videos of it."""
     voice, text = SPEECH
     left = speak(text, voice)
     stereo = on_grid(np.stack([left, 0.8 * left], axis=1))
     write_sound(out / "speech.flac", stereo, "flac")
-    for name, fps in (("talker_25", FILM), ("talker_2997", NTSC)):
+    for name, fps in (("talker_25", PAL), ("talker_2997", NTSC)):
         mouth = openings(stereo, RATE, fps)
         write_talker(out / f"{name}.mp4", stereo, mouth, fps)
         write_table(out / f"{name}.csv", mouth, fps)
@@ -243,7 +150,7 @@ def make_voices(out: Path) -> None:
     for name, (voice, text) in VOICES.items():
         waveform = speak(text, voice)
         write_sound(out / f"{name}.m4a", waveform, "aac", 48000)
-        write_table(out / f"{name}.csv", openings(waveform, RATE, FILM), FILM)
+        write_table(out / f"{name}.csv", openings(waveform, RATE, PAL), PAL)
 
 
 def main() -> None:
@@ -255,7 +162,7 @@ def main() -> None:
     try:
         make_speech(out)
         make_voices(out)
-    except RuntimeError as error:
+    except ParameterError as error:
         sys.exit(str(error))
 
 

@@ -13,6 +13,7 @@ _HOMES = {
         "AudioError",
         "EmptyAudioError",
         "EncoderError",
+        "MissingExtraError",
         "MusetoolsError",
         "OutputError",
         "ParameterError",

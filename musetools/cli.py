@@ -95,3 +95,12 @@ def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path 
     click.echo(report)
     click.echo(f"\nRegression suite {report.status}. The report: {page}")
     sys.exit(report.exit_code)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def notebooks(folder: Path) -> None:
+    """Copy the notebooks and their sample media to FOLDER, where Jupyter and papermill can run them."""
+    from musetools.lab.project import copy_notebooks
+
+    click.echo(f"Notebooks and sample media are in {copy_notebooks(folder)}: jupyter lab {folder / 'notebooks'}")

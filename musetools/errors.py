@@ -6,6 +6,7 @@ __all__ = [
     "AudioError",
     "EmptyAudioError",
     "EncoderError",
+    "MissingExtraError",
     "MusetoolsError",
     "OutputError",
     "ParameterError",
@@ -34,6 +35,10 @@ class EmptyAudioError(AudioError):
 
 class EncoderError(MusetoolsError):
     """Weights that cannot be had or read: no network, a torn download, a file in neither published layout."""
+
+
+class MissingExtraError(MusetoolsError, ImportError):
+    """A part of musetools whose packages are not installed; the message names the extra that brings them."""
 
 
 class RecipeError(MusetoolsError):

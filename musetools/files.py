@@ -1,10 +1,12 @@
 """Files that are whole or not there: written under a temporary name in the same folder, then moved into place."""
 
 import fcntl
+import hashlib
 import io
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,12 +16,21 @@ import numpy as np
 
 from musetools.errors import OutputError, ParameterError
 
-__all__ = ["MEDIA", "find_media", "replacing", "save_rows", "sweep", "write_whole"]
+__all__ = ["MEDIA", "find_media", "replacing", "save_rows", "sha256_of", "sweep", "write_whole"]
 
 PART = ".part"
 AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
 VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 MEDIA = AUDIO + VIDEO  # suffixes that are looked for in a folder; a file that is named itself may have any
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of a whole open file, in hexadecimal digits."""
+    file.seek(0)
+    sha256 = hashlib.sha256()
+    while block := file.read(2**20):
+        sha256.update(block)
+    return sha256.hexdigest()
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        Open for reading and writing.
+        Open for reading and writing; its attribute `path` is the final name, which may be changed within the folder.
 
     Raises
     ------
@@ -54,7 +65,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, path)  # while it is locked: `sweep` takes what nobody holds
+                os.replace(file.name, file.path)  # while it is locked: `sweep` takes what nobody holds
     finally:
         with suppress(FileNotFoundError):
             os.unlink(file.name)
@@ -163,14 +174,27 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
 
 
 def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
-    """Find media files and name their clips, in one order; ParameterError for what is not there."""
-    found = []
+    """Find media files and name their clips, in one order; ParameterError for what is not there, or where none is.
+
+    A folder without media among others is warned of. A link that leads nowhere is found: whoever opens it says so.
+    """
+    found, bare = [], []
     for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
         if source.is_dir():
-            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and path.is_file())
+            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and _is_named(path))
             found += [("__".join(path.relative_to(source).parts), path) for path in inside]
+            bare += [] if inside else [str(source)]
         elif source.is_file():
             found.append((source.name, source))
         else:
             raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
+    if bare:
+        message = f"no media file ({', '.join(MEDIA)}) in {', '.join(bare)}"
+        if not found:
+            raise ParameterError(f"{message}. Name a file or another folder")
+        warnings.warn(message, stacklevel=2)
     return found
+
+
+def _is_named(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())

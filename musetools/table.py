@@ -1,10 +1,12 @@
-"""A table that a notebook shows as HTML and a terminal as text."""
+"""A table that a notebook shows as HTML and a terminal as text, and how numbers are written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Table"]
+import numpy as np
+
+__all__ = ["Table", "minus", "signed", "spans"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,3 +38,21 @@ class Table:
         rows = ("".join(f"<td>{escape(str(cell))}</td>" for cell in line) for line in self.lines)
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self.caption)}</p>"
+
+
+def minus(text: str) -> str:
+    """Write a formatted number with a minus sign in place of the hyphen."""
+    return text.replace("-", "−")
+
+
+def signed(number: float, digits: int = 0) -> str:
+    """Write a number with its sign, but without one where it rounds to 0."""
+    return minus(f"{number:+.{digits}f}") if round(number, digits) else f"{0:.{digits}f}"
+
+
+def spans(frames: Iterable[int]) -> str:
+    """Write frame or row numbers as spans: 0–1, 299–300."""
+    frames = np.asarray(list(frames))
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) != 1) + 1)
+    text = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in parts[:6])
+    return text + (f" and {len(parts) - 6} more spans" if len(parts) > 6 else "")

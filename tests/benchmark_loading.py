@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import musetools as mt
-from musetools.lab.storage.measure import FrameFiles, fill_store, loading_rate, resident_growth
+from musetools.lab.storage import FrameFiles, fill_store, loading_rate, resident_growth
 from musetools.train.layouts import export_frame_files
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from checkpoints import small_weights
 from hypothesis import settings
 from oracles import encoder_of
 
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.weights import EncoderWeights
-from musetools.lab.streaming.measure import one_thread as computing_on_one_thread
 
 # The same examples in every run, so that a test that turns red tells of a change.
 # `pytest --hypothesis-profile search` looks for new ones, and for more of them.
@@ -49,5 +49,7 @@ def shared() -> Path:
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """A sum split among threads has other last bits; small encoders gain nothing from more threads."""
-    with computing_on_one_thread():
-        yield
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

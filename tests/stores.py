@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -92,6 +93,22 @@ def repair(root: Path) -> None:
 
 def extract_all(folder: Path, root: Path, weights: Path) -> None:
     extract([folder], FeatureStore.open(root), load_encoder(weights, device="cpu"), progress=False)
+
+
+def extract_counts(folder: Path, root: Path, weights: Path) -> tuple[int, int, dict[str, str]]:
+    """Extract a folder in this process; return how many clips were added and there already, and what failed."""
+    torch.set_num_threads(1)
+    report = extract([folder], FeatureStore.open(root), load_encoder(weights, device="cpu"), progress=False)
+    return len(report.added), len(report.skipped), report.failed
+
+
+def replace_again_and_again(root: Path, clip: str, seconds: float) -> int:
+    """Replace a clip for some seconds; return how often."""
+    store, n_replaced, end = FeatureStore.open(root), 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        store.add_rows(clip, np.full((400, *SHAPE), n_replaced % 7, np.float32), replace=True)
+        n_replaced += 1
+    return n_replaced
 
 
 def contents(root: Path) -> dict[str, bytes]:

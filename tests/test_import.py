@@ -1,25 +1,13 @@
-"""The house: what an import loads, which module may know which, and what must not change its behaviour."""
+"""What an import loads and when, and what must not change the behaviour."""
 
-import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from media import speech, write_media
 
 import musetools
-
-PACKAGE = Path(musetools.__file__).parent
-ROOMS = ("train", "infer", "lab", "cli")
-FORBIDDEN = {
-    "core": ROOMS,
-    "train": ("infer", "lab", "cli"),
-    "infer": ("train", "lab", "cli"),
-    "lab": ("cli",),
-    "cli": (),
-}
 
 
 def python(code: str, *arguments: object, flags: tuple[str, ...] = (), **environment: str) -> str:
@@ -59,14 +47,16 @@ print(*sys.modules)
 
 
 @pytest.mark.parametrize("name", musetools.__all__)
-def test_every_public_name_is_there_and_documented(name):
+def test_every_public_name_is_there(name):
+    if musetools._HOME_OF[name].startswith("lab"):
+        pytest.importorskip("papermill", reason="needs the extra lab")
     value = getattr(musetools, name)
-    assert value.__doc__
     assert not callable(value) or value.__module__.startswith("musetools")
     assert name in dir(musetools)
 
 
 def test_star_import():
+    pytest.importorskip("papermill", reason="needs the extra lab")
     names = {}
     exec("from musetools import *", names)
     assert set(musetools.__all__) <= set(names)
@@ -83,53 +73,6 @@ def test_every_error_has_the_same_root():
     errors = [getattr(musetools, name) for name in musetools.__all__ if name.endswith("Error")]
     assert all(issubclass(error, musetools.MusetoolsError) for error in errors)
     assert issubclass(musetools.ParameterError, ValueError)
-
-
-# --- which way the arrows run
-
-
-def room_of(module: str) -> str:
-    """Name the room of a module by its dotted name, such as musetools.train.store."""
-    room = [*module.split("."), "core"][1].replace("__main__", "cli")
-    return room if room in ROOMS else "core"
-
-
-def dotted(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-
-
-def imported(path: Path) -> set[str]:
-    """List the modules of ours that a file imports anywhere, inside functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are written in full here"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "musetools"}
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=dotted)
-def test_arrows_run_downwards(path):
-    forbidden = FORBIDDEN[room_of(dotted(path))]
-    wrong = {name for name in imported(path) if room_of(name) in forbidden}
-    assert not wrong
-
-
-def test_the_check_sees_an_arrow_that_runs_upwards(tmp_path):
-    path = tmp_path / "bad.py"
-    path.write_text("def f():\n    from musetools import lab\n    from musetools.train.store import FeatureStore\n")
-    assert {room_of(name) for name in imported(path)} == {"lab", "train"}
-
-
-def test_chunks_and_audio_know_no_torch():
-    files = [PACKAGE / f"{name}.py" for name in ("timing", "files", "errors")]
-    for path in [*files, *(PACKAGE / "chunks").glob("*.py"), *(PACKAGE / "audio").glob("*.py")]:
-        tree = ast.parse(path.read_text("utf-8"))
-        assert {"torch", "whisper"}.isdisjoint(
-            alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
-        )
 
 
 # --- what must not change the behaviour

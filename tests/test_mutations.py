@@ -30,9 +30,8 @@ import musetools as mt
 from musetools.lab.storage.measure import stale_refusals
 from musetools.recipes.profile import lag_table
 {RECORD}
-sound = np.random.default_rng(0).normal(size=32 * 16000) * 0.1
-sound[: 30 * 16000] /= 100
-sound = sound.astype(np.float32)
+loud = np.repeat([0.001, 0.1], [30 * 16000, 2 * 16000]).astype(np.float32)
+sound = np.random.default_rng(0).normal(size=32 * 16000).astype(np.float32) * loud
 whisper, folder = mt.load_encoder("untrained-tiny"), Path(tempfile.mkdtemp())
 rows = mt.audio2feat((sound[:16000], 16000), whisper)
 chunks = mt.feature2chunks(rows, 29.97)
@@ -47,7 +46,7 @@ record(
     inside=chunks[10][:, ::16],
     given=recipe.model_input(recipe.chunks(rows, 16000, 25), 10)[:, ::16],
     stale={{name: bool(refusal) for name, refusal in stale.items()}},
-    lags={{name: [p.lag_text() for p in lags] for name, lags in lag_table().lines.items()}},
+    lags={{name: [p.lag_text() for p in lags] for name, lags in lag_table().recipes.items()}},
 )
 """
 # A process for each, since a suite run has one environment; the suite is found in the folder above, and the kernel
@@ -124,7 +123,7 @@ MUTATIONS = {
     "another seed": Mutation("features/weights.py", "seed: int = 0)", "seed: int = 1)", "canary", "rows"),
     "a stale store that is taken": Mutation(
         "train/store.py",
-        "if differing := differences(self.making, making):",
+        "if differing := differences(self.provenance, provenance):",
         "if differing := []:",
         "canary",
         "stale/a clip by another encoder",

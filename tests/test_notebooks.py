@@ -155,8 +155,8 @@ def test_streaming(recorded):
 def test_effect_on_model(recorded):
     result = recorded("06")
     assert result["r2_matching"] > 0.6 > 0.1 > abs(result["r2_control"])
-    assert all(abs(measured - foretold) < 15 for measured, foretold in result["delay_ms"].values())
-    assert all(abs(measured - foretold) < 2 for measured, foretold in result["drift_ms_s"].values())
+    assert all(abs(measured - expected) < 15 for measured, expected in result["delay_ms"].values())
+    assert all(abs(measured - expected) < 2 for measured, expected in result["drift_ms_s"].values())
 
 
 # --- as committed

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from musetools.audio.resample import BLOCK_S, FRAME_S, Witness, joined, planes_of, seen, soxr_mono, swresample_mono
+from musetools.audio.resample import (
+    BLOCK_S,
+    FRAME_S,
+    SignalCheck,
+    checked,
+    in_blocks,
+    planes_of,
+    soxr_mono,
+    swresample_mono,
+)
 from musetools.errors import AudioError, ParameterError
 from musetools.timing import SAMPLE_RATE
 
@@ -34,16 +43,16 @@ MAX_RATE = 768_000  # Hz; the highest that converters have
 def blocks_of_array(array: np.ndarray, rate: int, decoder: str) -> Iterator[np.ndarray]:
     """Yield a checked array's samples as mono blocks at 16 kHz; as they are, if that is what they are."""
     planes, rate = planes_of_array(array, rate), int(rate)  # a numpy int16 would overflow below
-    witness = Witness(name_of((array, rate)), rate, len(planes))
+    signal = SignalCheck(name_of((array, rate)), rate, len(planes))
     step = BLOCK_S * rate
-    blocks = seen((planes[:, i : i + step] for i in range(0, planes.shape[1], step)), witness)
+    blocks = checked((planes[:, i : i + step] for i in range(0, planes.shape[1], step)), signal)
     if rate == SAMPLE_RATE and len(planes) == 1:
         yield from (block[0] for block in blocks)
     elif decoder == "librosa":
-        yield from soxr_mono(blocks, witness)
+        yield from soxr_mono(blocks, signal)
     else:
-        yield from swresample_mono((frame_of(block, rate) for block in blocks), witness)
-    witness.testify()
+        yield from swresample_mono((frame_of(block, rate) for block in blocks), signal)
+    signal.finish()
 
 
 def planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
@@ -166,15 +175,15 @@ def _blocks_of_sndfile(opened: Any, name: str) -> Iterator[np.ndarray]:
     import soundfile
 
     with opened:
-        witness = Witness(name, opened.samplerate, opened.channels)
+        signal = SignalCheck(name, opened.samplerate, opened.channels)
         try:
-            yield from soxr_mono(seen(_read(opened), witness), witness)
+            yield from soxr_mono(checked(_read(opened), signal), signal)
         except soundfile.LibsndfileError as error:
-            at = witness.n_in / witness.rate
+            at = signal.n_in / signal.rate
             raise AudioError(
                 f"{name} is truncated or corrupt after {at:.3f} s ({error}). Copy or export it again"
             ) from None
-        witness.testify(opened.frames / opened.samplerate)
+        signal.finish(opened.frames / opened.samplerate)
 
 
 def _read(opened: Any) -> Iterator[np.ndarray]:
@@ -193,13 +202,13 @@ def _blocks_of_container(source: Any, name: str, decoder: str) -> Iterator[np.nd
         opened = source if hasattr(source, "read") else os.path.abspath(source)
         with av.open(opened, metadata_errors="replace") as container:
             stream = _audio_stream(container, name)
-            witness = Witness(name, stream.rate, stream.channels)
-            frames = joined(container.decode(stream), witness)
+            signal = SignalCheck(name, stream.rate, stream.channels)
+            frames = in_blocks(container.decode(stream), signal)
             if decoder == "librosa":
-                yield from soxr_mono(planes_of(frames), witness)
+                yield from soxr_mono(planes_of(frames), signal)
             else:
-                yield from swresample_mono(frames, witness)
-            witness.testify(*_declared(stream))
+                yield from swresample_mono(frames, signal)
+            signal.finish(*_declared(stream))
     except av.FFmpegError as error:
         raise AudioError(
             f"{name} cannot be decoded ({error.strerror}): it is no media file, truncated or corrupt. "

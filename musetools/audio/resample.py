@@ -1,4 +1,4 @@
-"""Samples on their way to a 16 kHz mono waveform: mixed, resampled, and watched by a witness."""
+"""Samples on their way to a 16 kHz mono waveform: mixed, resampled, and checked on the way."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from musetools.timing import SAMPLE_RATE
 if TYPE_CHECKING:
     import av
 
-__all__ = ["BLOCK_S", "FRAME_S", "SoxrMono", "SwresampleMono", "Witness", "joined", "planes_of", "seen"]
+__all__ = ["BLOCK_S", "FRAME_S", "SignalCheck", "SoxrMono", "SwresampleMono", "checked", "in_blocks", "planes_of"]
 __all__ += ["soxr_mono", "swresample_mono"]
 
 BLOCK_S = 4  # seconds that reach a resampler at once; shorter blocks cost time, longer ones memory
@@ -22,15 +22,15 @@ AUDIBLE = 4 / 32768
 CANCELLED = 0.01  # a downmix 40 dB below its loudest channel is no downmix of speech
 
 
-class Witness:
-    """What a source's samples show on their way through a decoder: faults, and how much sound went in and came out."""
+class SignalCheck:
+    """Checks a source on its way through a decoder: the samples that go in, those that come out, both at the end."""
 
     def __init__(self, name: str, rate: int, n_channels: int):
         self.name, self.rate, self.n_channels = name, rate, n_channels
         self.n_in, self.peak_in, self.peak_out = 0, 0.0, 0.0
 
-    def saw(self, samples: np.ndarray, n: int) -> None:
-        """Take note of `n` samples a channel as the source has them."""
+    def input(self, samples: np.ndarray, n: int) -> None:
+        """Check `n` samples a channel as the source has them; AudioError for one that is not finite."""
         if samples.dtype.kind == "f" and not np.isfinite(samples).all():
             first = int(np.argwhere(~np.isfinite(samples))[:, -1].min()) * n // samples.shape[-1] + self.n_in
             raise AudioError(
@@ -40,12 +40,12 @@ class Witness:
         self.n_in += n
         self.peak_in = max(self.peak_in, _peak(samples))
 
-    def heard(self, mono: np.ndarray) -> np.ndarray:
-        """Take note of a block of the downmix and pass it on."""
+    def output(self, mono: np.ndarray) -> np.ndarray:
+        """Note the peak of a block of the downmix and pass it on."""
         self.peak_out = max(self.peak_out, _peak(mono))
         return mono
 
-    def testify(self, declared_s: float | None = None, tolerance_s: float = FRAME_S) -> None:
+    def finish(self, declared_s: float | None = None, tolerance_s: float = FRAME_S) -> None:
         """Raise if, at the end, the source turns out to be empty, truncated or cancelled."""
         if self.n_in == 0:
             raise EmptyAudioError(f"{self.name} holds no audio samples. Record or export it again")
@@ -74,15 +74,15 @@ def _peak(samples: np.ndarray) -> float:
     return max(-low, high) / (1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.itemsize - 1))
 
 
-def seen(blocks: Iterable[np.ndarray], witness: Witness) -> Iterator[np.ndarray]:
-    """Let the witness see blocks of (n_channels, n) on their way."""
+def checked(blocks: Iterable[np.ndarray], signal: SignalCheck) -> Iterator[np.ndarray]:
+    """Pass on blocks of (n_channels, n), each checked as what the source has."""
     for block in blocks:
-        witness.saw(block, block.shape[1])
+        signal.input(block, block.shape[1])
         yield block
 
 
-def joined(frames: Iterator["av.AudioFrame"], witness: Witness) -> Iterator["av.AudioFrame"]:
-    """Join a codec's frames of some 20 ms to blocks of seconds, which resample to the same bits in less time."""
+def in_blocks(frames: Iterator["av.AudioFrame"], signal: SignalCheck) -> Iterator["av.AudioFrame"]:
+    """Join a codec's frames of some 20 ms into blocks of seconds, which resample to the same bits in less time."""
     import av
 
     fifo, kept = av.AudioFifo(), None
@@ -90,10 +90,10 @@ def joined(frames: Iterator["av.AudioFrame"], witness: Witness) -> Iterator["av.
         kind = f"{frame.layout.name} {frame.format.name} at {frame.sample_rate} Hz"
         if kind != (kept := kept or kind):  # PyAV would write beyond the FIFO's memory
             raise AudioError(
-                f"{witness.name} changes from {kept} to {kind} after {witness.n_in / witness.rate:.3f} s: it is "
+                f"{signal.name} changes from {kept} to {kind} after {signal.n_in / signal.rate:.3f} s: it is "
                 "corrupt, or was put together. Export it again in one format"
             )
-        witness.saw(frame.to_ndarray(), frame.samples)
+        signal.input(frame.to_ndarray(), frame.samples)
         frame.pts = None
         fifo.write(frame)
         if fifo.samples >= BLOCK_S * frame.sample_rate:
@@ -116,11 +116,11 @@ class SwresampleMono:
             yield out.to_ndarray()[0].astype(np.float32) / 32768.0
 
 
-def swresample_mono(frames: Iterable["av.AudioFrame"], witness: Witness) -> Iterator[np.ndarray]:
+def swresample_mono(frames: Iterable["av.AudioFrame"], signal: SignalCheck) -> Iterator[np.ndarray]:
     """Mix and resample frames with swresample."""
     resampler = SwresampleMono()
     for frame in chain(frames, [None]):
-        yield from map(witness.heard, resampler.push(frame))
+        yield from map(signal.output, resampler.push(frame))
 
 
 def planes_of(frames: Iterable["av.AudioFrame"]) -> Iterator[np.ndarray]:
@@ -156,12 +156,12 @@ class SoxrMono:
         return np.pad(tail[:missing], (0, max(0, missing - len(tail))))
 
 
-def soxr_mono(blocks: Iterable[np.ndarray], witness: Witness) -> Iterator[np.ndarray]:
+def soxr_mono(blocks: Iterable[np.ndarray], signal: SignalCheck) -> Iterator[np.ndarray]:
     """Mix planes to their mean and resample with soxr."""
-    mono = (witness.heard(np.mean(block, axis=0)) for block in blocks)
-    if witness.rate == SAMPLE_RATE:
+    mono = (signal.output(np.mean(block, axis=0)) for block in blocks)
+    if signal.rate == SAMPLE_RATE:
         yield from mono
         return
-    resampler = SoxrMono(witness.rate)
+    resampler = SoxrMono(signal.rate)
     yield from map(resampler.push, mono)
     yield resampler.flush()

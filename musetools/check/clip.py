@@ -8,16 +8,19 @@ from html import escape
 
 import numpy as np
 
+from musetools.audio.load import load_audio
+from musetools.audio.loudness import loudness
 from musetools.audio.probe import MediaInfo, probe_media
-from musetools.check import findings as checks
-from musetools.check.findings import Finding, Notes
+from musetools.check import findings
+from musetools.check.findings import Finding, as_passed
 from musetools.errors import AudioError, ParameterError
 from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
+from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.table import Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
-__all__ = ["ClipAudit", "audit_clip"]
+__all__ = ["ClipAudit", "audit_clip", "declared_samples"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,24 +68,28 @@ class ClipAudit:
     def recipes(self, names: Iterable[str] | None = None) -> Table:
         """Say what each recipe would do to this clip: lag, frames lost, or why it stops."""
         if self.n_samples is None or self.fps is None:
-            raise ParameterError(f"{self.name}: without sound and a frame rate no recipe can be asked")
-        lines = [
-            _fate(profile(name, self.n_samples, checks.told(self.fps)), self.n_frames) for name in names or RECIPES
-        ]
-        return Table([f"at {float(self.fps):.6g} fps", "lag in ms", "frames", "against the video"], lines)
+            raise ParameterError(f"{self.name}: without sound and a frame rate no recipe can be applied")
+        profiles = (profile(name, self.n_samples, as_passed(self.fps)) for name in names or RECIPES)
+        head = [f"at {float(self.fps):.6g} fps", "lag in ms", "frames", "against the video"]
+        return Table(head, [_recipe_row(one, self.n_frames) for one in profiles])
 
     def to_json(self) -> dict:
         """Return plain values."""
         known = {"fps": str(self.fps) if self.fps else None, "frames": self.n_frames, "samples": self.n_samples}
-        findings = [asdict(finding) for finding in self.findings]
-        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, "findings": findings}
+        plain = [asdict(finding) for finding in self.findings]
+        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, "findings": plain}
 
-    def line(self) -> list[str]:
+    def table_row(self) -> list[str]:
         """Sum the audit up in the cells of a table."""
         seconds = f"{self.n_samples / SAMPLE_RATE:.2f} s" if self.n_samples is not None else "–"
         video = f"{self.n_frames} at {float(self.fps):.6g}" if self.fps else "–"
-        told = "; ".join(f.what for f in self.findings if f.level != "note") or "–"
-        return [self.level, self.name, seconds, video, told]
+        return [
+            self.level,
+            self.name,
+            seconds,
+            video,
+            "; ".join(f.what for f in self.findings if f.level != "note") or "–",
+        ]
 
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
@@ -127,26 +134,63 @@ def audit_clip(
     ParameterError
         If there is no such recipe, or an argument cannot be used.
     """
-    recipe, notes, rate = recipe_of(recipe), Notes(), exact_fps(fps) if fps is not None else None
-    info, name = None, "the array"
+    recipe, rate = recipe_of(recipe), exact_fps(fps) if fps is not None else None
+    name, info, found = "the array", None, []
     if not isinstance(source, tuple):
         name = os.fspath(source)
         try:
             info = probe_media(source)
         except AudioError as error:
-            notes.add("error", "unreadable", 1, str(error))
-            return ClipAudit(name, recipe, None, None, n_frames, rate, notes.done())
-        n_frames, rate = checks.look_at_streams(info, notes, n_frames, rate)
-    read = quick and info is not None  # an array is heard at no cost
-    n_samples = checks.declared_samples(info) if read else checks.listen(source, info, rate, notes)
-    if n_samples is not None and n_frames is not None and rate is not None:
-        checks.compare_lengths(n_samples, n_frames, rate, notes)
-        checks.ask_recipe(recipe, n_samples, n_frames, rate, notes)
-    return ClipAudit(name, recipe, info, n_samples, n_frames, rate, notes.done())
+            return ClipAudit(
+                name, recipe, None, None, n_frames, rate, (Finding("error", "unreadable", 1.0, str(error)),)
+            )
+        found += findings.of_streams(info)
+        n_frames, rate = _frames_and_rate(info, n_frames, rate)
+    n_samples = declared_samples(info) if quick and info else _decoded_samples(source, info, rate, found)
+    if None not in (n_samples, n_frames, rate):
+        found += findings.of_lengths(n_samples, n_frames, rate)
+        found += findings.of_recipe(recipe, n_samples, n_frames, rate)
+    return ClipAudit(name, recipe, info, n_samples, n_frames, rate, findings.by_level(found))
 
 
-def _fate(seen: Profile, n_frames: int | None) -> list[str]:
-    if seen.stops:
-        return [seen.recipe.name, "stops", "–", seen.stops]
-    gap = len(seen.rows) - (n_frames if n_frames is not None else len(seen.rows))
-    return [seen.recipe.name, seen.lag_text(), str(len(seen.rows)), f"{gap:+d} frames" if gap else "as many"]
+def _frames_and_rate(
+    info: MediaInfo, n_frames: int | None, rate: Fraction | None
+) -> tuple[int | None, Fraction | None]:
+    """Return what was given; else what the video's packets and time stamps show."""
+    if info.video is None:
+        return n_frames, rate
+    timed = findings.timed_rate(info.video)
+    usable = timed if timed and findings.is_plausible(timed) else None
+    return n_frames or info.video.frames_counted, rate or usable
+
+
+def declared_samples(info: MediaInfo) -> int | None:
+    """Return the length of the sound at 16 kHz, where the header declares it."""
+    if info.audio is None or info.audio.duration_s is None:
+        return None
+    return round(info.audio.duration_s * SAMPLE_RATE)
+
+
+def _decoded_samples(
+    source: str | os.PathLike | tuple[np.ndarray, int],
+    info: MediaInfo | None,
+    rate: Fraction | None,
+    found: list[Finding],
+) -> int | None:
+    """Decode the sound and return its length; what that shows is added to `found`."""
+    if info is not None and info.audio is None:
+        return None
+    try:
+        waveform = load_audio(source)
+    except AudioError as error:
+        found.append(Finding("error", "undecodable", 1.0, str(error)))
+        return None
+    found += findings.of_silence(loudness(waveform, rate or MUSETALK_FPS))
+    return len(waveform)
+
+
+def _recipe_row(found: Profile, n_frames: int | None) -> list[str]:
+    if found.stops:
+        return [found.recipe.name, "stops", "–", found.stops]
+    gap = len(found.rows) - (n_frames if n_frames is not None else len(found.rows))
+    return [found.recipe.name, found.lag_text(), str(len(found.rows)), f"{gap:+d} frames" if gap else "as many"]

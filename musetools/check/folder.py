@@ -37,7 +37,9 @@ class FolderAudit:
     def table(self) -> Table:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
-        return Table(["level", "clip", "sound", "frames", "found"], [audit.line() for audit in self.audits], caption)
+        return Table(
+            ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits], caption
+        )
 
     def __repr__(self) -> str:
         return repr(self.table())

@@ -14,7 +14,7 @@ from musetools.errors import ParameterError, one_of
 from musetools.timing import ROW_MS, ROW_RATE, exact_fps, frame_start
 
 __all__ = ["EDGES", "ZERO_ROW", "at_edges", "checked_context", "chunk_frames", "chunk_offsets", "chunk_rows"]
-__all__ += ["row_lag_ms", "rows_around"]
+__all__ += ["frames_within", "row_lag_ms", "rows_around"]
 
 EDGES = ("clamp", "zeros", "drop")
 ZERO_ROW = -1  # in an index matrix: no row of the features, but zeros
@@ -79,10 +79,15 @@ def chunk_frames(
         raise ParameterError(f"no rows to clamp {n_frames} frames to: the features are empty. Use edge='zeros'")
     if edge != "drop":
         return range(n_frames)
-    # rows grow with the frame: bisection finds the first frame and the last one whose rows are all there
     first = bisect_left(range(n_frames), 0, key=lambda frame: rows_around(frame, fps, context)[0])
-    stop = bisect_left(range(n_frames), n_rows, key=lambda frame: rows_around(frame, fps, context)[-1])
+    stop = frames_within(n_rows, fps, context, range(n_frames))
     return range(first, stop) if first < stop else range(0)
+
+
+def frames_within(n_rows: int, fps: float | Fraction, context: tuple[int, int], frames: range) -> int:
+    """Return the first of some frames that takes a row from `n_rows` on; their stop if none does."""
+    # rows grow with the frame, so that bisection finds it
+    return bisect_left(range(frames.stop), n_rows, frames.start, key=lambda i: rows_around(i, fps, context)[-1])
 
 
 def rows_around(frames: int | range | np.ndarray, fps: float | Fraction, context: tuple[int, int]) -> np.ndarray:

@@ -1,14 +1,17 @@
 """What a live stream hands out: a frame with its chunk, and what it has cost."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 __all__ = ["ComputeTime", "LiveChunk"]
 
 
-class LiveChunk(tuple):
-    """A video frame and its chunk: a pair, ``frame, chunk = live``, that knows more.
+@dataclass(frozen=True, eq=False)
+class LiveChunk:
+    """A video frame and its chunk; unpacks as the pair ``frame, chunk = live``.
 
     Attributes
     ----------
@@ -22,14 +25,13 @@ class LiveChunk(tuple):
         Of the frame's own samples, in dBFS, as `musetools.loudness` measures it; -120 for silence.
     """
 
-    def __new__(cls, frame: int, chunk: np.ndarray, time_s: float, loudness: float):
-        """Make the pair."""
-        live = super().__new__(cls, (frame, chunk))
-        live.frame, live.chunk, live.time_s, live.loudness = frame, chunk, time_s, loudness
-        return live
+    frame: int
+    chunk: np.ndarray
+    time_s: float
+    loudness: float
 
-    def __getnewargs__(self) -> tuple:
-        return self.frame, self.chunk, self.time_s, self.loudness  # a server may pickle it
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.frame, self.chunk))
 
     def __repr__(self) -> str:
         at = f"frame {self.frame} at {self.time_s:.3f} s, {self.loudness:.1f} dBFS"

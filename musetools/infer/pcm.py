@@ -38,8 +38,8 @@ class PcmInput:
             self._resampler = SoxrMono(self.rate) if decoder == "librosa" else SwresampleMono()
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
-        """Take a block, return the samples at 16 kHz that are now certain; see `ChunkStream.push` for errors."""
-        samples = self._finite(planes_of_array(checked_pcm(pcm), self.rate)[0])
+        """Take a block as `checked_pcm` returns it, return the samples at 16 kHz that are now certain."""
+        samples = self._finite(planes_of_array(pcm, self.rate)[0])
         self.n_in += len(samples)
         if self._resampler is None or not len(samples):
             return samples

@@ -4,118 +4,99 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from numbers import Real
-from queue import Empty, Full, Queue
 
 import numpy as np
 
 from musetools.errors import ParameterError, StreamError
-from musetools.infer.pcm import checked_pcm
 
-__all__ = ["Sources", "awaited"]
+__all__ = ["WatchedSource", "awaited", "checked_limit"]
 
-QUEUED = 8  # blocks that a source may be ahead of the stream
 END = object()  # after a source's last block
 
 
-def _checked_limit(stall_s: float | None) -> float | None:
+class WatchedSource:
+    """A source whose blocks are awaited for a limited time; after a stall it can be read on.
+
+    Each block is asked for in a thread of its own, since nothing else can be left while it waits. A block that comes
+    too late is kept for whoever reads on.
+    """
+
+    def __init__(self, blocks: Iterable[np.ndarray]):
+        self.blocks, self._iterator = blocks, iter(blocks)
+        self._asked: Future | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a block was asked for that has not been handed out."""
+        return self._asked is not None
+
+    def read(self, stall_s: float) -> Iterator[np.ndarray]:
+        """Yield the blocks; StreamError if no sample comes for `stall_s` seconds."""
+        last = time.monotonic()
+        while True:
+            self._asked = self._asked or _in_thread(self._iterator)
+            if not wait([self._asked], max(0, last + stall_s - time.monotonic())).done:
+                raise _stall_error(stall_s)
+            asked, self._asked = self._asked, None
+            if (block := asked.result()) is END:
+                return
+            yield block
+            if np.size(block):
+                last = time.monotonic()
+            elif time.monotonic() > last + stall_s:  # a source that sends blocks without samples
+                raise _stall_error(stall_s)
+
+
+def _in_thread(iterator: Iterator[np.ndarray]) -> Future:
+    """Ask an iterator for its next block, in a thread that no exit of the process waits for."""
+    future: Future = Future()
+
+    def ask() -> None:
+        try:
+            future.set_result(next(iterator, END))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return future
+
+
+async def awaited(blocks: AsyncIterable[np.ndarray], stall_s: float | None) -> AsyncIterator[np.ndarray]:
+    """Pass on the blocks of an asynchronous source; StreamError if no sample comes for `stall_s` seconds."""
+    iterator = aiter(blocks)
+    while True:
+        asked = asyncio.ensure_future(_with_samples(iterator))
+        try:
+            await asyncio.wait({asked}, timeout=stall_s)
+            if not asked.done():
+                raise _stall_error(stall_s)
+        finally:
+            if asked.cancel():
+                with suppress(asyncio.CancelledError):
+                    await asked
+        if (block := asked.result()) is END:
+            return
+        yield block
+
+
+async def _with_samples(iterator: AsyncIterator[np.ndarray]) -> np.ndarray:
+    """Return the next block that has samples; END after the last."""
+    while (block := await anext(iterator, END)) is not END and not np.size(block):
+        pass
+    return block
+
+
+def checked_limit(stall_s: float | None) -> float | None:
     """Return how long a source may be silent, or say what is no such time."""
     if stall_s is None or (isinstance(stall_s, Real) and not isinstance(stall_s, bool) and stall_s > 0):
         return stall_s
     raise ParameterError(f"stall_s must be a number of seconds above zero, or None to wait for ever; got {stall_s!r}")
 
 
-class Sources:
-    """Reads sources one after the other; the one that has stalled is kept, for it may go on."""
-
-    def __init__(self) -> None:
-        self._stalled: _Reader | None = None
-
-    def read(self, blocks: Iterable[np.ndarray], stall_s: float | None) -> Iterator[np.ndarray]:
-        """Pass on a source's blocks; StreamError if it is silent for `stall_s` seconds. None waits for ever."""
-        if _checked_limit(stall_s) is None:
-            yield from blocks
-            return
-        reader = self._stalled if self._stalled and self._stalled.blocks is blocks else _Reader(blocks)
-        try:
-            yield from reader.read(stall_s)
-        finally:
-            self._stalled = reader if reader.stalled else None
-
-
-class _Reader:
-    """Reads one source in a thread; what comes after a stall waits for whoever reads on."""
-
-    def __init__(self, blocks: Iterable[np.ndarray]):
-        self.blocks, self.stalled = blocks, False
-        self._iterator, self._queue = iter(blocks), Queue(QUEUED)
-        self._next: tuple | None = None  # what has come and is not queued yet
-        self._thread: threading.Thread | None = None
-
-    def read(self, stall_s: float) -> Iterator[np.ndarray]:
-        """Pass on its blocks; StreamError if it is silent for `stall_s` seconds."""
-        self.stalled, left, heard = False, threading.Event(), time.monotonic()
-        self._thread = threading.Thread(target=self._run, args=(left, self._thread), daemon=True)
-        self._thread.start()
-        try:
-            while True:
-                block, error = self._queue.get(timeout=max(0, heard + stall_s - time.monotonic()))
-                if error:
-                    break
-                if block is END:
-                    return
-                yield block
-                if checked_pcm(block).size:
-                    heard = time.monotonic()
-                elif time.monotonic() > heard + stall_s:  # a source that sends blocks without samples
-                    raise Empty
-        except Empty:
-            self.stalled = True
-            raise _stalled(stall_s) from None
-        finally:
-            left.set()
-        raise error  # out here: it may itself be queue.Empty
-
-    def _run(self, left: threading.Event, before: threading.Thread | None) -> None:
-        """Queue blocks, then what ended them, as long as there is a reader."""
-        if before:
-            before.join()  # it may still wait for the block that came too late, and queues that first
-        while not left.is_set():
-            self._next = self._next or self._asked()
-            try:
-                self._queue.put(self._next, timeout=0.1)
-            except Full:
-                continue
-            if self._next[0] is END:
-                return
-            self._next = None
-
-    def _asked(self) -> tuple:
-        try:
-            return next(self._iterator, END), None
-        except Exception as error:
-            return END, error
-
-
-async def awaited(blocks: AsyncIterable[np.ndarray], stall_s: float | None) -> AsyncIterator[np.ndarray]:
-    """Pass on the blocks of an asynchronous source; StreamError if it is silent for `stall_s` seconds."""
-    iterator, stall_s = aiter(blocks), _checked_limit(stall_s)
-    while True:
-        limit = asyncio.timeout(stall_s)
-        try:
-            async with limit:
-                while not checked_pcm(block := await anext(iterator)).size:
-                    pass
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            if limit.expired():
-                raise _stalled(stall_s) from None
-            raise  # the source's own
-        yield block
-
-
-def _stalled(stall_s: float) -> StreamError:
+def _stall_error(stall_s: float) -> StreamError:
     return StreamError(
         f"no audio came for {stall_s:g} s: the source has stalled. The stream is as it was: iterate over a source that "
         "goes on where this one stopped, flush() to end here, or reset()"

@@ -1,39 +1,26 @@
 """Endless audio in, chunks out: the window loop of `audio2feat`, pushed instead of pulled."""
 
 import asyncio
-import math
+import os
 import threading
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from functools import partial
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
-from whisper.audio import N_FFT
 
-from musetools.audio.buffer import Ring
-from musetools.audio.loudness import LoudnessMeter
-from musetools.chunks.rows import EDGES, ZERO_ROW, at_edges, chunk_offsets, rows_around
-from musetools.chunks.sequence import gather
-from musetools.errors import ParameterError, StreamError
+from musetools.chunks.rows import EDGES, checked_context, chunk_offsets
+from musetools.errors import ParameterError, StreamError, one_of
 from musetools.features.encoder import Encoder, load_encoder
-from musetools.features.extract import encode_window
 from musetools.features.spec import EncoderWindow, FeatureSpec
-from musetools.features.windows import MelWindow, MelWindows
+from musetools.infer.frames import LiveFrames
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
-from musetools.infer.sources import Sources, awaited
-from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
-
-if TYPE_CHECKING:
-    import os
+from musetools.infer.sources import WatchedSource, awaited, checked_limit
+from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps
 
 __all__ = ["ChunkStream"]
-
-PIECE_S = 4  # a longer push is taken in pieces, so that it does not grow the buffers
 
 
 class ChunkStream:
@@ -89,7 +76,7 @@ class ChunkStream:
 
     def __init__(
         self,
-        encoder: "str | os.PathLike | Encoder",
+        encoder: str | os.PathLike | Encoder,
         fps: float | Fraction,
         context: tuple[int, int] = (2, 2),
         *,
@@ -99,25 +86,31 @@ class ChunkStream:
         non_finite: str = "error",
     ):
         self.spec = _spec_of(window)
-        self.fps, self._offsets, self.context = exact_fps(fps), chunk_offsets(context), tuple(context)
-        if edge not in EDGES:
-            raise ParameterError(f"edge must be one of {', '.join(EDGES)}; got {edge!r}")
+        self.fps, self.context = exact_fps(fps), checked_context(context)
+        one_of("edge", edge, EDGES)
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
         PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
         self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        self._sources, self._busy = Sources(), threading.Lock()
+        self._source, self._busy = None, threading.Lock()
         self.reset()
 
     @classmethod
     def like(
-        cls, store, encoder: "str | os.PathLike | Encoder | None" = None, fps: float | Fraction | None = None, **options
+        cls,
+        store,
+        settings,
+        encoder: str | os.PathLike | Encoder | None = None,
+        fps: float | Fraction | None = None,
+        **options,
     ) -> "ChunkStream":
-        """Stream exactly what was trained on: the store's features, its weights, and how its chunks were cut.
+        """Stream exactly what was trained on: the store's features, its weights, and how training took its chunks.
 
         Parameters
         ----------
         store : FeatureStore
             What training read, with features that can be made live ("live", say).
+        settings : ChunkSettings
+            How training took its chunks: the `settings` of its `ChunkDataset`.
         encoder : Encoder, str or path, optional
             Its weights; by default they are loaded by the name that the store knows.
         fps : float or Fraction, optional
@@ -128,15 +121,16 @@ class ChunkStream:
         Raises
         ------
         StoreError
-            If the weights are others, or no training has recorded how it cut.
+            If the weights are others.
         ParameterError
             If training saw no clip of this frame rate, or its features need the whole file.
         """
         if not isinstance(encoder, Encoder):
-            encoder = load_encoder(encoder or store.making["encoder"]["name"], dtype=store.making["encoder"]["dtype"])
-        cut = store.chunker(encoder)
-        fps, context = cut.checked_rate(fps), cut.cutting.context
-        return cls(encoder, fps, context, window=cut.spec, edge=cut.edge, **options)
+            made = store.provenance["encoder"]
+            encoder = load_encoder(encoder or made["name"], dtype=made["dtype"])
+        chunker = store.chunker(encoder, settings)
+        fps, context = chunker.checked_rate(fps), settings.context
+        return cls(encoder, fps, context, window=chunker.spec, edge=chunker.edge, **options)
 
     def reset(self) -> None:
         """Start anew with frame 0, whatever came before."""
@@ -144,24 +138,24 @@ class ChunkStream:
             self._start()
 
     def _start(self) -> None:
-        n_mels = self.encoder.n_mels
         self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
-        self._windows = MelWindows(
-            self.spec.window, padding=self.spec.padding, keep_padding=self.spec.keep_padding, n_mels=n_mels
-        )
-        self._meter, self._loudness = LoudnessMeter(self.fps), Ring()
-        self._rows = Ring((self.encoder.n_layers, self.encoder.width))
-        self._next_frame, self._ended, self.compute = 0, "", ComputeTime()
+        self._frames = LiveFrames(self.encoder, self.spec, self.fps, self.context, self.edge)
+        self._ended = ""
 
     @property
     def latency_s(self) -> float:
         """Seconds after which a frame's chunk is certain, at most."""
         window, rows_a_frame = self.spec.window, ROW_RATE / self.fps
-        encoded = Fraction(window.hop + window.right + int(self._offsets[-1]), ROW_RATE)
-        encoded += Fraction(self._windows.reach, SAMPLE_RATE)
+        encoded = Fraction(window.hop + window.right + int(chunk_offsets(self.context)[-1]), ROW_RATE)
+        encoded += Fraction(self._frames.reach, SAMPLE_RATE)
         # a frame is whole when the row in which it ends is: at slow rates that may come later
         whole = (rows_a_frame + 1 - Fraction(1, rows_a_frame.denominator)) / ROW_RATE
         return float(max(encoded, whole))
+
+    @property
+    def compute(self) -> ComputeTime:
+        """What the stream has cost so far."""
+        return self._frames.compute
 
     @property
     def n_silenced(self) -> int:
@@ -193,8 +187,7 @@ class ChunkStream:
         """
         pcm = checked_pcm(pcm)
         with self._running():
-            waveform = self._pcm.push(pcm)
-            return self._advance(waveform)
+            return self._frames.push(self._pcm.push(pcm))
 
     def flush(self) -> list[LiveChunk]:
         """End the stream; return the last frames, their missing rows by the edge rule.
@@ -202,12 +195,7 @@ class ChunkStream:
         Fewer than 400 samples in all, one analysis window, give none.
         """
         with self._running(then="it was flushed"):
-            last = self._advance(self._pcm.flush())
-            if self._windows.n_samples >= N_FFT:
-                self._loudness.append(self._meter.push(np.zeros(self._windows.n_padded, np.float32)))
-                last += self._encoded(self._windows.flush)
-                last += self._cut(self._certain(ended=True))
-            return last
+            return self._frames.push(self._pcm.flush()) + self._frames.flush()
 
     def iterate(self, blocks: Iterable[np.ndarray], *, stall_s: float | None = None) -> Iterator[LiveChunk]:
         """Push every block of a source, yield frames as they become certain, flush at its end.
@@ -224,7 +212,11 @@ class ChunkStream:
         -----
         Whoever stops iterating early, or cancels the task that does, gives up the frames of that push.
         """
-        for block in self._sources.read(blocks, stall_s):
+        if checked_limit(stall_s) is not None:
+            goes_on = self._source and self._source.blocks is blocks and self._source.stalled
+            self._source = self._source if goes_on else WatchedSource(blocks)
+            blocks = self._source.read(stall_s)
+        for block in blocks:
             yield from self.push(block)
         yield from self.flush()
 
@@ -232,13 +224,11 @@ class ChunkStream:
         self, blocks: AsyncIterable[np.ndarray], *, stall_s: float | None = None
     ) -> AsyncIterator[LiveChunk]:
         """Do as `iterate` for an asynchronous source; the encoder works in a thread, so the event loop stays free."""
-        async for block in awaited(blocks, stall_s):
+        async for block in awaited(blocks, checked_limit(stall_s)):
             for live in await asyncio.to_thread(self.push, block):
                 yield live
         for live in await asyncio.to_thread(self.flush):
             yield live
-
-    # --- how samples become frames
 
     @contextmanager
     def _running(self, then: str = "") -> Iterator[None]:
@@ -250,58 +240,10 @@ class ChunkStream:
             yield
             self._ended = then
 
-    def _advance(self, waveform: np.ndarray) -> list[LiveChunk]:
-        live, step = [], PIECE_S * SAMPLE_RATE
-        for i in range(0, len(waveform), step):
-            piece = waveform[i : i + step]
-            self._loudness.append(self._meter.push(piece))
-            live += self._encoded(partial(self._windows.push, piece))
-            live += self._cut(self._certain(ended=False))  # slow frames are whole after their rows are made
-        return live
-
-    def _encoded(self, windows_of: Callable[[], list[MelWindow]]) -> list[LiveChunk]:
-        """Encode windows, cut the frames that become certain, and note what all of it cost."""
-        started, live = time.perf_counter(), []
-        windows = [window for window in windows_of() if window.keep]
-        for window in windows:
-            self._rows.append(encode_window(self.encoder, self.spec, window))
-            live += self._cut(self._certain(ended=False))
-        spent, heard_s = time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
-        self.compute = self.compute.and_then(len(windows), spent, heard_s)
-        return live
-
-    def _certain(self, *, ended: bool) -> range:
-        """Return the frames that can be cut: whole ones, and before the end, those with no row to come."""
-        n_rows = self._rows.stop
-        # their rows may still have to be made, but that a frame is whole is known when its samples are there
-        stop = int((n_rows if ended else self._windows.n_samples // ROW_SAMPLES) * self.fps // ROW_RATE)
-        if not ended:
-            stop = min(stop, math.ceil((n_rows - int(self._offsets[-1])) * self.fps / ROW_RATE))
-        return range(self._next_frame, max(stop, self._next_frame))
-
-    def _cut(self, frames: range) -> list[LiveChunk]:
-        if not frames:
-            return []
-        around = rows_around(frames, self.fps, self.context)
-        rows = at_edges(around, self._rows.stop, "zeros" if self.edge == "drop" else self.edge)
-        local = np.where(rows == ZERO_ROW, ZERO_ROW, rows - self._rows.start)
-        chunks = gather(self._rows[self._rows.start : self._rows.stop], local)
-        loud = self._loudness[frames.start : frames.stop].tolist()
-        kept = (rows != ZERO_ROW).all(axis=1) | (self.edge != "drop")
-        times = [float(frame / self.fps) for frame in frames]
-        self._forget(frames.stop)
-        return [LiveChunk(*told) for *told, whole in zip(frames, chunks, times, loud, kept, strict=True) if whole]
-
-    def _forget(self, next_frame: int) -> None:
-        """Drop what no later frame needs; the last row stays, to be repeated at the end."""
-        self._next_frame = next_frame
-        self._loudness.drop(next_frame)
-        first = int(rows_around(range(next_frame, next_frame + 1), self.fps, self.context)[0, 0])
-        self._rows.drop(min(first, self._rows.stop - 1))
-
     def __repr__(self) -> str:
         how = f"{float(self.fps):.6g} fps, context {self.context}, {self.spec.window}, {self.sample_rate} Hz"
-        return f"ChunkStream({how}, {self.latency_s:.2f} s behind; {self._next_frame} frames so far: {self.compute})"
+        so_far = f"{self._frames.next_frame} frames so far: {self.compute}"
+        return f"ChunkStream({how}, {self.latency_s:.2f} s behind; {so_far})"
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"

@@ -1,1 +1,11 @@
-"""The lab: recipes side by side, audits, notebook runs and figures, on top of everything else."""
+"""A room for each question, and so for each notebook; needs the extra ``musetools[lab]``."""
+
+from importlib.util import find_spec
+
+from musetools.errors import MissingExtraError
+
+NEEDED = ("IPython", "ipywidgets", "jinja2", "jupyterlab", "matplotlib", "papermill", "psutil")  # of the extra
+if missing := [name for name in NEEDED if find_spec(name) is None]:
+    raise MissingExtraError(
+        f"musetools.lab needs {', '.join(missing)}, which are not installed: pip install 'musetools[lab]'"
+    )

@@ -12,11 +12,11 @@ from matplotlib.patches import Patch, Rectangle
 from musetools.chunks.rows import ZERO_ROW
 from musetools.chunks.sequence import Chunks
 from musetools.features.mel import whole_log_mel
-from musetools.recipes.profile import signed
+from musetools.table import signed
 from musetools.timing import MEL_HOP, ROW_MS, ROW_RATE, SAMPLE_RATE
 
-__all__ = ["COLOURS", "INFER", "STYLE", "TRAIN", "edge_tables", "feature_map", "figure", "frame_window"]
-__all__ += ["heard", "rows_of", "span_s"]
+__all__ = ["COLOURS", "INFER", "MARKS", "STYLE", "TRAIN", "chunk_images", "covered", "edge_tables", "feature_map"]
+__all__ += ["figure", "frame_window", "rows_of", "span_s"]
 
 COLOURS = {  # Okabe & Ito, Color Universal Design
     "black": "#000000",
@@ -29,6 +29,12 @@ COLOURS = {  # Okabe & Ito, Color Universal Design
     "purple": "#CC79A7",
 }
 TRAIN, INFER = COLOURS["blue"], COLOURS["vermilion"]
+MARKS = {  # marker and line style, colour: up to four series that are neither training nor inference
+    "o-": COLOURS["black"],
+    "s--": COLOURS["green"],
+    "^:": COLOURS["purple"],
+    "d-.": COLOURS["orange"],
+}
 STYLE = {
     "figure.dpi": 110,
     "figure.figsize": (9, 4),
@@ -55,14 +61,14 @@ def figure(*args, **kwargs) -> Iterator[tuple[Figure, np.ndarray]]:
 
 
 def frame_window(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *, margin_s: float = 0.4) -> Figure:
-    """Draw what one video frame hears: the waveform and log-mel around it, with the rows of its chunk.
+    """Draw what the chunk of one video frame covers: the waveform and log-mel around it, and the chunk's rows.
 
     Parameters
     ----------
     waveform : ndarray of float32, shape (n_samples,)
         Mono, 16 kHz.
     chunks : dict of str to Chunks
-        One or two ways to cut that waveform's features, by their names, training first.
+        One or two recipes' chunks of that waveform, by their names, training first.
     frame : int
         Number of the video frame.
     margin_s : float, default 0.4
@@ -104,15 +110,15 @@ def _draw_window(
 
 
 def _placed(chunks: Chunks, frame: int) -> str:
-    """Say where a frame's chunk lies."""
+    """Write where a frame's chunk lies."""
     rows = rows_of(chunks, frame)
-    return "no chunk" if rows is None else heard(rows, chunks.lag_ms()[chunks.index_of(frame)])
+    return "no chunk" if rows is None else covered(rows, chunks.lag_ms()[chunks.index_of(frame)])
 
 
-def heard(rows: np.ndarray, lag_ms: float) -> str:
-    """Say in a few words how much sound a chunk's rows stand for, and its lag (NaN at an edge)."""
+def covered(rows: np.ndarray, lag_ms: float) -> str:
+    """Write how much audio a chunk's rows cover, and its lag (NaN at an edge)."""
     length = ROW_MS * len(set(rows[rows != ZERO_ROW].tolist()))
-    return f"hears {length} ms, " + ("at an edge" if np.isnan(lag_ms) else f"lag {signed(lag_ms)} ms")
+    return f"covers {length} ms, " + ("at an edge" if np.isnan(lag_ms) else f"lag {signed(lag_ms)} ms")
 
 
 def _draw_waveform(ax: Axes, waveform: np.ndarray, start_s: float, stop_s: float) -> None:
@@ -167,7 +173,7 @@ def chunk_images(given: dict[str, np.ndarray], *, frame: int, weights: str) -> F
     Parameters
     ----------
     given : dict of str to ndarray, shape (rows_per_chunk · n_layers, width)
-        Chunks of one frame, by the name of who cut them.
+        Chunks of one frame, by name.
     frame : int
         Number of the video frame.
     weights : str
@@ -197,7 +203,7 @@ def edge_tables(
     Parameters
     ----------
     train, infer : Chunks
-        Chunks of one clip, cut by two paths.
+        Chunks of one clip, made by two paths.
     n_frames : int, default 5
         Frames shown at each end.
     names : (str, str)
@@ -210,12 +216,12 @@ def edge_tables(
     stop = max(train.frames.stop, infer.frames.stop)
     ends = (range(min(n_frames, stop)), range(max(0, stop - n_frames), stop))
     with figure(2, 2, figsize=(11, 0.36 * 2 * n_frames + 2)) as (fig, axes):
-        for line, (name, colour, chunks, other) in enumerate(
+        for row, (name, colour, chunks, other) in enumerate(
             ((names[0], TRAIN, train, infer), (names[1], INFER, infer, train))
         ):
             for column, frames in enumerate(ends):
-                _draw_table(axes[line, column], chunks, other, frames, colour)
-                axes[line, column].set_title(f"{name}: {('first', 'last')[column]} frames", color=colour)
+                _draw_table(axes[row, column], chunks, other, frames, colour)
+                axes[row, column].set_title(f"{name}: {('first', 'last')[column]} frames", color=colour)
         axes[1, 0].set_xlabel("position in the chunk")
         axes[1, 1].set_xlabel("position in the chunk")
         fig.legend(handles=_table_key(), loc="outside lower center", ncols=4)
@@ -223,17 +229,17 @@ def edge_tables(
 
 
 def _draw_table(ax: Axes, chunks: Chunks, other: Chunks, frames: range, colour: str) -> None:
-    """Write the row numbers of some frames into cells; hatch what the other path has otherwise."""
+    """Write the row numbers of some frames into cells; frame those that differ from the other path's."""
     width = chunks.rows.shape[1]
-    for line, frame in enumerate(frames):
+    for y, frame in enumerate(frames):
         rows = rows_of(chunks, frame)
         theirs = rows_of(other, frame)
         for j in range(width):
             _draw_cell(
-                ax, j, line, None if rows is None else int(rows[j]), repeated=rows is not None and _repeats(rows, j)
+                ax, j, y, None if rows is None else int(rows[j]), repeated=rows is not None and _repeats(rows, j)
             )
         if rows is None or theirs is None or not np.array_equal(rows, theirs):
-            ax.add_patch(Rectangle((-0.5, line - 0.5), width, 1, fill=False, edgecolor=colour, linewidth=2))
+            ax.add_patch(Rectangle((-0.5, y - 0.5), width, 1, fill=False, edgecolor=colour, linewidth=2))
     ax.set(xlim=(-0.6, width - 0.4), ylim=(len(frames) - 0.4, -0.6), xticks=range(width))
     ax.set_yticks(range(len(frames)), [f"frame {frame}" for frame in frames])
     ax.tick_params(length=0)

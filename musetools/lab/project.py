@@ -1,11 +1,16 @@
-"""Where the project's own files are."""
+"""Where the project's own files are: notebooks and sample media, in a checkout or as they were installed."""
 
 import os
+import shutil
+import sysconfig
 from pathlib import Path
 
-from musetools.errors import ParameterError
+import musetools
+from musetools.errors import OutputError, ParameterError
 
-__all__ = ["project_file"]
+__all__ = ["copy_notebooks", "project_file"]
+
+FOLDERS = ("notebooks", "data")
 
 
 def project_file(path: str | os.PathLike) -> Path:
@@ -33,3 +38,39 @@ def project_file(path: str | os.PathLike) -> Path:
         if (found := folder / path).exists():
             return found.resolve()
     raise ParameterError(f"no {path} in {Path.cwd()} or any folder above it: give an absolute path")
+
+
+def copy_notebooks(folder: str | os.PathLike) -> Path:
+    """Copy the notebooks, their sample media and baselines to a new folder, in which all of them run.
+
+    Parameters
+    ----------
+    folder : path
+        Where to; it must not exist, or be empty.
+
+    Returns
+    -------
+    Path
+        The folder, with ``notebooks/`` and ``data/`` in it.
+
+    Raises
+    ------
+    OutputError
+        If the folder has something in it, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} is not empty: name a new folder, so that nothing in it is overwritten")
+    try:
+        for name in FOLDERS:
+            shutil.copytree(_installed() / name, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    except OSError as error:
+        raise OutputError(f"cannot copy the notebooks to {folder}: {error}. Name a folder that is writable") from None
+    return folder
+
+
+def _installed() -> Path:
+    """Return the folder that holds notebooks and data: the checkout, or what a wheel has put under ``share``."""
+    checkout = Path(musetools.__file__).parents[1]
+    shared = Path(sysconfig.get_path("data"), "share", "musetools")
+    return checkout if (checkout / FOLDERS[0] / "regression.toml").is_file() else shared

@@ -1,50 +1,28 @@
 """Speech with known mouth openings: the drawn talker, spoken on the spot or bundled, or clips of one's own."""
 
 import csv
-import importlib.util
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
+from musetools.files import MEDIA
 from musetools.lab.project import project_file
-from musetools.timing import SAMPLE_RATE
+from musetools.lab.talker import RATE, SPOKEN, VOICES, openings, speak
+from musetools.timing import SAMPLE_RATE, exact_fps
 
 __all__ = ["Talker", "find_talkers", "hold_out", "read_openings"]
 
 CURVE_RATE = Fraction(1000)  # points a second at which the drawn talker's rule is evaluated
 PIECE_S = 28  # of the 30 s that v1.5's loader takes from a clip, what it takes without fault (K5)
-MEDIA = (".flac", ".m4a", ".mkv", ".mov", ".mp3", ".mp4", ".ogg", ".wav", ".webm")
 BUNDLED = ("speech.flac", "voice_a.m4a", "voice_b.m4a", "voice_c.m4a")
-HELD_OUT_VOICES = ("voice_b", "voice_c")  # of data/make.py, whose texts these are
-SPOKEN = (
-    (
-        "en-gb+m1",
-        "The train to the coast was late again. We sat on our bags, shared two sandwiches, and counted wagons "
-        "full of coal and timber. An old man told us about the winter when the bridge froze. "
-        "Nobody believed him, but everybody laughed. At last a whistle blew, and off we went, "
-        "past fields, chimneys and quiet ponds.",
-    ),
-    (
-        "en-us+f2",
-        "My neighbour keeps bees behind the garage. Every evening she puts on a white suit, lifts the roof of each "
-        "hive, and talks to them in a low voice. They seem to listen! In August there is honey for the whole street. "
-        "We eat it on toast, with cheese, or straight from the spoon. Even the postman gets a jar.",
-    ),
-    (
-        "en-us+m5",
-        "How do you draw a horse? Begin with two circles, a large one and a small one. Join them by a bow. "
-        "Add a neck, a long face, four thin legs, and do not forget the tail. Now rub out what you do not need. "
-        "If it looks like a dog, make the neck longer. If it looks like a camel, start over.",
-    ),
-)
+HELD_OUT_VOICES = ("voice_b", "voice_c")
 
 
 @dataclass(frozen=True)
@@ -152,13 +130,19 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     return pieces, _joined(kept).part(0, seconds)
 
 
-def read_openings(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_openings(
+    path: str | os.PathLike, *, fps: float | Fraction | None = None, n_frames: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Read a table of mouth openings.
 
     Parameters
     ----------
     path : path
-        A csv with the columns ``time_s`` and ``opening``, as in ``data/``: a line for each frame, in order.
+        A csv with the columns ``time_s`` and ``opening``, as in ``data/``, in the order of time.
+    fps : float or Fraction, optional
+        Frame rate of the clip, where the table must hold an opening for each frame: the k-th at k/fps.
+    n_frames : int, optional
+        Frames of the clip; the table may differ by one.
 
     Returns
     -------
@@ -168,49 +152,51 @@ def read_openings(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ParameterError
-        If the file is missing or no such table, a number is not finite, or time does not grow.
+        If the file is missing or no such table, a number is not finite, time does not grow, or the table does not
+        belong to a clip of that frame rate and length.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            lines = [(float(line["time_s"]), float(line["opening"])) for line in csv.DictReader(file)]
+            table = [(float(row["time_s"]), float(row["opening"])) for row in csv.DictReader(file)]
     except FileNotFoundError:
         raise ParameterError(f"no {path}: each clip needs its openings in a csv of the same name beside it") from None
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise ParameterError(
-            f"{path} must have the columns time_s and opening, numbers in every line; got {error!r}"
+            f"{path} must have the columns time_s and opening, numbers in every table row; got {error!r}"
         ) from None
-    times, opening = np.array(lines, np.float64).reshape(-1, 2).T
+    times, opening = np.array(table, np.float64).reshape(-1, 2).T
     if len(times) < 2 or not np.isfinite([times, opening]).all() or (np.diff(times) <= 0).any():
-        raise ParameterError(f"{path} must hold two lines or more, finite, with time_s growing; got {len(times)} lines")
+        raise ParameterError(f"{path} must hold two table rows or more, finite, with time_s growing; got {len(times)}")
     if np.ptp(opening) == 0:
         raise ParameterError(f"{path}: every opening is {opening[0]:g}, so there is nothing to learn. Use another clip")
+    if fps is not None:
+        _check_frames(path, times, float(exact_fps(fps)), n_frames)
     return times, opening
 
 
-@cache
-def _rule() -> ModuleType:
-    """Load the script that makes the drawn talker: how he speaks and opens his mouth is written down there alone."""
-    spec = importlib.util.spec_from_file_location("musetools_data_make", project_file("data/make.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _check_frames(path: str | os.PathLike, times_s: np.ndarray, fps: float, n_frames: int | None) -> None:
+    """Raise unless a table has an opening for each frame of a clip."""
+    if n_frames is not None and abs(len(times_s) - n_frames) > 1:
+        raise ParameterError(f"{path} has {len(times_s)} openings, the clip {n_frames} frames: it needs one a frame")
+    late = np.abs(times_s - np.arange(len(times_s)) / fps)
+    if late.max() > 0.5 / fps:
+        k = int(late.argmax())
+        raise ParameterError(
+            f"{path}: at {fps:.5g} fps opening {k} belongs at {k / fps:.3f} s; got time_s {times_s[k]:.3f}. Give a "
+            "table row for each frame of this clip"
+        )
 
 
 def _drawn(name: str, waveform: np.ndarray) -> Talker:
-    opening = _rule().openings(waveform.astype(np.float64), SAMPLE_RATE, CURVE_RATE)
+    opening = openings(waveform.astype(np.float64), SAMPLE_RATE, CURVE_RATE)
     return Talker(name, waveform, np.arange(len(opening)) / float(CURVE_RATE), opening)
 
 
 def _spoken() -> list[Talker]:
-    rule = _rule()
-    sayings = [*SPOKEN, *(rule.VOICES[name] for name in HELD_OUT_VOICES)]
-    try:
-        sounds = [rule.speak(text, voice) for voice, text in sayings]
-    except RuntimeError as error:
-        raise ParameterError(f"{error}, or use speech='bundled'") from None
-    pairs = zip(sayings, sounds, strict=True)
+    texts = (*SPOKEN, *(VOICES[name] for name in HELD_OUT_VOICES))
     return [
-        _drawn(f"{number}-{voice}", load_audio((sound, rule.RATE))) for number, ((voice, _), sound) in enumerate(pairs)
+        _drawn(f"{number}-{voice}", load_audio((speak(text, voice), RATE)))
+        for number, (voice, text) in enumerate(texts)
     ]
 
 

@@ -10,17 +10,57 @@ import numpy as np
 from musetools.chunks.rows import ZERO_ROW, chunk_offsets, row_lag_ms
 from musetools.errors import RecipeError
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
-from musetools.table import Table
+from musetools.table import Table, signed
 from musetools.timing import ROW_MS, SAMPLE_RATE, exact_fps
 
-__all__ = ["COMMON_FPS", "LagTable", "Profile", "lag_table", "profile", "signed"]
-__all__ += ["WindowLag", "window_lag"]
+__all__ = ["COMMON_FPS", "LagTable", "Profile", "WindowLag", "lag_statistics", "lag_table", "profile"]
+__all__ += ["window_lag"]
 
 COMMON_FPS = (24, 25, 29.97, 30)
 DRIFTS_MS_S = 1.0  # a slope below this over a minute is the staircase of whole rows, no drift
-STAIRCASE_MS = 1.5 * ROW_MS  # a straight line through part of that staircase climbs no more than this in all
+STAIRCASE_MS = 1.5 * ROW_MS  # a straight slope through part of that staircase climbs no more than this in all
 STRAIGHT_MS = 40.0  # farther from a straight line than two rows, lag does something else than drift
 MINUTE_S = 60
+
+
+@dataclass(frozen=True)
+class WindowLag:
+    """Lag of a clip's frames: how far their chunks lie in the future.
+
+    Attributes
+    ----------
+    mean_ms, min_ms, max_ms : float
+        Over all frames that have a lag; NaN if there is none.
+    drift_ms_s : float
+        Slope of the straight line that fits the lag best, in ms per second of clip; 0 for fewer than two frames.
+    """
+
+    mean_ms: float
+    min_ms: float
+    max_ms: float
+    drift_ms_s: float
+
+
+def lag_statistics(lag_ms: np.ndarray, times_s: np.ndarray) -> WindowLag:
+    """Return mean, range and drift of frames' lag: the one meaning that these have everywhere.
+
+    Parameters
+    ----------
+    lag_ms : ndarray of float, shape (n_frames,)
+        Each frame's lag; NaN for a frame at an edge, which does not count.
+    times_s : ndarray of float, shape (n_frames,)
+        When each frame starts.
+
+    Returns
+    -------
+    WindowLag
+    """
+    inside = ~np.isnan(lag_ms)
+    lag, times = lag_ms[inside], times_s[inside]
+    if not len(lag):
+        return WindowLag(np.nan, np.nan, np.nan, 0.0)
+    drift = float(np.polyfit(times, lag, 1)[0]) if len(lag) > 1 else 0.0
+    return WindowLag(float(lag.mean()), float(lag.min()), float(lag.max()), drift)
 
 
 @dataclass(frozen=True)
@@ -32,11 +72,11 @@ class Profile:
     recipe : Recipe
         The pipeline.
     fps : float or Fraction
-        Frame rate that it was told.
+        Frame rate, as it was passed to the pipeline.
     rows : ndarray of int64, shape (n_frames, rows_per_chunk)
-        The index matrix; no line where the pipeline stops.
+        The index matrix; empty where the pipeline stops.
     first_frame : int
-        Number of the frame that the first line belongs to.
+        Number of the frame of the matrix's first index.
     stops : str
         Why the pipeline stops on this input; empty where it runs.
     """
@@ -59,7 +99,7 @@ class Profile:
 
     @cached_property
     def interior(self) -> np.ndarray:
-        """Lines of the matrix that are at no edge: their rows follow each other, none is zeros."""
+        """Indices of the matrix that are at no edge: their rows follow each other, none is zeros."""
         return np.flatnonzero(~np.isnan(self.lag_ms))
 
     @property
@@ -72,33 +112,25 @@ class Profile:
         """How many rows of zeros there are in all chunks together."""
         return int((self.rows == ZERO_ROW).sum())
 
-    @property
-    def lag_range_ms(self) -> tuple[float, float] | None:
-        """Smallest and largest lag; None if no frame has one."""
-        lag = self.lag_ms[self.interior]
-        return (float(lag.min()), float(lag.max())) if len(lag) else None
-
-    @property
-    def mean_lag_ms(self) -> float | None:
-        """Mean lag; None if no frame has one."""
-        return float(self.lag_ms[self.interior].mean()) if len(self.interior) else None
-
     @cached_property
-    def drift_ms_s(self) -> float:
-        """Growth of lag in ms per second of clip, if it grows along a straight line, by more than rounding can."""
-        if len(self.interior) < 2:
-            return 0.0
-        slope, level = np.polyfit(self._time_s, self.lag_ms[self.interior], 1)
-        straight = np.ptp(self.lag_ms[self.interior] - slope * self._time_s - level) < STRAIGHT_MS
-        climbs = abs(slope) * np.ptp(self._time_s) > STAIRCASE_MS and abs(slope) >= DRIFTS_MS_S
-        return float(slope) if straight and climbs else 0.0
+    def lag(self) -> WindowLag:
+        """Mean, range and drift of the lag."""
+        return lag_statistics(self.lag_ms, np.array(self.frames) / float(exact_fps(self.fps)))
+
+    @property
+    def drifts(self) -> bool:
+        """Whether the lag grows along a straight line, by more than the rounding to whole rows can."""
+        times, slope = self._time_s, self.lag.drift_ms_s
+        climbs = len(times) and abs(slope) * np.ptp(times) > STAIRCASE_MS and abs(slope) >= DRIFTS_MS_S
+        return bool(climbs and np.ptp(self.lag_ms[self.interior] - slope * times) < STRAIGHT_MS)
 
     @property
     def start_lag_ms(self) -> float | None:
         """Lag at the start of the clip, less drift and the staircase of whole rows; None if no frame has one."""
         if not len(self.interior):
             return None
-        return float((self.lag_ms[self.interior] - self.drift_ms_s * self._time_s).max())
+        drift = self.lag.drift_ms_s if self.drifts else 0.0
+        return float((self.lag_ms[self.interior] - drift * self._time_s).max())
 
     @property
     def _time_s(self) -> np.ndarray:
@@ -108,17 +140,12 @@ class Profile:
         """Say lag and drift in a few characters, the number nearest to 0 first."""
         if self.stops:
             return "stops"
-        if self.lag_range_ms is None:
+        if not len(self.interior):
             return "–"
-        if self.drift_ms_s:
-            return f"{signed(self.start_lag_ms)}, drift {signed(self.drift_ms_s)} ms/s"
-        low, high = sorted(self.lag_range_ms, key=abs)
+        if self.drifts:
+            return f"{signed(self.start_lag_ms)}, drift {signed(self.lag.drift_ms_s)} ms/s"
+        low, high = sorted((self.lag.min_ms, self.lag.max_ms), key=abs)
         return signed(low) if abs(high - low) < 1 else f"{signed(low)}…{signed(high)}"
-
-
-def signed(number: float) -> str:
-    """Write a number with its sign, but 0 without."""
-    return f"{number:+.0f}".replace("-", "−") if round(number) else "0"
 
 
 def profile(
@@ -133,7 +160,7 @@ def profile(
     n_samples : int, default 960000
         Length of the clip at 16 kHz; by default a minute.
     fps : float or Fraction, default 25
-        Frame rate that the pipeline is told.
+        Frame rate, as it is passed to the pipeline.
     context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
 
@@ -157,15 +184,15 @@ def profile(
 
 @dataclass(frozen=True)
 class LagTable:
-    """Lag and drift of recipes over a minute, a line each, a column for each frame rate."""
+    """Lag and drift of recipes over a minute, a table row each, a column for each frame rate."""
 
     fps: tuple[float, ...]
-    lines: dict[str, tuple[Profile, ...]]
+    recipes: dict[str, tuple[Profile, ...]]
 
     def table(self) -> Table:
         """Return lag and drift in words."""
-        lines = [[name, *(p.lag_text() for p in profiles)] for name, profiles in self.lines.items()]
-        return Table(["lag in ms at", *(f"{float(fps):g} fps" for fps in self.fps)], lines)
+        cells = [[name, *(p.lag_text() for p in profiles)] for name, profiles in self.recipes.items()]
+        return Table(["lag in ms at", *(f"{float(fps):g} fps" for fps in self.fps)], cells)
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -192,24 +219,6 @@ def lag_table(fps: Sequence[float] = COMMON_FPS, recipes: Iterable[str | Recipe]
     return LagTable(tuple(fps), {r.name: tuple(profile(r, fps=rate) for rate in fps) for r in chosen})
 
 
-@dataclass(frozen=True)
-class WindowLag:
-    """Lag of an index matrix: how far chunks lie in the future of their frames.
-
-    Attributes
-    ----------
-    mean_ms, min_ms, max_ms : float
-        Over all frames that are at no edge; NaN if there is none.
-    drift_ms_s : float
-        Slope of a straight line through it, in ms per second of clip.
-    """
-
-    mean_ms: float
-    min_ms: float
-    max_ms: float
-    drift_ms_s: float
-
-
 def window_lag(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0) -> WindowLag:
     """Read lag and drift off an index matrix.
 
@@ -220,16 +229,11 @@ def window_lag(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     fps : float or Fraction
         Video frames per second.
     first_frame : int, default 0
-        Number of the frame that its first line belongs to.
+        Number of the frame of its first index.
 
     Returns
     -------
     WindowLag
     """
-    lag = row_lag_ms(rows, fps, first_frame=first_frame)
-    inside = np.flatnonzero(~np.isnan(lag))
-    if len(inside) == 0:
-        return WindowLag(np.nan, np.nan, np.nan, 0.0)
-    times = (first_frame + inside) / float(exact_fps(fps))
-    drift = float(np.polyfit(times, lag[inside], 1)[0]) if len(inside) > 1 else 0.0
-    return WindowLag(float(lag[inside].mean()), float(lag[inside].min()), float(lag[inside].max()), drift)
+    times = (first_frame + np.arange(len(rows))) / float(exact_fps(fps))
+    return lag_statistics(row_lag_ms(rows, fps, first_frame=first_frame), times)

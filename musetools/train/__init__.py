@@ -3,6 +3,7 @@
 from musetools.train.corpus import ExtractReport, extract
 from musetools.train.dataset import ChunkDataset
 from musetools.train.loader import ChunkLoader
+from musetools.train.settings import ChunkSettings
 from musetools.train.store import FeatureStore
 
-__all__ = ["ChunkDataset", "ChunkLoader", "ExtractReport", "FeatureStore", "extract"]
+__all__ = ["ChunkDataset", "ChunkLoader", "ChunkSettings", "ExtractReport", "FeatureStore", "extract"]

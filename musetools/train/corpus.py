@@ -3,19 +3,19 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from html import escape
 from pathlib import Path
 
 from tqdm import tqdm
 
-from musetools.audio.probe import probe_media
-from musetools.errors import MusetoolsError, StoreError
+from musetools.errors import MusetoolsError, OutputError, StoreError
 from musetools.features.encoder import Encoder
-from musetools.files import find_media, sweep, write_whole
-from musetools.train.integrity import digest
+from musetools.features.extract import FeatureRows
+from musetools.files import find_media, sha256_of, sweep, write_whole
+from musetools.train.provenance import SourceFile
 from musetools.train.store import CLIPS, FeatureStore
 
 __all__ = ["ExtractReport", "extract"]
@@ -78,31 +78,55 @@ def extract(
     Returns
     -------
     ExtractReport
-        Its failures are kept in the store's ``failures.json``, too.
+        Its failures are kept in the store's ``failures.json``, too. Where another process adds the same files to the
+        store, a clip counts as added by the one that was faster, and as there already for the other.
 
     Raises
     ------
     StoreError
         If the store was made otherwise.
     ParameterError
-        If a source is neither a file nor a folder.
+        If a source is neither a file nor a folder, or a folder without media.
+
+    Warns
+    -----
+    UserWarning
+        If ``failures.json`` cannot be written.
     """
-    store.check_making(encoder)
+    store.check_provenance(encoder)
     sweep(store.root / CLIPS)
     report = ExtractReport()
     found = list(sources.items() if isinstance(sources, Mapping) else find_media(sources))
     for clip, path in tqdm(found, unit="clip", file=sys.stderr, disable=None if progress else True):
         try:
-            if _is_there(store, clip, Path(path)):
-                report.skipped.append(clip)
-                continue
-            fps, n_frames = _video_facts(Path(path))
-            store.add(clip, path, encoder, fps=fps, n_frames=n_frames)
-            report.added.append(clip)
+            (report.added if _add(store, clip, Path(path), encoder) else report.skipped).append(clip)
         except (MusetoolsError, OSError) as error:
             report.failed[_printable(path)] = _printable(error)
-    write_whole(store.root / FAILURES, json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
+    _keep(report, store.root / FAILURES)
     return report
+
+
+def _add(store: FeatureStore, clip: str, path: Path, encoder: Encoder) -> bool:
+    """Add a clip and return True; False if it is there already, of this very file."""
+    if _is_there(store, clip, path):
+        return False
+    source, rows = SourceFile.of(path), FeatureRows(path, encoder, store.spec)
+    facts = {"source": source.to_json(), "fps": source.fps, "n_frames": source.frames}
+    try:
+        store.add_rows(clip, rows, lambda: rows.n_samples, **facts)
+    except StoreError:
+        if _is_there(store, clip, path):
+            return False  # another process was faster
+        raise
+    return True
+
+
+def _keep(report: ExtractReport, path: Path) -> None:
+    """Write down what failed; where that cannot be written, the report says it all the same."""
+    try:
+        write_whole(path, json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
+    except OutputError as error:
+        warnings.warn(f"{error}. The report is complete, but it is not kept in the store", stacklevel=3)
 
 
 def _printable(what: object) -> str:
@@ -112,20 +136,15 @@ def _printable(what: object) -> str:
 
 def _is_there(store: FeatureStore, clip: str, path: Path) -> bool:
     """Tell whether a clip was made of this very file; StoreError if it was made of another one."""
+    store.manifest.refresh()  # other processes may be adding
     if clip not in store:
         return False
-    origin, stat = store.record(clip).source or {}, path.stat()
-    if (origin.get("bytes"), origin.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+    known, stat = store.record(clip).source or {}, path.stat()
+    if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return True
     with open(path, "rb") as file:
-        if origin.get("sha256") == digest(file):
+        if known.get("sha256") == sha256_of(file):
             return True
     raise StoreError(
-        f"clip {clip!r} was made of another file, {origin.get('path')}: name this one otherwise ({{id: path}})"
+        f"clip {clip!r} was made of another file, {known.get('path')}: name this one otherwise ({{id: path}})"
     )
-
-
-def _video_facts(path: Path) -> tuple[Fraction | None, int | None]:
-    """Return frame rate and frame count of a file's video, by its time stamps, where there is one."""
-    video = probe_media(path).video
-    return (video.timed_rate or video.rate, video.frames_counted) if video else (None, None)

@@ -1,11 +1,8 @@
-"""A torch Dataset over a store: chunks are cut while a batch is read, straight from disk into its one buffer."""
+"""A torch Dataset over a store: a batch's chunks are read straight from disk into its one buffer."""
 
 import hashlib
 import json
-import os
 import warnings
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from numbers import Integral
@@ -16,24 +13,25 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
-from musetools.chunks.rows import chunk_offsets, chunk_rows
-from musetools.errors import OutputError, ParameterError, StoreError
-from musetools.timing import ROW_RATE, exact_fps
-from musetools.train.settings import Cutting
+from musetools.chunks.rows import at_edges, chunk_frames, chunk_offsets, rows_around
+from musetools.chunks.sequence import are_contiguous
+from musetools.errors import ParameterError, StoreError
+from musetools.train.manifest import Record
+from musetools.train.reading import OpenFiles
+from musetools.train.settings import ChunkSettings
 from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
 
-MAX_OPEN = 256  # files a process keeps open
-Pictures = Callable[[str, int], Any]
+Images = Callable[[str, int], Any]
 
 
 class ChunkItem(dict):
-    """One sample: ``audio`` (chunk tensor), ``clip`` (id), ``frame`` (index), and what `frames` adds."""
+    """One item: ``audio`` (chunk tensor), ``clip`` (id), ``frame`` (index), and what `frames` adds."""
 
 
 class ChunkBatch(Sequence):
-    """Samples whose chunks lie in one buffer; an item is made when it is asked for.
+    """Items whose chunks lie in one buffer; each is made when it is asked for.
 
     ``torch.utils.data.default_collate`` takes the buffer as it is, without stacking.
     """
@@ -52,7 +50,7 @@ class ChunkBatch(Sequence):
 
 
 def _collate_items(batch: Sequence[ChunkItem], *, collate_fn_map: Mapping | None = None) -> dict[str, Any]:
-    """Collate samples; the one buffer of a `ChunkBatch` becomes the batch's tensor."""
+    """Collate items; the one buffer of a `ChunkBatch` becomes the batch's tensor."""
     if not isinstance(batch, ChunkBatch):
         return collate([dict(item) for item in batch], collate_fn_map=collate_fn_map)
     extras = collate(batch.extras, collate_fn_map=collate_fn_map)
@@ -77,30 +75,30 @@ class ChunkDataset(Dataset):
     edge : {"drop", "clamp", "zeros"}
         What becomes of frames whose chunk reaches beyond the clip; see `chunk_rows`.
     frames : callable, optional
-        ``(clip, frame) -> tensor`` or dict of tensors: the picture that goes with a chunk, under ``picture`` or under
+        ``(clip, frame) -> tensor`` or dict of tensors: the image that goes with a chunk, under ``picture`` or under
         the dict's keys.
     frames_per_sample : int, default 1
-        T consecutive frames a sample; ``audio`` is then ``(T, rows · layers, width)``, `frame` the first of them.
+        T consecutive frames an item; ``audio`` is then ``(T, rows · layers, width)``, `frame` the first of them.
 
     Attributes
     ----------
-    cutting : Cutting
-        How chunks are cut.
+    settings : ChunkSettings
+        Frame rate, context and edge rule: what `FeatureStore.chunker` makes the same chunks with for inference.
     left_out : tuple of str
-        Clips too short for a single sample, of which a warning tells.
+        Clips too short for a single item; a warning names them.
 
     Raises
     ------
     ParameterError
-        If an argument is out of range, a clip's own frame rate is not known, or pictures would be paired with chunks of
+        If an argument is out of range, a clip's own frame rate is not known, or images would be paired with chunks of
         another frame rate.
     StoreError
-        If no clip is long enough for a single sample, or, while reading, a file is not what was written.
+        If no clip is long enough for a single item, or, while reading, a file is not what was written.
 
     Notes
     -----
-    How chunks were cut is written down in the store, so that `FeatureStore.chunker` cuts inference's in the same way.
-    Works with shuffling, workers (fork and spawn), pinned memory and `torch.utils.data.DistributedSampler`.
+    Making one writes nothing, so that features may lie where one may only read. Works with shuffling, workers (fork and
+    spawn), pinned memory and `torch.utils.data.DistributedSampler`.
     """
 
     def __init__(
@@ -110,163 +108,116 @@ class ChunkDataset(Dataset):
         context: tuple[int, int] = (2, 2),
         *,
         edge: str = "drop",
-        frames: Pictures | None = None,
+        frames: Images | None = None,
         frames_per_sample: int = 1,
     ):
-        chunk_rows(0, 1 if fps is None else fps, context, edge=edge, n_frames=0)  # raises for what cannot be
+        self.settings = ChunkSettings(fps, context, edge)
         if not isinstance(frames_per_sample, Integral) or frames_per_sample < 1:
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
-        self.store, self.pictures, self.frames_per_sample = store, frames, frames_per_sample
-        self.cutting = Cutting(None if fps is None else exact_fps(fps), tuple(context), edge)
-        self.offsets = chunk_offsets(context)
-        clips = [_Clip(self, clip) for clip in store]
-        self._clips = [clip for clip in clips if clip.n_samples]
-        self.left_out = tuple(clip.id for clip in clips if not clip.n_samples)
-        self._ends = np.cumsum([clip.n_samples for clip in self._clips], dtype=np.int64).tolist()
-        if not self._ends:
-            raise StoreError(f"no clip among the {len(store)} of {store.root} is long enough for {self}")
+        self.store, self.images, self.frames_per_sample = store, frames, int(frames_per_sample)
+        self._rows_per_chunk = len(chunk_offsets(context))
+        self._index([store.record(clip) for clip in store])
+        self._files = OpenFiles(store)
+
+    def _index(self, records: Sequence[Record]) -> None:
+        """List the items: which frames of which clips."""
+        rates = [self._rate(record) for record in records]
+        items = [self._starts(record, rate) for record, rate in zip(records, rates, strict=True)]
+        kept = [k for k, starts in enumerate(items) if starts]
+        self.left_out = tuple(record.clip for record, starts in zip(records, items, strict=True) if not starts)
+        if not kept:
+            raise StoreError(f"no clip among the {len(records)} of {self.store.root} is long enough for {self}")
         if self.left_out:
             short = ", ".join(map(repr, self.left_out[:5]))
-            warnings.warn(f"{len(self.left_out)} clips are too short for {self}, left out: {short}", stacklevel=2)
-        self._files = _OpenFiles(store)
-        try:
-            store.record_cutting(self.cutting)
-        except OutputError as error:  # features may well lie where one may only read
-            warnings.warn(f"{error}. Inference cannot be built from this store", stacklevel=2)
+            warnings.warn(f"{len(self.left_out)} clips are too short for {self}, left out: {short}", stacklevel=3)
+        self._clips, self._starts_of = [records[k].clip for k in kept], [items[k] for k in kept]
+        self._ends = np.cumsum([len(starts) for starts in self._starts_of])
+        self._stops = np.array([starts.stop for starts in self._starts_of])
+        self._n_rows = np.array([records[k].rows for k in kept])
+        self._rates = sorted({rates[k] for k in kept})
+        self._rate_of = np.array([self._rates.index(rates[k]) for k in kept])
+
+    def _rate(self, record: Record) -> Fraction:
+        """Return the frame rate at which a clip's chunks are taken."""
+        fps = self.settings.fps or record.rate
+        if fps is None:
+            raise ParameterError(
+                f"the frame rate of clip {record.clip!r} is not known: add it with fps=, or name one for all"
+            )
+        if self.images and record.rate not in (None, fps):
+            raise ParameterError(
+                f"clip {record.clip!r} has {float(record.rate):.6g} fps, its images are not those of chunks at "
+                f"{float(fps):.6g} fps: pass fps=None for each clip's own"
+            )
+        return fps
+
+    def _starts(self, record: Record, fps: Fraction) -> range:
+        """Return the frames that a clip's items start with."""
+        frames = chunk_frames(record.rows, fps, self.settings.context, edge=self.settings.edge)
+        stop = frames.stop
+        if record.frames is not None and record.rate == fps:
+            stop = min(stop, record.frames)  # sound may go on after the last image
+        return range(frames.start, max(frames.start, stop - self.frames_per_sample + 1))
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> ChunkItem:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> ChunkBatch:
-        """Read a batch of samples into one new buffer."""
-        places = [self.place(index) for index in indices]
-        n_layers, width = self.store.row_shape
-        shape = (len(places), self.frames_per_sample, len(self.offsets), n_layers, width)
-        buffer = torch.empty(shape, dtype=getattr(torch, str(self.store.dtype)))
-        lines = buffer.numpy()
-        for line, (clip, first) in enumerate(places):
-            for step in range(self.frames_per_sample):
-                clip.read(first + step, lines[line, step], self._files)
-        audio = buffer.flatten(2, 3) if self.frames_per_sample > 1 else buffer.flatten(2, 3)[:, 0]
-        extras = [self._extras(clip.id, first) for clip, first in places]
-        return ChunkBatch(audio, [clip.id for clip, _ in places], [first for _, first in places], extras)
+        """Read a batch of items into one new buffer."""
+        clips, firsts = self._places(indices)
+        rows = self._rows(clips, firsts)
+        buffer = torch.empty((*rows.shape, *self.store.row_shape), dtype=getattr(torch, str(self.store.dtype)))
+        names = [self._clips[clip] for clip in clips.tolist()]
+        self._read(names, rows, buffer.numpy())
+        audio = buffer.flatten(2, 3)
+        firsts = firsts.tolist()
+        extras = [self._extras(clip, first) for clip, first in zip(names, firsts, strict=True)]
+        return ChunkBatch(audio if self.frames_per_sample > 1 else audio[:, 0], names, firsts, extras)
 
-    def place(self, index: int) -> "tuple[_Clip, int]":
-        """Return the clip and the frame that a sample starts with."""
-        index = int(index)
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        number = bisect_right(self._ends, index)
-        clip = self._clips[number]
-        return clip, clip.first + index - (self._ends[number] - clip.n_samples)
+    def _places(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return, for each index, the number of its clip and its first frame."""
+        indices, n_items = np.array([int(index) for index in indices], np.int64), len(self)
+        if bad := [int(index) for index in indices if not -n_items <= index < n_items]:
+            raise IndexError(f"item {bad[0]} of {n_items}")
+        indices = indices % n_items
+        clips = self._ends.searchsorted(indices, side="right")
+        return clips, indices - self._ends[clips] + self._stops[clips]
+
+    def _rows(self, clips: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+        """Return the index matrix of each item, shape (n_items, frames_per_sample, rows_per_chunk)."""
+        frames, rates = firsts[:, None] + np.arange(self.frames_per_sample), self._rate_of[clips]
+        rows = np.empty((*frames.shape, self._rows_per_chunk), np.int64)
+        for number, fps in enumerate(self._rates):
+            if (those := rates == number).any():
+                around = rows_around(frames[those], fps, self.settings.context)
+                rows[those] = at_edges(around, self._n_rows[clips[those], None, None], self.settings.edge)
+        return rows
+
+    def _read(self, clips: Sequence[str], rows: np.ndarray, out: np.ndarray) -> None:
+        """Read the rows of each item to where they belong."""
+        steps, plain, first_rows = range(rows.shape[1]), are_contiguous(rows).tolist(), rows[..., 0].tolist()
+        for item, clip in enumerate(clips):
+            for step in steps:
+                if plain[item][step]:
+                    self._files.read(clip, first_rows[item][step], out[item, step])
+                else:
+                    self._files.gather(clip, rows[item, step], out[item, step])
 
     def _extras(self, clip: str, first: int) -> dict[str, Any]:
-        if self.pictures is None:
+        if self.images is None:
             return {}
-        made = [self.pictures(clip, first + step) for step in range(self.frames_per_sample)]
+        made = [self.images(clip, first + step) for step in range(self.frames_per_sample)]
         made = [one if isinstance(one, dict) else {"picture": one} for one in made]
         return made[0] if self.frames_per_sample == 1 else {key: torch.stack([m[key] for m in made]) for key in made[0]}
 
     def fingerprint(self) -> str:
-        """Return a hash of what each index means: which frame of which clip, cut how."""
-        clips = [(clip.id, clip.first, clip.n_samples) for clip in self._clips]
-        told = json.dumps([self.cutting.to_json(), self.frames_per_sample, clips])
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Return a hash of what each index means: which frame of which clip, and which rows."""
+        clips = [(clip, starts.start, len(starts)) for clip, starts in zip(self._clips, self._starts_of, strict=True)]
+        content = json.dumps([self.settings.to_json(), self.frames_per_sample, clips])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:
-        return f"ChunkDataset({str(self.cutting).removeprefix('at ')}, {self.frames_per_sample} frames a sample)"
-
-
-class _Clip:
-    """A clip's samples: which frames it has, and how one frame's rows are read."""
-
-    def __init__(self, dataset: ChunkDataset, clip: str):
-        record = dataset.store.record(clip)
-        fps = dataset.cutting.fps or record.rate
-        if fps is None:
-            raise ParameterError(f"the frame rate of clip {clip!r} is not known: add it with fps=, or name one for all")
-        if dataset.pictures and record.rate not in (None, fps):
-            raise ParameterError(
-                f"clip {clip!r} has {float(record.rate):.6g} fps, its pictures are not those of chunks at "
-                f"{float(fps):.6g} fps: pass fps=None for each clip's own"
-            )
-        self.id, self.n_rows = clip, record.rows
-        self.step = ROW_RATE / fps
-        self.low, self.high = int(dataset.offsets[0]), int(dataset.offsets[-1])
-        n_frames = record.rows * fps // ROW_RATE
-        if record.frames is not None and record.rate == fps:
-            n_frames = min(n_frames, record.frames)
-        self.first, stop = self._whole(int(n_frames)) if dataset.cutting.edge == "drop" else (0, int(n_frames))
-        self.n_samples = max(0, stop - self.first - dataset.frames_per_sample + 1)
-        self.clamps = dataset.cutting.edge == "clamp"
-
-    def _whole(self, n_frames: int) -> tuple[int, int]:
-        """Return the range of frames whose rows are all there."""
-        first = next((i for i in range(n_frames) if self.centre(i) + self.low >= 0), n_frames)
-        stop = n_frames
-        while stop > first and self.centre(stop - 1) + self.high >= self.n_rows:
-            stop -= 1
-        return first, stop
-
-    def centre(self, frame: int) -> int:
-        """Return the row that a frame starts with."""
-        return frame * self.step.numerator // self.step.denominator
-
-    def read(self, frame: int, out: np.ndarray, files: "_OpenFiles") -> None:
-        """Read a frame's rows, (rows, layers, width), from disk to where they belong."""
-        start, stop = self.centre(frame) + self.low, self.centre(frame) + self.high + 1
-        if start >= 0 and stop <= self.n_rows:
-            files.read(self.id, start, out)
-            return
-        inside = slice(max(0, start) - start, min(stop, self.n_rows) - start)
-        out[...] = 0
-        if inside.start < inside.stop:
-            files.read(self.id, start + inside.start, out[inside])
-            if self.clamps:
-                out[: inside.start], out[inside.stop :] = out[inside.start], out[inside.stop - 1]
-        elif self.clamps:
-            files.read(self.id, 0 if stop <= 0 else self.n_rows - 1, out[:1])
-            out[1:] = out[0]
-
-
-class _OpenFiles:
-    """The last few clips' files, kept open, each checked when it is opened."""
-
-    def __init__(self, store: FeatureStore):
-        self.store = store
-        self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
-        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
-
-    def read(self, clip: str, row: int, out: np.ndarray) -> None:
-        """Fill `out` with rows from `row` on."""
-        descriptor, offset = self._opened(clip)
-        wanted = memoryview(out).cast("B")
-        position = offset + row * self.row_bytes
-        got = os.preadv(descriptor, [wanted], position)
-        while 0 < got < len(wanted):  # a signal may cut a read short
-            more = os.preadv(descriptor, [wanted[got:]], position + got)
-            got = got + more if more else -1
-        if got != len(wanted):
-            raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends before row {row + len(out)}; make it again")
-
-    def _opened(self, clip: str) -> tuple[int, int]:
-        if clip in self._open:
-            self._open.move_to_end(clip)
-            return self._open[clip]
-        with self.store.file(clip) as file:
-            self._open[clip] = os.dup(file.fileno()), file.tell()
-        if len(self._open) > MAX_OPEN:
-            os.close(self._open.popitem(last=False)[1][0])
-        return self._open[clip]
-
-    def __del__(self) -> None:
-        for descriptor, _ in self._open.values():
-            os.close(descriptor)
-
-    def __reduce__(self) -> tuple:
-        return _OpenFiles, (self.store,)  # a spawned worker opens its own
+        return f"ChunkDataset({self.settings}, {self.frames_per_sample} frames an item)"

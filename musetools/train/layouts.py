@@ -15,7 +15,13 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
 
-TORN = (AttributeError, IndexError, KeyError, TypeError, struct.error)  # what torch's unpickler makes of half a file
+TRUNCATED = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+)  # what torch's unpickler makes of half a file
 ROWS_PER_FILE = 2  # k.npy holds rows 2k and 2k + 1
 
 
@@ -33,7 +39,7 @@ def export_frame_files(store: FeatureStore, folder: str | os.PathLike) -> dict[s
     -------
     dict of str to int
         Files of each clip. Every clip has a folder of its own and counts from 0: appended to one folder, audio and
-        pictures drift two frames apart a clip (FACTS, K12).
+        images drift two frames apart a clip (FACTS, K12).
 
     Raises
     ------
@@ -89,7 +95,7 @@ def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike
         gap = next((k for k, number in enumerate(numbers) if k != number), 0)
         raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {gap}.npy is missing")
     blocks = (_frame_file(folder / f"{k}.npy", store.row_shape) for k in numbers)
-    return store.add_rows(clip, blocks, **{"origin": {"path": str(folder)}, **known}).rows
+    return store.add_rows(clip, blocks, **{"source": {"path": str(folder)}, **known}).rows
 
 
 def _frame_file(path: Path, row_shape: tuple[int, int]) -> np.ndarray:
@@ -132,7 +138,7 @@ def import_embeds(store: FeatureStore, clip: str, path: str | os.PathLike, **kno
     """
     try:
         rows = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, *TORN) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, *TRUNCATED) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise StoreError(f"{path} is refused: {reason}") from None
     plain = isinstance(rows, torch.Tensor) and rows.layout is torch.strided and rows.is_floating_point()
@@ -141,4 +147,4 @@ def import_embeds(store: FeatureStore, clip: str, path: str | os.PathLike, **kno
         raise StoreError(
             f"{path} must hold one float tensor (n_rows, {store.row_shape[0]}, {store.row_shape[1]}); got {got}"
         )
-    return store.add_rows(clip, rows.detach().float().numpy(), **{"origin": {"path": str(path)}, **known}).rows
+    return store.add_rows(clip, rows.detach().float().numpy(), **{"source": {"path": str(path)}, **known}).rows

@@ -1,24 +1,26 @@
 """Batches in an order that is the same for everyone and can be taken up again where it was left."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, DistributedSampler
 
 from musetools.errors import ParameterError
 from musetools.train.dataset import ChunkDataset
 
 __all__ = ["ChunkLoader", "SeededOrder"]
 
+SEED_STEP = 1_000_003
 
-class SeededOrder(Sampler):
+
+class SeededOrder(DistributedSampler):
     """The order of an epoch: a permutation by seed and epoch, of which each rank takes its share.
 
     Parameters
     ----------
     n : int
-        Samples.
+        Items.
     seed : int, default 0
         Seed of the order.
     shuffle : bool, default True
@@ -31,23 +33,21 @@ class SeededOrder(Sampler):
     epoch : int
         Which permutation.
     skip : int
-        Samples of this rank's share that are left out at the start.
+        Items of this rank's share that are left out at the start.
     """
 
     def __init__(self, n: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1):
         if not 0 <= rank < world:
             raise ParameterError(f"rank must be one of 0 … world - 1; got rank {rank} of {world}")
-        self.n, self.seed, self.shuffle, self.rank, self.world = n, seed, shuffle, rank, world
-        self.epoch, self.skip = 0, 0
+        # torch adds the epoch to the seed: far apart, no epoch of one seed is an epoch of another
+        super().__init__(range(n), world, rank, shuffle, seed * SEED_STEP, drop_last=True)
+        self.skip = 0
 
     def __len__(self) -> int:
-        return self.n // self.world - self.skip
+        return super().__len__() - self.skip
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.n, generator=generator) if self.shuffle else torch.arange(self.n)
-        share = order[self.rank : self.n - self.n % self.world : self.world]
-        return iter(share[self.skip :].tolist())
+        return islice(super().__iter__(), self.skip, None)
 
 
 class ChunkLoader:
@@ -58,7 +58,7 @@ class ChunkLoader:
     dataset : ChunkDataset
         What to load.
     batch_size : int
-        Samples a batch; the last batch of an epoch may be smaller.
+        Items a batch; the last batch of an epoch may be smaller.
     seed, shuffle, rank, world
         See `SeededOrder`.
     **options
@@ -66,7 +66,7 @@ class ChunkLoader:
 
     Notes
     -----
-    Features alone load fastest without workers; use workers where `frames` decodes pictures.
+    Features alone load fastest without workers; use workers where `frames` decodes video.
     """
 
     def __init__(
@@ -100,10 +100,19 @@ class ChunkLoader:
 
     def state_dict(self) -> dict[str, int]:
         """Say how far the order has been handed out."""
-        order, size = self.order, self.loader.batch_size
-        told = {"n": order.n, "seed": order.seed, "shuffle": order.shuffle, "world": order.world, "batch_size": size}
-        told["samples"] = self.loader.dataset.fingerprint()
-        return {**told, "epoch": order.epoch, "batches": self.batches}
+        return {**self._identity(), "epoch": self.order.epoch, "batches": self.batches}
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be equal where an order is taken up again."""
+        order, dataset = self.order, self.loader.dataset
+        return {
+            "n": len(dataset),
+            "seed": order.seed // SEED_STEP,
+            "shuffle": order.shuffle,
+            "world": order.num_replicas,
+            "batch_size": self.loader.batch_size,
+            "items": dataset.fingerprint(),
+        }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where the order was left.
@@ -113,9 +122,8 @@ class ChunkLoader:
         ParameterError
             If the state is of another dataset, seed, batch size or number of ranks.
         """
-        ours = self.state_dict()
+        ours = self._identity()
         differing = [f"{k}: {v} here, {state.get(k)} there" for k, v in ours.items() if state.get(k) != v]
-        differing = [text for text in differing if not text.startswith(("epoch", "batches:"))]
         if differing:
             raise ParameterError(
                 f"the order that was left is another one: {'; '.join(differing)}. Start anew, or use the same"

@@ -1,25 +1,31 @@
-"""An append-only list of clips, one JSON line each: a torn line costs its clip alone, two processes may append."""
+"""An append-only list of clips, one JSON line each: a truncated line costs its clip alone, two processes may append."""
 
-import fcntl
 import json
 import os
 import re
+import time
 import unicodedata
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from musetools.errors import OutputError, StoreError
+from musetools.train.schema import RECORD, checked
 
 __all__ = ["Manifest", "Record", "check_clip_id"]
 
 MAX_ID = 120  # characters; a file name may have 255 bytes
-FILE = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9._@-]*\.npy")  # what `keeping.file_name` gives
 LOCK = ".lock"
+POLL_S = 0.01  # seconds between two looks at a lock that another process holds
+SETTLE_S = 0.1  # seconds in which a line that is being appended is whole
+MAX_HEADER = 2**16  # bytes before the numbers in a .npy file
+CLIP = re.compile(rb'\{"clip": ("(?:[^"\\]|\\.)*")')  # how each line of ours begins
 FORBIDDEN = '/\\:*?"<>|'
 
 
@@ -74,107 +80,159 @@ class Record:
 class Manifest:
     """The manifest of a store: the last whole line on a clip counts.
 
+    A line that cannot be read is warned of whenever the store is opened, until its clip is added again or a repair
+    blanks it.
+
     Attributes
     ----------
     records : dict of str to Record
         The clips that are there, by id.
-    put_aside : dict of str to str
+    quarantined : dict of str to str
         The clips that a repair took out, with the reason.
 
     Warns
     -----
     UserWarning
-        If a line is torn: its clip is not there, and has to be made again.
+        If a line is truncated, or no record: its clip is not there, and has to be made again.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, row_bytes: int):
+        self.path, self.row_bytes = path, row_bytes
         self.records: dict[str, Record] = {}
-        self.put_aside: dict[str, str] = {}
+        self.quarantined: dict[str, str] = {}
         self._by_form: dict[str, str] = {}
+        self._truncated: dict[int, tuple[int, str | None]] = {}  # by offset: length, and the clip where it can be read
         self._read_to = 0
-        if self.refresh():  # torn, or just being written
-            with self._settled():
-                tail = self.refresh()
-            if tail:
-                self._warn(len(tail))
+        if self.refresh() and (tail := self._settled()):  # truncated, or just being written
+            self._warn(len(tail))
 
     def refresh(self) -> bytes:
         """Read what was appended since; return what follows the last whole line."""
+        start = self._read_to
         with open(self.path, "rb") as file:
-            file.seek(self._read_to)
+            file.seek(start)
             *lines, tail = file.read().split(b"\n")
         for line in lines:
-            self._read_to += len(line) + 1
             self._take(line)
+            self._read_to += len(line) + 1
+        for offset, (length, _) in self._truncated.items():
+            if offset >= start:
+                self._warn(length)
         return tail
 
     def twin(self, clip: str) -> str | None:
         """Return the id that is there and is this one but for case or Unicode form, or is this very one."""
         return self._by_form.get(_folded(clip))
 
+    def check_free(self, clip: str, replace: bool) -> None:
+        """Raise StoreError if an id is taken."""
+        twin = self.twin(clip)
+        if twin not in (None, clip):
+            raise StoreError(f"clip {clip!r} differs from {twin!r} in case or Unicode form only. Choose another id")
+        if twin == clip and not replace:
+            raise StoreError(f"clip {clip!r} is in {self.path.parent} already. Pass replace=True, or choose another id")
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock under which one process at a time appends, having read what the others did."""
+        lock = FileLock(self.path.with_name(LOCK))
+        with self._cannot_write("the store is as it was"):
+            lock.acquire(poll_interval=POLL_S)
         try:
-            lock = open(self.path.with_name(LOCK), "ab")  # noqa: SIM115  closed below; the block has errors of its own
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {self.path.parent}: {error.strerror}. Make the folder writable"
-            ) from None
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             self.refresh()
             yield
-
-    @contextmanager
-    def _settled(self) -> Iterator[None]:
-        """Wait until no other process is appending."""
-        with ExitStack() as stack:
-            with suppress(OSError):  # no lock, no writer
-                fcntl.flock(stack.enter_context(open(self.path.with_name(LOCK), "rb")), fcntl.LOCK_SH)
-            yield
+        finally:
+            lock.release()
 
     def append(self, entry: Record | dict[str, Any]) -> None:
         """Append one line, whole and on disk when this returns; only while `writing`."""
         plain = asdict(entry) if isinstance(entry, Record) else entry
         # a path may hold bytes that are no UTF-8: their escapes are JSON's, too
         line = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace") + b"\n"
-        try:
-            with open(self.path, "r+b") as file:
-                file.truncate(self._read_to)  # a line that a killed process left without its end is not glued to
-                file.seek(0, os.SEEK_END)
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            with suppress(OSError):
-                os.truncate(self.path, self._read_to)
-            raise OutputError(f"cannot write to {self.path}: {error.strerror}. The clip is not in the store") from None
+        with self._cannot_write("the clip is not in the store"):
+            try:
+                with open(self.path, "r+b") as file:
+                    file.truncate(self._read_to)  # a line that a killed process left without its end is not glued to
+                    file.seek(0, os.SEEK_END)
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(self.path, self._read_to)
+                raise
         self.refresh()
 
-    def _take(self, line: bytes) -> None:
-        try:
-            entry = json.loads(line)
-            clip = entry["clip"]
-            record = None if "bad" in entry else Record(**entry)
-            if not isinstance(clip, str) or (record and not FILE.fullmatch(record.file)):
-                raise ValueError("no clip of this folder")
-        except (ValueError, KeyError, TypeError):
-            self._warn(len(line))
+    def drop_truncated(self) -> None:
+        """Blank the lines that cannot be read: every other line stays where other processes know it; only `writing`."""
+        if not self._truncated and self.path.stat().st_size == self._read_to:
             return
+        with self._cannot_write("its truncated lines are still there"), open(self.path, "r+b") as file:
+            file.truncate(self._read_to)
+            for offset, (length, _) in self._truncated.items():
+                file.seek(offset)
+                file.write(b" " * length)
+            file.flush()
+            os.fsync(file.fileno())
+        self._truncated.clear()
+
+    def _settled(self) -> bytes:
+        """Return what follows the last whole line when no other process is appending."""
+        try:
+            with self.writing():
+                return self.refresh()
+        except OutputError:  # one may only read here
+            time.sleep(SETTLE_S)
+            return self.refresh()
+
+    @contextmanager
+    def _cannot_write(self, left: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self.path}: {error.strerror or error}; {left}. Make room, or the folder writable"
+            ) from None
+
+    def _take(self, line: bytes) -> None:
+        if not line.strip(b" "):
+            return  # blanked by a repair
+        try:
+            entry = checked(line, RECORD)
+            record = None if "bad" in entry else self._possible(Record(**entry))
+        except ValueError:
+            self._truncated[self._read_to] = len(line), _clip_of(line)
+            return
+        clip = entry["clip"]
+        self._truncated = {at: lost for at, lost in self._truncated.items() if lost[1] != clip}
         self.records.pop(clip, None)
-        self.put_aside.pop(clip, None)
+        self.quarantined.pop(clip, None)
         if record is None:
-            self.put_aside[clip] = entry["bad"]
+            self.quarantined[clip] = entry["bad"]
             self._by_form.pop(_folded(clip), None)
         else:
             self.records[clip] = record
             self._by_form[_folded(clip)] = clip
 
+    def _possible(self, record: Record) -> Record:
+        """Return a record whose file can hold its rows; ValueError for any other."""
+        if not 0 <= record.bytes - record.rows * self.row_bytes <= MAX_HEADER:
+            raise ValueError(f"{record.bytes} bytes are not {record.rows} rows")
+        return record
+
     def _warn(self, length: int) -> None:
-        message = f"{self.path}: a torn line of {length} bytes is dropped; its clip is not in the store, make it again"
+        message = (
+            f"{self.path}: a truncated line of {length} bytes is dropped; its clip is not in the store, make it again. "
+            "verify(repair=True) ends this warning"
+        )
         warnings.warn(message, stacklevel=5)
+
+
+def _clip_of(line: bytes) -> str | None:
+    """Return the clip of a line that cannot be read, where its beginning says so."""
+    with suppress(ValueError):
+        return json.loads(begun[1]) if (begun := CLIP.match(line)) else None
+    return None
 
 
 def _folded(clip: str) -> str:

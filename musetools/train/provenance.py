@@ -1,14 +1,21 @@
-"""How a store's features were made, written down so that nothing made otherwise is ever mixed in."""
+"""Where a store's features come from: how they were made, and of which file; nothing else is ever mixed in."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from fractions import Fraction
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from musetools.audio.decode import name_of
+from musetools.audio.probe import probe_media
+from musetools.errors import AudioError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import EncoderWindow, FeatureSpec
+from musetools.files import sha256_of
 
-__all__ = ["differences", "in_words_of_today", "making_of", "spec_of"]
+__all__ = ["SourceFile", "differences", "provenance_of", "renamed", "spec_of"]
 
 RENAMED = {"fill": "padding", "keep_fill": "keep_padding"}
 FORMAT = 1  # of a store's folder
@@ -16,7 +23,39 @@ LIBRARIES = ("musetools", "torch", "openai-whisper", "numpy", "av", "soxr", "sou
 NAMES = {"encoder.name"}  # what a file was called does not change what was in it
 
 
-def making_of(spec: FeatureSpec, encoder: Encoder, dtype: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SourceFile:
+    """The media file that a clip's features are made of."""
+
+    path: Path
+    bytes: int
+    mtime_ns: int
+    sha256: str
+    fps: Fraction | None  # of its video, by its time stamps
+    frames: int | None
+
+    @classmethod
+    def of(cls, path: str | os.PathLike) -> "SourceFile":
+        """Read all that is to be known of a media file; AudioError if it cannot be read."""
+        name, path = name_of(path), Path(path)
+        try:
+            video = probe_media(path).video
+        except AudioError:
+            video = None  # whoever decodes it says better what is wrong
+        try:
+            with open(path, "rb") as file:
+                stat, sha256 = os.fstat(file.fileno()), sha256_of(file)
+        except OSError as error:
+            raise AudioError(f"{name} cannot be read: {error.strerror}") from None
+        fps, frames = (video.timed_rate or video.rate, video.frames_counted) if video else (None, None)
+        return cls(path.resolve(), stat.st_size, stat.st_mtime_ns, sha256, fps, frames)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a record keeps of it, so that it is known again."""
+        return {"path": str(self.path), "bytes": self.bytes, "mtime_ns": self.mtime_ns, "sha256": self.sha256}
+
+
+def provenance_of(spec: FeatureSpec, encoder: Encoder, dtype: str) -> dict[str, Any]:
     """Say how features are made here and now, in plain values."""
     shape = {"n_layers": encoder.n_layers, "width": encoder.width}
     weights = {"name": encoder.name, "fingerprint": encoder.fingerprint, "dtype": encoder.dtype, **shape}
@@ -26,27 +65,27 @@ def making_of(spec: FeatureSpec, encoder: Encoder, dtype: str) -> dict[str, Any]
     return {"format": FORMAT, "features": features, "encoder": weights, "dtype": dtype, "libraries": libraries}
 
 
-def in_words_of_today(making: dict[str, Any]) -> dict[str, Any]:
+def renamed(provenance: dict[str, Any]) -> dict[str, Any]:
     """Rename what stores written by earlier versions call otherwise."""
-    features = {RENAMED.get(name, name): value for name, value in making["features"].items()}
-    return {**making, "features": features}
+    features = {RENAMED.get(name, name): value for name, value in provenance["features"].items()}
+    return {**provenance, "features": features}
 
 
-def spec_of(making: dict[str, Any]) -> FeatureSpec:
+def spec_of(provenance: dict[str, Any]) -> FeatureSpec:
     """Return the feature spec that was written down."""
-    plain = making["features"]
+    plain = provenance["features"]
     return FeatureSpec(**{**plain, "window": EncoderWindow(**plain["window"])})
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Say, entry by entry, what two makings do not share."""
+    """Say, entry by entry, what two provenances do not share."""
     mine, other = dict(_flat(ours)), dict(_flat(theirs))
     keys = [key for key in sorted(mine.keys() | other.keys()) if key not in NAMES]
     return [f"{k}: {mine.get(k)} in the store, {other.get(k)} now" for k in keys if mine.get(k) != other.get(k)]
 
 
-def _flat(making: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in making.items():
+def _flat(provenance: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in provenance.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:

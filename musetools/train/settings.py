@@ -1,50 +1,69 @@
-"""How training cut its chunks, and the chunker that cuts them so for inference."""
+"""How training takes chunks from features, and what makes the same chunks for inference."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from musetools.audio.decode import Source
+from musetools.chunks.rows import EDGES, checked_context
 from musetools.chunks.sequence import Chunks, feature2chunks
-from musetools.errors import ParameterError
+from musetools.errors import ParameterError, one_of
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
 from musetools.timing import exact_fps
 
-__all__ = ["Chunker", "Cutting"]
+__all__ = ["ChunkSettings", "Chunker"]
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """How chunks are cut.
+class ChunkSettings:
+    """Which rows become a frame's chunk, as `ChunkDataset` takes them.
 
-    Attributes
+    Parameters
     ----------
-    fps : Fraction or None
+    fps : float, Fraction or None, default 25
         One frame rate for all clips; None for each clip's own.
-    context : (int, int)
+    context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
-    edge : {"clamp", "zeros", "drop"}
+    edge : {"drop", "clamp", "zeros"}
         See `chunk_rows`.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is of the wrong type or out of range.
     """
 
-    fps: Fraction | None
-    context: tuple[int, int]
-    edge: str
+    fps: Fraction | None = Fraction(25)
+    context: tuple[int, int] = (2, 2)
+    edge: str = "drop"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fps", None if self.fps is None else exact_fps(self.fps))
+        object.__setattr__(self, "context", checked_context(self.context))
+        one_of("edge", self.edge, EDGES)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {"fps": str(self.fps) if self.fps else None, "context": list(self.context), "edge": self.edge}
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> "Cutting":
-        """Return what `to_json` wrote down."""
-        return cls(Fraction(plain["fps"]) if plain["fps"] else None, tuple(plain["context"]), plain["edge"])
+    def from_json(cls, plain: dict[str, Any]) -> "ChunkSettings":
+        """Return what `to_json` gave; ParameterError for anything else."""
+        try:
+            fps = None if plain["fps"] is None else Fraction(plain["fps"])
+            return cls(fps, plain["context"], plain["edge"])
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            if isinstance(error, ParameterError):
+                raise
+            raise ParameterError(
+                f"chunk settings must be {{fps, context, edge}}, as to_json gives them; got {str(plain)[:200]}"
+            ) from None
 
     def __str__(self) -> str:
         rate = f"{float(self.fps):.6g} fps" if self.fps else "each clip's fps"
-        return f"at {rate}, context {self.context}, edge {self.edge!r}"
+        return f"{rate}, context {self.context}, edge {self.edge!r}"
 
 
 @dataclass(frozen=True)
@@ -57,19 +76,19 @@ class Chunker:
         The weights of the store.
     spec : FeatureSpec
         How features are made.
-    cutting : Cutting
-        How chunks are cut.
+    settings : ChunkSettings
+        How training took its chunks.
     rates : frozenset of Fraction
         Frame rates of the clips in the store, where known.
     """
 
     encoder: Encoder
     spec: FeatureSpec
-    cutting: Cutting
+    settings: ChunkSettings
     rates: frozenset[Fraction]
 
     def __call__(self, source: Source, fps: float | Fraction | None = None) -> Chunks:
-        """Cut a clip.
+        """Make the chunks of a clip.
 
         Parameters
         ----------
@@ -90,21 +109,21 @@ class Chunker:
         """
         fps = self.checked_rate(fps)  # before anything is encoded
         features = audio2feat(source, self.encoder, spec=self.spec)
-        return feature2chunks(features, fps, self.cutting.context, edge=self.edge)
+        return feature2chunks(features, fps, self.settings.context, edge=self.edge)
 
     @property
     def edge(self) -> str:
         """The edge rule of inference: frames that training dropped are clamped, since the video needs them."""
-        return "clamp" if self.cutting.edge == "drop" else self.cutting.edge
+        return "clamp" if self.settings.edge == "drop" else self.settings.edge
 
     def checked_rate(self, fps: float | Fraction | None = None) -> Fraction:
-        """Return the frame rate to cut at; ParameterError if training saw none such."""
-        allowed = {self.cutting.fps} if self.cutting.fps else self.rates
+        """Return the frame rate of inference; ParameterError if training saw none such."""
+        allowed = {self.settings.fps} if self.settings.fps else self.rates
         if fps is None and len(allowed) == 1:
             return next(iter(allowed))
         if fps is None or exact_fps(fps) not in allowed:
-            told = ", ".join(f"{float(rate):.6g}" for rate in sorted(allowed)) or "no known rate"
+            seen = ", ".join(f"{float(rate):.6g}" for rate in sorted(allowed)) or "no known rate"
             raise ParameterError(
-                f"training cut chunks at {told} fps; got {fps}. Convert the video, or train on that rate"
+                f"training took chunks at {seen} fps; got {fps}. Convert the video, or train on that rate"
             )
         return exact_fps(fps)

@@ -20,6 +20,8 @@ from whisper.audio import log_mel_spectrogram, pad_or_trim
 
 from musetools import RECIPES, RecipeError, load_audio
 from musetools.features.weights import read_weights
+from musetools.infer import compat
+from musetools.infer.compat.latentsync import Audio2Feature as LatentSync
 from musetools.infer.compat.musetalk import Audio2Feature, AudioProcessor
 
 SEGMENT = 480_000
@@ -44,8 +46,8 @@ def v1(encoder) -> Audio2Feature:
 
 
 @pytest.fixture(scope="module")
-def latentsync(small) -> Audio2Feature:
-    return Audio2Feature(model_path=small, device="cpu")
+def latentsync(small) -> LatentSync:
+    return LatentSync(model_path=small, device="cpu")
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def positional(function) -> dict:
 
 
 def test_signatures_are_the_originals(latentsync):
-    for cls, original in ((Audio2Feature, MUSETALK), (type(latentsync), LATENTSYNC), (AudioProcessor, MUSETALK_15)):
+    for cls, original in ((Audio2Feature, MUSETALK), (LatentSync, LATENTSYNC), (AudioProcessor, MUSETALK_15)):
         for name, expected in original.items():
             assert positional(getattr(cls, name)) == expected, (cls, name)
             assert list(positional(getattr(cls, name))) == list(expected)
@@ -132,18 +134,30 @@ def test_the_class_itself_shows_its_signature(cls, expected):
 
 @pytest.mark.parametrize(
     "keywords",
-    [{"device": "cpu"}, {"audio_embeds_cache_dir": None}, {"num_frames": 8}, {"audio_feat_length": [1, 1]}],
+    [{}, {"device": "cpu"}, {"audio_embeds_cache_dir": None}, {"num_frames": 8}, {"audio_feat_length": [1, 1]}],
     ids=str,
 )
-def test_latentsyncs_keywords_give_its_class(keywords, small):
-    made = Audio2Feature(model_path=small, **keywords)
-    assert isinstance(made, Audio2Feature)
-    assert hasattr(made, "crop_overlap_audio_window")
+def test_latentsyncs_own_call_with_any_of_its_keywords(keywords, small):
+    made = LatentSync(model_path=small, **keywords)
     assert (made.num_frames, list(made.audio_feat_length)) == (
         keywords.get("num_frames", 16),
         keywords.get("audio_feat_length", [2, 2]),
     )
     assert made.embedding_dim == 64
+
+
+def test_the_published_default_calls(small, weights, tmp_path):
+    """LatentSync's names the weights alone, or weights and device by position; MuseTalk's names a size first."""
+    path = str(save_openai(tmp_path / "tiny.pt", weights))
+    for made in (LatentSync(model_path=path), LatentSync(path, "cpu")):
+        assert isinstance(made.audio2feat(str(SPEECH)), torch.Tensor)
+        assert hasattr(made, "crop_overlap_audio_window")
+    assert isinstance(Audio2Feature(model_path=path).audio2feat(str(SPEECH)), np.ndarray)
+    assert Audio2Feature("tiny", path).model.fingerprint == small.fingerprint
+
+
+def test_the_names_of_earlier_versions():
+    assert (compat.Audio2Feature, compat.AudioProcessor) == (Audio2Feature, AudioProcessor)
 
 
 def test_unknown_keywords_are_an_error(small):
@@ -240,7 +254,7 @@ def test_v1_chunks_of_any_features(n_rows, fps, context, latentsync, small):
     expected = [gathered(features, taken) for taken in rows]
     got = Audio2Feature(model_path=small).feature2chunks(features, fps, list(context))
     np.testing.assert_array_equal(got, expected)
-    tensors = Audio2Feature(model_path=small, audio_feat_length=list(context))
+    tensors = LatentSync(model_path=small, audio_feat_length=list(context))
     got = tensors.feature2chunks(torch.from_numpy(features), fps)
     assert type(got) is list
     assert all(isinstance(chunk, torch.Tensor) for chunk in got)
@@ -277,7 +291,7 @@ def test_slices_and_their_rows(name, rows_of, n_rows, frame, fps, context, small
     assert (type(taken), taken) == (list, rows)
     assert type(chunk) is np.ndarray
     np.testing.assert_array_equal(chunk, gathered(features, rows))
-    tensors = Audio2Feature(model_path=small, audio_feat_length=list(context))
+    tensors = LatentSync(model_path=small, audio_feat_length=list(context))
     chunk, taken = getattr(tensors, name)(torch.from_numpy(features), frame, fps)
     assert (type(taken), taken) == (list, rows)
     assert isinstance(chunk, torch.Tensor)
@@ -319,7 +333,7 @@ def test_latentsyncs_features_are_a_tensor(latentsync, small, wav):
 
 @pytest.mark.parametrize("start", [-3, 0, 11, 290])
 def test_latentsyncs_window_of_chunks(start, encoder):
-    made, features = Audio2Feature(model_path=encoder, num_frames=16), torch.from_numpy(numbered(602, 5, 384))
+    made, features = LatentSync(model_path=encoder, num_frames=16), torch.from_numpy(numbered(602, 5, 384))
     got = made.crop_overlap_audio_window(audio_feat=features, start_index=start)
     assert got.shape == (16, 50, 384)
     for frame, chunk in enumerate(got, start=start):
@@ -341,8 +355,8 @@ def two_videos(tmp_path) -> tuple[str, str]:
 def test_latentsyncs_cache(mended, two_videos, small, tmp_path):
     """Published, a file's name alone decides (defect K19); mended, what is in it and what made the features."""
     cache = tmp_path / "deep" / "cache"
-    made = Audio2Feature(model_path=small, audio_embeds_cache_dir=str(cache), mended=mended)
-    fresh = [Audio2Feature(model_path=small, device="cpu").audio2feat(path) for path in two_videos]
+    made = LatentSync(model_path=small, audio_embeds_cache_dir=str(cache), mended=mended)
+    fresh = [LatentSync(model_path=small, device="cpu").audio2feat(path) for path in two_videos]
     got = [made.audio2feat(path) for path in two_videos]
     assert not torch.equal(*fresh)
     assert torch.equal(*got) == (not mended)
@@ -354,7 +368,7 @@ def test_latentsyncs_cache(mended, two_videos, small, tmp_path):
 
 @pytest.mark.parametrize("mended", [False, True])
 def test_a_cached_file_is_used(mended, two_videos, small, tmp_path, monkeypatch):
-    made = Audio2Feature(model_path=small, audio_embeds_cache_dir=str(tmp_path / "cache"), mended=mended)
+    made = LatentSync(model_path=small, audio_embeds_cache_dir=str(tmp_path / "cache"), mended=mended)
     first = made.audio2feat(two_videos[0])
     monkeypatch.setattr(type(small), "hidden_states", None)  # encoding again would fail
     assert torch.equal(made.audio2feat(two_videos[0]), first)
@@ -363,7 +377,7 @@ def test_a_cached_file_is_used(mended, two_videos, small, tmp_path, monkeypatch)
 def test_the_mended_cache_knows_its_weights(two_videos, small, tmp_path):
     other = encoder_of(small_weights(seed=1))
     cache = str(tmp_path / "cache")
-    one, two = (Audio2Feature(model_path=e, audio_embeds_cache_dir=cache, mended=True) for e in (small, other))
+    one, two = (LatentSync(model_path=e, audio_embeds_cache_dir=cache, mended=True) for e in (small, other))
     assert not torch.equal(one.audio2feat(two_videos[0]), two.audio2feat(two_videos[0]))
 
 
@@ -379,7 +393,7 @@ class Payload:
 
 @pytest.mark.parametrize("kind", ["empty", "garbage", "torn", "payload"])
 def test_a_broken_cache_is_made_anew(kind, two_videos, small, tmp_path, capsys):
-    made = Audio2Feature(model_path=small, audio_embeds_cache_dir=str(tmp_path / "cache"))
+    made = LatentSync(model_path=small, audio_embeds_cache_dir=str(tmp_path / "cache"))
     expected, cached = made.audio2feat(two_videos[0]), tmp_path / "cache" / "take 1_embeds.pt"
     whole = cached.read_bytes()
     if kind == "payload":
@@ -616,12 +630,12 @@ def test_mended_v15_of_less_than_a_frame(small, wav):
     assert got.shape == (0, 20, 64)
 
 
-@pytest.mark.parametrize("keywords", [{}, {"device": "cpu"}], ids=["musetalk", "latentsync"])
+@pytest.mark.parametrize("cls", [Audio2Feature, LatentSync], ids=["musetalk", "latentsync"])
 @pytest.mark.parametrize(("fps", "n_chunks"), [(25, 300), (29.97, 359), (30, 360), (23.976, 287), (50, 600)])
-def test_mended_v1_counts_right(fps, n_chunks, keywords, small):
+def test_mended_v1_counts_right(fps, n_chunks, cls, small):
     features = numbered(600)
-    made = Audio2Feature(model_path=small, mended=True, **keywords)
-    got = made.feature2chunks(torch.from_numpy(features) if keywords else features, fps)
+    made = cls(model_path=small, mended=True)
+    got = made.feature2chunks(torch.from_numpy(features) if cls is LatentSync else features, fps)
     assert type(got) is list
     assert len(got) == n_chunks
     rows = musetools(320 * 600, fps, (2, 2))[1]

@@ -39,6 +39,7 @@ from musetools import (
     feature2chunks,
     loudness,
 )
+from musetools.train import ChunkSettings
 
 NTSC = Fraction(30_000, 1001)
 MEANT = {29.97: NTSC, 23.976: Fraction(24_000, 1001), 59.94: Fraction(60_000, 1001)}
@@ -326,10 +327,8 @@ def test_silence_has_a_loudness():
 def test_a_live_chunk_is_a_pair():
     live = pushed(ChunkStream(RowTeller(), 29.97, window=QUICK), speech(16_000))[7]
     frame, chunk = live
-    assert isinstance(live, tuple)
-    assert len(live) == 2
-    assert frame == live[0] == live.frame == 7
-    assert chunk is live[1] is live.chunk
+    assert frame == live.frame == 7
+    assert chunk is live.chunk
     assert live.time_s == float(7 / NTSC)
     assert type(live.frame) is int
     assert type(live.loudness) is float
@@ -341,7 +340,7 @@ def test_a_live_chunk_can_be_sent_elsewhere(small):
     copies = [pickle.loads(pickle.dumps(live, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
     for each in [*copies, copy.copy(live), copy.deepcopy(live)]:
         assert type(each) is type(live)
-        assert each[1] is each.chunk
+        assert list(each)[1] is each.chunk
         assert_same([each], [live])
     assert len(pickle.dumps(live)) < 1.2 * live.chunk.nbytes + 1000  # alone, and once
 
@@ -389,11 +388,13 @@ def test_reset_starts_anew(small):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, small) -> FeatureStore:
-    """A store of live features, with a clip from which training cut its chunks."""
+    """A store of live features."""
     store = FeatureStore.create(tmp_path_factory.mktemp("live") / "store", "live", small)
     store.add("speech", (speech(5 * RATE), RATE), small)
-    ChunkDataset(store, 29.97, (1, 2))
     return store
+
+
+TRAINED = ChunkSettings(29.97, (1, 2))
 
 
 def test_features_cut_are_the_stream(small):
@@ -404,7 +405,8 @@ def test_features_cut_are_the_stream(small):
 
 
 def test_a_stream_gives_what_was_trained_on(trained, small):
-    dataset, stream = ChunkDataset(trained, 29.97, (1, 2)), ChunkStream.like(trained, small)
+    dataset, stream = ChunkDataset(trained, 29.97, (1, 2)), ChunkStream.like(trained, TRAINED, small)
+    assert dataset.settings == TRAINED
     live = {each.frame: each.chunk for each in pushed(stream, speech(5 * RATE), [512] * 200)}
     assert (stream.fps, stream.context, stream.spec) == (NTSC, (1, 2), trained.spec)
     assert list(live) == list(range(149))  # the video needs those at the edges, too
@@ -414,7 +416,7 @@ def test_a_stream_gives_what_was_trained_on(trained, small):
 
 
 def test_like_takes_other_sources(trained, small):
-    stream = ChunkStream.like(trained, small, sample_rate=48_000, non_finite="silence")
+    stream = ChunkStream.like(trained, TRAINED, small, sample_rate=48_000, non_finite="silence")
     assert (stream.sample_rate, stream.non_finite) == (48_000, "silence")
 
 
@@ -422,52 +424,52 @@ def test_like_takes_other_sources(trained, small):
 def test_like_follows_the_edge_rule_of_training(tmp_path, small, edge):
     store = FeatureStore.create(tmp_path / "store", "live-low", small)
     store.add("speech", (speech(2 * RATE), RATE), small)
-    ChunkDataset(store, 25, edge=edge)
-    live = pushed(ChunkStream.like(store, small), speech(2 * RATE))
-    assert_equals_offline(live, store.chunker(small)((speech(2 * RATE), RATE)))
+    settings = ChunkDataset(store, 25, edge=edge).settings
+    live = pushed(ChunkStream.like(store, settings, small), speech(2 * RATE))
+    assert_equals_offline(live, store.chunker(small, settings)((speech(2 * RATE), RATE)))
 
 
 def test_like_follows_the_clips_own_rate(tmp_path, small):
     store = FeatureStore.create(tmp_path / "store", "live-low", small)
     for fps in (25, 30):
         store.add(f"at {fps}", (speech(RATE), RATE), small, fps=fps)
-    ChunkDataset(store, None)
-    assert ChunkStream.like(store, small, 30).fps == 30
+    settings = ChunkDataset(store, None).settings
+    assert ChunkStream.like(store, settings, small, 30).fps == 30
     for fps in (None, 24):
-        with pytest.raises(ParameterError, match="training cut chunks at 25, 30 fps"):
-            ChunkStream.like(store, small, fps)
+        with pytest.raises(ParameterError, match="training took chunks at 25, 30 fps"):
+            ChunkStream.like(store, settings, small, fps)
 
 
 def test_like_loads_the_weights_that_the_store_knows(tmp_path, encoder):
     store = FeatureStore.create(tmp_path / "store", "live-low", encoder)
     store.add("speech", (speech(RATE), RATE), encoder)
-    ChunkDataset(store)
-    assert ChunkStream.like(store).encoder.fingerprint == encoder.fingerprint
+    settings = ChunkDataset(store).settings
+    assert ChunkStream.like(store, settings).encoder.fingerprint == encoder.fingerprint
     with pytest.raises(StoreError, match="made with weights"):
-        ChunkStream.like(store, encoder_of(small_weights()))
+        ChunkStream.like(store, settings, encoder_of(small_weights()))
 
 
 def test_like_refuses_other_weights(trained):
     with pytest.raises(StoreError, match="made with weights"):
-        ChunkStream.like(trained, encoder_of(small_weights(seed=1)))
+        ChunkStream.like(trained, TRAINED, encoder_of(small_weights(seed=1)))
 
 
-def test_like_refuses_what_was_never_cut(tmp_path, small):
-    with pytest.raises(StoreError, match="make a ChunkDataset"):
-        ChunkStream.like(FeatureStore.create(tmp_path / "store", "live", small), small)
+@pytest.mark.parametrize("settings", [None, (25, (2, 2), "drop"), {"fps": 25}])
+def test_like_refuses_what_are_no_settings(trained, small, settings):
+    with pytest.raises(ParameterError, match="settings must be a ChunkSettings"):
+        ChunkStream.like(trained, settings, small)
 
 
 def test_like_refuses_a_rate_that_training_never_saw(trained, small):
-    with pytest.raises(ParameterError, match=r"training cut chunks at 29\.97 fps; got 25"):
-        ChunkStream.like(trained, small, 25)
+    with pytest.raises(ParameterError, match=r"training took chunks at 29\.97 fps; got 25"):
+        ChunkStream.like(trained, TRAINED, small, 25)
 
 
 def test_like_refuses_features_that_need_the_whole_file(tmp_path, small):
     store = FeatureStore.create(tmp_path / "store", "musetalk-v1", small)
     store.add("speech", (speech(RATE), RATE), small)
-    ChunkDataset(store)
     with pytest.raises(ParameterError, match="mel_peak='window'"):
-        ChunkStream.like(store, small)
+        ChunkStream.like(store, ChunkDataset(store).settings, small)
 
 
 # --- what it costs

@@ -18,7 +18,7 @@ def test_k1_training_adds_no_positions_inference_does():
     assert ("positional encoding", "not added", "added") in compare(TRAIN, infer).spec_differences
     chunk = np.zeros((50, 384), np.float32)
     assert np.square(add_positions(chunk) - chunk).mean() == pytest.approx(0.5, abs=1e-6)  # as large as a sine
-    assert compare("musetools", "musetools").verdict == "interchangeable"  # one recipe, so one answer on both sides
+    assert compare("musetools", "musetools").category == "interchangeable"  # one recipe, so one answer on both sides
 
 
 def test_k5_after_30_s_a_frame_gets_the_wrong_audio():

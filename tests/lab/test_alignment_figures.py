@@ -1,4 +1,4 @@
-"""Figures of alignment have titles, units and legends; the verdict's sentences hold the numbers."""
+"""Figures of alignment have titles, units and legends; the conclusions hold the numbers."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ from test_figures import check
 from musetools import RECIPES, audit_clip
 from musetools.check.clip import ClipAudit
 from musetools.check.folder import FolderAudit
-from musetools.lab.alignment.figures import NAMED, click_figure, mouth_figure, sampler_figure, verdict
+from musetools.lab.alignment.figures import click_figure, mouth_figure, sampler_figure
 from musetools.lab.alignment.lag import MeasuredLag
+from musetools.lab.alignment.measure import NAMED, conclusions
 from musetools.lab.alignment.offset import OffsetEstimate
 from musetools.recipes.sampler import audit_sampler
 
@@ -20,8 +21,8 @@ NONE = OffsetEstimate(None, None, 0.21, 1.4)
 
 def lag_of(mean_ms: float, error_ms: float = 1.0) -> MeasuredLag:
     """Make up a measurement of three clicks."""
-    foretold = np.array([mean_ms - 5, mean_ms, mean_ms + 5])
-    return MeasuredLag(np.array([30, 50, 70]), foretold + np.array([0, error_ms, 0]), foretold)
+    expected = np.array([mean_ms - 5, mean_ms, mean_ms + 5])
+    return MeasuredLag(np.array([30, 50, 70]), expected + np.array([0, error_ms, 0]), expected)
 
 
 def points(figure: Figure, label: str) -> np.ndarray:
@@ -38,7 +39,7 @@ def test_clicks_beside_the_matrix(recipes):
     measured = {name: lag_of(100 * i, 2.5 + i / 10) for i, name in enumerate(recipes)}
     figure = click_figure(measured, 29.97)
     said = check(figure, units={"mean lag over the clicks in ms (linear between −100 and +100)"})
-    assert f"At 29.97 fps clicks lie within {2.4 + len(recipes) / 10:.1f} ms of where the matrix foretells" in said
+    assert f"within {2.4 + len(recipes) / 10:.1f} ms" in said
     assert "read off the index matrix" in said
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == recipes
     means = [[lag.mean_ms, i] for i, lag in enumerate(measured.values())]
@@ -52,7 +53,7 @@ def test_clicks_beside_the_matrix(recipes):
     ("offset", "title"),
     [
         (LATE, "Sound 40.3 ms late, drift +0.07 ms/s"),
-        (NONE, "No offset can be told: correlation 0.21, 1.4 standard deviations above chance"),
+        (NONE, "No offset can be estimated: correlation 0.21, 1.4 standard deviations above chance"),
     ],
     ids=["told", "none"],
 )
@@ -79,7 +80,7 @@ def test_mouth_and_sound_of_different_lengths():
 def test_starts_that_are_served_wrongly():
     figure = sampler_figure([audit_sampler(n) for n in (600, 750, 800, 1000)])
     said = check(figure, units={"starts in %"})
-    assert "Of these lengths, 1 of 4 are served rightly throughout" in said
+    assert "Of these lengths, 1 of 4 get the right audio" in said
     assert "audio of another half minute (K5)" in said
     assert "wrong mel for the sync loss (K6)" in said
     written = [text.get_text() for text in figure.axes[0].texts]
@@ -88,10 +89,10 @@ def test_starts_that_are_served_wrongly():
 
 
 def test_a_single_clip_without_a_start():
-    assert "1 of 1 are served rightly" in check(sampler_figure([audit_sampler(0)]), units={"starts in %"})
+    assert "1 of 1 get the right audio" in check(sampler_figure([audit_sampler(0)]), units={"starts in %"})
 
 
-# --- the verdict
+# --- the conclusions
 
 
 def clip(n_frames: int) -> ClipAudit:
@@ -100,34 +101,36 @@ def clip(n_frames: int) -> ClipAudit:
     return audit_clip((sound, RATE), n_frames=n_frames, fps=25)
 
 
-def test_a_verdict_on_a_good_folder():
-    said = verdict(FolderAudit((clip(100), clip(101))), {"musetools": lag_of(0, 2.2), "latentsync": lag_of(9, 1)}, LATE)
+def test_conclusions_on_a_good_folder():
+    said = conclusions(
+        FolderAudit((clip(100), clip(101))), {"musetools": lag_of(0, 2.2), "latentsync": lag_of(9, 1)}, LATE
+    )
     assert said == [
         "0 of 2 clips must not go into training with musetools as they are.",
-        "The lag that index matrices foretell was measured with clicks, within 2.2 ms for every recipe.",
+        "Clicks confirm the lag expected from the index matrix, within 2.2 ms for every recipe.",
         f"Mouth against sound: {LATE}.",
     ]
 
 
-def test_a_verdict_names_what_is_wrong():
+def test_conclusions_names_what_is_wrong():
     bad = clip(150)
-    said = verdict(FolderAudit((bad, clip(102), clip(100))), {"musetools": lag_of(0)}, None)
+    said = conclusions(FolderAudit((bad, clip(102), clip(100))), {"musetools": lag_of(0)}, None)
     assert said[0] == "1 of 3 clips must not go into training with musetools as they are."
     assert said[1].startswith("the array: For 2.00 s the video goes on without sound (+100 rows")
     assert [line for line in said if line.startswith("the array: ")] == said[1:-1]
     assert len(said) == 2 + sum(f.level != "note" for audit in (bad, clip(102)) for f in audit.findings)
-    assert "click" in said[-1]
+    assert "Clicks" in said[-1]
 
 
-def test_a_verdict_names_a_few_of_many():
-    said = verdict(FolderAudit((clip(150),) * (NAMED + 3)), {"musetools": lag_of(0)}, NONE)
+def test_conclusions_names_a_few_of_many():
+    said = conclusions(FolderAudit((clip(150),) * (NAMED + 3)), {"musetools": lag_of(0)}, NONE)
     assert "3 more clips have findings: see the table." in said
     assert sum("goes on without sound" in line for line in said) == NAMED
     assert said[-1] == f"Mouth against sound: {NONE}."
 
 
-def test_a_verdict_on_a_file(tmp_path):
+def test_conclusions_on_a_file(tmp_path):
     audit = audit_clip(tmp_path / "deep" / "gone.mp4")
-    said = verdict(FolderAudit((audit,)), {"musetools": lag_of(0)}, None)
+    said = conclusions(FolderAudit((audit,)), {"musetools": lag_of(0)}, None)
     assert said[1].startswith("gone.mp4: ")
     assert "is not there" in said[1]

@@ -13,19 +13,24 @@ from test_figures import check
 from torch.utils.data import DataLoader
 
 from musetools import RECIPES, ParameterError, RecipeError, audio2feat
-from musetools.lab.effect.delay import measure_delay
-from musetools.lab.effect.experiment import INFERENCE, SIDES, Experiment, differences
-from musetools.lab.effect.figures import delay_figure, prediction_figure, r2_figure
-from musetools.lab.effect.mouth import Model, ridge
-from musetools.lab.effect.report import (
+from musetools.lab.effect import (
+    Experiment,
+    Model,
     agreement_table,
+    delay_figure,
     difference_table,
+    differences,
     effect_sentences,
+    measure_delay,
     outcome_table,
+    prediction_figure,
+    r2_figure,
+    ridge,
     running,
     titled,
     worst,
 )
+from musetools.lab.effect.measure import INFERENCE, SIDES
 from musetools.lab.project import project_file
 from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
 from musetools.recipes.recipe import Recipe
@@ -93,17 +98,17 @@ def test_the_measured_delay_is_that_of_the_matrix(recipe, fps, grid):
         with pytest.raises(RecipeError):
             RECIPES[recipe].chunk_rows(RATE, fps)
         return
-    assert outcome.delay.ms == pytest.approx(outcome.foretold_ms, abs=15)
-    assert outcome.delay.drift_ms_s == pytest.approx(outcome.foretold_drift_ms_s, abs=2)
+    assert outcome.delay.ms == pytest.approx(outcome.expected_ms, abs=15)
+    assert outcome.delay.drift_ms_s == pytest.approx(outcome.expected_drift_ms_s, abs=2)
 
 
-def test_what_the_matrix_foretells_is_what_is_known(grid):
+def test_what_the_matrix_expects_is_what_is_known(grid):
     """From FACTS: v1.5 drifts by 33 ms/s at 29.97 and is 40 to 58 ms late at 24, LiveTalking's [0, 5] 80 ms early."""
-    foretold = {titled(o): (o.foretold_ms, o.foretold_drift_ms_s) for o in running(grid)}
-    assert foretold["musetalk-v1.5-infer at 29.97 fps"][1] == pytest.approx(-1000 * (30_000 / 1001 / 29 - 1), abs=0.1)
-    assert 40 < foretold["musetalk-v1.5-infer at 24 fps"][0] < 58
-    assert foretold["livetalking-0-5 at 25 fps"][0] == pytest.approx(-80)
-    assert foretold["musetools at 25 fps"] == pytest.approx((0, 0), abs=1e-9)
+    expected = {titled(o): (o.expected_ms, o.expected_drift_ms_s) for o in running(grid)}
+    assert expected["musetalk-v1.5-infer at 29.97 fps"][1] == pytest.approx(-1000 * (30_000 / 1001 / 29 - 1), abs=0.1)
+    assert 40 < expected["musetalk-v1.5-infer at 24 fps"][0] < 58
+    assert expected["livetalking-0-5 at 25 fps"][0] == pytest.approx(-80)
+    assert expected["musetools at 25 fps"] == pytest.approx((0, 0), abs=1e-9)
 
 
 @pytest.mark.parametrize("recipe", EQUAL)
@@ -167,14 +172,14 @@ def test_chunks_shifted_by_known_rows_are_found_out(rows_later, fps, lab):
     whole = lab.outcome("musetools", fps, model=lab.model("v1.5")).delay.ms
     shifted = lab.outcome(later(rows_later), fps, model=lab.model("v1.5"))
     assert shifted.delay.ms - whole == pytest.approx(-20 * rows_later, abs=2)
-    assert shifted.foretold_ms == pytest.approx(shifted.delay.ms, abs=15)
+    assert shifted.expected_ms == pytest.approx(shifted.delay.ms, abs=15)
 
 
 @pytest.mark.parametrize("rows_later", [-3, 2])
 def test_a_shift_that_the_matrix_does_not_know_is_measured(rows_later, lab):
     features = lab.features(RECIPES["musetools"].features)
     moved = lab.outcome("musetools", model=lab.model("v1.5"), features=np.roll(features, -rows_later, axis=0))
-    assert moved.foretold_ms == pytest.approx(0, abs=1e-9)
+    assert moved.expected_ms == pytest.approx(0, abs=1e-9)
     assert moved.delay.ms == pytest.approx(-20 * rows_later, abs=5)
 
 
@@ -344,7 +349,7 @@ def test_clips_of_ones_own(small, tmp_path):
     outcome = own.outcome("musetools", 29.97, model=own.model("v1.5"))
     assert outcome.r2 > 0.2
     assert outcome.delay.correlation > 0.85
-    assert outcome.delay.ms == pytest.approx(outcome.foretold_ms - 60, abs=10)
+    assert outcome.delay.ms == pytest.approx(outcome.expected_ms - 60, abs=10)
 
 
 HEAD = ["frame", "time_s", "opening"]
@@ -356,8 +361,8 @@ HEAD = ["frame", "time_s", "opening"]
         ([["frame", "opening"], [0, 0.5]], "columns time_s and opening"),
         ([HEAD, [0, 0, "wide"]], "columns time_s and opening"),
         ([HEAD, [0, 0]], "columns time_s and opening"),
-        ([HEAD], "two lines or more"),
-        ([HEAD, [0, 0, 0.5]], "two lines or more"),
+        ([HEAD], "two table rows or more"),
+        ([HEAD, [0, 0, 0.5]], "two table rows or more"),
         ([HEAD, [0, 0, 0.5], [1, 0.04, "nan"]], "finite"),
         ([HEAD, [0, 0.04, 0.5], [1, 0.04, 0.6]], "time_s growing"),
         ([HEAD, [0, 0, 0.5], [1, 0.04, 0.5]], "nothing to learn"),
@@ -384,6 +389,39 @@ def test_a_folder_without_clips(tmp_path):
         find_talkers(str(project_file("README.md")))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows, None),
+        (lambda rows: rows[:-1], None),
+        (lambda rows: rows[:-2], "98 openings, the clip 100 frames"),
+        (lambda rows: rows[::-1], "time_s growing"),
+        (lambda rows: rows[::2], "50 openings"),
+        (lambda rows: [[i, t * 1.01, o] for i, t, o in rows], r"opening 99 belongs at 3\.960 s; got time_s 4\.000"),
+    ],
+    ids=["whole", "one less", "short", "reversed", "every other", "another rate"],
+)
+def test_a_table_must_belong_to_its_clip(change, message, tmp_path):
+    rows = [[i, i / 25, i % 7 / 7] for i in range(100)]
+    with open(tmp_path / "clip.csv", "w", newline="") as file:
+        csv.writer(file).writerows([HEAD, *change(rows)])
+    if message is None:
+        assert len(read_openings(tmp_path / "clip.csv", fps=25, n_frames=100)[1]) in (99, 100)
+        return
+    with pytest.raises(ParameterError, match=message):
+        read_openings(tmp_path / "clip.csv", fps=25, n_frames=100)
+
+
+def test_code_below_the_working_folder_is_not_run(monkeypatch, tmp_path):
+    """Only the package's own rule is used, whatever lies in a folder above."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "make.py").write_text("raise SystemExit('foreign code was run')")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParameterError, match="espeak-ng is missing"):
+        find_talkers("spoken")
+
+
 # --- figures, tables, sentences
 
 
@@ -400,11 +438,11 @@ def test_predictions_in_a_figure(grid, matching):
 def test_delays_in_a_figure(only, grid):
     some = {name: grid[name] for name in only}
     figure = delay_figure(some, RATES, weights="small")
-    units = {"delay in ms that the index matrix foretells", "delay in ms, measured (positive: mouth late)", "time in s"}
+    units = {"delay in ms, expected from the index matrix", "delay in ms, measured (positive: mouth late)", "time in s"}
     said = check(figure, units=units)
     assert "weights: small" in said
-    assert {"24 fps", "29.97 fps", "measured = foretold", "15 ms either side"} <= set(said.split("\n"))
-    off = max(abs(o.delay.ms - o.foretold_ms) for o in running(some))
+    assert {"24 fps", "29.97 fps", "measured = expected", "15 ms either side"} <= set(said.split("\n"))
+    off = max(abs(o.delay.ms - o.expected_ms) for o in running(some))
     assert f"within {off:.1f} ms" in said
     assert not any(line.startswith("_") for line in said.split("\n"))
 
@@ -431,22 +469,22 @@ def test_tables_name_the_weights(grid, differing, agreements, matching):
 def test_sentences_hold_the_numbers(grid, differing, agreements, matching, control):
     said = effect_sentences(grid, differing, agreements, matching, control)
     assert f"{matching.r2:.3f}" in said[0]
-    assert said[0].startswith("The experiment can tell")
+    assert said[0].startswith("The experiment is valid")
     assert "2 stop" in said[1]
-    assert "the model's mouth moves when" in said[1]
+    assert "delay agrees with" in said[1]
     assert all(name in said[2] for name in EQUAL)
     assert all(name in said[3] for name in ("livetalking", "openavatarchat"))
     nothing, little = said[4], said[5]
     assert "features stored in float16" in nothing
-    dear = said[6:]
-    numbers = [float(line.split()[1]) for line in dear]
+    costly = said[6:]
+    numbers = [float(line.split()[1]) for line in costly]
     assert numbers == sorted(numbers, reverse=True)
     assert any(
-        "musetalk-v1.5-infer at 29.97 fps" in line and "33 ms earlier with every second" in line for line in dear
+        "musetalk-v1.5-infer at 29.97 fps" in line and "33 ms earlier with every second" in line for line in costly
     )
     names = [*differing, *map(titled, running(grid))]
     assert all(
-        sum(f"{name}{end}" in line for line in [nothing, little, *dear] for end in (";", ".", ":", " ("))
+        sum(f"{name}{end}" in line for line in [nothing, little, *costly] for end in (";", ".", ":", " ("))
         for name in names
     )
 
@@ -456,5 +494,5 @@ def test_sentences_admit_a_failed_experiment(grid, differing, agreements, matchi
     features = np.roll(lab.features(RECIPES["musetools"].features), 2, axis=0)
     late = lab.outcome("musetools", model=lab.model("v1.5"), features=features)
     said = effect_sentences({"musetools": (late,)}, differing, agreements, control, matching)
-    assert said[0].startswith("The experiment proves nothing")
-    assert "does not always move when" in said[1]
+    assert said[0].startswith("The experiment is not valid")
+    assert "does not always agree" in said[1]

@@ -61,7 +61,7 @@ def test_lag_and_rows_at_several_rates(pair, rates):
     assert "rows that differ,\nof 10" in said
     assert all(name in said for name in pair)
     assert all(f"{float(fps):g} fps" in said for fps in rates)
-    stops = [fps for fps in rates if "stops" in (compare(*pair, fps=fps).verdict)]
+    stops = [fps for fps in rates if "stops" in (compare(*pair, fps=fps).category)]
     assert said.count("stops") == len(stops)
 
 
@@ -112,9 +112,9 @@ def test_what_a_frame_hears(frame, names, waveform, features):
     if frame in (0, 1, 48, 49) and "musetalk-v1-train" in names:
         assert "musetalk-v1-train no chunk" in said
     if frame == 20 and "musetools" in names:
-        assert "musetools hears 200 ms, lag 0 ms" in said
+        assert "musetools covers 200 ms, lag 0 ms" in said
     if frame == 0 and "musetools" in names:
-        assert "musetools hears 120 ms, at an edge" in said
+        assert "musetools covers 120 ms, at an edge" in said
 
 
 def test_what_a_frame_hears_in_a_second(small, waveform):

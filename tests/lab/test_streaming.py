@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import musetools as mt
-from musetools.lab.streaming import figures as streaming_figures
-from musetools.lab.streaming import measure as streaming
+from musetools.lab import streaming
 
 EXACT = mt.EncoderWindow(0, 30, 0, 30)
 
@@ -38,7 +37,7 @@ def test_distances_and_costs_of_a_grid_lie_where_they_belong(encoder, speech):
     by_hand = mt.audio2feat((speech, 16_000), encoder, spec=spec) - offline
     expected = [np.sqrt((by_hand[:, i] ** 2).mean()) / offline[:, i].std() for i in range(3)]
     assert grid[1][0].by_layer == pytest.approx(expected, rel=1e-4)
-    fig = streaming_figures.grid_figure(grid, weights="untrained-tiny")
+    fig = streaming.grid_figure(grid, weights="untrained-tiny")
     assert "Left context" in fig.axes[0].get_title(loc="left")
     assert "untrained-tiny" in fig.axes[0].get_title(loc="left")
     assert "% of real time" in fig.axes[3].get_ylabel()
@@ -53,13 +52,13 @@ def test_an_error_in_the_stream_is_seen(encoder, speech, monkeypatch):
     assert streaming.stream_errors(speech, encoder, "live-low", (25,))[25][1] == float("inf")
 
 
-def test_seams_are_measured_at_each_windows_own(speech):
+def test_segment_boundaries_are_measured_at_each_windows_own(speech):
     windows = {"hard": mt.EncoderWindow(0, 30, 0, 30), "overlap": mt.EncoderWindow(5, 20, 5, 30)}
     rows = np.zeros((3100, 2))
-    rows[1499], rows[1000], rows[2900] = 3.0, 5.0, 99.0  # the last lies where the reference does not hear enough
-    assert streaming.seam_levels({"hard": rows, "overlap": rows}, windows) == {"hard": 3.0, "overlap": 5.0}
-    fig = streaming_figures.seam_figure({"hard": rows, "overlap": rows}, windows, weights="untrained-tiny")
-    assert {text.get_text() for text in fig.legends[0].get_texts()} >= {"hard", "its seams, every 30 s"}
+    rows[1499], rows[1000], rows[2900] = 3.0, 5.0, 99.0  # the last lies where the reference lacks audio
+    assert streaming.segment_levels({"hard": rows, "overlap": rows}, windows) == {"hard": 3.0, "overlap": 5.0}
+    fig = streaming.segment_figure({"hard": rows, "overlap": rows}, windows, weights="untrained-tiny")
+    assert {text.get_text() for text in fig.legends[0].get_texts()} >= {"hard", "its segment boundaries, every 30 s"}
     assert fig.axes[0].get_ylim()[1] < 10
 
 
@@ -68,7 +67,7 @@ def test_memory_is_read_as_audio_passes(encoder, speech):
     readings = streaming.memory_over(stream, speech, 0.01, readings=4)
     assert readings[:, 0] == pytest.approx([0, 0.0033, 0.005, 0.0083, 0.01], abs=2e-4)
     assert (readings[:, 1] > 50).all()
-    assert "moves within" in streaming_figures.memory_figure(readings).axes[0].get_title(loc="left")
+    assert "moves within" in streaming.memory_figure(readings).axes[0].get_title(loc="left")
 
 
 def test_a_played_clip_is_never_ahead_of_its_sound(encoder, speech):
@@ -76,17 +75,17 @@ def test_a_played_clip_is_never_ahead_of_its_sound(encoder, speech):
     came = streaming.arrivals(stream, speech[:24_000], pace=5)
     assert [one.frame for one in came] == list(range(len(came)))
     assert min(one.late_s for one in came) > 0.2  # look-ahead and right context
-    fig = streaming_figures.timeline_figure(came, speech[:24_000], stream)
+    fig = streaming.timeline_figure(came, speech[:24_000], stream)
     assert [ax.get_ylabel() != "" for ax in fig.axes] == [True] * 3
 
 
-def test_the_verdict_says_what_was_measured(encoder, speech):
+def test_the_conclusions_say_what_was_measured(encoder, speech):
     offline = mt.audio2feat((speech, 16_000), encoder)
     grid = streaming.window_grid(speech, encoder, offline, (0.2, 1.0), (0.04, 0.2), 0.4)
     costs = {"live-low": grid[0][0], "a buffer": grid[1][1]}
-    told = "\n".join(streaming_figures.verdict(grid, costs, "a buffer"))
+    told = "\n".join(streaming.conclusions(grid, costs, "a buffer"))
     assert f"{grid[0][1].overall:.2f} to {grid[1][1].overall:.2f}" in told
     assert f"live-low: {grid[0][0].overall:.2f} from offline" in told
-    assert "live-low" in repr(streaming_figures.cost_table(costs))
-    fig = streaming_figures.layer_figure(costs, weights="untrained-tiny")
+    assert "live-low" in repr(streaming.cost_table(costs))
+    fig = streaming.layer_figure(costs, weights="untrained-tiny")
     assert len(fig.legends[0].get_texts()) == 2

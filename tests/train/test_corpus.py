@@ -71,7 +71,7 @@ def test_the_good_are_there_and_the_bad_are_told(good, empty, small):
     assert repr(report).splitlines()[0] == "4 added, 0 there already, 4 failed"
     assert FeatureStore.open(empty.root).clips == tuple(GOOD)
     assert empty.verify().ok
-    assert empty.verify().strays == ()
+    assert empty.verify().orphans == ()
 
 
 def test_what_is_extracted_is_audio2feat_and_what_its_file_says(good, empty, small):
@@ -147,15 +147,14 @@ def test_a_file_that_went_away_fails_alone(good, empty, small):
 
 
 def test_a_file_that_may_not_be_read_fails_alone(good, empty, small, monkeypatch):
-    from musetools.train import corpus
-    from musetools.train import integrity as keeping
+    from musetools.train import corpus, provenance
 
     def closed(path, mode="r", **how):
         if Path(path).name == "b.flac":
             raise PermissionError(13, "Permission denied", str(path))
         return open(path, mode, **how)
 
-    monkeypatch.setattr(keeping, "open", closed, raising=False)
+    monkeypatch.setattr(provenance, "open", closed, raising=False)
     monkeypatch.setattr(corpus, "open", closed, raising=False)
     report = run([good], empty, small)
     assert list(report.failed) == [str(good / "b.flac")]
@@ -209,7 +208,7 @@ def test_media_are_found_in_one_order(tmp_path):
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
     found = find_media([tmp_path])
     assert [path for _, path in found] == sorted(path for _, path in found)
-    names = ["B.wav", "a__10.flac", "a__9.flac", "a__z.MP4", "a.b__c.wav", "b.wav", "x y {1}.m4a", "é.wav"]
+    names = ["B.wav", "a__10.flac", "a__9.flac", "a__z.MP4", "a.b__c.wav", "b.wav", "gone.wav", "x y {1}.m4a", "é.wav"]
     assert [clip for clip, _ in found] == names
     assert find_media(str(tmp_path)) == find_media(iter([tmp_path])) == found
 

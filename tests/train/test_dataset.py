@@ -25,7 +25,7 @@ from musetools import (
     extract,
     feature2chunks,
 )
-from musetools.train import dataset as module
+from musetools.train import reading as module
 from musetools.train.dataset import ChunkBatch
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -38,10 +38,7 @@ OWN_RATES = {  # the sounds have no pictures; as if they belonged to videos of t
     "talker_2997.mp4": Fraction(30000, 1001),
 }
 # torch has started threads when a loader forks; from Python 3.12 on that is warned of
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*cutting.json:UserWarning"),  # one store is cut in many ways here
-]
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
 # --- every frame of every sample clip
@@ -299,7 +296,7 @@ def test_pictures_of_consecutive_frames(store):
 
 
 def test_pictures_of_another_rate_are_refused(store):
-    with pytest.raises(ParameterError, match="clip 'a' has 25 fps, its pictures are not those of chunks at 30 fps"):
+    with pytest.raises(ParameterError, match="clip 'a' has 25 fps, its images are not those of chunks at 30 fps"):
         ChunkDataset(store, 30, frames=picture)
     ChunkDataset(store, 30)  # chunks alone may be cut at any rate
     ChunkDataset(store, None, frames=picture)
@@ -320,7 +317,6 @@ def test_pictures_where_the_rate_is_not_known(tmp_path, small):
 def test_impossible_rates(store, fps):
     with pytest.raises(ParameterError, match="fps must be a number"):
         ChunkDataset(store, fps)
-    assert store.cutting is None
 
 
 @pytest.mark.parametrize(
@@ -330,7 +326,6 @@ def test_impossible_rates(store, fps):
 def test_impossible_arguments(store, how):
     with pytest.raises(ParameterError, match=next(iter(how))):
         ChunkDataset(store, **how)
-    assert store.cutting is None
 
 
 def test_short_clips_are_left_out(tmp_path, small):
@@ -350,7 +345,6 @@ def test_no_clip_is_long_enough(tmp_path, small):
         ChunkDataset(store)
     with pytest.raises(StoreError, match="no clip among the 0"):
         ChunkDataset(make_store(tmp_path / "empty", small))
-    assert store.cutting is None
 
 
 # --- how it sits in a loader
@@ -407,7 +401,7 @@ def test_pickling(store):
     dataset = ChunkDataset(store, None, (1, 3), edge="clamp", frames=picture, frames_per_sample=2)
     dataset[0]  # files are open by now
     again = pickle.loads(pickle.dumps(dataset))
-    assert (len(again), again.cutting, again.left_out) == (len(dataset), dataset.cutting, dataset.left_out)
+    assert (len(again), again.settings, again.left_out) == (len(dataset), dataset.settings, dataset.left_out)
     assert (again[30]["clip"], again[30]["frame"]) == (dataset[30]["clip"], dataset[30]["frame"])
     for key in ("audio", "picture"):
         torch.testing.assert_close(again[30][key], dataset[30][key], rtol=0, atol=0)

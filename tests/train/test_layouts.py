@@ -89,7 +89,7 @@ def refused(target: FeatureStore, folder: Path, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         import_frame_files(target, "clip", folder)
     assert FeatureStore.open(target.root).clips == ()
-    assert target.verify().strays == ()
+    assert target.verify().orphans == ()
 
 
 @pytest.mark.parametrize("missing", [0, 5, 10])

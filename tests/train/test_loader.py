@@ -69,6 +69,16 @@ def test_a_skip_leaves_out_the_beginning(n, skip, world):
     assert len(order) == len(whole) - order.skip
 
 
+ORDERS = [(0, 0, [4, 0, 5, 3, 2, 6, 1]), (0, 1, [0, 6, 1, 3, 5, 2, 4]), (5, 2, [1, 6, 3, 4, 5, 2, 0])]
+
+
+@pytest.mark.parametrize(("seed", "number", "expected"), ORDERS)
+def test_orders_stay_what_they_were(seed, number, expected):
+    order = SeededOrder(7, seed=seed)
+    order.epoch = number
+    assert list(order) == expected
+
+
 @pytest.mark.parametrize(("rank", "world"), [(1, 1), (-1, 2), (2, 2), (0, 0)])
 def test_impossible_ranks(dataset, rank, world):
     with pytest.raises(ParameterError, match=f"got rank {rank} of {world}"):

@@ -1,5 +1,6 @@
-"""Inference is cut as training was, or not at all."""
+"""Inference takes its chunks as training did, or not at all."""
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,7 +12,8 @@ from oracles import encoder_of
 from stores import QUICK, make_store, rows_of
 
 from musetools import ChunkDataset, FeatureStore, ParameterError, StoreError, audio2feat, feature2chunks
-from musetools.train.settings import Cutting
+from musetools.timing import exact_fps
+from musetools.train import ChunkSettings
 
 QUICK_V1 = replace(QUICK, mel_peak="file", padding="mel", final_norm=False)
 
@@ -21,7 +23,7 @@ def sound(tmp_path_factory):
     return write_media(tmp_path_factory.mktemp("media") / "speech.wav", speech(1.5), 44_100)
 
 
-CUTTINGS = [
+SETTINGS = [
     (25, (2, 2), "drop"),
     (29.97, (1, 3), "clamp"),
     (Fraction(30000, 1001), (0, 0), "zeros"),
@@ -29,66 +31,71 @@ CUTTINGS = [
 ]
 
 
-@pytest.mark.parametrize(("fps", "context", "edge"), CUTTINGS)
-def test_a_dataset_writes_down_how_it_cuts(store, fps, context, edge):
-    assert store.cutting is None
-    dataset = ChunkDataset(store, fps, context, edge=edge)
-    cutting = FeatureStore.open(store.root).cutting
-    assert cutting == dataset.cutting
-    assert cutting == Cutting(Fraction(30000, 1001) if fps == 29.97 else fps, context, edge)
-    assert Cutting.from_json(cutting.to_json()) == cutting
+@pytest.mark.parametrize(("fps", "context", "edge"), SETTINGS)
+def test_a_dataset_knows_its_settings(store, fps, context, edge):
+    settings = ChunkDataset(store, fps, context, edge=edge).settings
+    assert settings == ChunkSettings(fps, list(context), edge)
+    assert (settings.fps, settings.context, settings.edge) == (fps and exact_fps(fps), context, edge)
+    assert ChunkSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    assert str(context) in str(settings)
 
 
-def test_the_same_cutting_again_changes_nothing(store):
-    ChunkDataset(store)
-    before = (store.root / "cutting.json").stat()
-    ChunkDataset(store)
-    after = (store.root / "cutting.json").stat()
-    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+def test_settings_have_the_defaults_of_a_dataset(store):
+    assert ChunkDataset(store).settings == ChunkSettings()
 
 
-def test_another_cutting_is_told(store):
-    """Whoever looks at a store at another rate must not silently change what inference is built with."""
-    ChunkDataset(store, 25)
-    with pytest.warns(UserWarning, match="25.*30|30.*25"):
-        ChunkDataset(store, 30)
+@pytest.mark.parametrize(
+    "plain",
+    [None, [], {}, {"fps": "25"}, {"fps": "1/0", "context": [2, 2], "edge": "drop"}]
+    + [{"fps": fps, "context": [2, 2], "edge": "drop"} for fps in ("x", "0", [], {})]
+    + [{"fps": "25", "context": 2, "edge": "drop"}, {"fps": "25", "context": [2, 2], "edge": ["drop"]}],
+    ids=str,
+)
+def test_what_are_no_settings(plain):
+    with pytest.raises(ParameterError, match=r"chunk settings must be|fps must be|context must be|edge must be"):
+        ChunkSettings.from_json(plain)
 
 
-def test_a_dataset_over_a_store_that_is_only_read(store, monkeypatch):
-    """Training reads features from a folder that it may not write to (F22)."""
+def test_making_a_dataset_writes_nothing(store):
+    """A second dataset, over other chunks, changes nothing for the first one's inference."""
+    before = {path: path.stat().st_mtime_ns for path in [store.root, *store.root.rglob("*")]}
+    ChunkDataset(store)[0]
+    ChunkDataset(store, 30, (0, 4), edge="zeros")[0]
+    assert {path: path.stat().st_mtime_ns for path in [store.root, *store.root.rglob("*")]} == before
 
-    def refused(*given, **named):
-        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refused)
-    with pytest.warns(UserWarning, match="Permission denied"):
-        assert len(ChunkDataset(store)) == 104
+@pytest.mark.parametrize("text", ["", '{"fps": "30", "context": [2, 2], "edge": "drop"}'])
+def test_what_an_earlier_version_wrote_down_is_not_read(store, small, text):
+    (store.root / "cutting.json").write_text(text)
+    opened = FeatureStore.open(store.root)
+    assert opened.chunker(small, ChunkDataset(opened).settings).checked_rate() == 25
+    assert opened.verify().ok
 
 
 # --- the chunker
 
 
-def test_nothing_was_cut_yet(store, small):
-    with pytest.raises(StoreError, match=r"nothing was cut from .* yet: make a ChunkDataset of it first"):
-        store.chunker(small)
+@pytest.mark.parametrize("settings", [None, (25, (2, 2), "drop")])
+def test_what_are_no_settings_is_refused(store, small, settings):
+    with pytest.raises(ParameterError, match="settings must be a ChunkSettings, such as dataset"):
+        store.chunker(small, settings)
 
 
 def test_other_weights_are_refused(store, small):
-    ChunkDataset(store)
     other = encoder_of(small_weights(seed=1))
     with pytest.raises(StoreError, match="was made with weights") as caught:
-        store.chunker(other)
+        store.chunker(other, ChunkSettings())
     for encoder in (small, other):
         assert encoder.fingerprint[:12] in str(caught.value)
 
 
 @pytest.mark.parametrize("edge", ["drop", "clamp", "zeros"])
 @pytest.mark.parametrize("spec", [QUICK, QUICK_V1], ids=["v1.5", "v1"])
-def test_it_cuts_what_training_cut(tmp_path, small, sound, edge, spec):
+def test_it_gives_what_training_took(tmp_path, small, sound, edge, spec):
     store = FeatureStore.create(tmp_path / "store", spec, small)
     store.add("speech", sound, small)
     dataset = ChunkDataset(store, 29.97, (1, 2), edge=edge)
-    chunks = FeatureStore.open(store.root).chunker(small)(sound)
+    chunks = FeatureStore.open(store.root).chunker(small, dataset.settings)(sound)
     inference = "clamp" if edge == "drop" else edge  # a video needs a chunk for every frame
     expected = feature2chunks(audio2feat(sound, small, spec=spec), 29.97, (1, 2), edge=inference)
     np.testing.assert_array_equal(chunks, expected)
@@ -100,8 +107,7 @@ def test_it_cuts_what_training_cut(tmp_path, small, sound, edge, spec):
 def test_it_takes_what_audio2feat_takes(tmp_path, small, sound):
     store = FeatureStore.create(tmp_path / "store", QUICK, small)
     store.add_rows("a", rows_of("a"))
-    ChunkDataset(store)
-    chunker = store.chunker(small)
+    chunker = store.chunker(small, ChunkDataset(store).settings)
     with open(sound, "rb") as file:
         np.testing.assert_array_equal(chunker(file), chunker(str(sound)))
     assert len(chunker((np.zeros(16_000, np.float32), 16_000))) == 25
@@ -111,11 +117,10 @@ def test_it_takes_what_audio2feat_takes(tmp_path, small, sound):
 
 
 def test_one_rate_for_all_is_the_only_one(store, small):
-    ChunkDataset(store, 29.97)
-    chunker = store.chunker(small)
+    chunker = store.chunker(small, ChunkDataset(store, 29.97).settings)
     assert chunker.checked_rate() == chunker.checked_rate(29.97) == chunker.checked_rate(Fraction(30000, 1001))
     for fps in (25, 30, 29.98):
-        with pytest.raises(ParameterError, match=rf"training cut chunks at 29\.97 fps; got {fps}. Convert the video"):
+        with pytest.raises(ParameterError, match=rf"training took chunks at 29\.97 fps; got {fps}. Convert the video"):
             chunker("this is not even opened.wav", fps)
 
 
@@ -123,16 +128,14 @@ def test_each_clips_own_rate(tmp_path, small):
     store = make_store(tmp_path / "store", small)
     for clip, fps in (("a", 25), ("b", 29.97), ("c", 25)):
         store.add_rows(clip, rows_of(clip), fps=fps)
-    ChunkDataset(store, None)
-    chunker = store.chunker(small)
+    chunker = store.chunker(small, ChunkDataset(store, None).settings)
     assert (chunker.checked_rate(25), chunker.checked_rate(29.97)) == (25, Fraction(30000, 1001))
     for fps in (None, 30):
-        with pytest.raises(ParameterError, match=rf"training cut chunks at 25, 29\.97 fps; got {fps}"):
+        with pytest.raises(ParameterError, match=rf"training took chunks at 25, 29\.97 fps; got {fps}"):
             chunker.checked_rate(fps)
     with pytest.raises(ParameterError, match="fps must be a number"):
         chunker.checked_rate(0)
 
 
 def test_a_rate_that_all_clips_share_need_not_be_named(store, small):
-    ChunkDataset(store, None)
-    assert store.chunker(small).checked_rate() == 25
+    assert store.chunker(small, ChunkDataset(store, None).settings).checked_rate() == 25

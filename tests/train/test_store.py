@@ -53,13 +53,13 @@ def full(tmp_path_factory, small, sound):
 def test_a_new_store_is_empty_and_says_how_it_was_made(tmp_path, small):
     made = FeatureStore.create(tmp_path / "deep" / "store", "musetalk-v1", small, dtype="float16")
     again = FeatureStore.open(str(tmp_path / "deep" / "store"))
-    assert made.making == again.making
+    assert made.provenance == again.provenance
     assert made.clips == again.clips == ()
     assert again.spec == FeatureSpec.named("musetalk-v1")
     assert again.dtype == np.float16
     assert again.row_shape == SHAPE
-    assert again.making["encoder"]["fingerprint"] == small.fingerprint
-    assert {"musetools", "torch", "numpy", "openai-whisper"} <= again.making["libraries"].keys()
+    assert again.provenance["encoder"]["fingerprint"] == small.fingerprint
+    assert {"musetools", "torch", "numpy", "openai-whisper"} <= again.provenance["libraries"].keys()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_damaged_making(store, text):
         FeatureStore.open(store.root)
 
 
-def edit_making(store: FeatureStore, *path: str, value: object) -> FeatureStore:
+def edit_provenance(store: FeatureStore, *path: str, value: object) -> FeatureStore:
     making = json.loads((store.root / "store.json").read_text(encoding="utf-8"))
     place = making
     for key in path[:-1]:
@@ -148,7 +148,7 @@ def edit_making(store: FeatureStore, *path: str, value: object) -> FeatureStore:
 
 def test_a_store_of_a_later_version(store):
     with pytest.raises(StoreError, match="format"):
-        edit_making(store, "format", value=2)
+        edit_provenance(store, "format", value=2)
 
 
 # --- what is recorded
@@ -327,12 +327,12 @@ def test_another_shape_and_precision_are_named(store, small, sound, weights):
 
 
 def test_the_same_weights_under_another_name_will_do(store, small, weights):
-    store.check_making(Encoder("tiny-copy.pt", weights, small.device, "float32"))
+    store.check_provenance(Encoder("tiny-copy.pt", weights, small.device, "float32"))
 
 
 @pytest.mark.parametrize("library", ["torch", "numpy", "openai-whisper", "musetools", "av"])
 def test_another_library_is_refused(store, small, sound, library):
-    ours, old = store.making["libraries"][library], edit_making(store, "libraries", library, value="0.0.1")
+    ours, old = store.provenance["libraries"][library], edit_provenance(store, "libraries", library, value="0.0.1")
     with pytest.raises(StoreError, match=f"libraries.{library}: 0.0.1 in the store, {re.escape(ours)} now") as caught:
         old.add("speech", sound, small)
     assert str(store.root) in str(caught.value)
@@ -351,7 +351,7 @@ def test_another_library_is_refused(store, small, sound, library):
     ],
 )
 def test_a_store_of_another_making_is_not_merged(tmp_path, small, store, path, value):
-    other = edit_making(make_store(tmp_path / "other", small), *path, value=value)
+    other = edit_provenance(make_store(tmp_path / "other", small), *path, value=value)
     with pytest.raises(StoreError, match=f"{path[-1]}: .* in the store, {value} now"):
         store.merge(other)
 
@@ -481,7 +481,7 @@ def test_a_reader_keeps_what_was_replaced(store):
     np.testing.assert_array_equal(again["a"], rows_of("z", 6000))
     assert len(again) == 4
     assert again.verify().ok
-    assert again.verify().strays == ()
+    assert again.verify().orphans == ()
 
 
 def test_two_handles_replace_in_turn(store):
@@ -492,7 +492,7 @@ def test_two_handles_replace_in_turn(store):
         again = FeatureStore.open(store.root)
         np.testing.assert_array_equal(again["a"], rows_of(f"turn {turn}", 10 + turn))
         assert again.verify().ok
-        assert again.verify().strays == ()
+        assert again.verify().orphans == ()
 
 
 # --- merging
@@ -538,7 +538,7 @@ def test_a_damaged_clip_is_not_merged(tmp_path, small, store, damage):
         store.merge(other)
     assert FeatureStore.open(store.root).clips == (*"abcd", "e")
     assert store.verify().ok
-    assert store.verify().strays == ()
+    assert store.verify().orphans == ()
 
 
 def test_a_manifest_that_climbs_out_of_its_folder(tmp_path, store):
@@ -548,7 +548,7 @@ def test_a_manifest_that_climbs_out_of_its_folder(tmp_path, store):
     line = json.dumps(asdict(replace(store.record("a"), clip="x", file="../../secret.npy")))
     with open(store.root / "manifest.jsonl", "a", encoding="utf-8") as file:
         file.write(line + "\n")
-    with pytest.warns(UserWarning, match="torn line"):
+    with pytest.warns(UserWarning, match="truncated line"):
         opened = FeatureStore.open(store.root)
     assert "x" not in opened
     secret.write_bytes(b"")
@@ -559,7 +559,7 @@ def test_a_manifest_that_climbs_out_of_its_folder(tmp_path, store):
 def test_whispers_own_shape(tmp_path, encoder):
     store = FeatureStore.create(tmp_path / "store", "musetools", encoder)
     assert store.row_shape == (5, 384)
-    store.check_making(load_encoder("untrained-tiny", device="cpu"))
+    store.check_provenance(load_encoder("untrained-tiny", device="cpu"))
 
 
 def test_a_store_of_an_earlier_version_opens(store, small):
@@ -568,4 +568,4 @@ def test_a_store_of_an_earlier_version_opens(store, small):
     path.write_text(path.read_text().replace('"padding"', '"fill"').replace('"keep_padding"', '"keep_fill"'))
     opened = FeatureStore.open(store.root)
     assert opened.spec == store.spec
-    opened.check_making(small)
+    opened.check_provenance(small)

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,6 @@ from stores import (
 )
 
 from musetools import FeatureStore, OutputError, StoreError
-from musetools.train.settings import Cutting
 
 STEPS = 5  # on the disk for a clip: its file synced, given its permissions, moved, tidied up after, its line synced
 NAMES = [f"clip_{number:02d}" for number in range(8)]
@@ -51,7 +49,7 @@ def check_after_kill(root: Path, told: list[str], whole: dict[str, bytes]) -> Fe
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         store = FeatureStore.open(root)
-    assert all("torn" in str(warning.message) for warning in caught)
+    assert all("truncated" in str(warning.message) for warning in caught)
     assert store.clips == tuple(NAMES[: len(store)])
     assert len(told) <= len(store) <= len(told) + 1
     assert store.verify().ok
@@ -125,7 +123,7 @@ def test_killed_while_repairing(store, step):
     killed_at(step, repair, store.root)
     FeatureStore.open(store.root).verify(repair=True)
     again = FeatureStore.open(store.root)
-    assert (again.clips, set(again.manifest.put_aside)) == (("a", "d"), {"b", "c"})
+    assert (again.clips, set(again.manifest.quarantined)) == (("a", "d"), {"b", "c"})
     add_all(store.root, "abcd", store=again)
     assert again.verify().ok
 
@@ -156,6 +154,7 @@ def test_no_room_for_a_line(tmp_path, small, clip):
         again = FeatureStore.open(store.root)
     assert again.clips == store.clips
     assert again.verify().ok
+    assert again.verify().orphans == ()
     np.testing.assert_array_equal(again["a0"], rows_of("a0", 1))
     again.add_rows("new", rows_of("new"), replace=True)
     assert FeatureStore.open(store.root).verify().ok
@@ -206,7 +205,6 @@ def test_a_disk_without_a_byte(small_disk, small):
     for failing in (
         lambda: store.add_rows("c", rows_of("c")),
         lambda: make_store(small_disk / "other", small),
-        lambda: store.record_cutting(Cutting(Fraction(25), (2, 2), "drop")),
     ):
         with pytest.raises(OutputError, match=r"No space left"):
             failing()
@@ -297,7 +295,7 @@ def test_two_processes_add_at_once(tmp_path, small):
     assert sorted(again.clips) == sorted([*shares[0], *shares[1]])
     assert [clip for clip in again if clip.startswith("one")] == shares[0]
     assert again.verify().ok
-    assert again.verify().strays == ()
+    assert again.verify().orphans == ()
     assert all((again[clip] == clip.startswith("other")).all() for clip in again)
 
 
@@ -308,7 +306,7 @@ def test_two_processes_add_the_same_clips(tmp_path, small, replace):
     again = FeatureStore.open(store.root)
     assert sorted(again.clips) == sorted(names)
     assert again.verify().ok
-    assert again.verify().strays == ()
+    assert again.verify().orphans == ()
     assert all(len(np.unique(again[clip])) == 1 for clip in again)
     lines = (store.root / "manifest.jsonl").read_bytes().splitlines()
     assert len(lines) == (80 if replace else 40)
@@ -321,7 +319,7 @@ def test_an_open_store_sees_what_another_added_before_it_adds(store):
     with pytest.raises(StoreError, match="differs from 'f'"):
         store.add_rows("F", rows_of("z"))
     np.testing.assert_array_equal(store["e"], rows_of("e"))
-    assert FeatureStore.open(store.root).verify().strays == ()
+    assert FeatureStore.open(store.root).verify().orphans == ()
 
 
 def test_a_sweep_leaves_what_is_being_written(store):

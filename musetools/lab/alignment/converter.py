@@ -9,180 +9,27 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from html import escape
 from pathlib import Path
 
 import av
 
 from musetools.errors import MusetoolsError, OutputError, ParameterError
+from musetools.lab.alignment.conversions import OPTIONS, SEGMENT_S, Conversion, ConverterAudit, Segment
 from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
-from musetools.recipes.profile import signed
-from musetools.table import Table
 from musetools.timing import SAMPLE_RATE, exact_fps
 
-__all__ = ["ConverterAudit", "ConverterLine", "Segment", "audit_converter"]
+__all__ = ["audit_converter"]
 
 SOURCE_FPS, FPS_RANGE = (Fraction(30000, 1001), 30, 50, 60, 25), (10, 240)
-TARGET_FPS, CLIP_S, LONG_S, SEGMENT_S, TIMEOUT_S = 25, 12, 40, 10, 120
+TARGET_FPS, CLIP_S, LONG_S, TIMEOUT_S = 25, 12, 40, 120
 KEY_FRAMES = (283, 447, 655, 820)  # as scenes would set them: none at a multiple of 10 s
-MATTERS_MS = 20.0  # a mean below half a frame may be the rounding to whole frames
-# The commands of scripts/preprocess.py (TMElyralab/MuseTalk), which asks for segments of 30 s
-OPTIONS = {"-r 25": ("-r", "25"), "-vf fps=25": ("-vf", "fps=25")}
+# the commands of scripts/preprocess.py (TMElyralab/MuseTalk)
 CONVERT = ("-crf", "15", "-c:v", "libx264", "-pix_fmt", "yuv420p")
 SEGMENT = ("-c", "copy", "-map", "0", "-segment_time", str(SEGMENT_S), "-f", "segment", "-reset_timestamps", "1")
 QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
 WAV = ("-vn", "-acodec", "pcm_s16le", "-f", "wav", "-ar", str(SAMPLE_RATE), "-ac", "1")
-
-
-@dataclass(frozen=True)
-class ConverterLine:
-    """What one option does to clips of one frame rate.
-
-    Attributes
-    ----------
-    source_fps : Fraction
-        Frame rate before.
-    option : str
-        What the program was told.
-    n_flashes : int
-        Flashes found together with their clicks.
-    mean_ms, min_ms, max_ms : float or None
-        Video minus sound over the frames of these flashes; positive: video later. None if not measured.
-    note : str
-        Why it was not measured.
-    """
-
-    source_fps: Fraction
-    option: str
-    n_flashes: int = 0
-    mean_ms: float | None = None
-    min_ms: float | None = None
-    max_ms: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A clip cut by `-c copy -f segment`, and its wav.
-
-    Attributes
-    ----------
-    name : str
-        File name.
-    video_s, wav_s : float or None
-        Length of the clip's frames at 25 fps, and of its wav.
-    n_flashes : int
-        Flashes found together with their clicks.
-    offset_ms : float or None
-        Video minus sound as training reads them: frame *i* at *i*/25 s, the wav from its first sample. Negative: the
-        wav is late.
-    note : str
-        Why something was not measured.
-    """
-
-    name: str
-    video_s: float | None = None
-    wav_s: float | None = None
-    n_flashes: int = 0
-    offset_ms: float | None = None
-    note: str = ""
-
-    @property
-    def wav_minus_video_ms(self) -> float | None:
-        """How much longer the wav is than the video."""
-        return None if self.wav_s is None else 1000 * (self.wav_s - self.video_s)
-
-
-@dataclass(frozen=True, repr=False)
-class ConverterAudit:
-    """What the ffmpeg program of this machine does to sync.
-
-    Attributes
-    ----------
-    available : bool
-        Whether there is such a program.
-    program, version : str
-        Its path, or the name that was looked for; the first line of `ffmpeg -version`.
-    lines : tuple of ConverterLine
-        One for each frame rate and option.
-    segments : tuple of Segment
-        What a clip of 40 s was cut into; that clip itself, with a note, if it could not be cut.
-    """
-
-    available: bool
-    program: str
-    version: str = ""
-    lines: tuple[ConverterLine, ...] = ()
-    segments: tuple[Segment, ...] = ()
-
-    @property
-    def first_offset_ms(self) -> float | None:
-        """Offset of the first segment; None if not measured."""
-        return self.segments[0].offset_ms if self.segments else None
-
-    def sentences(self) -> list[str]:
-        """Say in plain words what was found."""
-        if not self.available:
-            missing = f"There is no program {self.program!r} on this machine, so what it does to sync was not measured."
-            return [f"{missing} musetools needs none; to audit one, apt install ffmpeg, or pass ffmpeg=PATH."]
-        said = [sentence for option in OPTIONS for sentence in self._of_option(option)]
-        version = self.version.partition(" Copyright")[0]
-        return [f"Measured with {version}.", *said, *self._of_segments(), *self._of_failures()]
-
-    def _of_option(self, option: str) -> Iterator[str]:
-        lines = [line for line in self.lines if line.option == option and line.mean_ms is not None]
-        if late := [line for line in lines if abs(line.mean_ms) > MATTERS_MS]:
-            means = ", ".join(f"{signed(line.mean_ms)} ms at {_rate(line)}" for line in late)
-            yield f"{option} moves video against sound (positive: video later): {means}; do not prepare clips with it."
-        if kept := [_rate(line) for line in lines if line not in late]:
-            yield f"{option} keeps them together within {MATTERS_MS:g} ms on average at {', '.join(kept)}."
-
-    def _of_segments(self) -> Iterator[str]:
-        if self.first_offset_ms is not None:
-            yield f"Video minus wav in the first segment, frames counted from 0: {signed(self.first_offset_ms)} ms."
-        if lengths := [clip.video_s for clip in self.segments[:-1] if clip.video_s]:  # the last is what was left
-            span = f"{min(lengths):.1f}…{max(lengths):.1f} s"
-            yield f"Cut every {SEGMENT_S} s, segments last {span}: a cut waits for the next key frame."
-        if apart := [clip.wav_minus_video_ms for clip in self.segments if clip.wav_s is not None]:
-            yield f"Length of a segment's wav minus that of its video: {signed(min(apart))}…{signed(max(apart))} ms."
-
-    def _of_failures(self) -> Iterator[str]:
-        failed = {}  # one sentence for each reason: where the program is broken, it is always the same
-        for line in self.lines:
-            failed.setdefault(line.note, []).append(f"{line.option} at {_rate(line)}")
-        for clip in self.segments:
-            failed.setdefault(clip.note, []).append(f"segments: {clip.name}")
-        yield from (f"Not measured ({why}): {', '.join(what)}." for why, what in failed.items() if why)
-
-    def table(self) -> Table:
-        """Return every line and every segment."""
-        head = ["clip", "option", "flashes", "mean, ms", "range, ms", "note"]
-        lines = []
-        for line in self.lines:
-            span = f"{_ms(line.min_ms)}…{_ms(line.max_ms)}" if line.n_flashes else ""
-            lines.append([_rate(line), line.option, line.n_flashes, _ms(line.mean_ms), span, line.note])
-        for clip in self.segments:
-            lengths = "" if clip.wav_s is None else f"{clip.video_s:.2f} s, wav {_ms(clip.wav_minus_video_ms)} ms"
-            note = "; ".join(filter(None, [lengths, clip.note]))
-            lines.append([clip.name, "-c copy -f segment", clip.n_flashes, _ms(clip.offset_ms), "", note])
-        return Table(head, lines, "Video minus sound, positive: video later. Segments: frame i at i/25 s, and the wav.")
-
-    def __repr__(self) -> str:
-        return "\n".join([*self.sentences(), *([repr(self.table())] if self.available else [])])
-
-    def _repr_html_(self) -> str:
-        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences())
-        return f"<ul>{said}</ul>" + (self.table()._repr_html_() if self.available else "")
-
-
-def _rate(line: ConverterLine) -> str:
-    return f"{float(line.source_fps):.5g} fps"
-
-
-def _ms(number: float | None) -> str:
-    return "–" if number is None else signed(number)
 
 
 def audit_converter(
@@ -221,8 +68,10 @@ def audit_converter(
     program = os.path.abspath(found)  # it is going to run in another folder
     try:
         with _workplace(folder) as place:
-            lines = tuple(line for fps in rates for line in _converted(program, fps, place))
-            return ConverterAudit(True, program, _version(program, place), lines, tuple(_cut(program, place)))
+            conversions = tuple(c for fps in rates for c in _converted(program, fps, place))
+            return ConverterAudit(
+                True, program, _version(program, place), conversions, tuple(_segments(program, place))
+            )
     except OSError as error:
         raise OutputError(f"cannot write the clips of the audit: {error}. Pass a folder with space") from None
 
@@ -236,7 +85,7 @@ def _checked(fps: float | Fraction) -> Fraction:
 
 @contextmanager
 def _workplace(folder: str | os.PathLike | None) -> Iterator[Path]:
-    """Lend a new folder, where no clip of an earlier audit can be taken for one of this."""
+    """Yield a new folder, where no clip of an earlier audit can be taken for one of this."""
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="musetools-") as place:
             yield Path(place)
@@ -246,11 +95,11 @@ def _workplace(folder: str | os.PathLike | None) -> Iterator[Path]:
 
 
 class _Failed(MusetoolsError):
-    """A run of the program that went wrong; becomes a note."""
+    """A run of the program that failed; it becomes a note."""
 
 
 def _run(program: str, place: Path, *arguments: str) -> str:
-    """Run the program in a folder and return what it prints, or raise its last words."""
+    """Run the program in a folder and return what it prints, or raise the last line of its errors."""
     try:
         # names are relative to the folder: a % in its path would be taken for a pattern
         options = {"cwd": place, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
@@ -260,19 +109,19 @@ def _run(program: str, place: Path, *arguments: str) -> str:
     except OSError as error:
         raise _Failed(f"{program} cannot be run: {error.strerror}") from None
     if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]
-        raise _Failed(f"{program} ended with {done.returncode}: {words[-1]}")
+        errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise _Failed(f"{program} ended with {done.returncode}: {errors[-1]}")
     return done.stdout.decode(errors="replace")
 
 
 def _version(program: str, place: Path) -> str:
     try:
-        return _run(program, place, "-version").partition("\n")[0].strip() or f"{program}, which tells no version"
+        return _run(program, place, "-version").partition("\n")[0].strip() or f"{program}, which reports no version"
     except _Failed:
-        return f"{program}, which tells no version"
+        return f"{program}, which reports no version"
 
 
-def _converted(program: str, fps: Fraction, place: Path) -> Iterator[ConverterLine]:
+def _converted(program: str, fps: Fraction, place: Path) -> Iterator[Conversion]:
     """Convert a clip of one frame rate with every option, and measure."""
     source = write_flash_clip(place / f"source_{float(fps):.3f}.mp4", fps, CLIP_S)
     for number, (name, option) in enumerate(OPTIONS.items()):
@@ -280,12 +129,12 @@ def _converted(program: str, fps: Fraction, place: Path) -> Iterator[ConverterLi
         try:
             _run(program, place, *QUIET, "-i", source.name, *option, *CONVERT, result.name)
             late, n_flashes = lateness_ms(flash_starts(result, fps)[0], click_times(result)[0])
-            yield ConverterLine(fps, name, n_flashes, float(late.mean()), float(late.min()), float(late.max()))
+            yield Conversion(fps, name, n_flashes, float(late.mean()), float(late.min()), float(late.max()))
         except (MusetoolsError, av.FFmpegError) as error:
-            yield ConverterLine(fps, name, note=str(error))
+            yield Conversion(fps, name, note=str(error))
 
 
-def _cut(program: str, place: Path) -> Iterator[Segment]:
+def _segments(program: str, place: Path) -> Iterator[Segment]:
     """Cut a long clip into segments, and measure each."""
     # B-frames as in what the conversion to 25 fps leaves: they make the wavs shorter than the clips
     source = write_flash_clip(place / "long.mp4", TARGET_FPS, LONG_S, b_frames=3, key_frames=KEY_FRAMES)
@@ -295,12 +144,12 @@ def _cut(program: str, place: Path) -> Iterator[Segment]:
         yield Segment(source.name, note=str(error))
         return
     clips = sorted(place.glob("clip*.mp4"))
-    yield from (_heard(program, clip) for clip in clips)
+    yield from (_measured(program, clip) for clip in clips)
     if not clips:
         yield Segment(source.name, note=f"{program} reported no error but left no segment")
 
 
-def _heard(program: str, clip: Path) -> Segment:
+def _measured(program: str, clip: Path) -> Segment:
     """Extract a segment's wav and compare the two as training reads them, counting frames and samples."""
     segment, wav = Segment(clip.name), clip.with_suffix(".wav")
     try:

@@ -1,4 +1,4 @@
-"""Alignment in figures and a verdict: clicks found again, mouth against loudness, the loader's wrong starts."""
+"""Alignment in figures: clicks found again, mouth against loudness, the loader's wrong starts."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -7,20 +7,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from musetools.audio.loudness import loudness
-from musetools.check.folder import FolderAudit
 from musetools.lab.alignment.lag import MeasuredLag
 from musetools.lab.alignment.offset import OffsetEstimate
 from musetools.lab.look import COLOURS, figure
 from musetools.recipes.sampler import SamplerAudit
 from musetools.timing import exact_fps
 
-__all__ = ["click_figure", "mouth_figure", "sampler_figure", "verdict"]
-
-NAMED = 5  # clips that the verdict names
+__all__ = ["click_figure", "mouth_figure", "sampler_figure"]
 
 
 def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
-    """Draw measured lag beside the one that the index matrix foretells, a recipe a line.
+    """Draw each recipe's measured lag beside the one expected from its index matrix.
 
     Parameters
     ----------
@@ -36,9 +33,9 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
     places = np.arange(len(measured))
     with figure(figsize=(9, 0.38 * len(measured) + 1.4)) as (fig, axes):
         ax = axes[0, 0]
-        foretold = [lag.foretold_ms.mean() for lag in measured.values()]
+        expected = [lag.expected_ms.mean() for lag in measured.values()]
         found = [lag.mean_ms for lag in measured.values()]
-        ax.plot(foretold, places, "ko", fillstyle="none", markersize=10, label="read off the index matrix")
+        ax.plot(expected, places, "ko", fillstyle="none", markersize=10, label="read off the index matrix")
         ax.plot(found, places, "x", color=COLOURS["purple"], markeredgewidth=2, label="measured with clicks")
         ax.set_xscale("symlog", linthresh=100)
         ax.axvline(0, color="0.85", zorder=0)
@@ -46,7 +43,7 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
         ax.invert_yaxis()
         ax.set_xlabel("mean lag over the clicks in ms (linear between −100 and +100)")
         worst = max(lag.error_ms for lag in measured.values())
-        ax.set_title(f"At {fps:.5g} fps clicks lie within {worst:.1f} ms of where the matrix foretells")
+        ax.set_title(f"At {fps:.5g} fps measured lag is within {worst:.1f} ms of the expected lag")
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 
@@ -77,14 +74,14 @@ def mouth_figure(mouth: np.ndarray, waveform: np.ndarray, fps: float | Fraction,
         above.set_ylabel("mouth opening\n(0 shut, 1 wide)")
         below.set_ylabel("loudness in dBFS")
         below.set_xlabel("time in s")
-        told = str(offset) if offset.offset_ms is None else str(offset).split(" (")[0]
-        above.set_title(told[:1].upper() + told[1:])
+        title = str(offset) if offset.offset_ms is None else str(offset).split(" (")[0]
+        above.set_title(title[:1].upper() + title[1:])
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
 def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:
-    """Draw the share of starts that the v1.5 loader serves wrongly, by length of clip.
+    """Draw the share of starts for which the v1.5 loader returns wrong data, by length of clip.
 
     Parameters
     ----------
@@ -108,25 +105,6 @@ def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:
         ax.set_ylabel("starts in %")
         ax.margins(y=0.2)
         safe = [s.n_frames for s in samplers if not s.wrong_mel]
-        ax.set_title(f"Of these lengths, {len(safe)} of {len(samplers)} are served rightly throughout")
+        ax.set_title(f"Of these lengths, {len(safe)} of {len(samplers)} get the right audio and mel at every start")
         ax.legend(loc="upper left")
     return fig
-
-
-def verdict(folder: FolderAudit, measured: dict[str, MeasuredLag], offset: OffsetEstimate | None) -> list[str]:
-    """Say in plain words whether to train on this."""
-    bad = [audit for audit in folder.audits if audit.level != "ok"]
-    recipe = folder.audits[0].recipe.name
-    told = [f"{folder.errors} of {len(folder.audits)} clips must not go into training with {recipe} as they are."]
-    for audit in bad[:NAMED]:
-        name = audit.name.rsplit("/", 1)[-1]
-        told += [f"{name}: {finding.sentence}." for finding in audit.findings if finding.level != "note"]
-    if len(bad) > NAMED:
-        told.append(f"{len(bad) - NAMED} more clips have findings: see the table.")
-    error = max(lag.error_ms for lag in measured.values())
-    told.append(
-        f"The lag that index matrices foretell was measured with clicks, within {error:.1f} ms for every recipe."
-    )
-    if offset is not None:
-        told.append(f"Mouth against sound: {offset}.")
-    return told

@@ -5,16 +5,16 @@ from fractions import Fraction
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.optimize import minimize
 
 from musetools.errors import ParameterError
+from musetools.lab.delay import best_match, correlation, delayed
 from musetools.timing import SAMPLE_RATE, exact_fps
 
 __all__ = ["OffsetEstimate", "estimate_offset"]
 
 CURVE_RATE = 200  # points a second of the loudness curve
 SMOOTH_S = 0.025  # sigma of the window that loudness is measured under
-QUIET_DB, LOUD_DB = -34.0, -7.0  # below the loudest moment: where a mouth is taken for shut and wide open, at first
+QUIET_DB, LOUD_DB = -34.0, -7.0  # below the loudest moment: first guess of where a mouth is shut and wide open
 STEPS = (0.02, 0.001, 4.0, 4.0)  # s, s/s, dB, dB: first steps of the search
 REACH_S = 0.5  # offsets that are looked for
 CLEAR = 4.5  # how many standard deviations a match must stand above chance
@@ -34,7 +34,7 @@ class OffsetEstimate:
     correlation : float
         Of mouth and loudness where they match best.
     confidence : float
-        How far that stands above chance, in standard deviations of the correlation at offsets that cannot be.
+        How far that stands above chance, in standard deviations of the correlation at offsets out of reach.
     """
 
     offset_ms: float | None
@@ -45,7 +45,7 @@ class OffsetEstimate:
     def __repr__(self) -> str:
         match = f"correlation {self.correlation:.2f}, {self.confidence:.1f} standard deviations above chance"
         if self.offset_ms is None:
-            return f"no offset can be told: {match}"
+            return f"no offset can be estimated: {match}"
         side = "late" if self.offset_ms > 0 else "early"
         return f"sound {abs(self.offset_ms):.1f} ms {side}, drift {self.drift_ms_s:+.2f} ms/s ({match})"
 
@@ -93,39 +93,27 @@ def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float 
     times, level = np.arange(len(mouth)) / rate, _level_db(waveform)
     grid = np.arange(-REACH_S, REACH_S, 1 / CURVE_RATE)
     start = (grid[int(np.argmax([_match((o, 0, 0, 0), mouth, times, level) for o in grid]))], 0.0, 0.0, 0.0)
-    for _ in range(2):  # the second simplex starts anew where the first one came to rest
-        simplex = np.array([start] * 5) + np.vstack([np.zeros(4), np.diag(STEPS)])
-        found = minimize(
-            lambda p: -_match(p, mouth, times, level), start, method="Nelder-Mead", options={"initial_simplex": simplex}
-        )
-        start = found.x
-    best = -float(found.fun)
-    confidence = _confidence(found.x, mouth, times, level)
+    found, best = best_match(lambda guess: _match(guess, mouth, times, level), start, STEPS, rounds=2)
+    confidence = _confidence(found, mouth, times, level)
     if best < STRONG or confidence < CLEAR:
         return OffsetEstimate(None, None, best, confidence)
-    return OffsetEstimate(1000 * float(found.x[0]), 1000 * float(found.x[1]), best, confidence)
+    return OffsetEstimate(1000 * float(found[0]), 1000 * float(found[1]), best, confidence)
 
 
 def _match(guess: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
-    """Correlate a mouth with loudness, heard late by an offset that drifts, shut and wide open at guessed levels."""
+    """Correlate a mouth with loudness, late by an offset that drifts; shut and wide open are at guessed levels."""
     offset_s, drift, quieter_db, louder_db = guess
-    heard = times + offset_s + drift * (times - times.mean())
-    db = np.interp(heard * CURVE_RATE, np.arange(len(level)), level, left=level.min(), right=level.min())
+    sounding = delayed(times, offset_s, drift)
+    db = np.interp(sounding * CURVE_RATE, np.arange(len(level)), level, left=level.min(), right=level.min())
     shut = QUIET_DB + quieter_db
-    return _correlation(mouth, np.clip((db - shut) / max(LOUD_DB + louder_db - shut, 1.0), 0, 1))
+    return correlation(mouth, np.clip((db - shut) / max(LOUD_DB + louder_db - shut, 1.0), 0, 1))
 
 
 def _confidence(best: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
-    """Compare a match with those at offsets that cannot be, the clip taken for a circle."""
+    """Compare a match with those at offsets out of reach, the clip taken for a circle."""
     half = len(level) // 2
     reach = min(int(2 * REACH_S * CURVE_RATE), half // 2)
     shifts = range(reach, len(level) - reach, max(1, (len(level) - 2 * reach) // 150))
     chance = [_match(best, mouth, times, np.roll(level, shift)) for shift in shifts]
     spread = np.std(chance)
     return float((_match(best, mouth, times, level) - np.mean(chance)) / spread) if spread > 1e-6 else 0.0
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 0 else 0.0

@@ -1,24 +1,18 @@
-"""What a comparison of two recipes found: frames, rows, lag and values, told in numbers, sentences and a verdict."""
+"""What a comparison of two recipes found: frames, rows, lag and values, in numbers, sentences and a category."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from html import escape
 
 import numpy as np
 
+from musetools.lab.answer import Answer
 from musetools.recipes.profile import Profile
-from musetools.table import Table
+from musetools.table import Table, spans
 
-__all__ = ["SIGNS", "STOPS", "Comparison", "ValueDifference", "spans"]
+__all__ = ["SIGNS", "STOPS", "Comparison", "ValueDifference"]
 
-EQUAL, EDGES, VALUES, ROWS, STOPS = (
-    "interchangeable",
-    "alike but for edges",
-    "same rows, other values",
-    "other rows",
-    "stops",
-)
-SIGNS = {EQUAL: "●", EDGES: "◐", VALUES: "○", ROWS: "✕", STOPS: "–"}
+EQUAL, EDGES, VALUES = "interchangeable", "alike but for edges", "same rows, other values"
+ROWS, STOPS = "other rows", "stops"
+SIGNS = {EQUAL: "●", EDGES: "◐", VALUES: "○", ROWS: "✕", STOPS: "–"}  # by category
 EDGE_FIELDS = {"keep_padding"}  # what a spec may differ in without a difference inside the clip
 
 
@@ -45,13 +39,14 @@ class ValueDifference:
         """Frames whose chunks are equal bit for bit."""
         return self.frames[(self.relative == 0).all(axis=1)]
 
-    def by_layer(self, lines: np.ndarray) -> np.ndarray:
-        """Return the relative difference of some frames together, layer by layer."""
-        return np.sqrt(np.square(self.relative[lines]).mean(axis=0)) if len(lines) else np.zeros(self.relative.shape[1])
+    def by_layer(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the relative difference of some frames together, layer by layer; `chosen` are indices or a mask."""
+        relative = self.relative[chosen]
+        return np.sqrt(np.square(relative).mean(axis=0)) if len(relative) else np.zeros(self.relative.shape[1])
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Answer):
     """Two recipes on one clip at one frame rate.
 
     Attributes
@@ -85,13 +80,18 @@ class Comparison:
         return (a != b).sum(axis=1)
 
     def interior(self) -> np.ndarray:
-        """Tell, for each frame that both have, whether it is at an edge for neither."""
+        """Return, for each frame that both have, whether it is at an edge for neither."""
         a, b = (np.isin(self.shared, p.first_frame + p.interior) for p in (self.a, self.b))
         return a & b
 
     @property
-    def verdict(self) -> str:
-        """Whether one may stand for the other, in a few words."""
+    def differing(self) -> int:
+        """How many of the frames that both have take other rows."""
+        return int((self.rows_differ() > 0).sum())
+
+    @property
+    def category(self) -> str:
+        """Whether one may replace the other: one of the keys of `SIGNS`."""
         if self.a.stops or self.b.stops:
             return STOPS
         differ, inside = self.rows_differ() > 0, self.interior()
@@ -103,26 +103,32 @@ class Comparison:
         return EQUAL if same else EDGES
 
     def sentences(self) -> list[str]:
-        """Say what was found, computed from the numbers."""
+        """Write what was found, computed from the numbers."""
         stops = [f"{p.recipe.name} cannot do this: {p.stops}." for p in (self.a, self.b) if p.stops]
         if stops:
             return stops
-        return [*self._on_frames(), *self._on_lag(), *self._on_specs(), *self._on_values(), f"Verdict: {self.verdict}."]
+        return [
+            *self._on_frames(),
+            *self._on_lag(),
+            *self._on_specs(),
+            *self._on_values(),
+            f"Category: {self.category}.",
+        ]
 
     def _on_frames(self) -> list[str]:
         differ, inside = self.rows_differ() > 0, self.interior()
-        said = [
+        sentences = [
             f"{_frames(len(differ))} in both: {int((~differ).sum())} take the same rows, "
             f"{int((differ & ~inside).sum())} differ at an edge, {int((differ & inside).sum())} inside the clip."
         ]
         for mine, other in ((self.a, self.b), (self.b, self.a)):
             alone = [i for i in mine.frames if i not in other.frames]
             if alone:
-                said.append(f"{mine.recipe.name} alone has {_frames(len(alone))}: {spans(alone)}.")
+                sentences.append(f"{mine.recipe.name} alone has {_frames(len(alone))}: {spans(alone)}.")
         for p in (self.a, self.b):
             if p.zero_rows:
-                said.append(f"{p.recipe.name} fills its chunks with {p.zero_rows} rows of zeros in all.")
-        return said
+                sentences.append(f"{p.recipe.name} pads its chunks with {p.zero_rows} rows of zeros in all.")
+        return sentences
 
     def _on_lag(self) -> list[str]:
         lags = [f"{p.recipe.name} {p.lag_text()}" for p in (self.a, self.b)]
@@ -131,35 +137,31 @@ class Comparison:
     def _on_specs(self) -> list[str]:
         if not self.spec_differences:
             return ["Both make their features in the same way."]
-        told = "; ".join(f"{name} is {a} against {b}" for name, a, b in self.spec_differences)
-        return [f"They make their features differently: {told}."]
+        differences = "; ".join(f"{name} is {a} against {b}" for name, a, b in self.spec_differences)
+        return [f"They make their features differently: {differences}."]
 
     def _on_values(self) -> list[str]:
         if self.values is None:
             return []
         inside = self.interior()
-        said = [
-            f"{len(self.values.equal)} of {len(inside)} chunks are equal bit for bit (weights: {self.values.weights})."
-        ]
-        for name, lines in (("inside the clip", np.flatnonzero(inside)), ("at its edges", np.flatnonzero(~inside))):
-            if len(lines):
-                said.append(f"{name.capitalize()}, chunks {_gap(self.values.by_layer(lines))} ({_frames(len(lines))}).")
-        return said
+        weights = self.values.weights
+        sentences = [f"{len(self.values.equal)} of {len(inside)} chunks are equal bit for bit (weights: {weights})."]
+        for name, chosen in (("Inside the clip", inside), ("At its edges", ~inside)):
+            if chosen.any():
+                gap = _gap(self.values.by_layer(chosen))
+                sentences.append(f"{name}, chunks {gap} ({_frames(int(chosen.sum()))}).")
+        return sentences
 
     def __repr__(self) -> str:
         return "\n".join([" against ".join(self.names), *self.sentences()])
 
     def _repr_html_(self) -> str:
-        facts = [
-            ("frames", *(f"{len(p.rows)}" for p in (self.a, self.b))),
-            ("first frame", *(f"{p.first_frame}" for p in (self.a, self.b))),
-            ("lag in ms", *(p.lag_text() for p in (self.a, self.b))),
-            ("frames at an edge", *(f"{p.edge_frames}" for p in (self.a, self.b))),
-            ("rows of zeros", *(f"{p.zero_rows}" for p in (self.a, self.b))),
-            *self.spec_differences,
-        ]
-        said = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences())
-        return Table([f"at {float(self.a.fps):g} fps", *self.names], facts)._repr_html_() + f"<ul>{said}</ul>"
+        names = ["frames", "first frame", "lag in ms", "frames at an edge", "rows of zeros"]
+        facts = [(len(p.rows), p.first_frame, p.lag_text(), p.edge_frames, p.zero_rows) for p in (self.a, self.b)]
+        table = Table(
+            [f"at {float(self.a.fps):g} fps", *self.names], [*zip(names, *facts, strict=True), *self.spec_differences]
+        )
+        return table._repr_html_() + super()._repr_html_()
 
 
 def _frames(n: int) -> str:
@@ -167,17 +169,9 @@ def _frames(n: int) -> str:
 
 
 def _gap(by_layer: np.ndarray) -> str:
-    """Say how far chunks differ, in standard deviations."""
+    """Write how far chunks differ, in standard deviations."""
     if not by_layer.any():
         return "are equal in every layer"
     return (
         f"differ by {by_layer.min():.2g} to {by_layer.max():.2g} standard deviations, most in layer {by_layer.argmax()}"
     )
-
-
-def spans(frames: Iterable[int]) -> str:
-    """Write frame numbers as spans: 0–1, 299–300."""
-    frames = np.asarray(list(frames))
-    parts = np.split(frames, np.flatnonzero(np.diff(frames) != 1) + 1)
-    text = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in parts[:6])
-    return text + (f" and {len(parts) - 6} more spans" if len(parts) > 6 else "")

@@ -7,18 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musetools.lab.difference.comparison import Comparison
-from musetools.lab.look import COLOURS, INFER, TRAIN, figure
+from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
 from musetools.recipes.profile import LagTable, Profile
 from musetools.timing import exact_fps
 
 __all__ = ["lag_figure", "rate_figure", "value_figure"]
-
-MARKS = {
-    "o-": COLOURS["black"],
-    "s--": COLOURS["green"],
-    "^:": COLOURS["purple"],
-    "d-.": COLOURS["orange"],
-}
 
 
 def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
@@ -52,15 +45,12 @@ def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
 
 
 def _count(compared: Comparison) -> str:
-    if compared.a.stops or compared.b.stops:
-        return "one stops"
-    differing = int((compared.rows_differ() > 0).sum())
-    return f"{differing} of {len(compared.shared)} differ"
+    stops = compared.a.stops or compared.b.stops
+    return "one stops" if stops else f"{compared.differing} of {len(compared.shared)} differ"
 
 
 def _draw_lag(ax: Axes, side: Profile, colour: str, style: str) -> None:
-    frames = side.first_frame + np.arange(len(side.rows))
-    ax.plot(frames / float(exact_fps(side.fps)), side.lag_ms, style, color=colour, linewidth=1.2)
+    ax.plot(np.array(side.frames) / float(exact_fps(side.fps)), side.lag_ms, style, color=colour, linewidth=1.2)
 
 
 def _legend(fig: Figure, entries: Sequence[tuple[str, str, str]]) -> None:
@@ -69,7 +59,7 @@ def _legend(fig: Figure, entries: Sequence[tuple[str, str, str]]) -> None:
 
 
 def lag_figure(table: LagTable) -> Figure:
-    """Draw the lag of every recipe over a minute, a panel each, a line for each frame rate.
+    """Draw the lag of every recipe over a minute, a panel each, a curve for each frame rate.
 
     Parameters
     ----------
@@ -80,12 +70,12 @@ def lag_figure(table: LagTable) -> Figure:
     -------
     Figure
     """
-    n_lines = -(-len(table.lines) // 2)
+    n_panels = -(-len(table.recipes) // 2)
     rates = [
         (f"{float(fps):g} fps", colour, mark[1:]) for fps, (mark, colour) in zip(table.fps, MARKS.items(), strict=False)
     ]
-    with figure(n_lines, 2, sharex=True, sharey=True, figsize=(10, 1.35 * n_lines + 1)) as (fig, axes):
-        for ax, (name, profiles) in zip(axes.flat, table.lines.items(), strict=False):
+    with figure(n_panels, 2, sharex=True, sharey=True, figsize=(10, 1.35 * n_panels + 1)) as (fig, axes):
+        for ax, (name, profiles) in zip(axes.flat, table.recipes.items(), strict=False):
             for side, (_, colour, style) in zip(profiles, rates, strict=True):
                 _draw_lag(ax, side, colour, style)
             ax.set_yscale("symlog", linthresh=100)
@@ -101,8 +91,8 @@ def lag_figure(table: LagTable) -> Figure:
 
 
 def _reach(profiles: Sequence[Profile]) -> str:
-    """Say how large the lag becomes at any frame rate."""
-    lags = [abs(lag) for side in profiles if side.lag_range_ms for lag in side.lag_range_ms]
+    """Write how large the lag becomes at any frame rate."""
+    lags = [abs(lag) for side in profiles if len(side.interior) for lag in (side.lag.min_ms, side.lag.max_ms)]
     if not lags:
         return "every chunk holds zeros, no lag"
     return f"up to {max(lags) / 1000:.2g} s" if max(lags) >= 1000 else f"up to {max(lags):.0f} ms"
@@ -149,7 +139,5 @@ def _draw_over_time(ax: Axes, compared: Comparison) -> None:
 
 
 def _draw_by_layer(ax: Axes, compared: Comparison, mark: str, colour: str) -> None:
-    inside = np.flatnonzero(compared.interior())
-    ax.plot(
-        compared.values.by_layer(inside), mark, color=colour, fillstyle="none", label=f"{float(compared.a.fps):g} fps"
-    )
+    inside, label = compared.values.by_layer(compared.interior()), f"{float(compared.a.fps):g} fps"
+    ax.plot(inside, mark, color=colour, fillstyle="none", label=label)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from musetools.errors import ParameterError
+from musetools.lab.delay import best_match, correlation, delayed
 
 __all__ = ["Delay", "measure_delay"]
 
@@ -44,13 +44,13 @@ class Delay:
 def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[np.ndarray], np.ndarray]) -> Delay:
     """Find the delay, and its growth, at which a prediction correlates best with the truth.
 
-    Nothing that is foretold enters: all delays up to 3 s either side, and more in long clips, are tried in stretches of
+    No expected delay enters: all delays up to 3 s either side, and more in long clips, are tried in stretches of
     6 s; the straight line along which the stretches match best is where the search over the whole clip starts.
 
     Parameters
     ----------
     prediction : ndarray of float, shape (n_frames,)
-        What a model says of each frame.
+        A model's prediction for each frame.
     times_s : ndarray of float, shape (n_frames,)
         The instant of each frame, ascending; frames may be missing.
     truth : callable
@@ -76,16 +76,14 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[
     shifts, places, match = _curves(prediction, times_s, truth)
     start = _line(shifts, places - middle, match)
 
-    def mismatch(guess: np.ndarray) -> float:
-        delay, drift = np.append(guess, 0.0)[:2]  # one stretch alone knows of no drift
-        return -_correlation(prediction, truth(times_s - delay - drift * (times_s - middle)))
+    def match_at(guess: np.ndarray) -> float:
+        delay, drift = np.append(guess, 0.0)[:2]  # a single stretch has no drift
+        return correlation(prediction, truth(delayed(times_s, -delay, -drift)))
 
-    simplex = np.vstack([start, start + np.diag(SIMPLEX)[: len(start), : len(start)]])
-    options = {"initial_simplex": simplex, "xatol": 1e-5, "fatol": 1e-8}
-    best = minimize(mismatch, start, method="Nelder-Mead", options=options)
-    delay, drift = np.append(best.x, 0.0)[:2]
+    best, best_correlation = best_match(match_at, start, SIMPLEX[: len(start)], xatol=1e-5, fatol=1e-8)
+    delay, drift = np.append(best, 0.0)[:2]
     found = [_peak(shifts, m, delay + drift * (place - middle)) for place, m in zip(places, match, strict=True)]
-    return Delay(1000 * float(delay), 1000 * float(drift), -float(best.fun), places, 1000 * np.array(found))
+    return Delay(1000 * float(delay), 1000 * float(drift), best_correlation, places, 1000 * np.array(found))
 
 
 def _curves(
@@ -101,7 +99,7 @@ def _curves(
         part, times = prediction[first:stop], times_s[first:stop]
         if len(part) > 1 and np.ptp(part) > 0:
             places.append(times.mean())
-            match.append([_correlation(part, line) for line in truth(times - shifts[:, None])])
+            match.append([correlation(part, series) for series in truth(times - shifts[:, None])])
     return shifts, np.array(places), np.array(match)
 
 
@@ -126,9 +124,3 @@ def _peak(shifts: np.ndarray, match: np.ndarray, expected: float) -> float:
     before, here, after = match[at - 1 : at + 2]
     bend = before - 2 * here + after
     return float(shifts[at] + (STEP_S * (before - after) / (2 * bend) if bend < 0 else 0.0))
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 0 else 0.0

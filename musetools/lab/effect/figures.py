@@ -6,11 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from musetools.lab.difference.figures import MARKS
 from musetools.lab.effect.outcome import Outcome
 from musetools.lab.effect.report import BAND_MS, Grid, r2_text, running, titled, worst
-from musetools.lab.look import COLOURS, INFER, TRAIN, figure
-from musetools.recipes.profile import signed
+from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
+from musetools.table import signed
 
 __all__ = ["delay_figure", "prediction_figure", "r2_figure"]
 
@@ -61,7 +60,7 @@ def _draw_against(ax: Axes, outcome: Outcome, colour: str, mark: str) -> None:
 
 
 def delay_figure(grid: Grid, rates: Sequence[float], *, weights: str) -> Figure:
-    """Draw measured delay against the one that the index matrix foretells: in all, and over time where it drifts most.
+    """Draw measured delay against the one expected from the index matrix: in all, and over time where it drifts most.
 
     Parameters
     ----------
@@ -76,11 +75,11 @@ def delay_figure(grid: Grid, rates: Sequence[float], *, weights: str) -> Figure:
     with figure(1, 2, figsize=(11, 4.6)) as (fig, axes):
         steady, over_time = axes[0]
         _draw_delays(steady, grid, rates)
-        beyond = [o for o in ran if abs(o.foretold_ms) > STEADY_MS]
-        beyond = beyond or [max(ran, key=lambda o: abs(o.foretold_drift_ms_s))]
+        beyond = [o for o in ran if abs(o.expected_ms) > STEADY_MS]
+        beyond = beyond or [max(ran, key=lambda o: abs(o.expected_drift_ms_s))]
         for outcome, mark, colour in zip(beyond, "^sDv", (INFER, *DRIFTING), strict=False):
-            told = ~np.isnan(outcome.lag_ms) & outcome.interior
-            over_time.plot(outcome.times_s[told], -outcome.lag_ms[told], color="0.75", linewidth=3, zorder=0)
+            placed = outcome.placed
+            over_time.plot(outcome.times_s[placed], -outcome.lag_ms[placed], color="0.75", linewidth=3, zorder=0)
             over_time.plot(
                 outcome.delay.windows_s,
                 outcome.delay.windows_ms,
@@ -90,13 +89,13 @@ def delay_figure(grid: Grid, rates: Sequence[float], *, weights: str) -> Figure:
                 markersize=8,
                 label=f"{titled(outcome)}, measured",
             )
-        over_time.plot([], [], color="0.75", linewidth=3, label="foretold, frame by frame")
+        over_time.plot([], [], color="0.75", linewidth=3, label="expected, frame by frame")
         over_time.set(xlabel="time in s", ylabel="delay in ms (positive: mouth late)")
         over_time.set_title(f"{titled(beyond[0])}:\ndrift {signed(beyond[0].delay.drift_ms_s)} ms in each second")
         over_time.legend(loc="best")
-        off = max(abs(o.delay.ms - o.foretold_ms) for o in ran)
+        off = max(abs(o.delay.ms - o.expected_ms) for o in ran)
         steady.set_title(
-            f"In all {len(ran)} runs the delay is the foretold one\nwithin {off:.1f} ms · weights: {weights}"
+            f"In all {len(ran)} runs the delay is the expected one\nwithin {off:.1f} ms · weights: {weights}"
         )
         steady.legend(loc="upper left")
     return fig
@@ -106,14 +105,14 @@ def _draw_delays(ax: Axes, grid: Grid, rates: Sequence[float]) -> None:
     """Draw the runs whose delay stays small; the others are drawn over time."""
     for i, (fps, (mark, colour)) in enumerate(zip(rates, MARKS.items(), strict=False)):
         there = [line[i] for line in grid.values() if line[i] is not None]
-        there = [outcome for outcome in there if abs(outcome.foretold_ms) <= STEADY_MS]
-        foretold, measured = [o.foretold_ms for o in there], [o.delay.ms for o in there]
-        ax.plot(foretold, measured, mark[0], color=colour, fillstyle="none", markersize=8, label=f"{fps:g} fps")
+        there = [outcome for outcome in there if abs(outcome.expected_ms) <= STEADY_MS]
+        expected, measured = [o.expected_ms for o in there], [o.delay.ms for o in there]
+        ax.plot(expected, measured, mark[0], color=colour, fillstyle="none", markersize=8, label=f"{fps:g} fps")
     line = np.array(ax.get_xlim())
-    ax.plot(line, line, color="0.6", linewidth=1, zorder=0, label="measured = foretold")
+    ax.plot(line, line, color="0.6", linewidth=1, zorder=0, label="measured = expected")
     band = f"{BAND_MS} ms either side"
     ax.fill_between(line, line - BAND_MS, line + BAND_MS, color="0.92", linewidth=0, zorder=-1, label=band)
-    ax.set(xlabel="delay in ms that the index matrix foretells", ylabel="delay in ms, measured (positive: mouth late)")
+    ax.set(xlabel="delay in ms, expected from the index matrix", ylabel="delay in ms, measured (positive: mouth late)")
 
 
 def r2_figure(grid: Grid, rates: Sequence[float], matching: Outcome, control: Outcome, *, weights: str) -> Figure:

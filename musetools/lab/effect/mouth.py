@@ -1,4 +1,4 @@
-"""A small model that tells how far a mouth is open from one frame's chunk: ridge regression."""
+"""A small model that predicts how far a mouth is open from one frame's chunk: ridge regression."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from musetools.recipes.recipe import add_positions
 __all__ = ["Model", "ridge"]
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the ridge, as shares of the mean squared length of a chunk
-JUDGED = 4  # one part in so many of the training frames, the last ones, chooses among them
+HELD_BACK = 4  # one in so many of the training frames, the last ones, chooses among them
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def ridge(chunks: np.ndarray, openings: np.ndarray) -> tuple[np.ndarray, float, 
     mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
     x -= mean
     x /= spread
-    products, seen = x @ x.T, len(x) - len(x) // JUDGED
+    products, seen = x @ x.T, len(x) - len(x) // HELD_BACK
 
     def fit(n: int, strength: float) -> np.ndarray:
         damped = products[:n, :n] + strength * products.diagonal().mean() * np.eye(n)

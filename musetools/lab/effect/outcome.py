@@ -9,10 +9,11 @@ import numpy as np
 from musetools.lab.effect.delay import Delay, measure_delay
 from musetools.lab.effect.mouth import Model
 from musetools.lab.speech import Talker
+from musetools.recipes.profile import WindowLag, lag_statistics
 
 __all__ = ["EDGE_S", "Agreement", "Outcome"]
 
-EDGE_S = 1.0  # the first and last second, judged apart from the rest
+EDGE_S = 1.0  # the first and last second, measured apart from the rest
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class Outcome:
     Attributes
     ----------
     recipe : str
-        Who cut the chunks.
+        What made the chunks.
     fps : float or Fraction
         Frame rate.
     model : Model
-        Who predicts.
+        What predicts.
     times_s, prediction, lag_ms : ndarray of float64, shape (n_frames,)
         Of each frame that begins within the speech: when, what, and its chunk's lag by the index matrix (NaN at an
         edge).
@@ -64,6 +65,11 @@ class Outcome:
         return self._error(self.interior)
 
     @property
+    def bias(self) -> float:
+        """How far predictions lie above the truth on average, in the interior."""
+        return float((self.prediction - self.truth)[self.interior].mean())
+
+    @property
     def first_error(self) -> float:
         """The same in the first second."""
         return self._error(self.times_s < EDGE_S)
@@ -76,22 +82,26 @@ class Outcome:
     @cached_property
     def delay(self) -> Delay:
         """Delay of the interior's frames against the truth, measured."""
-        told = self._told
-        return measure_delay(self.prediction[told], self.times_s[told], self.talker.at)
+        return measure_delay(self.prediction[self.placed], self.times_s[self.placed], self.talker.at)
 
     @property
-    def foretold_ms(self) -> float:
-        """Delay of the same frames as the index matrix foretells it: lag with the opposite sign."""
-        return -float(self.lag_ms[self._told].mean())
+    def expected_ms(self) -> float:
+        """Delay of the same frames by the index matrix: lag with the opposite sign."""
+        return -self._lag.mean_ms
 
     @property
-    def foretold_drift_ms_s(self) -> float:
-        """Slope of a straight line through it."""
-        return -float(np.polyfit(self.times_s[self._told], self.lag_ms[self._told], 1)[0])
+    def expected_drift_ms_s(self) -> float:
+        """Its growth, in ms per second of clip."""
+        return -self._lag.drift_ms_s
 
-    @property
-    def _told(self) -> np.ndarray:
+    @cached_property
+    def placed(self) -> np.ndarray:
+        """Which frames of the interior have a lag."""
         return self.interior & ~np.isnan(self.lag_ms)
+
+    @cached_property
+    def _lag(self) -> WindowLag:
+        return lag_statistics(self.lag_ms[self.placed], self.times_s[self.placed])
 
     def _error(self, frames: np.ndarray) -> float:
         return float(np.sqrt(np.square(self.prediction - self.truth)[frames].mean()))

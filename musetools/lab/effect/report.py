@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from musetools.lab.effect.outcome import Agreement, Outcome
-from musetools.table import Table
+from musetools.table import Table, minus, signed
 
 __all__ = ["BAND_MS", "Grid", "agreement_table", "difference_table", "effect_sentences", "outcome_table", "r2_text"]
-__all__ += ["mean_offset", "running", "titled", "worst"]
+__all__ += ["running", "titled", "worst"]
 
 NOTHING, LITTLE = 0.01, 0.05  # costs in R² below which a difference counts as nothing, as little
 BAND_MS, BAND_MS_S = 15, 2  # how well delays and drifts are to agree
@@ -18,7 +18,7 @@ Grid = Mapping[str, Sequence[Outcome | None]]
 
 def running(grid: Grid) -> list[Outcome]:
     """Return the outcomes of all recipes and frame rates that run."""
-    return [outcome for line in grid.values() for outcome in line if outcome is not None]
+    return [outcome for outcomes in grid.values() for outcome in outcomes if outcome is not None]
 
 
 def worst(grid: Grid) -> Outcome:
@@ -48,11 +48,15 @@ def outcome_table(grid: Grid, rates: Sequence[float], *, weights: str) -> Table:
     Table
     """
     head = ["recipe", "fps", "trained on", "R²", "error", "first second", "last second"]
-    head += ["delay in ms", "foretold", "drift in ms/s", "foretold"]
-    lines = [[name, f"{fps:g}", *_cells(o)] for name, line in grid.items() for fps, o in zip(rates, line, strict=True)]
+    head += ["delay in ms", "expected", "drift in ms/s", "expected"]
+    cells = [
+        [name, f"{fps:g}", *_cells(outcome)]
+        for name, outcomes in grid.items()
+        for fps, outcome in zip(rates, outcomes, strict=True)
+    ]
     caption = "Errors are root mean squares of an opening that is 0 (shut) … 1 (wide); R², error and delay without the "
     return Table(
-        head, lines, f"{caption}first and last second. Positive delay: the mouth moves late. Weights: {weights}."
+        head, cells, f"{caption}first and last second. Positive delay: the mouth moves late. Weights: {weights}."
     )
 
 
@@ -60,52 +64,36 @@ def _cells(outcome: Outcome | None) -> list[str]:
     if outcome is None:
         return ["stops", *[""] * 8]
     errors = [f"{e:.3f}" for e in (outcome.error, outcome.first_error, outcome.last_error)]
-    delays = [_ms(outcome.delay.ms), _ms(outcome.foretold_ms)]
-    drifts = [_ms(outcome.delay.drift_ms_s), _ms(outcome.foretold_drift_ms_s)]
+    delays = [signed(outcome.delay.ms, 1), signed(outcome.expected_ms, 1)]
+    drifts = [signed(outcome.delay.drift_ms_s, 1), signed(outcome.expected_drift_ms_s, 1)]
     return [outcome.model.name, r2_text(outcome.r2), *errors, *delays, *drifts]
 
 
 def difference_table(differing: Mapping[str, Outcome], matching: Outcome, *, weights: str) -> Table:
     """Return what single differences cost at 25 fps."""
     shown = {"none: the matching pair": matching, **differing}
-    lines = [
-        [
-            name,
-            o.model.name,
-            r2_text(o.r2),
-            f"{o.error:.3f}",
-            f"{o.delay.correlation:.3f}",
-            f"{mean_offset(o):+.3f}".replace("-", "−"),
-        ]
+    cells = [
+        [name, o.model.name, minus(f"{o.r2:.3f}"), f"{o.error:.3f}", f"{o.delay.correlation:.3f}", signed(o.bias, 3)]
         for name, o in shown.items()
     ]
     head = ["difference", "trained on", "R²", "error", "correlation", "mean offset"]
-    return Table(head, lines, f"25 fps, all cut by the recipe musetools, openings 0 … 1. Weights: {weights}.")
+    return Table(head, cells, f"25 fps, all chunked by the recipe musetools, openings 0 … 1. Weights: {weights}.")
 
 
 def agreement_table(agreements: Mapping[str, Agreement], *, weights: str) -> Table:
     """Return how far predictions from inference's chunks are those from training's."""
-    lines = [
+    cells = [
         [name, str(a.interior), str(a.equal), f"{a.interior_change:.2g}", str(a.edges), f"{a.edge_change:.2g}"]
         for name, a in agreements.items()
     ]
     head = ["recipe", "interior frames", "equal bit for bit", "largest change", "edge frames", "largest change"]
     caption = "25 fps; against training's chunks of the same speech, same model. Frames that training drops are left "
-    return Table(head, lines, f"{caption}out. Weights: {weights}.")
+    return Table(head, cells, f"{caption}out. Weights: {weights}.")
 
 
 def r2_text(number: float) -> str:
     """Write an R² with three places."""
-    return f"{number:.3f}".replace("-", "−")
-
-
-def _ms(number: float) -> str:
-    return f"{number + 0.0:+.1f}".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
-
-
-def mean_offset(outcome: Outcome) -> float:
-    """Return how far predictions lie above the truth on average."""
-    return float((outcome.prediction - outcome.truth)[outcome.interior].mean())
+    return minus(f"{number:.3f}")
 
 
 def effect_sentences(
@@ -115,7 +103,7 @@ def effect_sentences(
     matching: Outcome,
     control: Outcome,
 ) -> list[str]:
-    """Say which differences change nothing, and which cost what.
+    """Write which differences change nothing, and which cost what.
 
     Parameters
     ----------
@@ -132,9 +120,9 @@ def effect_sentences(
     -------
     list of str
     """
-    tells = matching.r2 > LEARNED and abs(control.r2) < UNLEARNED
-    told = [
-        f"The experiment {'can tell' if tells else 'proves nothing'}: R² of held-out speech is {r2_text(matching.r2)} "
+    valid = matching.r2 > LEARNED and abs(control.r2) < UNLEARNED
+    found = [
+        f"The experiment is {'valid' if valid else 'not valid'}: R² of held-out speech is {r2_text(matching.r2)} "
         f"from training's chunks, {r2_text(control.r2)} for a model of shuffled openings.",
         *_timing(grid),
         *_equality(agreements),
@@ -143,49 +131,49 @@ def effect_sentences(
     costs = {name: matching.r2 - outcome.r2 for name, outcome in shown.items()}
     free = [name for name, cost in costs.items() if cost < NOTHING]
     cheap = [f"{name} ({cost:.3f})" for name, cost in costs.items() if NOTHING <= cost < LITTLE]
-    told += [f"Costs nothing (less than {NOTHING:g} of R²): {'; '.join(free) or 'none'}."]
-    told += [f"Costs little (less than {LITTLE:g}): {'; '.join(cheap) or 'none'}."]
-    dear = sorted((name for name, cost in costs.items() if cost >= LITTLE), key=costs.get, reverse=True)
-    return told + [f"Costs {costs[name]:.2f} of R²: {name}{_why(shown[name])}." for name in dear]
+    found += [f"Costs nothing (less than {NOTHING:g} of R²): {'; '.join(free) or 'none'}."]
+    found += [f"Costs little (less than {LITTLE:g}): {'; '.join(cheap) or 'none'}."]
+    costly = sorted((name for name, cost in costs.items() if cost >= LITTLE), key=costs.get, reverse=True)
+    return found + [f"Costs {costs[name]:.2f} of R²: {name}{_why(shown[name])}." for name in costly]
 
 
 def _timing(grid: Grid) -> list[str]:
     ran = running(grid)
-    late = max(abs(o.delay.ms - o.foretold_ms) for o in ran)
-    drift = max(abs(o.delay.drift_ms_s - o.foretold_drift_ms_s) for o in ran)
-    stopped = sum(outcome is None for line in grid.values() for outcome in line)
+    late = max(abs(o.delay.ms - o.expected_ms) for o in ran)
+    drift = max(abs(o.delay.drift_ms_s - o.expected_drift_ms_s) for o in ran)
+    stopped = sum(outcome is None for outcomes in grid.values() for outcome in outcomes)
     return [
-        f"Of {len(ran) + stopped} recipes and frame rates, {stopped} stop. In the others the model's mouth "
-        f"{'moves' if late <= BAND_MS and drift <= BAND_MS_S else 'does not always move'} when the index matrix says: "
-        f"at most {late:.1f} ms and a drift of {drift:.2f} ms/s from it."
+        f"Of {len(ran) + stopped} recipes and frame rates, {stopped} stop. In the others the measured delay "
+        f"{'agrees' if late <= BAND_MS and drift <= BAND_MS_S else 'does not always agree'} with the one expected from "
+        f"the index matrix: it differs by at most {late:.1f} ms, its drift by {drift:.2f} ms/s."
     ]
 
 
 def _equality(agreements: Mapping[str, Agreement]) -> list[str]:
     same = {name: a for name, a in agreements.items() if a.interior and a.equal == a.interior}
     other = {name: a for name, a in agreements.items() if name not in same}
-    told = []
+    found = []
     if same:
         edge = max(same, key=lambda name: same[name].edge_change)
-        told.append(
+        found.append(
             f"At 25 fps, with the same model, {', '.join(same)} predict what training's chunks predict in every "
             f"interior frame, bit for bit; at an edge openings change by up to {same[edge].edge_change:.2f} ({edge})."
         )
     if other:
         changes = ", ".join(f"{name} (up to {a.interior_change:.2f})" for name, a in other.items())
-        told.append(f"Inside the clip, too, predictions of other features or rows differ from training's: {changes}.")
-    return told
+        found.append(f"Inside the clip, too, predictions of other features or rows differ from training's: {changes}.")
+    return found
 
 
 def _why(outcome: Outcome) -> str:
-    """Say what of an outcome explains its cost: time, a constant, or the values themselves."""
-    told, delay, offset = [], outcome.delay, mean_offset(outcome)
+    """Write what explains an outcome's cost: time, a constant, or the values themselves."""
+    reasons, delay, offset = [], outcome.delay, outcome.bias
     drifts = abs(delay.drift_ms_s) >= DRIFTS_MS_S
     if abs(delay.ms) >= BAND_MS or drifts:
-        told.append(f"the mouth is {abs(delay.ms):.0f} ms {'late' if delay.ms > 0 else 'early'} on average")
+        reasons.append(f"the mouth is {abs(delay.ms):.0f} ms {'late' if delay.ms > 0 else 'early'} on average")
     if drifts:
         side = "later" if delay.drift_ms_s > 0 else "earlier"
-        told.append(f"{abs(delay.drift_ms_s):.2g} ms {side} with every second")
+        reasons.append(f"{abs(delay.drift_ms_s):.2g} ms {side} with every second")
     if abs(offset) >= 2 * outcome.truth.std():
-        told.append(f"all openings move by {offset:+.2f}, a constant to a linear model".replace("-", "−"))
-    return f": {', '.join([*told, f'correlation {delay.correlation:.2f} without delay'])}"
+        reasons.append(f"all openings move by {signed(offset, 2)}, a constant to a linear model")
+    return f": {', '.join([*reasons, f'correlation {delay.correlation:.2f} without delay'])}"

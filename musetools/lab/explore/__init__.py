@@ -1,1 +1,12 @@
-"""Any frame of a clip under two recipes, to look at and to listen to."""
+"""The explorer's room: any frame of a clip under two recipes, with widgets (`Explorer`) or without.
+
+Without: `read_clip` reads a media file once, `prepare` chunks it by two recipes, `FrameView` draws any of its frames,
+`player` plays samples in a notebook.
+"""
+
+from musetools.lab.explore.clip import Clip, read_clip
+from musetools.lab.explore.explorer import Explorer
+from musetools.lab.explore.figure import FrameView
+from musetools.lab.explore.scene import Scene, player, prepare
+
+__all__ = ["Clip", "Explorer", "FrameView", "Scene", "player", "prepare", "read_clip"]

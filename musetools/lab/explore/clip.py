@@ -126,7 +126,7 @@ def read_clip(path: str | os.PathLike) -> Clip:
     if len(waveform) > LONGEST_S * SAMPLE_RATE:
         raise ParameterError(
             f"{path.name} lasts {len(waveform) / SAMPLE_RATE:.0f} s; the explorer keeps all of a clip in memory and "
-            f"takes up to {LONGEST_S} s. Cut out the stretch that you want to see"
+            f"takes up to {LONGEST_S} s. Cut out the stretch that is to be shown"
         )
     return Clip(path, waveform, read_pictures(path), read_openings(table) if table.is_file() else None)
 

@@ -1,4 +1,4 @@
-"""Panels without an axis of clip time in the picture of one frame: what it says, is conditioned on, and looks like."""
+"""Panels without an axis of clip time in the picture of one frame: its title, its chunks, and the picture on screen."""
 
 import textwrap
 
@@ -17,7 +17,7 @@ FULL = 3.0  # standard deviations at full colour
 
 
 class Header:
-    """Which frame it is, how loud, and what both sides hear of it."""
+    """Which frame it is, how loud, and what both sides' chunks cover."""
 
     def __init__(self, figure: Figure, scene: Scene):
         self.scene = scene

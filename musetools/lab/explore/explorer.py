@@ -25,7 +25,7 @@ FASTEST_MS = 40  # between two frames when played
 
 
 class Explorer:
-    """Any frame of a clip under two recipes, to look at and to listen to.
+    """Any frame of a clip under two recipes, to look at and to play.
 
     Show it in Jupyter as the last line of a cell. Its widgets are attributes: setting ``explorer.frame.value`` in code
     does what moving the slider does.
@@ -51,7 +51,7 @@ class Explorer:
         Draws it.
     clip, train, infer, fps, left, right, frame, play, upload : widgets
         What is chosen.
-    image, said, error, heard, whole : widgets
+    image, said, error, chunk_audio, clip_audio : widgets
         What is shown: the picture, sentences, what went wrong, the sound of the frame, the sound of the clip.
 
     Raises
@@ -87,7 +87,7 @@ class Explorer:
             [self.play, self.frame],
         )
         chosen = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows]
-        sound = widgets.HBox([self.heard, self.whole], layout=widgets.Layout(flex_flow="row wrap"))
+        sound = widgets.HBox([self.chunk_audio, self.clip_audio], layout=widgets.Layout(flex_flow="row wrap"))
         return widgets.VBox([*chosen, self.error, self.image, sound, self.said])
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
@@ -110,7 +110,7 @@ class Explorer:
 
     def _make_displays(self) -> None:
         self.image = widgets.Image(format="png", layout=widgets.Layout(width="1000px", max_width="100%"))
-        self.said, self.error, self.heard, self.whole = (widgets.HTML() for _ in range(4))
+        self.said, self.error, self.chunk_audio, self.clip_audio = (widgets.HTML() for _ in range(4))
 
     def _wire(self) -> None:
         widgets.link((self.play, "value"), (self.frame, "value"))
@@ -172,13 +172,13 @@ class Explorer:
         self.play.interval = max(FASTEST_MS, round(1000 / scene.fps))
         self.frame.value = scene.frame_at(time_s)
         self._draw()
-        self.whole.value = player(f"The clip, {scene.clip.name}", scene.clip.waveform)
+        self.clip_audio.value = player(f"The clip, {scene.clip.name}", scene.clip.waveform)
 
     def _draw(self) -> None:
         scene, frame = self.scene, self.frame.value
         self.image.value = self.view.png(frame)
-        self.heard.value = "".join(
-            player(f"What {side.role} hears of frame {frame}", scene.sound(i, frame))
+        self.chunk_audio.value = "".join(
+            player(f"What {side.role}'s chunk of frame {frame} covers", scene.sound(i, frame))
             for i, side in enumerate(scene.sides)
         )
         self.said.value = "<ul>" + "".join(f"<li>{escape(said)}</li>" for said in scene.sentences(frame)) + "</ul>"

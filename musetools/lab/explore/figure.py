@@ -1,4 +1,4 @@
-"""One frame of a scene as a picture: what stays is drawn once, so that the next frame is there at once."""
+"""One frame of a scene as a picture: what is fixed is drawn once, so that the next frame takes little time."""
 
 import io
 
@@ -16,7 +16,7 @@ from musetools.lab.explore.content import FULL, ChunkPanel, Header, MouthPanel, 
 from musetools.lab.explore.panels import REPEATED, SILENCE, ClipPanel, MelPanel, RowsPanel, SoundPanel
 from musetools.lab.explore.scene import Scene
 from musetools.lab.look import STYLE
-from musetools.recipes.profile import signed
+from musetools.table import signed
 
 __all__ = ["FrameView"]
 
@@ -35,11 +35,11 @@ PLACES = {  # left, top, width and height of each panel, in pixels
     "difference": (748, 644, 236, 150),
 }
 TIMED = ("sound", "mel", "rows", "mouth")  # panels on one axis of time
-NEAR_MS = 400  # seen either side of a frame; twice as much, or four times … where a side hears what is farther off
+NEAR_MS = 400  # seen either side of a frame; twice as much, or four times … where a side's chunk lies farther off
 
 
 class FrameView:
-    """Draws any frame of a scene: the clip, what both sides hear of it, their rows and chunks, the picture on screen.
+    """Draws any frame of a scene: the clip, what both chunks cover, their rows and values, the picture on screen.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ class FrameView:
     def _legend(self) -> None:
         a, b = self.scene.sides
         keys = [
-            Patch(facecolor=a.colour, alpha=0.5, label="training hears"),
-            Patch(facecolor=b.colour, alpha=0.5, label="inference hears"),
+            Patch(facecolor=a.colour, alpha=0.5, label="training's chunk"),
+            Patch(facecolor=b.colour, alpha=0.5, label="inference's chunk"),
             Patch(facecolor=REPEATED, edgecolor="0.4", label="row taken n times"),
             Patch(facecolor="none", edgecolor="0.4", label="row of zeros"),
             Patch(facecolor=SILENCE, label=f"silent: below {signed(SILENT_DBFS)} dBFS"),
@@ -127,7 +127,7 @@ class FrameView:
         return _encoded(np.asarray(self.canvas.buffer_rgba())[..., :3])
 
     def _reach(self, frame: int) -> None:
-        """Let the axis of time reach as far as either side hears; only then what stays is drawn anew."""
+        """Let the axis of time reach as far as either side's chunk; only then what is fixed is drawn again."""
         start = self.scene.start_s(frame)
         windows = [side.window_s(frame) for side in self.scene.sides]
         farthest = 1000 * max((abs(edge - start) for window in windows if window for edge in window), default=0)

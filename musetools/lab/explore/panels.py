@@ -1,4 +1,4 @@
-"""Panels over time in the picture of one frame: each draws what stays when it is made, and moves the rest when told."""
+"""Panels over time in the picture of one frame: each draws what is fixed once, and the rest for each frame."""
 
 from collections import Counter
 
@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from musetools.chunks.rows import ZERO_ROW
-from musetools.lab.difference.comparison import spans
 from musetools.lab.explore.scene import Scene
 from musetools.lab.look import COLOURS
+from musetools.table import spans
 from musetools.timing import MEL_HOP, ROW_MS, SAMPLE_RATE
 
 __all__ = ["REPEATED", "SILENCE", "ClipPanel", "MelPanel", "RowsPanel", "SoundPanel"]
@@ -55,7 +55,7 @@ class SoundPanel:
         self.scene, self.ax = scene, ax
         _amplitudes(ax, scene)
         ax.tick_params(labelbottom=False)
-        ax.set_title("What the frame hears: training below, inference above")
+        ax.set_title("What the frame's chunk covers: training below, inference above")
         top = ax.get_ylim()[1]
         ax.plot([0, 1000 / float(scene.fps)], [top, top], color="black", linewidth=5, solid_capstyle="butt")
         ax.axvline(0, color="black", linestyle="--", linewidth=1)
@@ -86,7 +86,7 @@ class SoundPanel:
 
 
 class MelPanel:
-    """The log-mel around the frame, with the edges of what each side hears."""
+    """The log-mel around the frame, with the edges of what each side's chunk covers."""
 
     def __init__(self, ax: Axes, bar: Axes, scene: Scene):
         self.scene, self.ax, mel = scene, ax, scene.clip.log_mel

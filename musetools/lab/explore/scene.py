@@ -1,4 +1,4 @@
-"""One clip under two recipes, prepared once, so that any of its frames can be shown and heard at once."""
+"""One clip under two recipes, prepared once, so that any of its frames can be shown and played at once."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,11 +14,11 @@ from musetools.chunks.rows import ZERO_ROW, chunk_offsets
 from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
-from musetools.lab.difference.comparison import spans
 from musetools.lab.explore.clip import Clip
-from musetools.lab.look import INFER, TRAIN, heard, rows_of, span_s
-from musetools.recipes.profile import Profile, profile, signed
+from musetools.lab.look import INFER, TRAIN, covered, rows_of, span_s
+from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import Recipe, recipe_of
+from musetools.table import signed, spans
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_start
 
 __all__ = ["Scene", "Side", "player", "prepare"]
@@ -47,14 +47,14 @@ class Side:
         return span_s(self.rows(frame))
 
     def placed(self, frame: int) -> str:
-        """Say in a few words how much a frame hears, and its lag."""
+        """Write how much audio a frame's chunk covers, and its lag."""
         if not self.chunks:
             return f"stops at {float(self.profile.fps):.5g} fps"
         rows = self.rows(frame)
-        return "no chunk" if rows is None else heard(rows, self.profile.lag_ms[self.chunks.index_of(frame)])
+        return "no chunk" if rows is None else covered(rows, self.profile.lag_ms[self.chunks.index_of(frame)])
 
     def sentence(self, frame: int) -> str:
-        """Say which rows a frame takes, and when they are."""
+        """Write which rows a frame takes, and when they are."""
         rows = self.rows(frame)
         if not self.chunks:
             return f"{self.profile.stops}."
@@ -69,7 +69,7 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A clip at a frame rate, cut by two recipes: all that is needed to show any frame of it.
+    """A clip at a frame rate, chunked by two recipes: all that is needed to show any frame of it.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Scene:
 
     @property
     def n_frames(self) -> int:
-        """Frames that there are to see: whole frames of the clip, and those that a recipe makes too many."""
+        """Frames that can be shown: whole frames of the clip, and surplus ones that a recipe makes."""
         return max(len(self.loudness), *(side.profile.frames.stop for side in self.sides))
 
     @cached_property
@@ -177,7 +177,7 @@ class Scene:
         return self.clip.waveform[max(0, first) : max(0, stop)]
 
     def sentences(self, frame: int) -> list[str]:
-        """Say what one frame is and gets, computed from the numbers."""
+        """Write what one frame is and gets, computed from the numbers."""
         said = [self._on_frame(frame), *(side.sentence(frame) for side in self.sides), *self._on_difference(frame)]
         if (opening := self.opening(frame)) is not None:
             said.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide).")
@@ -195,7 +195,7 @@ class Scene:
         return f"Frame {frame} lasts from {start:.3f} s to {stop:.3f} s: {self.loud(frame)}{below}."
 
     def loud(self, frame: int) -> str:
-        """Say how loud a frame is, and whether that is silence."""
+        """Write how loud a frame is, and whether that is silence."""
         if frame >= len(self.loudness):
             return "after the sound"
         return ("silent, " if self.silent[frame] else "") + f"{signed(self.loudness[frame])} dBFS"
@@ -219,7 +219,7 @@ def prepare(
     context: tuple[int, int] = (2, 2),
     encoder: Encoder,
 ) -> Scene:
-    """Cut a clip by two recipes and make ready all that is needed to show its frames.
+    """Chunk a clip by two recipes and prepare all that is needed to show its frames.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def prepare(
     train, infer : Recipe or str
         The recipes of the two sides.
     fps : float or Fraction, default 25
-        Video frames per second that both are told.
+        Video frames per second, as they are passed to both.
     context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
     encoder : Encoder
@@ -273,7 +273,7 @@ def player(title: str, samples: np.ndarray) -> str:
     Parameters
     ----------
     title : str
-        What is heard.
+        What is played.
     samples : ndarray of float32, shape (n,)
         At 16 kHz, within -1 and 1.
 

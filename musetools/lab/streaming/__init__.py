@@ -1,1 +1,42 @@
-"""How late, and how far from offline, live audio is."""
+"""Notebook 05's room: how late, how expensive and how far from offline a live stream is.
+
+`evaluate` gives the notebook's answer; `window_cost`, `stream_errors`, `arrivals` and `memory_over` are its measures,
+the ``…_figure`` functions draw them.
+"""
+
+from musetools.lab.streaming.answer import BASELINE, SEGMENTS, Streaming, conclusions, evaluate
+from musetools.lab.streaming.figures import (
+    cost_table,
+    grid_figure,
+    layer_figure,
+    memory_figure,
+    segment_figure,
+    timeline_figure,
+)
+from musetools.lab.streaming.measure import (
+    REFERENCE,
+    Arrival,
+    WindowCost,
+    arrivals,
+    distance,
+    memory_over,
+    row_distance,
+    segment_levels,
+    stream_errors,
+    window_cost,
+    window_grid,
+)
+
+__all__ = [
+    "BASELINE",
+    "REFERENCE",
+    "SEGMENTS",
+    "Arrival",
+    "Streaming",
+    "WindowCost",
+    "arrivals",
+    "conclusions",
+    "cost_table",
+]
+__all__ += ["distance", "evaluate", "grid_figure", "layer_figure", "memory_figure", "memory_over", "row_distance"]
+__all__ += ["segment_figure", "segment_levels", "stream_errors", "timeline_figure", "window_cost", "window_grid"]

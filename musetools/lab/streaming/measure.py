@@ -2,34 +2,23 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from musetools.chunks.sequence import feature2chunks
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.stream import ChunkStream
-from musetools.lab.storage.measure import resident_mib
+from musetools.lab.process import one_thread, resident_mib
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = [
-    "Arrival",
-    "WindowCost",
-    "arrivals",
-    "distance",
-    "memory_over",
-    "row_distance",
-    "stream_errors",
-    "window_cost",
-]
-__all__ += ["window_grid"]
+__all__ = ["REFERENCE", "Arrival", "WindowCost", "arrivals", "distance", "memory_over"]
+__all__ += ["row_distance", "segment_levels", "segment_sentence", "stream_errors", "window_cost", "window_grid"]
 
 PIECE_S = 0.02  # what a microphone sends at once
-REFERENCE = EncoderWindow(14, 2, 14, 30, positions="clip")  # every row hears as much before as after it
+REFERENCE = EncoderWindow(14, 2, 14, 30, positions="clip")  # every row has as much audio before as after it
 
 
 @dataclass(frozen=True)
@@ -111,17 +100,6 @@ def window_cost(waveform: np.ndarray, encoder: Encoder, window: str | EncoderWin
     return WindowCost(stream.spec.window, latency, cost.of_real_time, 1000 * cost.mean_s, distance(features, offline))
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: short steps gain nothing from more, and long ones would look cheaper."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def window_grid(
     waveform: np.ndarray,
     encoder: Encoder,
@@ -130,7 +108,7 @@ def window_grid(
     rights_s: Sequence[float],
     hop_s: float,
 ) -> list[list[WindowCost]]:
-    """Measure `window_cost` over left contexts (lines) and look-aheads (columns), positions as in the clip."""
+    """Measure `window_cost` over left contexts, and for each over look-aheads, positions as in the clip."""
     return [
         [
             window_cost(waveform, encoder, EncoderWindow(left, hop_s, right, None, positions="clip"), offline)
@@ -140,27 +118,36 @@ def window_grid(
     ]
 
 
-def seam_levels(by_name: dict[str, np.ndarray], windows: dict[str, EncoderWindow]) -> dict[str, float]:
-    """Return the `row_distance` of the farthest row within half a second of a seam, all layers together, by name.
+def segment_levels(by_name: dict[str, np.ndarray], windows: dict[str, EncoderWindow]) -> dict[str, float]:
+    """Return by name the `row_distance`, all layers together, of the farthest row near a segment boundary.
+
+    Near is within half a second.
 
     Parameters
     ----------
     by_name : dict of str to ndarray, shape (n_rows, n_layers)
         Distances from the features of `REFERENCE`.
     windows : dict of str to EncoderWindow
-        What each was made with; its seams lie where its hops meet.
+        What each was made with; its segments are its hops.
     """
     levels = {}
     for name, rows in by_name.items():
-        seams = np.arange(windows[name].hop, len(rows), windows[name].hop)
-        seams = seams[(seams >= REFERENCE.left) & (seams <= len(rows) - REFERENCE.right)]
-        near = (seams[:, None] + np.arange(-ROW_RATE // 2, ROW_RATE // 2)).ravel()
+        bounds = np.arange(windows[name].hop, len(rows), windows[name].hop)
+        bounds = bounds[(bounds >= REFERENCE.left) & (bounds <= len(rows) - REFERENCE.right)]
+        near = (bounds[:, None] + np.arange(-ROW_RATE // 2, ROW_RATE // 2)).ravel()
         levels[name] = float(np.sqrt(np.square(rows[near]).mean(axis=1).max()))
     return levels
 
 
+def segment_sentence(levels: dict[str, float]) -> str:
+    """Write how far off the farthest row beside a segment boundary is."""
+    return "Farthest row beside a segment boundary: " + ", ".join(
+        f"{name} {level:.2f}" for name, level in levels.items()
+    )
+
+
 def pieces(waveform: np.ndarray, piece_s: float = PIECE_S) -> Iterator[np.ndarray]:
-    """Cut a waveform into the blocks that a microphone would send."""
+    """Yield a waveform in the blocks that a microphone would send."""
     step = round(piece_s * SAMPLE_RATE)
     return (waveform[i : i + step] for i in range(0, len(waveform), step))
 
@@ -243,7 +230,7 @@ class Arrival:
 
 
 def arrivals(stream: ChunkStream, waveform: np.ndarray, *, pace: float = 1.0) -> list[Arrival]:
-    """Play a waveform into a stream in real time and note when each chunk comes.
+    """Play a waveform into a stream in real time and record when each chunk comes.
 
     Parameters
     ----------

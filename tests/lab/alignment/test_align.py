@@ -15,7 +15,7 @@ from stores import make_store
 from musetools import RECIPES, MusetoolsError, ParameterError, audit_clip
 from musetools.check.clip import ClipAudit
 from musetools.check.folder import FolderAudit, audit_folder
-from musetools.lab.alignment.align import check_store
+from musetools.lab.alignment import check_store
 
 RATE = 16_000
 LEVELS = ("error", "warning", "note")
@@ -439,7 +439,7 @@ def store(tmp_path, videos, small):
         ("c.mkv", "c.mkv", 196),
     ):
         origin = {"path": str(videos / name)}
-        store.add_rows(clip, np.zeros((n_rows, 2, 64), np.float32), origin=origin, fps=25)
+        store.add_rows(clip, np.zeros((n_rows, 2, 64), np.float32), source=origin, fps=25)
     return store
 
 

@@ -12,7 +12,8 @@ import soundfile
 
 from musetools.errors import AudioError, OutputError, ParameterError
 from musetools.lab.alignment import converter
-from musetools.lab.alignment.converter import ConverterAudit, ConverterLine, Segment, audit_converter
+from musetools.lab.alignment.conversions import Conversion, ConverterAudit, Segment
+from musetools.lab.alignment.converter import audit_converter
 from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
 
 NTSC = Fraction(30000, 1001)
@@ -144,15 +145,15 @@ def test_a_program_that_fails(short, tmp_path):
     stub = program(tmp_path, "echo first words >&2; echo 'Unknown <encoder>' >&2; exit 1")
     audit = audit_converter(ffmpeg=stub, source_fps=[30, 25])
     assert audit.available
-    assert [(line.source_fps, line.option) for line in audit.lines] == [
+    assert [(line.source_fps, line.option) for line in audit.conversions] == [
         (fps, option) for fps in (30, 25) for option in ("-r 25", "-vf fps=25")
     ]
-    notes = {line.note for line in audit.lines} | {segment.note for segment in audit.segments}
+    notes = {line.note for line in audit.conversions} | {segment.note for segment in audit.segments}
     assert notes == {f"{stub} ended with 1: Unknown <encoder>"}
-    assert all(line.mean_ms is None for line in audit.lines)
+    assert all(line.mean_ms is None for line in audit.conversions)
     assert audit.first_offset_ms is None
     first, last = audit.sentences()
-    assert "tells no version" in first
+    assert "reports no version" in first
     assert last.endswith("-r 25 at 30 fps, -vf fps=25 at 30 fps, -r 25 at 25 fps, -vf fps=25 at 25 fps, "
                          "segments: long.mp4.")  # fmt: skip
     assert "<encoder>" not in audit._repr_html_()
@@ -161,14 +162,14 @@ def test_a_program_that_fails(short, tmp_path):
 
 def test_a_program_that_does_nothing(short, tmp_path):
     audit = audit_converter(ffmpeg=program(tmp_path, "exit 0"), source_fps=[25])
-    assert all("No such file" in line.note for line in audit.lines)
+    assert all("No such file" in line.note for line in audit.conversions)
     assert "left no segment" in audit.segments[0].note
 
 
 def test_a_program_that_writes_rubbish(short, tmp_path):
     stub = program(tmp_path, 'for last; do :; done; [ "$last" = clip%03d.mp4 ] && last=clip000.mp4; echo no >"$last"')
     audit = audit_converter(ffmpeg=stub, source_fps=[25])
-    assert all("Invalid data" in line.note for line in audit.lines)
+    assert all("Invalid data" in line.note for line in audit.conversions)
     assert [segment.name for segment in audit.segments] == ["clip000.mp4"]
     assert "Invalid data" in audit.segments[0].note
 
@@ -176,13 +177,13 @@ def test_a_program_that_writes_rubbish(short, tmp_path):
 def test_a_program_that_hangs(short, tmp_path, monkeypatch):
     monkeypatch.setattr(converter, "TIMEOUT_S", 0.1)
     audit = audit_converter(ffmpeg=program(tmp_path, "exec sleep 5"), source_fps=[25])
-    assert all(line.note.endswith("had not ended after 0.1 s") for line in audit.lines)
+    assert all(line.note.endswith("had not ended after 0.1 s") for line in audit.conversions)
 
 
 def test_a_file_that_is_no_program(short, tmp_path):
     path = program(tmp_path, "")
     path.write_bytes(b"\x7fELF and no more")
-    assert all("cannot be run" in line.note for line in audit_converter(ffmpeg=path, source_fps=[25]).lines)
+    assert all("cannot be run" in line.note for line in audit_converter(ffmpeg=path, source_fps=[25]).conversions)
 
 
 @pytest.mark.parametrize("fps", [0, -25, 9, 241, float("nan"), "25"])
@@ -202,9 +203,9 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 def test_sentences_come_from_the_numbers():
     lines = (
-        ConverterLine(NTSC, "-r 25", 12, 67.2, 50.7, 83.6),
-        ConverterLine(Fraction(25), "-r 25", 12, 0.0, 0.0, 0.0),
-        ConverterLine(NTSC, "-vf fps=25", 12, -3.2, -19.9, 13.3),
+        Conversion(NTSC, "-r 25", 12, 67.2, 50.7, 83.6),
+        Conversion(Fraction(25), "-r 25", 12, 0.0, 0.0, 0.0),
+        Conversion(NTSC, "-vf fps=25", 12, -3.2, -19.9, 13.3),
     )
     segments = (Segment("a.mp4", 11.32, 11.2849, 12, -23.2), Segment("b.mp4", 7.2, 7.208, 7, 0.0))
     audit = ConverterAudit(True, "/bin/ffmpeg", "ffmpeg version 5 Copyright <c>", lines, segments)
@@ -230,13 +231,13 @@ def test_sentences_come_from_the_numbers():
 def test_the_program_of_this_machine(tmp_path):
     audit = audit_converter(source_fps=[30, 25], folder=tmp_path / "kept %d")
     assert audit.version.startswith("ffmpeg version")
-    assert not [part.note for part in audit.lines + audit.segments if part.note]
-    by = {(line.source_fps, line.option): line for line in audit.lines}
+    assert not [part.note for part in audit.conversions + audit.segments if part.note]
+    by = {(line.source_fps, line.option): line for line in audit.conversions}
     if re.match(r"ffmpeg version n?[4-7]\.", audit.version):  # FACTS.md, K16; of later ones nothing is known
         assert 40 < by[30, "-r 25"].mean_ms < 80
     assert abs(by[30, "-vf fps=25"].mean_ms) < 20
     assert all(abs(by[25, option].mean_ms) < 1 for option in ("-r 25", "-vf fps=25"))
-    assert all(line.n_flashes == 12 for line in audit.lines)
+    assert all(line.n_flashes == 12 for line in audit.conversions)
     assert len(audit.segments) > 1
     assert sum(clip.video_s for clip in audit.segments) == pytest.approx(40)
     assert all(abs(clip.wav_minus_video_ms) < 120 for clip in audit.segments)

@@ -74,7 +74,7 @@ def test_a_mouth_that_was_measured_badly():
 def none_of(found: OffsetEstimate) -> None:
     assert found.offset_ms is None, found
     assert found.drift_ms_s is None
-    assert repr(found).startswith("no offset can be told: correlation ")
+    assert repr(found).startswith("no offset can be estimated: correlation ")
     assert np.isfinite([found.correlation, found.confidence]).all()
 
 
@@ -144,7 +144,7 @@ def test_shown_in_words():
     )
     assert repr(early).startswith("sound 79.6 ms early, drift +0.00 ms/s")
     assert repr(OffsetEstimate(None, None, 0.2, 1.0)) == (
-        "no offset can be told: correlation 0.20, 1.0 standard deviations above chance"
+        "no offset can be estimated: correlation 0.20, 1.0 standard deviations above chance"
     )
     found = estimate_offset(mouth_of("talker_25"), delayed(sound_of("talker_25"), -80), 25)
     assert re.match(r"sound (79|80)\.\d ms early, drift [+-]0\.\d\d ms/s \(correlation 1\.00, ", repr(found))

@@ -1,4 +1,4 @@
-"""Comparisons: counts and values against loops, verdicts that FACTS lets one foretell, sentences that agree."""
+"""Comparisons: counts and values against loops, categorys that FACTS lets one foretell, sentences that agree."""
 
 import dataclasses
 import re
@@ -15,10 +15,9 @@ from pipelines import PIPELINES
 
 from musetools import RECIPES, EncoderWindow, ParameterError, audio2feat, register
 from musetools.features.extract import FeatureRows
-from musetools.lab.difference.comparison import spans
-from musetools.lab.difference.measure import compare, compare_all, compare_at, rate_table
+from musetools.lab.difference import compare, compare_all, compare_at, evaluate, rate_table
 from musetools.recipes.profile import lag_table, profile
-from musetools.table import Table
+from musetools.table import Table, spans
 
 NAMES = list(PIPELINES)
 RATE = 16_000
@@ -37,11 +36,11 @@ def hostile():
     del RECIPES[name]
 
 
-# --- verdicts
+# --- categorys
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "verdict"),
+    ("a", "b", "category"),
     [
         ("musetalk-v1-train", "musetalk-v1-infer", "alike but for edges"),
         ("musetalk-v1-infer", "latentsync", "same rows, other values"),  # which adds no positions
@@ -51,14 +50,14 @@ def hostile():
         (*V15, "other rows"),  # over a minute: frames from 750 on get the wrong audio
     ],
 )
-def test_verdicts_over_a_minute(a, b, verdict):
-    assert compare(a, b).verdict == compare(b, a).verdict == verdict
+def test_categorys_over_a_minute(a, b, category):
+    assert compare(a, b).category == compare(b, a).category == category
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_may_stand_for_itself(name):
     found = compare(name, RECIPES[name])
-    assert found.verdict == "interchangeable"
+    assert found.category == "interchangeable"
     assert not found.rows_differ().any()
     assert found.spec_differences == ()
 
@@ -71,7 +70,7 @@ def test_v15_trains_and_infers_on_the_same_rows_inside_a_short_clip(small):
     assert not found.rows_differ()[inside].any()
     assert found.values.equal.tolist() == list(range(299))  # with the two that start with the same zeros
     assert found.shared[found.rows_differ() > 0].tolist() == [299, 300]
-    assert found.verdict == "same rows, other values"  # for the positions
+    assert found.category == "same rows, other values"  # for the positions
 
 
 def test_the_decoder_alone_makes_other_values(small):
@@ -85,14 +84,14 @@ def test_a_clip_that_only_one_can_cut_is_not_interchangeable(seconds, small):
     """Training drops every frame of so short a clip; what it leaves out is a difference."""
     found = compare("musetalk-v1-train", "musetalk-v1-infer", clip(seconds), encoder=small)
     assert len(found.a.rows) == len(found.shared) == 0 < len(found.b.rows)
-    assert found.verdict != "interchangeable"
+    assert found.category != "interchangeable"
     assert "interchangeable" not in repr(found)
 
 
 def test_what_stops_is_named(small):
     for source in (None, clip(1)):
         found = compare("musetools", "musetalk-v1.5-infer", source, fps=50, encoder=small)
-        assert found.verdict == "stops"
+        assert found.category == "stops"
         assert found.values is None
         said = found.sentences()
         assert len(said) == 1
@@ -144,7 +143,7 @@ def test_counts_equal_those_of_a_loop(pair, clip):
 
 
 def assert_stops(pair, clip) -> None:
-    assert compared(*pair, *clip).verdict == "stops"
+    assert compared(*pair, *clip).category == "stops"
 
 
 def test_spec_differences_are_those_of_the_fields():
@@ -215,7 +214,7 @@ def test_any_recipe_takes_any_clip(a, seconds, small):
     if seconds == 30 and RECIPES[a].features.window.hop_s < 2:
         seconds = 3  # 30 s are many of its windows
     found = compare(a, "musetools", clip(seconds), encoder=small)
-    assert found.values is not None or found.verdict == "stops"
+    assert found.values is not None or found.category == "stops"
     assert repr(found)
 
 
@@ -247,6 +246,22 @@ def test_several_rates_make_features_once(small, monkeypatch):
     np.testing.assert_array_equal(many[2].values.relative, alone.values.relative)
 
 
+@pytest.mark.parametrize(("train", "infer", "most"), [(*V15, 3), ("musetools", "latentsync", 2)])
+def test_the_answer_makes_features_once_for_each_spec(train, infer, most, small, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("musetools.lab.difference.measure.FeatureRows", lambda *a: calls.append(1) or FeatureRows(*a))
+    answer = evaluate(SPEECH, train, infer, small, fps=29.97, folder=tmp_path)
+    assert len(calls) == most
+    alone = compare(train, infer, SPEECH, fps=29.97, encoder=small)
+    assert answer.sentences() == alone.sentences()
+    np.testing.assert_array_equal(answer.compared.values.relative, alone.values.relative)
+    np.testing.assert_array_equal(np.load(tmp_path / "clip.npy"), answer.rows_of(train))
+    for name, chunk in answer.model_inputs(95).items():
+        recipe = RECIPES.get(name, RECIPES["musetools"])
+        expected = recipe.chunks(audio2feat(SPEECH, small, spec=recipe.features), len(answer.waveform), 29.97)
+        np.testing.assert_array_equal(chunk, recipe.model_input(expected, 95))
+
+
 # --- what is said
 
 
@@ -266,11 +281,11 @@ def test_sentences_agree_with_the_object(pair, fps, small):
         about = [s for s in said if s.startswith(f"{name} alone has")]
         frames = "1 frame" if len(alone) == 1 else f"{len(alone)} frames"
         assert about == ([f"{name} alone has {frames}: {spans(alone)}."] if alone else [])
-        zeros = [s for s in said if s.startswith(f"{name} fills")]
-        assert zeros == [f"{name} fills its chunks with {mine.zero_rows} rows of zeros in all."] * bool(mine.zero_rows)
+        zeros = [s for s in said if s.startswith(f"{name} pads")]
+        assert zeros == [f"{name} pads its chunks with {mine.zero_rows} rows of zeros in all."] * bool(mine.zero_rows)
     equal = f"{len(found.values.equal)} of {len(found.shared)} chunks are equal bit for bit (weights: small)."
     assert equal in said
-    assert said[-1] == f"Verdict: {found.verdict}."
+    assert said[-1] == f"Category: {found.category}."
     assert repr(found).splitlines() == [f"{pair[0]} against {pair[1]}", *said]
 
 
@@ -332,7 +347,7 @@ def test_a_table_of_rates(small):
         shared, differing = len(found.shared), int((found.rows_differ() > 0).sum())
         assert lines[fps][1:3] == [str(shared), str(differing)]
         assert lines[fps][3:5] == [found.a.lag_text(), found.b.lag_text()]
-        assert lines[fps][6] == found.verdict
+        assert lines[fps][6] == found.category
     assert repr(table).splitlines()[0].startswith("fps")
 
 
@@ -356,9 +371,9 @@ def test_all_against_all():
     matrix = compare_all()
     assert matrix.names == tuple(RECIPES)
     for a in RECIPES:
-        assert matrix.verdict(a, a) == "interchangeable"
+        assert matrix.category(a, a) == "interchangeable"
         for b in RECIPES:
-            assert matrix.verdict(a, b) == matrix.verdict(b, a) == compare(b, a).verdict
+            assert matrix.category(a, b) == matrix.category(b, a) == compare(b, a).category
     lines = matrix.table().lines
     assert [line[0] for line in lines] == [f"{i} {name}" for i, name in enumerate(RECIPES, start=1)]
     signs = np.array([line[1:] for line in lines])
@@ -371,7 +386,7 @@ def test_all_against_all():
 def test_some_against_each_other():
     matrix = compare_all((name for name in ("latentsync", "musetalk-v1.5-infer")), fps=50)
     assert matrix.names == ("latentsync", "musetalk-v1.5-infer")
-    assert matrix.verdict("musetalk-v1.5-infer", "latentsync") == "stops"
+    assert matrix.category("musetalk-v1.5-infer", "latentsync") == "stops"
     assert "At 50 fps" in repr(matrix)
 
 
@@ -401,27 +416,27 @@ DRIFTS = {23.976: (-40, 42), 29.97: (0, 33)}  # v1.5: lag at the start in ms, ms
 def test_lags_are_those_of_the_table(name):
     table = lag_table(tuple(LAGS[name]), [name])
     assert table.table().lines == [[name, *LAGS[name].values()]]
-    for fps, found in zip(LAGS[name], table.lines[name], strict=True):
+    for fps, found in zip(LAGS[name], table.recipes[name], strict=True):
         said = [int(n.replace("−", "-")) for n in re.findall(r"[+−]?\d+", LAGS[name][fps])]
         if not said:
             assert found.stops
         else:
-            assert sorted(found.lag_range_ms) == pytest.approx([min(said), max(said)], abs=0.6)
-            assert found.drift_ms_s == 0
+            assert [found.lag.min_ms, found.lag.max_ms] == pytest.approx([min(said), max(said)], abs=0.6)
+            assert not found.drifts
 
 
 @pytest.mark.parametrize("fps", DRIFTS)
 def test_v15_drifts_as_in_the_table(fps):
     start, drift = DRIFTS[fps]
-    found = lag_table((fps,), ["musetalk-v1.5-infer"]).lines["musetalk-v1.5-infer"][0]
-    assert found.drift_ms_s == pytest.approx(drift, abs=1)
-    assert found.drift_ms_s == pytest.approx(1000 * (fps / int(fps) - 1), abs=0.2)
+    found = lag_table((fps,), ["musetalk-v1.5-infer"]).recipes["musetalk-v1.5-infer"][0]
+    assert found.lag.drift_ms_s == pytest.approx(drift, abs=1)
+    assert found.lag.drift_ms_s == pytest.approx(1000 * (fps / int(fps) - 1), abs=0.2)
     assert found.start_lag_ms == pytest.approx(start, abs=1)
     assert found.lag_text() == f"{'−40' if start else '0'}, drift +{drift} ms/s"
 
 
 def test_the_mean_at_23976():
-    assert profile("musetalk-v1-infer", fps=23.976).mean_lag_ms == pytest.approx(-10, abs=0.5)
+    assert profile("musetalk-v1-infer", fps=23.976).lag.mean_ms == pytest.approx(-10, abs=0.5)
 
 
 @pytest.mark.parametrize("fps", [*range(5, 50), 24.97, 29.97])
@@ -433,8 +448,8 @@ def test_v15s_constant_part_has_a_formula(fps):
 def test_a_profile_with_zeros_in_every_chunk():
     """MuseTalkPlus never loads the last neighbour: the middle of what it loads lies a row, 20 ms, earlier."""
     found = profile("musetalkplus-train")
-    assert found.lag_range_ms == pytest.approx((-20, -20))
-    assert found.drift_ms_s == 0
+    assert (found.lag.min_ms, found.lag.max_ms) == pytest.approx((-20, -20))
+    assert not found.drifts
     assert found.lag_text() == "−20"
 
 
@@ -442,8 +457,9 @@ def test_a_profile_without_any_lag():
     """Two frames: training drops both."""
     found = profile("musetalk-v1-train", 1280)
     assert (found.stops, len(found.rows)) == ("", 0)
-    assert found.lag_range_ms is found.mean_lag_ms is found.start_lag_ms is None
-    assert found.drift_ms_s == 0
+    assert np.isnan([found.lag.mean_ms, found.lag.min_ms, found.lag.max_ms]).all()
+    assert found.start_lag_ms is None
+    assert not found.drifts
     assert found.lag_text() == "–"
 
 
@@ -451,7 +467,8 @@ def test_a_profile_of_what_stops():
     found = profile("musetalk-v1.5-infer", fps=50)
     assert found.stops.startswith("musetalk-v1.5-infer stops")
     assert (len(found.rows), list(found.frames), found.edge_frames, found.zero_rows) == (0, [], 0, 0)
-    assert found.lag_range_ms is found.mean_lag_ms is found.start_lag_ms is None
+    assert np.isnan([found.lag.mean_ms, found.lag.min_ms, found.lag.max_ms]).all()
+    assert found.start_lag_ms is None
     assert found.lag_text() == "stops"
 
 
@@ -460,13 +477,13 @@ def test_profiles_of_very_short_clips(n_samples):
     """No frame inside, one, or two: too few for a slope."""
     for name in NAMES:
         found = profile(name, n_samples)
-        assert found.drift_ms_s == 0
+        assert not found.drifts
         assert found.lag_text()
         assert (found.start_lag_ms is None) == (len(found.interior) == 0)
 
 
 def test_drift_is_no_staircase_and_no_jump():
     """Lag that steps by whole rows, or jumps by 30 s, does not drift."""
-    assert profile("musetools", fps=29.97).drift_ms_s == 0
-    assert profile("musetalk-v1.5-train").drift_ms_s == 0
-    assert profile("musetalk-v1-train", fps=30).drift_ms_s == pytest.approx(200, abs=0.1)
+    assert not profile("musetools", fps=29.97).drifts
+    assert not profile("musetalk-v1.5-train").drifts
+    assert profile("musetalk-v1-train", fps=30).lag.drift_ms_s == pytest.approx(200, abs=0.1)

@@ -226,7 +226,7 @@ def test_every_panel_has_units_and_the_figure_a_legend(view):
     written = [text.get_text() for text in view.figure.texts]
     assert "What the frame is conditioned on · weights: small" in written
     assert "inference, musetalk-v1.5-infer" in written
-    assert "hears 200 ms, lag 0 ms" in written
+    assert "covers 200 ms, lag 0 ms" in written
 
 
 def test_a_name_with_dollars_is_no_formula(tmp_path, small):
@@ -315,8 +315,8 @@ def test_the_slider_redraws(explorer):
     assert explorer.image.value != before
     assert explorer.image.value == FrameView(explorer.scene).png(95)
     assert "Frame 95 lasts from 3.800 s" in explorer.said.value
-    assert np.allclose(samples_in(explorer.heard.value) / 32767, explorer.scene.sound(0, 95), atol=1 / 32767)
-    assert len(samples_in(explorer.whole.value)) == len(explorer.scene.clip.waveform)
+    assert np.allclose(samples_in(explorer.chunk_audio.value) / 32767, explorer.scene.sound(0, 95), atol=1 / 32767)
+    assert len(samples_in(explorer.clip_audio.value)) == len(explorer.scene.clip.waveform)
 
 
 def test_play_moves_the_slider(explorer):

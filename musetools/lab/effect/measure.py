@@ -1,6 +1,6 @@
-"""Does preprocessing matter to a model? One learns mouth openings from training's chunks, and meets inference's."""
+"""A model learns mouth openings from training's chunks, and predicts from those of every inference recipe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from musetools.chunks.rows import chunk_rows, row_lag_ms
-from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError, RecipeError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
@@ -33,7 +32,7 @@ INFERENCE = tuple(name for name in RECIPES if not name.endswith("-train"))
 
 @dataclass(frozen=True)
 class Side:
-    """How a training side makes and cuts features; `edge` as in `ChunkDataset`."""
+    """How a training side makes and chunks features; `edge` as in `ChunkDataset`."""
 
     features: FeatureSpec
     edge: str
@@ -72,7 +71,7 @@ class Experiment:
     # --- the training side
 
     def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
-        """Return training's chunks, cut from a store, of the clips to learn from or of the held-out speech."""
+        """Return training's chunks, from a store, of the clips to learn from or of the held-out speech."""
         if (side, held_out) not in self._sets:
             talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
             root = self.folder / f"{side}{'-held-out' if held_out else ''}"
@@ -130,13 +129,13 @@ class Experiment:
         Parameters
         ----------
         recipe : Recipe or str
-            How chunks are cut.
+            How chunks are made.
         fps : float, default 25
-            Frame rate that it is told.
+            Frame rate, as it is passed to the recipe.
         model : Model, optional
-            Who predicts; by default `matching`.
+            What predicts; by default `matching`.
         features : ndarray, optional
-            What is cut; by default the recipe's own features.
+            What is chunked; by default the recipe's own features.
         positional_encoding : bool, optional
             Whether it is added; by default as the recipe does.
 
@@ -157,9 +156,10 @@ class Experiment:
         model = model or self.matching(recipe)
         added = recipe.positional_encoding if positional_encoding is None else positional_encoding
         times = np.array(chunks.frames) / float(chunks.fps)
-        heard = times < self.held_out.duration_s
-        prediction = model.predict(_batches(chunks), added)
-        return Outcome(recipe.name, fps, model, times[heard], prediction[heard], chunks.lag_ms()[heard], self.held_out)
+        inside = times < self.held_out.duration_s
+        prediction = model.predict((chunks.batch(i, i + BATCH) for i in range(0, len(chunks), BATCH)), added)
+        series = (values[inside] for values in (times, prediction, chunks.lag_ms()))
+        return Outcome(recipe.name, fps, model, *series, self.held_out)
 
     def grid(
         self, recipes: Sequence[str] = INFERENCE, rates: Sequence[float] = COMMON_FPS
@@ -174,7 +174,7 @@ class Experiment:
             return None
 
     def trained(self, model: Model) -> Outcome:
-        """Predict the held-out speech from chunks that the model's own training side cuts of it."""
+        """Predict the held-out speech from the chunks of the model's own training side."""
         # another batch size than anywhere else: a prediction must not depend on it
         batches = list(DataLoader(self.dataset(model.side, held_out=True), batch_size=BATCH - 1))
         prediction = model.predict((batch["audio"].numpy() for batch in batches), model.positional_encoding)
@@ -187,7 +187,7 @@ class Experiment:
     def agreement(self, outcome: Outcome) -> Agreement:
         """Compare an outcome at 25 fps with what its model predicts from training's chunks of the same speech."""
         if outcome.fps != TRAIN_FPS:
-            raise ParameterError(f"training cuts at {TRAIN_FPS} fps; got an outcome at {outcome.fps}")
+            raise ParameterError(f"training chunks at {TRAIN_FPS} fps; got an outcome at {outcome.fps}")
         trained = self.trained(outcome.model)
         _, ours, theirs = np.intersect1d(outcome.times_s, trained.times_s, return_indices=True)
         change = np.abs(outcome.prediction[ours] - trained.prediction[theirs])
@@ -198,7 +198,7 @@ class Experiment:
 
 
 def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
-    """Return what single differences do at 25 fps, timing apart: all of them cut as "musetools" does.
+    """Return what single differences do at 25 fps, timing apart: all of them chunked as "musetools" does.
 
     Parameters
     ----------
@@ -229,8 +229,3 @@ def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
         "live features into an offline-trained model": outcome(LIVE),
         "live features into a live-trained model": outcome(LIVE, experiment.model("live")),
     }
-
-
-def _batches(chunks: Chunks) -> Iterator[np.ndarray]:
-    for start in range(0, len(chunks), BATCH):
-        yield chunks.batch(start, start + BATCH)

@@ -1,0 +1,119 @@
+"""The answer of notebook 01: training's and inference's chunks of one clip, and how they differ."""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from musetools.audio.load import load_audio
+from musetools.chunks.sequence import Chunks
+from musetools.features.encoder import Encoder
+from musetools.lab.answer import Answer
+from musetools.lab.difference.comparison import Comparison
+from musetools.lab.difference.measure import Made, compare_at, make_features
+from musetools.recipes.profile import COMMON_FPS
+from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
+
+__all__ = ["Difference", "evaluate"]
+
+CANONICAL = "canonical"  # what the recipe musetools is called beside the two that are compared
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Difference(Answer):
+    """Training's and inference's chunks of one clip, and how they differ.
+
+    Attributes
+    ----------
+    waveform : ndarray of float32, shape (n_samples,)
+        The clip, mono, 16 kHz.
+    features : dict of FeatureSpec to Features
+        What the recipes made of it.
+    recipes : dict of str to Recipe
+        Training's and inference's by their names, and the recipe musetools as "canonical".
+    chunks : dict of str to Chunks
+        By the same names.
+    comparisons : list of Comparison
+        Training against inference, at the clip's frame rate and then at `COMMON_FPS`.
+    """
+
+    waveform: np.ndarray
+    features: Made
+    recipes: dict[str, Recipe]
+    chunks: dict[str, Chunks]
+    comparisons: list[Comparison]
+
+    @property
+    def compared(self) -> Comparison:
+        """The comparison at the clip's frame rate."""
+        return self.comparisons[0]
+
+    @property
+    def sides(self) -> dict[str, Chunks]:
+        """Training's and inference's chunks, by the names of the recipes."""
+        return {name: self.chunks[name] for name in self.compared.names}
+
+    def rows_of(self, name: str) -> np.ndarray:
+        """Return the features that a recipe made."""
+        return self.features[self.recipes[name].features].rows
+
+    def model_inputs(self, frame: int) -> dict[str, np.ndarray]:
+        """Return what a model gets for one frame, positions added where the recipe adds them, by name."""
+        return {name: recipe.model_input(self.chunks[name], frame) for name, recipe in self.recipes.items()}
+
+    def sentences(self) -> list[str]:
+        """Write the answer, computed from the numbers."""
+        return self.compared.sentences()
+
+
+def evaluate(
+    source: str | os.PathLike,
+    train: str | Recipe,
+    infer: str | Recipe,
+    encoder: Encoder,
+    *,
+    fps: float | Fraction = 25,
+    context: tuple[int, int] = (2, 2),
+    folder: str | os.PathLike | None = None,
+) -> Difference:
+    """Chunk a clip as training and as inference do, and compare: the answer of notebook 01.
+
+    Parameters
+    ----------
+    source : path
+        Media file with speech.
+    train, infer : Recipe or str
+        The recipes of the two sides.
+    encoder : Encoder
+        The weights.
+    fps : float or Fraction, default 25
+        Video frames per second.
+    context : (int, int), default (2, 2)
+        Frames of audio left and right of a frame.
+    folder : path, optional
+        Where training's rows are saved as ``clip.npy``, to be read back mapped as a training loader does.
+
+    Returns
+    -------
+    Difference
+
+    Raises
+    ------
+    RecipeError
+        If a recipe stops at this frame rate.
+    AudioError, ParameterError
+        As for `compare`.
+    """
+    train, infer = recipe_of(train), recipe_of(infer)
+    recipes = {train.name: train, infer.name: infer, CANONICAL: RECIPES["musetools"]}
+    waveform, made = load_audio(source), make_features(source, encoder, recipes.values())
+    rows = {name: made[recipe.features].rows for name, recipe in recipes.items()}
+    if folder is not None:
+        saved = Path(folder) / "clip.npy"
+        np.save(saved, rows[train.name], allow_pickle=False)
+        rows[train.name] = np.load(saved, mmap_mode="r", allow_pickle=False)
+    chunks = {name: recipe.chunks(rows[name], len(waveform), fps, context) for name, recipe in recipes.items()}
+    options = {"rates": (fps, *COMMON_FPS), "context": context, "encoder": encoder, "features": made}
+    return Difference(waveform, made, recipes, chunks, compare_at(train, infer, **options))

@@ -1,0 +1,140 @@
+"""The drawn talker: what he says, in which voices, and the rule by which his mouth opens.
+
+``data/make.py`` draws him by these functions, and `musetools.lab.speech` measures him by them. A waveform is a float
+array, ``(samples,)`` or ``(samples, channels)``, full scale at 1.
+"""
+
+import io
+import math
+import shutil
+import subprocess
+from fractions import Fraction
+
+import numpy as np
+import soundfile
+import soxr
+from scipy.ndimage import gaussian_filter1d
+
+from musetools.errors import ParameterError
+
+__all__ = ["RATE", "SPOKEN", "VOICES", "on_grid", "openings", "speak"]
+
+RATE = 44100
+SILENCE_S = 0.25
+PEAK_DBFS = -3.0
+SHUT_DBFS, WIDE_DBFS = -42.0, -15.0
+WINDOW_S = 0.025
+
+VOICES = {
+    "voice_a": (
+        "en-us+f3",
+        "On Saturday morning the market wakes before the town does. Farmers carry boxes of apples, plums and beans, "
+        "while the baker puts warm bread upon a wooden table. A girl with a yellow umbrella buys five pears. "
+        "Her brother would rather have cake. By noon the sun is high, the baskets are empty, "
+        "and only a few pigeons remain. They walk about like owners, picking up the crumbs. "
+        "Next week it will all begin again, with other fruit and the same old jokes.",
+    ),
+    "voice_b": (
+        "en-gb-scotland+m3",
+        "The boat leaves the harbour at half past six. There is fog over the water, so the captain rings the bell "
+        "and moves slowly between the rocks. Nobody speaks. Then a breeze comes up from the west, "
+        "and all at once we see the lighthouse, bright and white above the bay. Birds follow us for a mile or more. "
+        "When the nets come in, everyone helps, and everyone goes home wet. "
+        "That night we eat fish soup by the fire, and grandfather tells us, once more, how he lost his hat to a whale.",
+    ),
+    "voice_c": (
+        "en-gb-x-rp+f4",
+        "To make a good pot of tea, first boil fresh water. Warm the pot, pour the water away, "
+        "and put in one spoon of leaves for each cup. Fill it, close the lid, and wait for four minutes. "
+        "Do not hurry. You may look out of the window, or read a page of your book. "
+        "Some people add milk, some prefer lemon, and my uncle, who is very old, drinks it with jam. "
+        "Whatever you choose, use a cup that you love, and share the pot with a friend.",
+    ),
+}
+SPOKEN = (
+    (
+        "en-gb+m1",
+        "The train to the coast was late again. We sat on our bags, shared two sandwiches, and counted wagons "
+        "full of coal and timber. An old man told us about the winter when the bridge froze. "
+        "Nobody believed him, but everybody laughed. At last a whistle blew, and off we went, "
+        "past fields, chimneys and quiet ponds.",
+    ),
+    (
+        "en-us+f2",
+        "My neighbour keeps bees behind the garage. Every evening she puts on a white suit, lifts the roof of each "
+        "hive, and talks to them in a low voice. They seem to listen! In August there is honey for the whole street. "
+        "We eat it on toast, with cheese, or straight from the spoon. Even the postman gets a jar.",
+    ),
+    (
+        "en-us+m5",
+        "How do you draw a horse? Begin with two circles, a large one and a small one. Join them by a bow. "
+        "Add a neck, a long face, four thin legs, and do not forget the tail. Now rub out what you do not need. "
+        "If it looks like a dog, make the neck longer. If it looks like a camel, start over.",
+    ),
+)
+
+
+def speak(text: str, voice: str, words_per_minute: int = 150) -> np.ndarray:
+    """Speak English text with espeak-ng.
+
+    Parameters
+    ----------
+    text, voice : str
+        What is said, and the espeak-ng voice that says it, such as ``en-gb`` or ``en-us+f3``.
+    words_per_minute : int
+        The pace.
+
+    Returns
+    -------
+    np.ndarray
+        Mono waveform at 44.1 kHz, its peak at -3 dBFS, with a quarter of a second of silence at both ends.
+
+    Raises
+    ------
+    ParameterError
+        If espeak-ng is not installed.
+    """
+    if not shutil.which("espeak-ng"):
+        raise ParameterError(
+            "espeak-ng is missing: install the Debian package espeak-ng (apt install espeak-ng), or use the bundled "
+            "clips (speech='bundled')"
+        )
+    command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "--stdin", "--stdout"]
+    wav = subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
+    sound, rate = soundfile.read(io.BytesIO(wav))
+    sound = soxr.resample(sound, rate, RATE)
+    loud = np.flatnonzero(np.abs(sound) > 0.002 * np.abs(sound).max())
+    sound = np.pad(sound[loud[0] : loud[-1] + 1], round(SILENCE_S * RATE))
+    return on_grid(sound * 10 ** (PEAK_DBFS / 20) / np.abs(sound).max())
+
+
+def on_grid(waveform: np.ndarray) -> np.ndarray:
+    """Round to 16-bit steps, so that what is measured is exactly what is encoded."""
+    return np.round(waveform * 32768) / 32768
+
+
+def openings(waveform: np.ndarray, rate: int, fps: Fraction) -> np.ndarray:
+    """Return how far the mouth is open at the instant of each video frame.
+
+    It is the loudness around that instant (Gaussian window, sigma 25 ms, centred: no delay), from shut to wide.
+
+    Parameters
+    ----------
+    waveform : np.ndarray
+        Mono or ``(samples, channels)``, -1..1.
+    rate : int
+        Samples per second.
+    fps : Fraction
+        Frames per second; frame ``n`` is measured at ``n / fps``.
+
+    Returns
+    -------
+    np.ndarray
+        One number in 0..1 for each whole frame the waveform lasts.
+    """
+    mono = waveform.reshape(len(waveform), -1).mean(axis=1)
+    power = gaussian_filter1d(mono**2, WINDOW_S * rate, mode="constant")
+    frames = math.floor(len(mono) * fps / rate)
+    instants = np.arange(frames) * float(rate / fps)
+    level = 10 * np.log10(np.interp(instants, np.arange(len(mono)), power) + 1e-12)
+    return np.clip((level - SHUT_DBFS) / (WIDE_DBFS - SHUT_DBFS), 0, 1)

@@ -1,0 +1,62 @@
+"""Chunks straight from disk: a clip's rows are read into the place in a batch where they belong."""
+
+import os
+from collections import OrderedDict
+
+import numpy as np
+
+from musetools.chunks.rows import ZERO_ROW
+from musetools.chunks.sequence import gather
+from musetools.errors import StoreError
+from musetools.train.store import FeatureStore
+
+__all__ = ["OpenFiles"]
+
+MAX_OPEN = 256  # files a process keeps open
+
+
+class OpenFiles:
+    """The last few clips' files, kept open, each checked when it is opened."""
+
+    def __init__(self, store: FeatureStore):
+        self.store = store
+        self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
+        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def read(self, clip: str, row: int, out: np.ndarray) -> None:
+        """Fill `out`, (rows, layers, width), with the rows from `row` on."""
+        descriptor, offset = self._opened(clip)
+        wanted = memoryview(out).cast("B")
+        position = offset + row * self.row_bytes
+        got = os.preadv(descriptor, [wanted], position)
+        while 0 < got < len(wanted):  # a signal may cut a read short
+            more = os.preadv(descriptor, [wanted[got:]], position + got)
+            got = got + more if more else -1
+        if got != len(wanted):
+            raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends before row {row + len(out)}; make it again")
+
+    def gather(self, clip: str, rows: np.ndarray, out: np.ndarray) -> None:
+        """Fill `out` with rows that do not follow each other: read the span they lie in, then gather."""
+        real = rows[rows != ZERO_ROW]
+        first, stop = (int(real.min()), int(real.max()) + 1) if real.size else (0, 0)
+        span = np.empty((stop - first, *self.store.row_shape), self.store.dtype)
+        if real.size:
+            self.read(clip, first, span)
+        out[...] = gather(span, np.where(rows == ZERO_ROW, ZERO_ROW, rows - first)).reshape(out.shape)
+
+    def _opened(self, clip: str) -> tuple[int, int]:
+        if clip in self._open:
+            self._open.move_to_end(clip)
+            return self._open[clip]
+        with self.store.file(clip) as file:
+            self._open[clip] = os.dup(file.fileno()), file.tell()
+        if len(self._open) > MAX_OPEN:
+            os.close(self._open.popitem(last=False)[1][0])
+        return self._open[clip]
+
+    def __del__(self) -> None:
+        for descriptor, _ in self._open.values():
+            os.close(descriptor)
+
+    def __reduce__(self) -> tuple:
+        return OpenFiles, (self.store,)  # a spawned worker opens its own

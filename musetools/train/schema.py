@@ -1,0 +1,79 @@
+"""What a store's two JSON files hold, as JSON schemas; values of other types never reach the code behind them."""
+
+import json
+from typing import Any
+
+from jsonschema import Draft4Validator  # the last draft in which 9.0 is no integer
+
+__all__ = ["RECORD", "STORE", "checked"]
+
+COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
+TEXT = {"type": "string"}
+SHA256 = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
+
+_CLIP = {
+    "type": "object",
+    "required": ["clip", "file", "rows", "dtype", "bytes", "sha256", "samples", "duration_s"],
+    "additionalProperties": False,
+    "properties": {
+        "clip": {"type": "string", "minLength": 1},
+        "file": {"type": "string", "pattern": r"^[A-Za-z0-9_@][A-Za-z0-9._@-]*\.npy\Z"},  # as `file_name` gives it
+        "rows": COUNT,
+        "dtype": TEXT,
+        "bytes": COUNT,
+        "sha256": SHA256,
+        "samples": COUNT,
+        "duration_s": {"type": "number", "minimum": 0, "maximum": 2**53},
+        "fps": {"type": ["string", "null"], "pattern": r"^0*[1-9][0-9]{0,19}(/0*[1-9][0-9]{0,19})?\Z"},
+        "frames": {**COUNT, "type": ["integer", "null"]},
+        "source": {
+            "type": ["object", "null"],
+            "properties": {"path": TEXT, "bytes": COUNT, "mtime_ns": {"type": "integer"}, "sha256": SHA256},
+        },
+    },
+}
+_QUARANTINED = {
+    "type": "object",
+    "required": ["clip", "bad"],
+    "additionalProperties": False,
+    "properties": {"clip": {"type": "string", "minLength": 1}, "bad": TEXT},
+}
+_STORE = {
+    "type": "object",
+    "required": ["format", "features", "encoder", "dtype", "libraries"],
+    "properties": {
+        "format": {"type": "integer"},
+        "features": {"type": "object", "required": ["window"], "properties": {"window": {"type": "object"}}},
+        "encoder": {
+            "type": "object",
+            "required": ["name", "fingerprint", "dtype", "n_layers", "width"],
+            "properties": {
+                "name": TEXT,
+                "fingerprint": TEXT,
+                "dtype": TEXT,
+                "n_layers": {"type": "integer", "minimum": 1, "maximum": 2**15},
+                "width": {"type": "integer", "minimum": 1, "maximum": 2**15},
+            },
+        },
+        "dtype": {"enum": ["float32", "float16"]},
+        "libraries": {"type": "object", "additionalProperties": TEXT},
+    },
+}
+
+RECORD = Draft4Validator({"oneOf": [_CLIP, _QUARANTINED]})
+STORE = Draft4Validator(_STORE)
+
+
+def checked(text: bytes | str, schema: Draft4Validator) -> dict[str, Any]:
+    """Parse JSON; ValueError if it is none, or not of a schema."""
+    try:
+        plain = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if (error := next(schema.iter_errors(plain), None)) is not None:
+        raise ValueError(f"{'.'.join(map(str, error.path)) or 'it'} is not what is expected: {error.message[:200]}")
+    return plain
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")

@@ -1,0 +1,160 @@
+"""What a store of features holds, as one reads it: one ``.npy`` a clip, a manifest, and how all of it was made."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from musetools.errors import OutputError, ParameterError, StoreError
+from musetools.features.encoder import Encoder
+from musetools.files import sweep
+from musetools.train import integrity
+from musetools.train.manifest import Manifest, Record
+from musetools.train.provenance import spec_of
+from musetools.train.settings import Chunker, ChunkSettings
+
+__all__ = ["CLIPS", "MANIFEST", "StoredFeatures"]
+
+MANIFEST, CLIPS = "manifest.jsonl", "clips"
+
+
+class StoredFeatures:
+    """The half of a `FeatureStore` that reads, and sees whether what it reads is what was written."""
+
+    def __init__(self, root: Path, provenance: dict[str, Any]):
+        self.root, self.provenance = root, provenance
+        self.spec = spec_of(provenance)
+        self.dtype = np.dtype(provenance["dtype"])
+        self.row_shape = provenance["encoder"]["n_layers"], provenance["encoder"]["width"]
+        self.manifest = Manifest(root / MANIFEST, self.dtype.itemsize * self.row_shape[0] * self.row_shape[1])
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """Ids of the clips, in the order in which they were added."""
+        return tuple(self.manifest.records)
+
+    def record(self, clip: str) -> Record:
+        """Return what is known of a clip; StoreError if there is none of this id."""
+        if clip not in self.manifest.records:
+            fault = self.manifest.quarantined.get(clip)
+            why = f": a repair quarantined it ({fault}), make it again" if fault else ""
+            raise StoreError(f"no clip {clip!r} among the {len(self)} in {self.root}{why}")
+        return self.manifest.records[clip]
+
+    def path(self, clip: str) -> Path:
+        """Return the path of a clip's file."""
+        return self.root / CLIPS / self.record(clip).file
+
+    def __getitem__(self, clip: str) -> np.ndarray:
+        with self.file(clip) as file:
+            offset = file.tell()
+            shape = (self.record(clip).rows, *self.row_shape)
+            return np.memmap(file, self.dtype, mode="r", offset=offset, shape=shape)
+
+    def file(self, clip: str) -> BinaryIO:
+        """Open a clip's file where its numbers begin, having seen that header and size are what was written.
+
+        Raises
+        ------
+        StoreError
+            If the file is missing, truncated, or another than the manifest says.
+        """
+        return integrity.open_checked(self.path(clip), self.record(clip), self.dtype, self.row_shape)
+
+    def size_mib(self) -> float:
+        """Return what the clips' files take together, in MiB."""
+        return sum(record.bytes for record in self.manifest.records.values()) / 2**20
+
+    def __len__(self) -> int:
+        return len(self.manifest.records)
+
+    def __contains__(self, clip: object) -> bool:
+        return clip in self.manifest.records
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.clips)
+
+    def verify(self, *, repair: bool = False) -> integrity.StoreCheck:
+        """Read every file and compare size, header and SHA-256 with the manifest.
+
+        Parameters
+        ----------
+        repair : bool, default False
+            Whether clips that are bad are removed, to be made again, and so are what killed processes left and lines
+            of the manifest that cannot be read. Other processes may go on adding: each bad clip is judged again when
+            none of them can.
+
+        Returns
+        -------
+        StoreCheck
+        """
+        self.manifest.refresh()
+        checked, seen = len(self), dict(self.manifest.records)
+        bad = self._faults(seen)
+        while not repair and bad:  # a clip that another process has replaced meanwhile is judged again
+            self.manifest.refresh()
+            if (now := self._known(bad)) == {clip: seen[clip] for clip in bad}:
+                break
+            seen, bad = now, self._faults(now)
+        if repair:
+            bad = self._repair(bad)
+        orphans = integrity.orphans(self.root / CLIPS, self.manifest.records.values())
+        return integrity.StoreCheck(checked, bad, orphans)
+
+    def _repair(self, suspects: Iterable[str]) -> dict[str, str]:
+        """Quarantine the clips that are bad while nobody else writes; return them."""
+        sweep(self.root / CLIPS)
+        with self.manifest.writing():
+            bad = self._faults(self._known(suspects))
+            self.manifest.drop_truncated()
+            for clip, reason in bad.items():
+                try:
+                    self.path(clip).unlink(missing_ok=True)
+                except OSError as error:
+                    raise OutputError(f"cannot remove {self.path(clip)}: {error.strerror}. Remove it") from None
+                self.manifest.append({"clip": clip, "bad": reason})
+        return bad
+
+    def _known(self, clips: Iterable[str]) -> dict[str, Record]:
+        records = self.manifest.records
+        return {clip: records[clip] for clip in clips if clip in records}
+
+    def _faults(self, records: Mapping[str, Record]) -> dict[str, str]:
+        return integrity.faults(self.root / CLIPS, records, self.dtype, self.row_shape)
+
+    def chunker(self, encoder: Encoder, settings: ChunkSettings) -> Chunker:
+        """Return what makes chunks for inference exactly as they were made for training.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            With the weights that the store was made with.
+        settings : ChunkSettings
+            How training took its chunks: the `settings` of its `ChunkDataset`.
+
+        Raises
+        ------
+        StoreError
+            If the weights are others.
+        ParameterError
+            If `settings` are none.
+        """
+        if not isinstance(settings, ChunkSettings):
+            raise ParameterError(f"settings must be a ChunkSettings, such as dataset.settings; got {settings!r}")
+        if encoder.fingerprint != self.provenance["encoder"]["fingerprint"]:
+            ours, theirs = self.provenance["encoder"]["fingerprint"], encoder.fingerprint
+            raise StoreError(
+                f"{self.root} was made with weights {ours[:12]}, got {theirs[:12]} ({encoder.name}). Load those"
+            )
+        rates = {record.rate for record in self.manifest.records.values()}
+        return Chunker(encoder, self.spec, settings, frozenset(rates - {None}))
+
+    def __repr__(self) -> str:
+        made, seconds = self.provenance["encoder"], sum(r.duration_s for r in self.manifest.records.values())
+        what = f"{len(self)} clips, {seconds / 3600:.3g} h, {self.dtype}"
+        return f"FeatureStore({str(self.root)!r}: {what}, {made['name']} {made['fingerprint'][:12]})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
