@@ -34,7 +34,10 @@ def main() -> None:
 @click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
 @click.option("--spec", help="How a new store's features are made.  [default: musetools]")
 @click.option("--dtype", help="What a new store holds: float32 or float16.  [default: float32]")
-def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str | None, dtype: str | None) -> None:
+@click.option("--check", help="Check each new clip for this recipe.")
+def extract(
+    sources: tuple[Path, ...], root: Path, encoder: str, spec: str | None, dtype: str | None, check: str | None
+) -> None:
     """Extract the features of SOURCES, media files or folders, into a store; a rerun goes on where it stopped."""
     from musetools import FeatureSpec, FeatureStore, load_encoder
     from musetools import extract as run
@@ -47,7 +50,7 @@ def extract(sources: tuple[Path, ...], root: Path, encoder: str, spec: str | Non
                 raise StoreError(f"{root} holds {holds}, asked for is {asked}. Leave that out, or use a new store")
     else:
         store = FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
-    report = run(sources, store, weights)
+    report = run(sources, store, weights, check=check)
     click.echo(report)
     click.echo(store)
     sys.exit(0 if report.ok else 1)

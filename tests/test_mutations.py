@@ -30,8 +30,9 @@ import musetools as mt
 from musetools.lab.storage.measure import stale_refusals
 from musetools.recipes.profile import lag_table
 {RECORD}
-loud = np.repeat([0.001, 0.1], [30 * 16000, 2 * 16000]).astype(np.float32)
-sound = np.random.default_rng(0).normal(size=32 * 16000).astype(np.float32) * loud
+sound = np.random.default_rng(0).normal(size=32 * 16000) * 0.1
+sound[: 30 * 16000] /= 100
+sound = sound.astype(np.float32)
 whisper, folder = mt.load_encoder("untrained-tiny"), Path(tempfile.mkdtemp())
 rows = mt.audio2feat((sound[:16000], 16000), whisper)
 chunks = mt.feature2chunks(rows, 29.97)
@@ -81,8 +82,8 @@ MUTATIONS = {
     ),
     "int(fps)": Mutation(
         "chunks/rows.py",
-        "fps, n_rows, context = exact_fps(fps)",
-        "fps, n_rows, context = exact_fps(int(fps))",
+        "frame_start(frames, fps, ROW_RATE)[..., None]",
+        "frame_start(frames, int(fps), ROW_RATE)[..., None]",
         "canary",
         "ends",
     ),

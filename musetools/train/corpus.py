@@ -11,10 +11,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from musetools.check.clip import ClipAudit, audit_clip
 from musetools.errors import MusetoolsError, OutputError, StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.files import find_media, sha256_of, sweep, write_whole
+from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.train.provenance import SourceFile
 from musetools.train.store import CLIPS, FeatureStore
 
@@ -35,11 +37,14 @@ class ExtractReport:
         Clips that were there already, of the same file.
     failed : dict of str to str
         Files that gave no clip, with the reason.
+    audits : list of ClipAudit
+        What the check found in the clips that are new, where it was asked for.
     """
 
     added: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    audits: list[ClipAudit] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -48,7 +53,9 @@ class ExtractReport:
 
     def __repr__(self) -> str:
         counts = f"{len(self.added)} added, {len(self.skipped)} there already, {len(self.failed)} failed"
-        return "\n".join([counts, *(f"  {path}: {reason}" for path, reason in self.failed.items())])
+        failed = (f"  {path}: {reason}" for path, reason in self.failed.items())
+        audits = (f"  {audit}" for audit in self.audits if audit.level != "ok")
+        return "\n".join([counts, *failed, *audits])
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>"
@@ -59,6 +66,7 @@ def extract(
     store: FeatureStore,
     encoder: Encoder,
     *,
+    check: str | Recipe | None = None,
     progress: bool = True,
 ) -> ExtractReport:
     """Extract the features of many files into a store.
@@ -72,6 +80,8 @@ def extract(
         Where they go.
     encoder : Encoder
         The one that the store was made with.
+    check : Recipe or str, optional
+        The pipeline for which each new clip is checked by its headers and packets; see `musetools.audit_clip`.
     progress : bool, default True
         Whether a bar is drawn on a terminal.
 
@@ -86,7 +96,7 @@ def extract(
     StoreError
         If the store was made otherwise.
     ParameterError
-        If a source is neither a file nor a folder, or a folder without media.
+        If a source is neither a file nor a folder, or a folder without media, or there is no such recipe.
 
     Warns
     -----
@@ -94,12 +104,16 @@ def extract(
         If ``failures.json`` cannot be written.
     """
     store.check_provenance(encoder)
+    recipe = None if check is None else recipe_of(check)
     sweep(store.root / CLIPS)
     report = ExtractReport()
     found = list(sources.items() if isinstance(sources, Mapping) else find_media(sources))
     for clip, path in tqdm(found, unit="clip", file=sys.stderr, disable=None if progress else True):
         try:
-            (report.added if _add(store, clip, Path(path), encoder) else report.skipped).append(clip)
+            new = _add(store, clip, Path(path), encoder)
+            (report.added if new else report.skipped).append(clip)
+            if new and recipe:
+                report.audits.append(audit_clip(path, recipe, quick=True))
         except (MusetoolsError, OSError) as error:
             report.failed[_printable(path)] = _printable(error)
     _keep(report, store.root / FAILURES)

@@ -10,6 +10,7 @@ from media import write_media
 from oracles import SPEECH, encoder_of, raw_log_mel, speech
 
 from musetools import RECIPES, EncoderWindow, FeatureSpec, audio2feat
+from musetools.infer.compat.latentsync import Audio2Feature as LatentSync
 from musetools.infer.compat.musetalk import Audio2Feature, AudioProcessor
 from musetools.lab.difference.measure import compare
 
@@ -127,7 +128,7 @@ def namesakes(tmp_path) -> list[Path]:
 def test_k19_two_videos_of_one_name_share_their_features(namesakes, small, tmp_path):
     for mended in (False, True):
         cache = tmp_path / f"cache {mended}"
-        made = Audio2Feature(model_path=small, audio_embeds_cache_dir=str(cache), mended=mended)
+        made = LatentSync(model_path=small, audio_embeds_cache_dir=str(cache), mended=mended)
         monday, tuesday = (made.audio2feat(str(path)).numpy() for path in namesakes)
         assert np.array_equal(monday, tuesday) == (not mended)
         assert len(list(cache.iterdir())) == 1 + mended

@@ -5,6 +5,7 @@ import json
 import math
 from contextlib import suppress
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -387,8 +388,11 @@ def test_any_context_at_any_boundary_length(name, context):
     assert run == (0 if stops else len(BOUNDARIES_S))
 
 
-def kept_rows(spec, n_samples: int) -> int:
+@cache
+def kept_rows(spec: FeatureSpec, n_samples: int) -> int:
     """Count the rows that the window loop keeps, without encoding them."""
+    if not spec.keep_padding:
+        return n_samples // 320
     loop = MelWindows(spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=80)
     samples = np.zeros(n_samples, np.float32)
     return sum(window.keep for window in loop.push(samples) + loop.flush())

@@ -338,3 +338,17 @@ def test_the_command_in_a_process_of_its_own(tmp_path, checkpoint):
     assert b"Traceback" not in done.stderr
     assert b"Warning" not in done.stderr
     assert FeatureStore.open(root).clips == ("speech é.wav",)
+
+
+def test_new_clips_are_checked_on_the_way(tmp_path, small):
+    data = Path(__file__).resolve().parents[2] / "data"
+    store = FeatureStore.create(tmp_path / "store", "musetools", small)
+    clips = [data / "talker_25.mp4", data / "talker_2997.mp4"]
+    report = extract(clips, store, small, check="musetalk-v1.5-infer", progress=False)
+    assert [audit.level for audit in report.audits] == ["ok", "error"]  # v1.5 drifts at 29.97 fps
+    assert [finding.what for finding in report.audits[1].findings] == ["drift", "frames lost"]
+    assert "drifts" in repr(report)
+    assert report.ok
+    assert not extract(clips, store, small, check="musetalk-v1.5-infer", progress=False).audits
+    with pytest.raises(ParameterError, match="no recipe"):
+        extract(clips, store, small, check="nobody's", progress=False)

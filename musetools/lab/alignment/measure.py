@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetools.audio.load import load_audio
-from musetools.check.clip import ClipAudit, audit_clip
-from musetools.check.findings import Notes, declared_samples
+from musetools.check.clip import ClipAudit, audit_clip, declared_samples
+from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, audit_folder, worst_first
 from musetools.features.encoder import Encoder
 from musetools.lab.alignment.conversions import ConverterAudit
@@ -169,12 +169,12 @@ def _check_clip(store: "FeatureStore", clip: str, videos: str | os.PathLike | No
     source = Path((record.source or {}).get("path", clip))
     path = source if videos is None else _below(Path(videos), clip, source.name)
     audit = audit_clip(path, recipe, quick=True)
-    notes, declared = Notes(list(audit.findings)), declared_samples(audit.info)
+    found, declared = list(audit.findings), declared_samples(audit.info) if audit.info else None
     if declared is not None and abs(declared - record.samples) > 2 * ROW_SAMPLES:
         gap = (declared - record.samples) / SAMPLE_RATE
         message = f"{path} has {gap:+.2f} s of sound against its features in the store. Extract it again"
-        notes.add("error", "other sound", gap, message)
-    return ClipAudit(clip, recipe, audit.info, record.samples, audit.n_frames, audit.fps, notes.done())
+        found.append(Finding("error", "other sound", gap, message))
+    return ClipAudit(clip, recipe, audit.info, record.samples, audit.n_frames, audit.fps, by_level(found))
 
 
 def _below(folder: Path, clip: str, name: str) -> Path:
