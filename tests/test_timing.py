@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from musetools import RECIPES, chunk_rows, loudness
 from musetools.errors import ParameterError
 from musetools.timing import SAMPLE_RATE, exact_fps, frame_count, frame_start
 
@@ -111,3 +112,19 @@ def test_frame_starts_of_an_odd_rate_do_not_overflow():
     starts = frame_start(range(10_001), fps, SAMPLE_RATE)
     assert starts[-1] == math.floor(10_000 * SAMPLE_RATE / fps)
     assert (np.diff(starts) >= 639).all()
+
+
+# --- numpy's small integers
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.int32])
+def test_small_integers_do_not_overflow(kind):
+    assert exact_fps(kind(25)) == 25
+    assert type(exact_fps(kind(25)).numerator) is int
+    assert frame_count(115_200_000, kind(25)) == 180_000
+    assert frame_count(np.int32(115_200_000), 25) == 180_000
+    np.testing.assert_array_equal(frame_start(range(180_000)[-3:], kind(25), 16_000), np.arange(179_997, 180_000) * 640)
+    np.testing.assert_array_equal(chunk_rows(3000, kind(25), (kind(2), kind(2))), chunk_rows(3000, 25))
+    assert len(loudness(np.zeros(64_000, np.float32), kind(25))) == 100
+    recipe = RECIPES["musetalk-v1-train"]
+    np.testing.assert_array_equal(recipe.chunk_rows(480_000, 25, (kind(2), kind(2))), recipe.chunk_rows(480_000, 25))

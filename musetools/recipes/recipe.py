@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, chunk_offsets
+from musetools.chunks.rows import ZERO_ROW, checked_context
 from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError, RecipeError
 from musetools.features.spec import FeatureSpec
@@ -130,9 +130,8 @@ class Recipe:
 
     def _cut(self, n_samples: int, fps: float | Fraction, context: Context) -> Cut:
         exact_fps(fps)  # what is no frame rate at all is an error of the caller, not a fault of the pipeline
-        chunk_offsets(context)
         try:
-            return self.cut(n_samples, fps, context)
+            return self.cut(n_samples, fps, checked_context(context))
         except RecipeError as error:
             message = f"{self.name} stops on {n_samples} samples at {fps} fps: {error}"
             raise RecipeError(message, error.original) from None
