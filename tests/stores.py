@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -102,13 +101,11 @@ def extract_counts(folder: Path, root: Path, weights: Path) -> tuple[int, int, d
     return len(report.added), len(report.skipped), report.failed
 
 
-def replace_again_and_again(root: Path, clip: str, seconds: float) -> int:
-    """Replace a clip for some seconds; return how often."""
-    store, n_replaced, end = FeatureStore.open(root), 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        store.add_rows(clip, np.full((400, *SHAPE), n_replaced % 7, np.float32), replace=True)
-        n_replaced += 1
-    return n_replaced
+def replace_again_and_again(root: Path, clip: str, times: int) -> None:
+    """Replace a clip many times."""
+    store = FeatureStore.open(root)
+    for number in range(times):
+        store.add_rows(clip, np.full((400, *SHAPE), number % 7, np.float32), replace=True)
 
 
 def contents(root: Path) -> dict[str, bytes]:
