@@ -56,7 +56,7 @@ class MelWindows:
 
     @property
     def reach(self) -> int:
-        """Samples past its end that a window's last mel frame hears."""
+        """Samples past its end that a window's last mel frame covers."""
         return self._after
 
     @property

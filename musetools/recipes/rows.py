@@ -111,8 +111,8 @@ def openavatarchat(n_samples: int, fps: float | Fraction, context: Context) -> C
     second = v15(SAMPLE_RATE, fps, context)[1]
     cuts = [second[:0]]  # a segment without a sample is dropped with a log line
     for start in range(0, n_samples, SAMPLE_RATE):
-        heard = min(SAMPLE_RATE, n_samples - start) * output_rate // SAMPLE_RATE
-        kept = second[: math.ceil(heard / per_frame)]
+        covered = min(SAMPLE_RATE, n_samples - start) * output_rate // SAMPLE_RATE
+        kept = second[: math.ceil(covered / per_frame)]
         cuts.append(np.where(kept == ZERO_ROW, ZERO_ROW, kept + start // ROW_SAMPLES))
     return 0, np.concatenate(cuts)
 

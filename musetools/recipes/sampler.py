@@ -104,7 +104,7 @@ def audit_sampler(n_frames: int, frames_per_sample: int = 16) -> SamplerAudit:
     starts = range(max(0, n_frames - frames_per_sample + 1))
     windows = [training_window(start) for start in starts]
     samples_per_frame = SAMPLE_RATE // MUSETALK_FPS
-    heard = [first // samples_per_frame + shifted for first, shifted in windows]
-    wrong_audio = tuple(start for start in starts if heard[start] != start)
+    covered = [first // samples_per_frame + shifted for first, shifted in windows]
+    wrong_audio = tuple(start for start in starts if covered[start] != start)
     wrong_mel = tuple(start for start in starts if windows[start][1] != start)
     return SamplerAudit(n_frames, frames_per_sample, len(starts), wrong_audio, wrong_mel)
