@@ -1,6 +1,7 @@
 """The `musetools` command."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -22,6 +23,14 @@ class _Group(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+def _tracks(command: Callable) -> Callable:
+    """Add the options that choose tracks."""
+    for kind in ("video", "audio"):
+        text = f"Use the N-th {kind} track instead of the default one."
+        command = click.option(f"--{kind}-track", type=click.IntRange(1), metavar="N", help=text)(command)
+    return command
+
+
 @click.group(cls=_Group)
 @click.version_option(package_name="musetools")
 def main() -> None:
@@ -34,9 +43,18 @@ def main() -> None:
 @click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
 @click.option("--spec", help="How a new store's features are made.  [default: musetools]")
 @click.option("--dtype", help="What a new store holds: float32 or float16.  [default: float32]")
-@click.option("--check", help="Check each new clip for this recipe.")
+@click.option("--check", default="musetools", show_default=True, help="The pipeline that is to be trained.")
+@click.option("--lenient", is_flag=True, help="Take clips in which the check finds errors, too.")
+@_tracks
 def extract(
-    sources: tuple[Path, ...], root: Path, encoder: str, spec: str | None, dtype: str | None, check: str | None
+    sources: tuple[Path, ...],
+    root: Path,
+    encoder: str,
+    spec: str | None,
+    dtype: str | None,
+    check: str,
+    lenient: bool,
+    **tracks: int | None,
 ) -> None:
     """Extract the features of SOURCES, media files or folders, into a store; a rerun goes on where it stopped."""
     from musetools import FeatureSpec, FeatureStore, load_encoder
@@ -50,7 +68,7 @@ def extract(
                 raise StoreError(f"{root} holds {holds}, asked for is {asked}. Leave that out, or use a new store")
     else:
         store = FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
-    report = run(sources, store, weights, check=check)
+    report = run(sources, store, weights, check=check, lenient=lenient, **tracks)
     click.echo(report)
     click.echo(store)
     sys.exit(0 if report.ok else 1)
@@ -61,11 +79,12 @@ def extract(
 @click.option("--recipe", default="musetools", show_default=True, help="The pipeline that is to be trained or run.")
 @click.option("--quick", is_flag=True, help="Read headers and packets alone, decode nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
-def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool) -> None:
+@_tracks
+def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool, **tracks: int | None) -> None:
     """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
     from musetools.check.folder import audit_folder
 
-    audit = audit_folder(paths, recipe, quick=quick)
+    audit = audit_folder(paths, recipe, quick=quick, **tracks)
     click.echo(audit.to_json() if as_json else audit)
     if not as_json:
         for bad in (one for one in audit.audits if one.level != "ok"):

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +17,13 @@ import numpy as np
 
 from musetools.errors import OutputError, ParameterError
 
-__all__ = ["MEDIA", "find_media", "replacing", "save_rows", "sha256_of", "sweep", "write_whole"]
+__all__ = ["MEDIA", "Found", "find_media", "replacing", "save_rows", "sha256_of", "sweep", "write_whole"]
 
 PART = ".part"
-AUDIO = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus")
-VIDEO = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
-MEDIA = AUDIO + VIDEO  # suffixes that are looked for in a folder; a file that is named itself may have any
+# Suffixes that are looked for in a folder; a file that is named itself may have any.
+AUDIO = ".wav .flac .mp3 .m4a .aac .ogg .oga .opus .aiff .aif .aifc .caf .wma .mka .au .w64 .amr .ac3 .m4b .mp2 .weba"
+VIDEO = ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .3gp .3g2 .flv .f4v .mpg .mpeg .mpe .vob .wmv .asf .ogv .mxf .dv"
+MEDIA = tuple((AUDIO + " " + VIDEO).split())
 
 
 def sha256_of(file: BinaryIO) -> str:
@@ -173,15 +175,30 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
     return n_rows
 
 
-def find_media(sources: Iterable[str | os.PathLike]) -> list[tuple[str, Path]]:
+class Found(list[tuple[str, Path]]):
+    """Clip ids and paths of media files; `passed_over` are the other files of the folders that were searched."""
+
+    passed_over: tuple[Path, ...] = ()
+
+    def summary(self) -> str:
+        """Say which files were passed over: how many of each suffix, and hidden ones."""
+        kinds = Counter("hidden" if p.name.startswith(".") else p.suffix or "no suffix" for p in self.passed_over)
+        listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+        return f"{len(self.passed_over)} files passed over: {listed}" if kinds else ""
+
+
+def find_media(sources: Iterable[str | os.PathLike]) -> Found:
     """Find media files and name their clips, in one order; ParameterError for what is not there, or where none is.
 
-    A folder without media among others is warned of. A link that leads nowhere is found: whoever opens it says so.
+    Hidden files are passed over, macOS's ``._name`` beside each file among them. A folder without media among others is
+    warned of. A link that leads nowhere is found: whoever opens it says so.
     """
-    found, bare = [], []
+    found, bare = Found(), []
     for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
         if source.is_dir():
-            inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in MEDIA and _is_named(path))
+            files = sorted(path for path in source.rglob("*") if _is_named(path))
+            inside = [p for p in files if p.suffix.lower() in MEDIA and not p.name.startswith(".")]
+            found.passed_over += tuple(sorted({*files} - {*inside}))
             found += [("__".join(path.relative_to(source).parts), path) for path in inside]
             bare += [] if inside else [str(source)]
         elif source.is_file():

@@ -1,100 +1,73 @@
 """What a media file says of itself: streams, codecs, exact rates, time stamps; headers and packets, nothing decoded."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from musetools.audio.decode import declared_s, name_of
+from musetools.audio.container import moving, name_of, opened, picture_track, sound_track
+from musetools.audio.structure import Structure, structure_of
+from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
 from musetools.timing import exact_fps
 
 __all__ = ["MediaInfo", "StreamInfo", "probe_media"]
 
 CLOCKED = ("mpeg4", "msmpeg4v2", "msmpeg4v3")  # their headers declare the ticks of a clock, no frame rate
+FASTEST = 1000  # fps; a header that declares more declares a clock
 UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
 ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have
+UNKNOWN, NOTHING = Structure(), Timeline(decoded=False)
+SHOWN_VP8 = 0x10  # bit of a frame's first byte: frames without it serve others and are not shown
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """One stream of a media file.
+    """One stream of a media file: what its header claims, and what the time stamps of its packets show."""
 
-    Attributes
-    ----------
-    kind : str
-        "video", "audio", "cover" (a song's picture, which containers hold as a video), …
-    codec : str
-        Name of the codec.
-    start_s : float
-        Time of its first sample or frame, in seconds.
-    duration_s : float or None
-        Length that its header declares, in seconds.
-    rate : Fraction or None
-        Frames per second (video, average over the stream) or samples per second (audio).
-    coded_rate : Fraction or None
-        Frames per second that the codec's own header declares.
-    timed_rate : Fraction or None
-        Frames per second that the time stamps show.
-    variable : bool
-        Whether frames lie unevenly in time.
-    frames_declared, frames_counted : int or None
-        Video frames by the header, and by their packets.
-    lead_s : float
-        Seconds of packets before the start, which an edit list hides: an encoder's priming.
-    """
-
-    kind: str
-    codec: str
-    start_s: float
-    duration_s: float | None
-    rate: Fraction | None
-    coded_rate: Fraction | None = None
-    timed_rate: Fraction | None = None
-    variable: bool = False
+    kind: str  # "video", "audio", "cover" (a picture that does not move), …
+    codec: str  # "unknown" where it cannot be decoded
+    start_s: float  # time of its first sample or frame
+    duration_s: float | None  # that its header declares
+    rate: Fraction | None  # frames per second (video, average over the stream) or samples per second (audio)
+    coded_rate: Fraction | None = None  # frames per second that the codec's own header declares
+    timed_rate: Fraction | None = None  # frames per second that the time stamps show
+    variable: bool = False  # whether frames lie unevenly in time
     frames_declared: int | None = None
-    frames_counted: int | None = None
-    lead_s: float = 0.0
+    frames_counted: int | None = None  # packets of frames that are shown
+    lead_s: float = 0.0  # seconds of packets before the start, which an edit list hides: an encoder's priming
 
 
 @dataclass(frozen=True, repr=False)
 class MediaInfo:
-    """What `probe_media` found.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    container : str
-        Name of its format.
-    duration_s : float or None
-        Length of the whole, in seconds.
-    streams : tuple of StreamInfo
-        All its streams.
-    missing_bytes : int
-        How many bytes its index names that the file does not have: it is truncated.
-    """
+    """What `probe_media` found."""
 
     path: str
-    container: str
-    duration_s: float | None
+    container: str  # name of its format
+    duration_s: float | None  # of the whole, as declared
     streams: tuple[StreamInfo, ...]
-    missing_bytes: int = 0
+    missing_bytes: int = 0  # that its index or its structure names and the file does not have: it is truncated
+    structure: Structure = UNKNOWN
+    timeline: Timeline = NOTHING  # as packets show it
+    video_stream: int | None = None  # which of `streams` counts
+    audio_stream: int | None = None
 
     @property
     def video(self) -> StreamInfo | None:
-        """Its first moving picture."""
-        return next((s for s in self.streams if s.kind == "video"), None)
+        """The video track that counts: a moving picture, decodable, the default one, in that order."""
+        return None if self.video_stream is None else self.streams[self.video_stream]
 
     @property
     def audio(self) -> StreamInfo | None:
-        """Its first sound."""
-        return next((s for s in self.streams if s.kind == "audio"), None)
+        """The audio track that counts: decodable, the default one."""
+        return None if self.audio_stream is None else self.streams[self.audio_stream]
 
     def __repr__(self) -> str:
         lines = [f"{self.path} ({self.container})"]
@@ -110,13 +83,17 @@ class MediaInfo:
         return f"<pre>{escape(repr(self))}</pre>"
 
 
-def probe_media(path: str | os.PathLike) -> MediaInfo:
+def probe_media(
+    path: str | os.PathLike, *, audio_track: int | None = None, video_track: int | None = None
+) -> MediaInfo:
     """Read what a media file says of itself, in process, decoding nothing.
 
     Parameters
     ----------
     path : path
         A file that PyAV can open.
+    audio_track, video_track : int, optional
+        Tracks, counted from 1; see `load_audio`.
 
     Returns
     -------
@@ -126,57 +103,118 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
     ------
     AudioError
         If the file is missing, empty, or no media.
+    ParameterError
+        If there is no such track.
     """
     import av
 
     name = name_of(path)
+    with open(path, "rb") as file:
+        structure = structure_of(file)
+    with opened(path, name) as container:
+        picture, sound = picture_track(container, video_track), _sound(container, name, audio_track)
+        stamps, times = _stamps(container, picture, sound, name)
+        streams = tuple(_stream(stream, stamps if stream is picture else None) for stream in container.streams)
+        start = picture.start_time * picture.time_base if picture and picture.start_time else 0
+        shown = [float(start + (at - stamps[0]) * picture.time_base) for at in stamps.tolist()] if picture else []
+        times.zero_s = shown[0] if shown else None
+        return MediaInfo(
+            name,
+            container.format.name,
+            container.duration / av.time_base if container.duration else None,
+            streams,
+            max(structure.missing, _missing(container, Path(path))),
+            structure,
+            times.timeline(shown, decoded=False),
+            picture.index if picture else None,
+            sound.index if sound else None,
+        )
+
+
+def _sound(container: Any, name: str, number: int | None) -> Any:
     try:
-        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
-            streams = tuple(_stream(container, stream) for stream in container.streams if stream.codec_context)
-            duration = container.duration / av.time_base if container.duration else None
-            return MediaInfo(name, container.format.name, duration, streams, _missing(container, Path(path)))
-    except av.FFmpegError as error:
-        raise AudioError(
-            f"{name} cannot be opened ({error.strerror}): it is no media file, truncated or corrupt"
-        ) from None
+        return sound_track(container, name, number)
+    except AudioError:
+        return None
 
 
-def _stream(container: Any, stream: Any) -> StreamInfo:
-    base = stream.time_base
+def _stream(stream: Any, stamps: np.ndarray | None) -> StreamInfo:
+    base, context = stream.time_base, stream.codec_context
     start = float(stream.start_time * base) if stream.start_time else 0.0
-    duration, codec = declared_s(stream), stream.codec_context.name
+    duration, codec = declared_s(stream), context.name if context else "unknown"
     if stream.type == "audio":
         lead = _lead(stream, start)
-        if duration is not None and stream.duration is None:  # Matroska's tag counts what comes before the start
-            duration = max(0.0, duration - lead)
-        return StreamInfo("audio", codec, start, duration, Fraction(stream.rate), lead_s=lead)
-    cover = stream.disposition & stream.disposition.attached_pic
-    if stream.type != "video" or cover:
-        return StreamInfo("cover" if cover else stream.type, codec, start, duration, None)
-    times = _time_stamps(container, stream)
-    timed, variable = _timing(times, base, (stream.codec_context.framerate, stream.average_rate))
-    return StreamInfo(
-        "video",
-        codec,
-        start,
-        duration,
-        stream.average_rate,
-        coded_rate=None if codec in CLOCKED else stream.codec_context.framerate or None,
-        timed_rate=timed,
-        variable=variable,
-        frames_declared=stream.frames or None,
-        frames_counted=len(times),
-    )
+        if duration is not None and stream.duration is None:  # Matroska's tag counts from zero, and what comes before
+            duration = max(0.0, duration - max(lead, start))
+        return StreamInfo(
+            "audio", codec, start, duration, Fraction(context.sample_rate) if context else None, lead_s=lead
+        )
+    if stream.type != "video" or not moving(stream):
+        return StreamInfo("cover" if stream.type == "video" else stream.type, codec, start, duration, None)
+    coded = context.framerate if context else None
+    coded = None if codec in CLOCKED or not coded or coded > FASTEST else coded
+    claims = {"coded_rate": coded, "frames_declared": stream.frames or None}
+    if stamps is None:
+        return StreamInfo("video", codec, start, duration, stream.average_rate, **claims)
+    timed, variable = _timing(stamps, base, (coded, stream.average_rate))
+    shown = {"timed_rate": timed, "variable": variable, "frames_counted": len(stamps)}
+    return StreamInfo("video", codec, start, duration, stream.average_rate, **claims, **shown)
 
 
-def _time_stamps(container: Any, stream: Any) -> np.ndarray:
-    """Return the time stamps of a stream's frames, in order: from the file's index where it has one, or packets."""
-    entries = stream.index_entries
-    if stream.frames and len(entries) == stream.frames:
-        return np.sort(np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries)))
-    stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
-    container.seek(0)
-    return np.sort(np.array(stamps, np.int64))
+def declared_s(stream: Any) -> float | None:
+    """Return the length that a stream's header declares, in seconds; None where FFmpeg guesses it from the bit rate."""
+    kind = stream.container.format.name
+    if kind in ("aac", "mpegts", "mpeg") or (kind == "mp3" and stream.type == "audio" and not stream.start_time):
+        return None
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    if tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""), re.ASCII):
+        hours, minutes, seconds = map(float, tag.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    return None
+
+
+def _stamps(container: Any, picture: Any, sound: Any, name: str) -> tuple[np.ndarray, SoundTimes]:
+    """Return the time stamps of the frames that are shown, in order, and where sound lies by its packets.
+
+    From the file's index where it has one, else from its packets.
+    """
+    if all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (picture, sound)):
+        entries = [
+            [(e.timestamp, 0) for e in s.index_entries if not e.is_discard] if s else [] for s in (picture, sound)
+        ]
+    else:
+        entries = _of_packets(container, picture, sound)
+    times = SoundTimes(name, tick_s=float(sound.time_base) if sound else 0.0)
+    if sound and sound.codec_context.frame_size:
+        _note(times, np.array(sorted(entries[1]), np.int64).reshape(-1, 2), sound)
+    return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times
+
+
+def _of_packets(container: Any, picture: Any, sound: Any) -> list[list[tuple[int, int]]]:
+    """Demux once; return time stamp and duration of each packet that is shown, of picture and of sound."""
+    found = [[], []]
+    for packet in container.demux([s for s in (picture, sound) if s is not None]):
+        if packet.pts is None or packet.is_discard:
+            continue
+        of_sound = sound is not None and packet.stream_index == sound.index
+        hidden = not of_sound and picture.codec_context.name in ("vp8", "libvpx") and not bytes(packet)[0] & SHOWN_VP8
+        if not hidden:
+            found[of_sound].append((packet.pts, packet.duration or 0))
+    return found
+
+
+def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
+    """Note where packets of one length break off; stretches in seconds, since no sample was counted."""
+    if not len(packets):
+        return
+    base, at = float(sound.time_base), packets[:, 0] * float(sound.time_base)
+    usual = sound.codec_context.frame_size / sound.codec_context.sample_rate
+    ends = at + np.where(packets[:, 1] > 0, packets[:, 1] * base, usual)
+    breaks = np.flatnonzero(np.abs(at[1:] - ends[:-1]) > max(BREAK_S, 2 * base)) + 1
+    for first, last in pairwise([0, *breaks.tolist(), len(at)]):
+        times.starts_s.append(float(at[first]))
+        times.lengths.append(round((float(ends[last - 1]) - float(at[first])) * times.rate))
 
 
 def _timing(times: np.ndarray, base: Fraction, declared: Iterable[Fraction | None]) -> tuple[Fraction | None, bool]:

@@ -13,13 +13,14 @@ from musetools.timing import SAMPLE_RATE
 if TYPE_CHECKING:
     import av
 
-__all__ = ["BLOCK_S", "FRAME_S", "SignalCheck", "SoxrMono", "SwresampleMono", "checked", "in_blocks", "planes_of"]
+__all__ = ["BLOCK_S", "LOUDEST", "SignalCheck", "SoxrMono", "SwresampleMono", "checked", "in_blocks", "planes_of"]
 __all__ += ["soxr_mono", "swresample_mono"]
 
 BLOCK_S = 4  # seconds that reach a resampler at once; shorter blocks cost time, longer ones memory
-FRAME_S = 0.04  # a video frame at 25 fps: how far decoded and declared length may be apart
 AUDIBLE = 4 / 32768
-CANCELLED = 0.01  # a downmix 40 dB below its loudest channel is no downmix of speech
+CANCELLED = 0.01  # of energy: a downmix 20 dB below its loudest channel is no downmix of speech
+LOUDEST = 4.0  # times full scale: more than a mix overshoots
+NARROW = 2**16  # wider integers that stay below this were never scaled
 
 
 class SignalCheck:
@@ -27,61 +28,86 @@ class SignalCheck:
 
     def __init__(self, name: str, rate: int, n_channels: int):
         self.name, self.rate, self.n_channels = name, rate, n_channels
-        self.n_in, self.peak_in, self.peak_out = 0, 0.0, 0.0
+        self.n_in, self.peak_in, self._low_bits = 0, 0.0, False
+        self._energy_in, self._energy_out, self._n_out = np.zeros(n_channels), 0.0, 0
 
-    def input(self, samples: np.ndarray, n: int) -> None:
-        """Check `n` samples a channel as the source has them; AudioError for one that is not finite."""
-        if samples.dtype.kind == "f" and not np.isfinite(samples).all():
-            first = int(np.argwhere(~np.isfinite(samples))[:, -1].min()) * n // samples.shape[-1] + self.n_in
-            raise AudioError(
-                f"{self.name}: sample {first} (at {first / self.rate:.3f} s) is not finite. "
-                "One such sample spoils every feature: cut it out, or replace it by 0"
-            )
-        self.n_in += n
-        self.peak_in = max(self.peak_in, _peak(samples))
+    def input(self, samples: np.ndarray) -> None:
+        """Check samples as the source has them, (n_channels, n); AudioError for one that is no sound."""
+        scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.itemsize - 1)
+        if samples.dtype.kind == "f" and (found := _not_sound(samples, self.n_in, self.rate)):
+            raise AudioError(f"{self.name}: {found}")
+        if samples.dtype.kind == "i" and samples.itemsize > 2:
+            self._low_bits = self._low_bits or bool((samples & 0xFF).any())
+        floats = samples.astype(np.float32) - (128 if samples.dtype.kind == "u" else 0)
+        self.peak_in = max(self.peak_in, float(np.abs(floats).max(initial=0)) / scale)
+        self._energy_in += [float(np.dot(channel, channel)) / scale**2 for channel in floats]
+        self.n_in += samples.shape[1]
+        self._scale = scale
 
     def output(self, mono: np.ndarray) -> np.ndarray:
-        """Note the peak of a block of the downmix and pass it on."""
-        self.peak_out = max(self.peak_out, _peak(mono))
+        """Note the energy of a block of the downmix and pass it on."""
+        self._energy_out += float(np.dot(mono, mono))
+        self._n_out += len(mono)
         return mono
 
-    def finish(self, declared_s: float | None = None, tolerance_s: float = FRAME_S) -> None:
-        """Raise if, at the end, the source turns out to be empty, truncated or cancelled."""
+    def finish(self, exact_s: float | None = None) -> None:
+        """Raise if, at the end, the source turns out to be empty, truncated, joined, unscaled or cancelled."""
         if self.n_in == 0:
             raise EmptyAudioError(f"{self.name} holds no audio samples. Record or export it again")
         decoded_s = self.n_in / self.rate
-        if declared_s is not None and abs(decoded_s - declared_s) > tolerance_s:
-            fault = "truncated" if decoded_s < declared_s else "longer than its header says"
+        if exact_s is not None and abs(decoded_s - exact_s) > 1.5 / self.rate:
+            fault = "is truncated" if decoded_s < exact_s else "is longer than its header says: files were joined"
             raise AudioError(
-                f"{self.name} is {fault}: {decoded_s:.3f} s of audio decoded, {declared_s:.3f} s declared. "
+                f"{self.name} {fault}: {decoded_s:.3f} s of audio decoded, {exact_s:.3f} s declared. "
                 "Copy or export it again"
             )
-        # below a few steps of 16 bits a downmix rounds to nothing without any cancelling
-        if self.n_channels > 1 and self.peak_in > AUDIBLE and self.peak_out < CANCELLED * self.peak_in:
+        if self._low_bits and 0 < self.peak_in * self._scale < NARROW:
             raise AudioError(
-                f"{self.name}: its channels cancel each other when mixed to mono (peak {self.peak_in:.3f} before, "
-                f"{self.peak_out:.5f} after). Invert one channel, or pass a single one as (array, sample_rate)"
+                f"{self.name}: its integers use almost none of their range, {self.peak_in * self._scale:.0f} of "
+                f"{self._scale:.0f}. They look like 16-bit samples in a wider type: export them again as 16-bit"
+            )
+        self._check_downmix()
+
+    def _check_downmix(self) -> None:
+        """Compare energies: below a few steps of 16 bits a downmix rounds to nothing without any cancelling."""
+        if self.n_channels == 1 or self.peak_in <= AUDIBLE or not self._n_out:
+            return
+        loudest, mono = self._energy_in.max() / self.n_in, self._energy_out / self._n_out
+        if mono < CANCELLED * loudest * (2 / self.n_channels) ** 2:
+            raise AudioError(
+                f"{self.name}: its channels cancel each other when mixed to mono ({_dbfs(loudest):.0f} dBFS before, "
+                f"{_dbfs(mono):.0f} after). Invert one channel, or pass a single one as (array, sample_rate)"
             )
 
 
-def _peak(samples: np.ndarray) -> float:
-    """Return the largest magnitude, full scale at 1."""
-    if samples.size == 0:
-        return 0.0
-    low, high = float(samples.min()), float(samples.max())
-    if samples.dtype.kind == "u":
-        low, high = low - 128, high - 128
-    return max(-low, high) / (1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.itemsize - 1))
+def _dbfs(energy: float) -> float:
+    return 10 * math.log10(max(energy, 1e-12))
+
+
+def _not_sound(samples: np.ndarray, n_before: int, rate: int) -> str:
+    """Say which float sample, if any, is not finite or far beyond full scale."""
+    with np.errstate(invalid="ignore"):
+        bad = ~(np.abs(samples) <= LOUDEST)
+    if not bad.any():
+        return ""
+    first = int(np.argwhere(bad)[:, -1].min())
+    value, at = samples[bad[:, first], first][0], f"sample {n_before + first} (at {(n_before + first) / rate:.3f} s)"
+    if not np.isfinite(value):
+        return f"{at} is not finite. One such sample spoils every feature: cut it out, or replace it by 0"
+    peak = float(np.abs(samples[np.isfinite(samples)]).max())
+    integers = 128 < peak <= 32768
+    cause = "16-bit integers that were not divided by 32768" if integers else "samples of another scale, or damage"
+    return f"samples reach {peak:.6g}, full scale is 1 ({at}). They look like {cause}: scale them first"
 
 
 def checked(blocks: Iterable[np.ndarray], signal: SignalCheck) -> Iterator[np.ndarray]:
     """Pass on blocks of (n_channels, n), each checked as what the source has."""
     for block in blocks:
-        signal.input(block, block.shape[1])
+        signal.input(block)
         yield block
 
 
-def in_blocks(frames: Iterator["av.AudioFrame"], signal: SignalCheck) -> Iterator["av.AudioFrame"]:
+def in_blocks(frames: Iterable["av.AudioFrame"], signal: SignalCheck) -> Iterator["av.AudioFrame"]:
     """Join a codec's frames of some 20 ms into blocks of seconds, which resample to the same bits in less time."""
     import av
 
@@ -93,13 +119,18 @@ def in_blocks(frames: Iterator["av.AudioFrame"], signal: SignalCheck) -> Iterato
                 f"{signal.name} changes from {kept} to {kind} after {signal.n_in / signal.rate:.3f} s: it is "
                 "corrupt, or was put together. Export it again in one format"
             )
-        signal.input(frame.to_ndarray(), frame.samples)
         frame.pts = None
         fifo.write(frame)
         if fifo.samples >= BLOCK_S * frame.sample_rate:
-            yield fifo.read()
+            yield _noted(fifo.read(), signal)
     if fifo.samples:
-        yield fifo.read()
+        yield _noted(fifo.read(), signal)
+
+
+def _noted(block: "av.AudioFrame", signal: SignalCheck) -> "av.AudioFrame":
+    samples = block.to_ndarray()
+    signal.input(samples if block.format.is_planar else samples.reshape(-1, signal.n_channels).T)
+    return block
 
 
 class SwresampleMono:
@@ -127,10 +158,10 @@ def planes_of(frames: Iterable["av.AudioFrame"]) -> Iterator[np.ndarray]:
     """Convert frames to float planes at their own rate."""
     import av
 
-    converter = av.AudioResampler(format="fltp")
+    converter = av.AudioResampler(format="flt")  # packed: PyAV reads beyond the memory of eight planes and more
     for frame in chain(frames, [None]):
         for out in converter.resample(frame):
-            yield out.to_ndarray()
+            yield np.ascontiguousarray(out.to_ndarray().reshape(-1, out.layout.nb_channels).T)
 
 
 class SoxrMono:

@@ -1,16 +1,19 @@
 """The audit of one clip: everything about it that puts lips out of sync with sound."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from html import escape
 
 import numpy as np
 
 from musetools.audio.load import load_audio
-from musetools.audio.loudness import loudness
+from musetools.audio.loudness import LoudnessMeter, loudness
 from musetools.audio.probe import MediaInfo, probe_media
+from musetools.audio.reading import read_media
+from musetools.audio.timeline import Timeline
 from musetools.check import findings
 from musetools.check.findings import Finding, as_passed
 from musetools.errors import AudioError, ParameterError
@@ -20,38 +23,21 @@ from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.table import Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
-__all__ = ["ClipAudit", "audit_clip", "declared_samples"]
+__all__ = ["ClipAudit", "ClipFacts", "audit_clip", "clip_facts", "judged", "known_samples"]
 
 
 @dataclass(frozen=True, repr=False)
 class ClipAudit:
-    """What `audit_clip` found.
+    """What `audit_clip` found."""
 
-    Attributes
-    ----------
-    name : str
-        The clip.
-    recipe : Recipe
-        The pipeline that it was audited for.
-    info : MediaInfo or None
-        What its file says of itself; None for audio given as an array, and where it cannot be opened.
-    n_samples : int or None
-        Length of its sound, 16 kHz; by its header where nothing was decoded.
-    n_frames : int or None
-        Frames of its video.
-    fps : Fraction or None
-        Their rate, by their time stamps.
-    findings : tuple of Finding
-        Worst first.
-    """
-
-    name: str
-    recipe: Recipe
-    info: MediaInfo | None
-    n_samples: int | None
-    n_frames: int | None
-    fps: Fraction | None
-    findings: tuple[Finding, ...]
+    name: str  # the clip
+    recipe: Recipe  # the pipeline that it was audited for
+    info: MediaInfo | None  # what its file says; None for audio given as an array, and where it cannot be opened
+    n_samples: int | None  # length of its sound at 16 kHz, on its timeline; by packets where nothing was decoded
+    n_frames: int | None  # frames of its video that are shown
+    fps: Fraction | None  # their rate, by their time stamps
+    findings: tuple[Finding, ...]  # worst first
+    timeline: Timeline | None = None  # where its frames and its sound lie
 
     @property
     def level(self) -> str:
@@ -70,8 +56,14 @@ class ClipAudit:
         if self.n_samples is None or self.fps is None:
             raise ParameterError(f"{self.name}: without sound and a frame rate no recipe can be applied")
         profiles = (profile(name, self.n_samples, as_passed(self.fps)) for name in names or RECIPES)
-        head = [f"at {float(self.fps):.6g} fps", "lag in ms", "frames", "against the video"]
-        return Table(head, [_recipe_row(one, self.n_frames) for one in profiles])
+        head = [f"at {float(self.fps):.6g} fps", "lag in ms", "frames", "against the video", "sound"]
+        return Table(head, [[*_recipe_row(one, self.n_frames), self._sound(one.recipe)] for one in profiles])
+
+    def _sound(self, recipe: Recipe) -> str:
+        """Say where a recipe's decoder puts the sound."""
+        if self.timeline is None or recipe.features.decoder == "timeline":
+            return "in place"
+        return findings.as_counted(self.timeline)
 
     def to_json(self) -> dict:
         """Return plain values."""
@@ -108,6 +100,8 @@ def audit_clip(
     n_frames: int | None = None,
     fps: float | Fraction | None = None,
     quick: bool = False,
+    audio_track: int | None = None,
+    video_track: int | None = None,
 ) -> ClipAudit:
     """Audit a clip: everything about it that puts lips out of sync with sound.
 
@@ -122,7 +116,10 @@ def audit_clip(
     fps : float or Fraction, optional
         Their rate.
     quick : bool, default False
-        Whether to read headers and packets alone, decoding nothing.
+        Whether to read headers and packets alone, decoding nothing: frames that cannot be decoded, bad packets, silence
+        and damage stay unknown.
+    audio_track, video_track : int, optional
+        Tracks, counted from 1; see `load_audio`.
 
     Returns
     -------
@@ -135,58 +132,110 @@ def audit_clip(
         If there is no such recipe, or an argument cannot be used.
     """
     recipe, rate = recipe_of(recipe), exact_fps(fps) if fps is not None else None
-    name, info, found = "the array", None, []
-    if not isinstance(source, tuple):
-        name = os.fspath(source)
-        try:
-            info = probe_media(source)
-        except AudioError as error:
-            return ClipAudit(
-                name, recipe, None, None, n_frames, rate, (Finding("error", "unreadable", 1.0, str(error)),)
-            )
-        found += findings.of_streams(info)
-        n_frames, rate = _frames_and_rate(info, n_frames, rate)
-    n_samples = declared_samples(info) if quick and info else _decoded_samples(source, info, rate, found)
-    if None not in (n_samples, n_frames, rate):
-        found += findings.of_lengths(n_samples, n_frames, rate)
-        found += findings.of_recipe(recipe, n_samples, n_frames, rate)
-    return ClipAudit(name, recipe, info, n_samples, n_frames, rate, findings.by_level(found))
-
-
-def _frames_and_rate(
-    info: MediaInfo, n_frames: int | None, rate: Fraction | None
-) -> tuple[int | None, Fraction | None]:
-    """Return what was given; else what the video's packets and time stamps show."""
-    if info.video is None:
-        return n_frames, rate
-    timed = findings.timed_rate(info.video)
-    usable = timed if timed and findings.is_plausible(timed) else None
-    return n_frames or info.video.frames_counted, rate or usable
-
-
-def declared_samples(info: MediaInfo) -> int | None:
-    """Return the length of the sound at 16 kHz, where the header declares it."""
-    if info.audio is None or info.audio.duration_s is None:
-        return None
-    return round(info.audio.duration_s * SAMPLE_RATE)
-
-
-def _decoded_samples(
-    source: str | os.PathLike | tuple[np.ndarray, int],
-    info: MediaInfo | None,
-    rate: Fraction | None,
-    found: list[Finding],
-) -> int | None:
-    """Decode the sound and return its length; what that shows is added to `found`."""
-    if info is not None and info.audio is None:
-        return None
-    try:
+    if isinstance(source, tuple):
         waveform = load_audio(source)
+        facts = ClipFacts(loudness_dbfs=loudness(waveform, rate or MUSETALK_FPS), n_samples=len(waveform))
+        return judged("the array", recipe, facts, n_frames, rate)
+    tracks = {"audio_track": audio_track, "video_track": video_track}
+    return judged(os.fspath(source), recipe, next(clip_facts(source, quick=quick, **tracks)), n_frames, rate)
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What was read of a clip, before it is judged."""
+
+    info: MediaInfo | None = None
+    timeline: Timeline | None = None
+    n_samples: int | None = None
+    loudness_dbfs: np.ndarray | None = None  # of each frame
+    others_dbfs: dict[int, float] = field(
+        default_factory=dict
+    )  # loudest frame of each other track, where it is asked for
+    fault: tuple[str, str] | None = None  # "unreadable" or "undecodable", and why
+
+
+def clip_facts(
+    path: str | os.PathLike, *, quick: bool = False, audio_track: int | None = None, video_track: int | None = None
+) -> Iterator[ClipFacts]:
+    """Yield, once, what there is to know of a media file; a generator, so that a `Worker` can run it."""
+    tracks, info, blocks = {"audio_track": audio_track, "video_track": video_track}, None, []
+    try:
+        info = timeline = probe_media(path, **tracks)
+        if quick or info.audio is None:
+            yield ClipFacts(info, info.timeline, known_samples(info))
+            return
+        reading = read_media(path, **tracks)
+        info = next(reading)
+        meter = LoudnessMeter(_rate(info) or MUSETALK_FPS)
+        n_samples = 0
+        for item in reading:
+            if isinstance(item, Timeline):
+                timeline = item
+            else:
+                blocks.append(meter.push(item))
+                n_samples += len(item)
     except AudioError as error:
-        found.append(Finding("error", "undecodable", 1.0, str(error)))
+        fault = ("unreadable" if info is None else "undecodable", str(error))
+        yield ClipFacts(info, info.timeline if info else None, fault=fault)
+        return
+    dbfs = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+    yield ClipFacts(info, timeline, n_samples, dbfs, _others(path, info) if _is_silent(dbfs) else {})
+
+
+def _is_silent(dbfs: np.ndarray) -> bool:
+    return not len(dbfs) or float(dbfs.max()) < findings.SILENT_DBFS
+
+
+def _others(path: str | os.PathLike, info: MediaInfo) -> dict[int, float]:
+    """Measure the loudest frame of each track that is not used; what cannot be decoded is left out."""
+    tracks, found = [i for i, stream in enumerate(info.streams) if stream.kind == "audio"], {}
+    for number, index in enumerate(tracks, 1):
+        if index != info.audio_stream:
+            with suppress(AudioError):
+                found[number] = float(loudness(load_audio(path, audio_track=number), MUSETALK_FPS).max(initial=-120))
+    return found
+
+
+def judged(
+    name: str, recipe: Recipe, facts: ClipFacts, n_frames: int | None = None, rate: Fraction | None = None
+) -> ClipAudit:
+    """Judge what was read of a clip."""
+    found, info, timeline = [], facts.info, facts.timeline
+    if facts.fault:
+        found.append(Finding("error", facts.fault[0], 1.0, facts.fault[1]))
+    if info is not None:
+        found += findings.of_streams(info)
+        n_frames, rate = n_frames or (len(timeline.frames_s) if info.video else None), rate or _rate(info)
+    if timeline is not None and info.audio is not None:
+        found += findings.of_timeline(timeline, recipe)
+    if facts.loudness_dbfs is not None:
+        found += findings.of_silence(facts.loudness_dbfs)
+        found += findings.of_other_tracks(float(facts.loudness_dbfs.max(initial=-120)), facts.others_dbfs)
+    if None not in (facts.n_samples, n_frames, rate):
+        found += findings.of_lengths(_length(facts, n_frames, rate), n_frames, rate)
+        found += findings.of_recipe(recipe, facts.n_samples, n_frames, rate)
+    return ClipAudit(name, recipe, info, facts.n_samples, n_frames, rate, findings.by_level(found), timeline)
+
+
+def _length(facts: ClipFacts, n_frames: int, rate: Fraction) -> int:
+    """Return the samples of sound that answer the video's length: sound that is late may go on after it."""
+    counted = facts.n_samples if facts.timeline is None else round(facts.timeline.sound_s * SAMPLE_RATE)
+    return min(facts.n_samples, counted or facts.n_samples, key=lambda n: abs(n - n_frames / rate * SAMPLE_RATE))
+
+
+def _rate(info: MediaInfo) -> Fraction | None:
+    """Return the frame rate that the video's time stamps show, if a file may have it."""
+    timed = findings.timed_rate(info.video) if info.video else None
+    return timed if timed and findings.is_plausible(timed) else None
+
+
+def known_samples(info: MediaInfo) -> int | None:
+    """Return the length of the sound at 16 kHz on its timeline, by its packets; else what the header declares."""
+    if info.audio is None:
         return None
-    found += findings.of_silence(loudness(waveform, rate or MUSETALK_FPS))
-    return len(waveform)
+    end = info.timeline.end_s
+    seconds = end if end is not None else info.audio.duration_s
+    return None if seconds is None else round(seconds * SAMPLE_RATE)
 
 
 def _recipe_row(found: Profile, n_frames: int | None) -> list[str]:

@@ -8,13 +8,14 @@ from functools import lru_cache
 import numpy as np
 
 from musetools.audio.probe import MediaInfo, StreamInfo
+from musetools.audio.timeline import Timeline
 from musetools.recipes.profile import profile
 from musetools.recipes.recipe import Recipe
 from musetools.recipes.sampler import audit_sampler
 from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_passed", "by_level", "of_lengths", "of_recipe", "of_silence"]
-__all__ += ["of_streams"]
+__all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_counted", "as_passed", "by_level", "of_lengths", "of_other_tracks"]
+__all__ += ["of_recipe", "of_silence", "of_streams", "of_timeline"]
 
 LEVELS = ("error", "warning", "note")
 LATE_MS, OFF_MS = 20.0, 45.0  # start offsets: worth a word; seen by viewers (ITU-R BT.1359: 45 ms early, 125 ms late)
@@ -23,28 +24,19 @@ RATES = (1, 1000)  # fps; beyond, time stamps are wrong
 LATE_FRAME = 700  # from here on the v1.5 loader's windows go wrong, which is a finding of its own
 RATE_GAP = 0.0002  # relative; 29.97 and 30 are 0.001 apart
 SILENT_DBFS, MOSTLY = -50.0, 0.5
+COUNTING = "a pipeline that counts samples (musetalk-v1.5-infer)"
+MOST_BAD = 5  # packets of sound that silence may stand for; more is damage
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a clip, or worth knowing.
+    """One thing that is wrong with a clip, or worth knowing."""
 
-    Attributes
-    ----------
-    level : {"error", "warning", "note"}
-        Whether training on the clip would go wrong, may, or is only worth knowing.
-    what : str
-        Its name.
-    number : float
-        How much of it there is, in the unit that the sentence says.
-    sentence : str
-        What it is, and how to mend it.
-    """
-
-    level: str
-    what: str
-    number: float
-    sentence: str
+    level: str  # "error", "warning" or "note": training on the clip would go wrong, may, or needs to know
+    what: str  # its name
+    number: float  # how much of it there is, in the unit that the sentence says
+    sentence: str  # what it is, and how to mend it
+    mended: bool = False  # whether decoder="timeline" mends it
 
 
 def by_level(findings: list[Finding]) -> tuple[Finding, ...]:
@@ -53,30 +45,95 @@ def by_level(findings: list[Finding]) -> tuple[Finding, ...]:
 
 
 def of_streams(info: MediaInfo) -> Iterator[Finding]:
-    """Check what headers and time stamps say."""
-    video, audio = info.video, info.audio
-    if audio is None:
+    """Check what headers and packets say."""
+    if info.audio is None:
         yield Finding(
             "error", "no audio", 1.0, f"{info.path} has no audio stream. Mux its sound into it, or leave it out"
         )
     if missing := info.missing_bytes:
-        sentence = f"{info.path} lacks {missing} bytes that its index names. Copy it again"
+        sentence = f"{info.path} lacks {missing} bytes that its index or structure names. Copy it again"
         yield Finding("error", "truncated", float(missing), sentence)
-    if video is not None and audio is not None:
-        yield from _of_starts(1000 * (audio.start_s - video.start_s))
-    if video is not None:
-        yield from _of_rates(video)
+    elif not info.structure.verified:
+        sentence = f"The length cannot be verified: {info.structure.kind} without a mark at its end, cut, looks whole"
+        yield Finding("note", "unverified length", 1.0, sentence)
+    if info.structure.damage:
+        yield Finding("error", "damage", 1.0, f"In {info.path} {info.structure.damage}. Copy it again", mended=True)
+    if info.video is not None:
+        yield from _of_rates(info.video)
+    for kind, used in (("video", info.video_stream), ("audio", info.audio_stream)):
+        tracks = [i for i, stream in enumerate(info.streams) if stream.kind == kind]
+        if used in tracks and len(tracks) > 1:
+            number, others = tracks.index(used) + 1, ", ".join(info.streams[i].codec for i in tracks if i != used)
+            sentence = (
+                f"{kind.title()} track {number} of {len(tracks)} is used; --{kind}-track N takes another ({others})"
+            )
+            yield Finding("note", f"{kind} tracks", float(number), sentence)
 
 
-def _of_starts(late_ms: float) -> Iterator[Finding]:
+def of_timeline(timeline: Timeline, recipe: Recipe) -> Iterator[Finding]:
+    """Compare where sound lies with where a pipeline that counts samples puts it."""
+    if timeline.pieces and timeline.frames_s:
+        yield from _of_start(1000 * timeline.start_offset_s, _counting(recipe))
+    for what, gaps, which in (
+        ("hole", timeline.holes, "are missing"),
+        ("overlap", timeline.overlaps, "are there twice"),
+    ):
+        if gaps:
+            yield _of_gaps(what, gaps, which, timeline, _counting(recipe))
+    if bad := timeline.bad_s:
+        level, mended = ("error", False) if len(bad) > MOST_BAD else ("warning", True)
+        where = ", ".join(f"{at:.2f} s" for at in bad[:3])
+        packets = "One packet of sound" if len(bad) == 1 else f"{len(bad)} packets of sound"
+        sentence = f"{packets} at {where} cannot be decoded; decoder='timeline' puts silence there. Copy the clip again"
+        yield Finding(level, "bad packet", float(len(bad)), sentence, mended)
+
+
+def _counting(recipe: Recipe) -> str:
+    return COUNTING if recipe.features.decoder == "timeline" else recipe.name
+
+
+def _of_start(late_ms: float, who: str) -> Iterator[Finding]:
     if abs(late_ms) >= LATE_MS:
+        what, mend = ("late", "puts silence there") if late_ms > 0 else ("early", "cuts it off")
+        counted = "early" if late_ms > 0 else "late"
         yield Finding(
             "error" if abs(late_ms) > OFF_MS else "warning",
             "start offset",
             late_ms,
-            f"Sound starts {abs(late_ms):.0f} ms {'late' if late_ms > 0 else 'early'}; pipelines take both to start "
-            "together. Pad or cut the sound by that much",
+            f"Sound starts {abs(late_ms):.0f} ms {what} against the first frame that is shown; decoder='timeline' "
+            f"{mend}; {who} plays it {abs(late_ms):.0f} ms {counted}",
+            mended=True,
         )
+
+
+def _of_gaps(what: str, gaps: tuple[tuple[float, float], ...], which: str, timeline: Timeline, who: str) -> Finding:
+    total_ms, (first, _) = 1000 * sum(length for _, length in gaps), gaps[0]
+    worst = 1000 * max(abs(piece.early_s - timeline.start_offset_s) for piece in timeline.pieces)
+    level = "error" if max(worst, total_ms) > OFF_MS else "warning" if max(worst, total_ms) >= LATE_MS else "note"
+    places = "" if len(gaps) == 1 else f" in {len(gaps)} places"
+    sentence = (
+        f"{total_ms:.0f} ms of sound {which}{places}, first at {first:.2f} s: its time stamps say so; decoder='timeline' "
+        f"lays the rest in place; {who} plays it {as_counted(timeline)}"
+    )
+    return Finding(level, what, total_ms, sentence, mended=True)
+
+
+def as_counted(timeline: Timeline) -> str:
+    """Say where a pipeline that counts samples puts the piece that it puts farthest from its place."""
+    if (worst := timeline.worst) is None or abs(worst.early_s) < LATE_MS / 1000:
+        return "in place"
+    side = "early" if worst.early_s > 0 else "late"
+    return f"{abs(1000 * worst.early_s):.0f} ms {side} from {max(0.0, worst.start_s):.1f} s on"
+
+
+def of_other_tracks(used_dbfs: float, others: dict[int, float]) -> Iterator[Finding]:
+    """Compare the loudest frame of the track that is used with those of the others."""
+    loud = [number for number, dbfs in others.items() if dbfs >= SILENT_DBFS]
+    if used_dbfs < SILENT_DBFS and loud:
+        sentence = (
+            f"The audio track that is used is silent, track {loud[0]} is not. Choose it with --audio-track {loud[0]}"
+        )
+        yield Finding("warning", "silent track", float(loud[0]), sentence)
 
 
 def _of_rates(video: StreamInfo) -> Iterator[Finding]:
@@ -99,8 +156,8 @@ def _of_rates(video: StreamInfo) -> Iterator[Finding]:
                 f"the declared rate drifts {abs(drift):.1f} ms a second. Encode again at one constant rate",
             )
     if video.frames_declared and video.frames_declared != video.frames_counted:
-        sentence = f"{video.frames_declared} frames declared, {video.frames_counted} there. Count frames instead"
-        yield Finding("warning", "frame count", float(video.frames_counted - video.frames_declared), sentence)
+        sentence = f"{video.frames_declared} frames declared, {video.frames_counted} shown. Count frames instead"
+        yield Finding("note", "frame count", float(video.frames_counted - video.frames_declared), sentence)
 
 
 def timed_rate(video: StreamInfo) -> Fraction | None:

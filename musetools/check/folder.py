@@ -3,14 +3,16 @@
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from musetools.check.clip import ClipAudit, audit_clip
+from musetools.check.clip import ClipAudit, ClipFacts, audit_clip, clip_facts, judged
 from musetools.check.findings import LEVELS
-from musetools.errors import ParameterError
+from musetools.errors import AudioError, ParameterError
 from musetools.files import find_media
-from musetools.recipes.recipe import Recipe
+from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import Table
+from musetools.worker import Worker
 
 __all__ = ["FolderAudit", "audit_folder", "worst_first"]
 
@@ -20,6 +22,7 @@ class FolderAudit:
     """Audits of many clips, worst first."""
 
     audits: tuple[ClipAudit, ...]
+    passed_over: str = ""  # how many files of the folders are no media, by suffix
 
     @property
     def errors(self) -> int:
@@ -37,6 +40,7 @@ class FolderAudit:
     def table(self) -> Table:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
+        caption += f"\n{self.passed_over}" if self.passed_over else ""
         return Table(
             ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits], caption
         )
@@ -53,16 +57,41 @@ class FolderAudit:
 
 
 def audit_folder(
-    paths: str | os.PathLike | Iterable[str | os.PathLike], recipe: str | Recipe = "musetools", *, quick: bool = False
+    paths: str | os.PathLike | Iterable[str | os.PathLike],
+    recipe: str | Recipe = "musetools",
+    *,
+    quick: bool = False,
+    audio_track: int | None = None,
+    video_track: int | None = None,
 ) -> FolderAudit:
     """Audit every media file of some folders and files; see `audit_clip`.
+
+    What is decoded is decoded in a process of its own, so that a file that ends it by a fault in native code is a finding.
 
     Raises
     ------
     ParameterError
         If a path is neither a file nor a folder, or there is no such recipe.
     """
-    return worst_first(audit_clip(path, recipe, quick=quick) for _, path in find_media(paths))
+    recipe, found, tracks = (
+        recipe_of(recipe),
+        find_media(paths),
+        {"audio_track": audio_track, "video_track": video_track},
+    )
+    if quick or len(found) == 1:
+        audits = worst_first(audit_clip(path, recipe, quick=quick, **tracks) for _, path in found)
+    else:
+        with Worker() as worker:
+            audits = worst_first(_isolated(worker, path, recipe, tracks) for _, path in found)
+    return replace(audits, passed_over=found.summary())
+
+
+def _isolated(worker: Worker, path: Path, recipe: Recipe, tracks: dict[str, int | None]) -> ClipAudit:
+    try:
+        facts = next(worker.run(clip_facts, path, **tracks))
+    except AudioError as error:
+        facts = ClipFacts(fault=("unreadable", str(error)))
+    return judged(os.fspath(path), recipe, facts)
 
 
 def worst_first(audits: Iterable[ClipAudit]) -> FolderAudit:

@@ -99,10 +99,21 @@ class FeatureRows:
         How features are made.
     shortest : int, default 400
         Fewest samples at 16 kHz that are taken for audio.
+    blocks : iterable of ndarray, optional
+        The source's waveform, where it is being decoded already.
     """
 
-    def __init__(self, source: Source, encoder: Encoder, spec: FeatureSpec, *, shortest: int = N_FFT):
+    def __init__(
+        self,
+        source: Source,
+        encoder: Encoder,
+        spec: FeatureSpec,
+        *,
+        shortest: int = N_FFT,
+        blocks: Iterable[np.ndarray] | None = None,
+    ):
         self.source, self.encoder, self.spec, self.shortest = source, encoder, spec, shortest
+        self._blocks = audio_blocks(source, decoder=spec.decoder) if blocks is None else blocks
         self._loop = MelWindows(
             spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=encoder.n_mels
         )
@@ -126,7 +137,7 @@ class FeatureRows:
         return np.concatenate(list(self))
 
     def _windows(self) -> Iterator[MelWindow]:
-        for block in audio_blocks(self.source, decoder=self.spec.decoder):
+        for block in self._blocks:
             yield from self._loop.push(block)
         if self.n_samples < self.shortest:
             raise AudioError(

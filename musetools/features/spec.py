@@ -86,7 +86,7 @@ class FeatureSpec:
 
     Parameters
     ----------
-    decoder : {"ffmpeg", "librosa"}
+    decoder : {"timeline", "ffmpeg", "librosa"}
         See `load_audio`.
     mel_peak : {"window", "file"}
         Where the peak is looked for that sets the log-mel floor, 8 decades below: in each window, or in the whole file.
@@ -106,7 +106,7 @@ class FeatureSpec:
         If a choice is unknown, or the padding is to be kept of windows that are not padded.
     """
 
-    decoder: str = "ffmpeg"
+    decoder: str = "timeline"
     mel_peak: str = "window"
     padding: str = "audio"
     final_norm: bool = True
@@ -143,7 +143,7 @@ class FeatureSpec:
 
 _SPECS = {
     "musetools": FeatureSpec(),
-    "musetalk-v1": FeatureSpec(mel_peak="file", padding="mel", final_norm=False),
+    "musetalk-v1": FeatureSpec(decoder="ffmpeg", mel_peak="file", padding="mel", final_norm=False),
     "musetalk-v1.5": FeatureSpec(decoder="librosa"),
     # what a `ChunkStream` makes, and so what to train on for it; notebook 05 measures these choices
     "live-low": FeatureSpec(window=EncoderWindow(2, 0.1, 0.1, None, positions="clip")),

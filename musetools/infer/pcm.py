@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from musetools.audio.decode import frame_of, planes_of_array
-from musetools.audio.resample import SoxrMono, SwresampleMono
+from musetools.audio.decode import frame_of, planes_of_array, scaled
+from musetools.audio.resample import LOUDEST, SoxrMono, SwresampleMono
 from musetools.errors import AudioError, ParameterError
 from musetools.timing import SAMPLE_RATE
 
@@ -21,10 +21,10 @@ class PcmInput:
     ----------
     sample_rate : int
         Samples a second of what is pushed.
-    decoder : {"ffmpeg", "librosa"}
+    decoder : {"timeline", "ffmpeg", "librosa"}
         Which resampler, see `load_audio`.
     non_finite : {"error", "silence"}
-        What becomes of a block that holds NaN or infinity.
+        What becomes of a block that holds NaN, infinity, or samples beyond four times full scale.
     """
 
     def __init__(self, sample_rate: int, decoder: str, non_finite: str):
@@ -39,7 +39,7 @@ class PcmInput:
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
         """Take a block as `checked_pcm` returns it, return the samples at 16 kHz that are now certain."""
-        samples = self._finite(planes_of_array(pcm, self.rate)[0])
+        samples = self._finite(scaled(planes_of_array(pcm, self.rate))[0])
         self.n_in += len(samples)
         if self._resampler is None or not len(samples):
             return samples
@@ -54,16 +54,19 @@ class PcmInput:
         return self._resampler.flush() if self.decoder == "librosa" else _joined(self._resampler.push(None))
 
     def _finite(self, samples: np.ndarray) -> np.ndarray:
-        bad = np.flatnonzero(~np.isfinite(samples))
+        with np.errstate(invalid="ignore"):
+            bad = np.flatnonzero(~(np.abs(samples) <= LOUDEST))
         if not len(bad):
             return samples
         if self.non_finite == "silence":
             self.n_silenced += len(samples)
             return np.zeros_like(samples)
-        first = self.n_in + int(bad[0])
+        first, value = self.n_in + int(bad[0]), samples[bad[0]]
+        fault = f"reaches {value:.6g}, full scale is 1" if np.isfinite(value) else "is not finite"
         raise AudioError(
-            f"sample {first} of the stream (at {first / self.rate:.3f} s) is not finite: its block of "
-            f"{len(samples)} samples was not taken. Start anew with reset(), or stream with non_finite='silence'"
+            f"sample {first} of the stream (at {first / self.rate:.3f} s) {fault}: its block of {len(samples)} samples "
+            "was not taken. Scale the samples (16-bit integers: pass them as int16), start anew with reset(), or stream "
+            "with non_finite='silence'"
         )
 
 

@@ -44,7 +44,7 @@ for _recipe in (
     ),
     Recipe(
         "musetalk-v1.5-train",
-        features=FeatureSpec(keep_padding=True),
+        features=FeatureSpec(decoder="ffmpeg", keep_padding=True),
         cut=cuts.v15_loader,
         positional_encoding=False,
         source=_MUSETALK + "musetalk/data/dataset.py, process_audio_features in musetalk/utils/utils.py",
@@ -66,7 +66,7 @@ for _recipe in (
     ),
     Recipe(
         "livetalking",
-        features=FeatureSpec(window=EncoderWindow(0.2, 0.64, 0.2, 30)),
+        features=FeatureSpec(decoder="ffmpeg", window=EncoderWindow(0.2, 0.64, 0.2, 30)),
         cut=partial(cuts.livetalking, centred=True),
         positional_encoding=True,
         source="lipku/LiveTalking avatars/audio_features/whisper.py, base_asr.py",
@@ -78,7 +78,7 @@ for _recipe in (
     ),
     Recipe(
         "livetalking-0-5",
-        features=FeatureSpec(window=EncoderWindow(0.2, 0.64, 0.2, 30)),
+        features=FeatureSpec(decoder="ffmpeg", window=EncoderWindow(0.2, 0.64, 0.2, 30)),
         cut=partial(cuts.livetalking, centred=False),
         positional_encoding=True,
         source="lipku/LiveTalking avatars/audio_features/whisper.py, base_asr.py",

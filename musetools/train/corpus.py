@@ -4,21 +4,29 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from musetools.check.clip import ClipAudit, audit_clip
-from musetools.errors import MusetoolsError, OutputError, StoreError
+from musetools.audio.container import name_of
+from musetools.audio.probe import MediaInfo
+from musetools.audio.reading import read_media
+from musetools.audio.timeline import Timeline
+from musetools.check.clip import ClipAudit, ClipFacts, judged
+from musetools.errors import AudioError, MusetoolsError, OutputError, StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
-from musetools.files import find_media, sha256_of, sweep, write_whole
+from musetools.files import Found, find_media, sha256_of, sweep, write_whole
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.train.provenance import SourceFile
 from musetools.train.store import CLIPS, FeatureStore
+from musetools.worker import Worker
 
 __all__ = ["ExtractReport", "extract"]
 
@@ -27,24 +35,14 @@ FAILURES = "failures.json"
 
 @dataclass(repr=False)
 class ExtractReport:
-    """What `extract` did.
+    """What `extract` did."""
 
-    Attributes
-    ----------
-    added : list of str
-        Clips that are new in the store.
-    skipped : list of str
-        Clips that were there already, of the same file.
-    failed : dict of str to str
-        Files that gave no clip, with the reason.
-    audits : list of ClipAudit
-        What the check found in the clips that are new, where it was asked for.
-    """
-
-    added: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    audits: list[ClipAudit] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)  # clips that are new in the store
+    skipped: list[str] = field(default_factory=list)  # clips that were there already, of the same file
+    failed: dict[str, str] = field(default_factory=dict)  # files that gave no clip, with the reason
+    audits: list[ClipAudit] = field(default_factory=list)  # what the check found in the clips that are new
+    aligned: dict[str, Timeline] = field(default_factory=dict)  # new clips whose sound was moved to its time stamps
+    passed_over: str = ""  # how many files of the folders are no media, by suffix
 
     @property
     def ok(self) -> bool:
@@ -53,6 +51,10 @@ class ExtractReport:
 
     def __repr__(self) -> str:
         counts = f"{len(self.added)} added, {len(self.skipped)} there already, {len(self.failed)} failed"
+        if self.passed_over:
+            counts += f"; {self.passed_over}"
+        if self.aligned:
+            counts += f"; sound of {len(self.aligned)} laid by its time stamps: {', '.join(self.aligned)}"
         failed = (f"  {path}: {reason}" for path, reason in self.failed.items())
         audits = (f"  {audit}" for audit in self.audits if audit.level != "ok")
         return "\n".join([counts, *failed, *audits])
@@ -66,10 +68,18 @@ def extract(
     store: FeatureStore,
     encoder: Encoder,
     *,
-    check: str | Recipe | None = None,
+    check: str | Recipe = "musetools",
+    lenient: bool = False,
+    audio_track: int | None = None,
+    video_track: int | None = None,
     progress: bool = True,
 ) -> ExtractReport:
-    """Extract the features of many files into a store.
+    """Extract the features of many files into a store, but for clips that would train a model on wrong sound.
+
+    Each clip is checked on the way, see `musetools.audit_clip`. Sound that starts late or has holes is laid where its
+    time stamps say if the store's spec decodes so (``decoder="timeline"``); the report and the clip's record say so.
+    Whatever else the check calls an error leaves the clip out, with the reason. Files are decoded in a process of their
+    own: one that ends it by a fault in native code is a failure of that file alone.
 
     Parameters
     ----------
@@ -80,8 +90,12 @@ def extract(
         Where they go.
     encoder : Encoder
         The one that the store was made with.
-    check : Recipe or str, optional
-        The pipeline for which each new clip is checked by its headers and packets; see `musetools.audit_clip`.
+    check : Recipe or str, default "musetools"
+        The pipeline for which each new clip is checked.
+    lenient : bool, default False
+        Whether clips with errors that decoding does not mend are taken all the same.
+    audio_track, video_track : int, optional
+        Tracks, counted from 1; see `load_audio`.
     progress : bool, default True
         Whether a bar is drawn on a terminal.
 
@@ -104,35 +118,88 @@ def extract(
         If ``failures.json`` cannot be written.
     """
     store.check_provenance(encoder)
-    recipe = None if check is None else recipe_of(check)
     sweep(store.root / CLIPS)
-    report = ExtractReport()
-    found = list(sources.items() if isinstance(sources, Mapping) else find_media(sources))
-    for clip, path in tqdm(found, unit="clip", file=sys.stderr, disable=None if progress else True):
-        try:
-            new = _add(store, clip, Path(path), encoder)
-            (report.added if new else report.skipped).append(clip)
-            if new and recipe:
-                report.audits.append(audit_clip(path, recipe, quick=True))
-        except (MusetoolsError, OSError) as error:
-            report.failed[_printable(path)] = _printable(error)
+    found = Found(sources.items()) if isinstance(sources, Mapping) else find_media(sources)
+    report = ExtractReport(passed_over=found.summary())
+    tracks = {"audio_track": audio_track, "video_track": video_track}
+    with Worker() as worker:
+        job = _Extraction(store, encoder, recipe_of(check), lenient, tracks, worker, report)
+        for clip, path in tqdm(found, unit="clip", file=sys.stderr, disable=None if progress else True):
+            try:
+                new = job.add(clip, Path(path))
+                (report.added if new else report.skipped).append(clip)
+            except (MusetoolsError, OSError) as error:
+                report.failed[_printable(path)] = _printable(error)
     _keep(report, store.root / FAILURES)
     return report
 
 
-def _add(store: FeatureStore, clip: str, path: Path, encoder: Encoder) -> bool:
-    """Add a clip and return True; False if it is there already, of this very file."""
-    if _is_there(store, clip, path):
-        return False
-    source, rows = SourceFile.of(path), FeatureRows(path, encoder, store.spec)
-    facts = {"source": source.to_json(), "fps": source.fps, "n_frames": source.frames}
-    try:
-        store.add_rows(clip, rows, lambda: rows.n_samples, **facts)
-    except StoreError:
-        if _is_there(store, clip, path):
-            return False  # another process was faster
-        raise
-    return True
+@dataclass
+class _Extraction:
+    """Reads, judges and adds one clip after another."""
+
+    store: FeatureStore
+    encoder: Encoder
+    recipe: Recipe
+    lenient: bool
+    tracks: dict[str, int | None]
+    worker: Worker
+    report: ExtractReport
+
+    def add(self, clip: str, path: Path) -> bool:
+        """Add a clip and return True; False if it is there already, of this very file."""
+        if _is_there(self.store, clip, path):
+            return False
+        name_of(path)  # raises for what is no file
+        decoder = self.store.spec.decoder
+        reading = self.worker.run(read_media, path, decoder=decoder, decode_video=False, **self.tracks)
+        with closing(reading):
+            info = next(reading)
+            source, judge = SourceFile.of(path, info), _Judge(self, clip, path, info)
+            rows = FeatureRows(path, self.encoder, self.store.spec, blocks=judge.passing(reading))
+            facts = {"fps": source.fps, "n_frames": source.frames}
+            try:
+                known = source.to_json()
+                self.store.add_rows(clip, rows, lambda: rows.n_samples, source=lambda: known | judge.said, **facts)
+            except StoreError:
+                if _is_there(self.store, clip, path):
+                    return False  # another process was faster
+                raise
+        self.report.audits.append(judge.audit)
+        if judge.said:
+            self.report.aligned[clip] = judge.timeline
+        return True
+
+
+class _Judge:
+    """Passes a clip's sound on and, at its end, says whether to keep it."""
+
+    def __init__(self, job: _Extraction, clip: str, path: Path, info: MediaInfo):
+        self.job, self.clip, self.path, self.info = job, clip, path, info
+        self.audit: ClipAudit | None = None
+        self.timeline: Timeline | None = None
+        self.said: dict[str, Any] = {}
+
+    def passing(self, reading: Iterator[np.ndarray | Timeline]) -> Iterator[np.ndarray]:
+        """Yield the blocks; AudioError after the last one if the clip must be left out."""
+        n_samples = 0
+        for item in reading:
+            if isinstance(item, Timeline):
+                self._judge(item, n_samples)
+            else:
+                n_samples += len(item)
+                yield item
+
+    def _judge(self, timeline: Timeline, n_samples: int) -> None:
+        facts = ClipFacts(self.info, timeline, n_samples)
+        audit = judged(self.clip, self.job.recipe, facts)
+        by_stamps = self.job.store.spec.decoder == "timeline"
+        errors = [f.sentence for f in audit.findings if f.level == "error" and not (f.mended and by_stamps)]
+        if errors and not self.job.lenient:
+            raise AudioError(f"left out: {'; '.join(errors)}. To take it all the same: lenient=True, or --lenient")
+        self.audit, self.timeline = audit, timeline
+        if by_stamps and any(f.mended for f in audit.findings):
+            self.said = {"timeline": timeline.to_json()}
 
 
 def _keep(report: ExtractReport, path: Path) -> None:

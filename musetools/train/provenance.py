@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from musetools.audio.decode import name_of
-from musetools.audio.probe import probe_media
+from musetools.audio.container import name_of
+from musetools.audio.probe import MediaInfo, probe_media
 from musetools.errors import AudioError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import EncoderWindow, FeatureSpec
@@ -31,24 +32,24 @@ class SourceFile:
     bytes: int
     mtime_ns: int
     sha256: str
-    fps: Fraction | None  # of its video, by its time stamps
-    frames: int | None
+    fps: Fraction | None = None  # of its video, by its time stamps
+    frames: int | None = None  # that are shown
 
     @classmethod
-    def of(cls, path: str | os.PathLike) -> "SourceFile":
-        """Read all that is to be known of a media file; AudioError if it cannot be read."""
+    def of(cls, path: str | os.PathLike, info: MediaInfo | None = None) -> "SourceFile":
+        """Read all that is to be known of a media file, but for what is known; AudioError if it cannot be read."""
         name, path = name_of(path), Path(path)
-        try:
-            video = probe_media(path).video
-        except AudioError:
-            video = None  # whoever decodes it says better what is wrong
+        with suppress(AudioError):  # whoever decodes it says better what is wrong
+            info = info or probe_media(path)
         try:
             with open(path, "rb") as file:
                 stat, sha256 = os.fstat(file.fileno()), sha256_of(file)
         except OSError as error:
             raise AudioError(f"{name} cannot be read: {error.strerror}") from None
-        fps, frames = (video.timed_rate or video.rate, video.frames_counted) if video else (None, None)
-        return cls(path.resolve(), stat.st_size, stat.st_mtime_ns, sha256, fps, frames)
+        known = cls(path.resolve(), stat.st_size, stat.st_mtime_ns, sha256)
+        if info is None or info.video is None:
+            return known
+        return replace(known, fps=info.video.timed_rate or info.video.rate, frames=len(info.timeline.frames_s))
 
     def to_json(self) -> dict[str, Any]:
         """Return what a record keeps of it, so that it is known again."""

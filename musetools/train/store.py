@@ -169,7 +169,7 @@ class FeatureStore(StoredFeatures):
         rows: np.ndarray | Iterable[np.ndarray],
         n_samples: int | Callable[[], int] | None = None,
         *,
-        source: dict[str, Any] | None = None,
+        source: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
         fps: float | Fraction | None = None,
         n_frames: int | None = None,
         replace: bool = False,
@@ -184,8 +184,8 @@ class FeatureStore(StoredFeatures):
             Features, taken block by block.
         n_samples : int or callable, optional
             Length of the waveform, asked for when the rows are written; by default 320 a row.
-        source : dict, optional
-            The file that they come from: its ``path`` and whatever else is known.
+        source : dict, or callable that returns one, optional
+            The file that they come from: its ``path`` and whatever else is known, asked for when the rows are written.
         """
         check_clip_id(clip)
         self.manifest.refresh()
@@ -204,7 +204,7 @@ class FeatureStore(StoredFeatures):
                 file.path = folder / file_name(clip, other_than=old.file if old else None)
             samples = int(n_samples() if callable(n_samples) else n_samples or made.rows * ROW_SAMPLES)
             facts = made.rows, str(self.dtype), made.bytes, made.sha256, samples, samples / SAMPLE_RATE, rate, n_frames
-            self._append(Record(clip, file.path.name, *facts, source), old)
+            self._append(Record(clip, file.path.name, *facts, source() if callable(source) else source), old)
         return self.record(clip)
 
     def _append(self, record: Record, old: Record | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from musetools.audio.load import load_audio
-from musetools.check.clip import ClipAudit, audit_clip, declared_samples
+from musetools.check.clip import ClipAudit, audit_clip, known_samples
 from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, audit_folder, worst_first
 from musetools.features.encoder import Encoder
@@ -169,7 +169,7 @@ def _check_clip(store: "FeatureStore", clip: str, videos: str | os.PathLike | No
     source = Path((record.source or {}).get("path", clip))
     path = source if videos is None else _below(Path(videos), clip, source.name)
     audit = audit_clip(path, recipe, quick=True)
-    found, declared = list(audit.findings), declared_samples(audit.info) if audit.info else None
+    found, declared = list(audit.findings), known_samples(audit.info) if audit.info else None
     if declared is not None and abs(declared - record.samples) > 2 * ROW_SAMPLES:
         gap = (declared - record.samples) / SAMPLE_RATE
         message = f"{path} has {gap:+.2f} s of sound against its features in the store. Extract it again"

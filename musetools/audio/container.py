@@ -1,0 +1,185 @@
+"""Containers opened safely: no playlist is followed, and no layout of channels ends the process."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from musetools.errors import AudioError, ParameterError
+
+__all__ = ["Mapped", "moving", "name_of", "opened", "picture_track", "reading", "sound_track"]
+
+PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
+PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
+MOST_PLANES = 7  # PyAV counts the planes of a frame with more one too many, and reads beyond its memory
+RATES = (2_000, 768_000)  # Hz; below, a few kilobytes would become gigabytes
+NATIVE = {  # names of layouts by the set of their channels, in FFmpeg's own order
+    "3.0": "FL FR FC",
+    "2.1": "FL FR LFE",
+    "4.0": "FL FR FC BC",
+    "quad": "FL FR BL BR",
+    "quad(side)": "FL FR SL SR",
+    "3.1": "FL FR FC LFE",
+    "5.0": "FL FR FC BL BR",
+    "5.0(side)": "FL FR FC SL SR",
+    "5.1": "FL FR FC LFE BL BR",
+    "5.1(side)": "FL FR FC LFE SL SR",
+    "6.1": "FL FR FC LFE BC SL SR",
+    "7.0": "FL FR FC BL BR SL SR",
+    "7.1": "FL FR FC LFE BL BR SL SR",
+    "7.1(wide)": "FL FR FC LFE BL BR FLC FRC",
+}
+
+
+def name_of(source: Any) -> str:
+    """Return the name an error calls the source by; a path must lead to a file that is not empty."""
+    if isinstance(source, tuple):
+        return "the array"
+    if hasattr(source, "read") and hasattr(source, "seek") and not hasattr(source, "encoding"):
+        return str(getattr(source, "name", "the file object"))
+    if not isinstance(source, (str, os.PathLike)):
+        kind = type(source).__name__
+        raise ParameterError(f"audio must be a path, a seekable binary file or (array, sample_rate); got {kind}")
+    path = Path(source)
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
+        fault = "a folder" if os.path.isdir(path) else "not there"
+        raise AudioError(f"{path} is {fault}. Name a file; the working folder is {Path.cwd()}")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path} is empty (0 bytes). Record or copy it again")
+    if not os.access(path, os.R_OK):
+        raise AudioError(f"{path} cannot be read: permission denied. Change its permissions, or copy it again")
+    return str(path)
+
+
+@contextmanager
+def reading(source: Any) -> Iterator[BinaryIO]:
+    """Open a path, or lend a file object, at its start."""
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            yield file
+    else:
+        source.seek(0)
+        yield source
+
+
+@contextmanager
+def opened(source: Any, name: str) -> Iterator[Any]:
+    """Open a media file with PyAV; AudioError if it is none, or a playlist, or cannot be decoded in the block."""
+    import av
+
+    with reading(source) as file:
+        head = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t")
+        file.seek(0)
+    if head.startswith(PLAYLISTS):
+        raise AudioError(f"{name} is a playlist, which names other files, and no media file. Name the files themselves")
+    try:
+        # an absolute path: FFmpeg takes "12:30.wav" for a protocol. Titles in Latin-1 are no reason to fail
+        where = source if hasattr(source, "read") else os.path.abspath(source)
+        with av.open(where, metadata_errors="replace") as container:
+            if container.format.name in PLAYLIST_FORMATS:
+                raise AudioError(f"{name} is a playlist ({container.format.name}). Name the files that it lists")
+            yield container
+    except (av.FFmpegError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise AudioError(
+            f"{name} cannot be decoded: it is no media file, or it is truncated or corrupt ({why}). "
+            "Copy or export it again"
+        ) from None
+
+
+# --- tracks
+
+
+def moving(stream: Any) -> bool:
+    """Whether a video track is a moving picture: no cover, no still."""
+    flags = stream.disposition
+    if flags & (flags.attached_pic | flags.still_image | flags.timed_thumbnails):
+        return False
+    return stream.frames != 1 and (len(stream.index_entries) != 1 or not stream.frames)
+
+
+def picture_track(container: Any, number: int | None = None) -> Any:
+    """Return the video track that counts: a moving picture, decodable, the default one, in that order; None without."""
+    found = [s for s in container.streams.video if moving(s) and s.codec_context] if number is None else None
+    return _chosen("video", container.streams.video, found, number)
+
+
+def sound_track(container: Any, name: str, number: int | None = None) -> Any:
+    """Return the audio track that counts: decodable, the default one; AudioError without."""
+    tracks = container.streams.audio
+    if track := _chosen("audio", tracks, [s for s in tracks if s.codec_context], number):
+        return track
+    if tracks:
+        raise AudioError(
+            f"{name}: no codec is known for its sound ({len(tracks)} audio tracks). Export it again as AAC"
+        )
+    kinds = ", ".join(s.type for s in container.streams) or "none"
+    raise AudioError(f"{name} has no audio stream (streams: {kinds}). Mux its sound into it first")
+
+
+def _chosen(kind: str, tracks: Any, usable: list[Any] | None, number: int | None) -> Any:
+    if number is not None:
+        if not 1 <= number <= len(tracks):
+            raise ParameterError(
+                f"{kind}_track must be 1 … {len(tracks)}, the {kind} tracks that there are; got {number}"
+            )
+        return tracks[number - 1]
+    return max(usable, key=lambda s: bool(s.disposition & s.disposition.default), default=None)
+
+
+class Mapped:
+    """Makes frames of any layout safe to read: few planes, channels in an order that FFmpeg has a downmix for."""
+
+    def __init__(self, stream: Any, name: str):
+        import av
+
+        self.rate = stream.codec_context.sample_rate
+        if not RATES[0] <= self.rate <= RATES[1]:
+            raise AudioError(
+                f"{name} declares {self.rate} samples a second; {RATES[0]} … {RATES[1]} is what sound has. "
+                "Its header is damaged: copy or export it again"
+            )
+        layout = stream.codec_context.layout
+        self.n_channels, self._order, self._layout = layout.nb_channels, None, layout.name
+        if "ambisonic" in self._layout:
+            raise AudioError(
+                f"{name} holds ambisonic sound ({self._layout}), which has no downmix. Export it as stereo"
+            )
+        if " channels (" in self._layout:
+            # PyAV's copies of such a layout share memory that each of them frees: this one is never freed
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+            self._reorder(stream, name)
+        self._packed = av.AudioResampler(format=stream.codec_context.format.packed.name)
+        self._repack = self.n_channels > MOST_PLANES and stream.codec_context.format.is_planar
+
+    def _reorder(self, stream: Any, name: str) -> None:
+        """Give the decoder a layout that PyAV can copy; remember where each of its channels comes from."""
+        given = self._layout.partition("(")[2].rstrip(")").split("+")
+        for native, channels in NATIVE.items():
+            if sorted(given) == sorted(channels.split()):
+                self._layout, self._order = native, [given.index(channel) for channel in channels.split()]
+                stream.codec_context.layout = native
+                return
+        raise AudioError(f"{name}: no downmix is known for its channels ({self._layout}). Export it as mono or stereo")
+
+    def __call__(self, frame: Any) -> Iterator[Any]:
+        """Yield the frame as it can be read."""
+        frames = self._packed.resample(frame) if self._repack else [frame]
+        for each in frames:
+            yield each if self._order is None else self._ordered(each)
+
+    def _ordered(self, frame: Any) -> Any:
+        import av
+
+        samples = frame.to_ndarray()
+        if frame.format.is_planar:
+            samples = samples[self._order]
+        else:
+            samples = samples.reshape(-1, self.n_channels)[:, self._order].reshape(1, -1)
+        made = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=frame.format.name, layout=self._layout)
+        made.rate, made.pts, made.time_base = frame.sample_rate, frame.pts, frame.time_base
+        return made
