@@ -9,12 +9,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from musetools.audio.structure import structure_of
 from musetools.errors import AudioError, ParameterError
 
 __all__ = ["Mapped", "moving", "name_of", "opened", "picture_track", "reading", "sound_track"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
+STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}  # codecs of covers, if there is a single frame
 MOST_PLANES = 7  # PyAV counts the planes of a frame with more one too many, and reads beyond its memory
 RATES = (2_000, 768_000)  # Hz; below, a few kilobytes would become gigabytes
 NATIVE = {  # names of layouts by the set of their channels, in FFmpeg's own order
@@ -67,8 +69,8 @@ def reading(source: Any) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def opened(source: Any, name: str) -> Iterator[Any]:
-    """Open a media file with PyAV; AudioError if it is none, or a playlist, or cannot be decoded in the block."""
+def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
+    """Open a media file with PyAV; AudioError if it is none, or a playlist, or fails in the block."""
     import av
 
     with reading(source) as file:
@@ -84,28 +86,29 @@ def opened(source: Any, name: str) -> Iterator[Any]:
                 raise AudioError(f"{name} is a playlist ({container.format.name}). Name the files that it lists")
             yield container
     except (av.FFmpegError, ValueError) as error:
+        with reading(source) as file:
+            kind = structure_of(file).kind
+        what = "it is no media file, truncated or corrupt" if kind == "unknown" else f"this {kind} file is damaged"
         why = getattr(error, "strerror", None) or error
-        raise AudioError(
-            f"{name} cannot be decoded: it is no media file, or it is truncated or corrupt ({why}). "
-            "Copy or export it again"
-        ) from None
+        raise AudioError(f"{name} cannot be {verb} ({why}): {what}. Copy or export it again") from None
 
 
 # --- tracks
 
 
 def moving(stream: Any) -> bool:
-    """Whether a video track is a moving picture: no cover, no still."""
+    """Whether a video track is no cover and no still."""
     flags = stream.disposition
     if flags & (flags.attached_pic | flags.still_image | flags.timed_thumbnails):
         return False
-    return stream.frames != 1 and (len(stream.index_entries) != 1 or not stream.frames)
+    still = stream.frames == 1 or not stream.frames and len(stream.index_entries) == 1
+    return not (still and stream.codec_context and stream.codec_context.name in STILLS)
 
 
 def picture_track(container: Any, number: int | None = None) -> Any:
     """Return the video track that counts: a moving picture, decodable, the default one, in that order; None without."""
-    found = [s for s in container.streams.video if moving(s) and s.codec_context] if number is None else None
-    return _chosen("video", container.streams.video, found, number)
+    usable = [stream for stream in container.streams.video if moving(stream) and stream.codec_context]
+    return _chosen("video", container.streams.video, usable, number)
 
 
 def sound_track(container: Any, name: str, number: int | None = None) -> Any:
@@ -121,14 +124,14 @@ def sound_track(container: Any, name: str, number: int | None = None) -> Any:
     raise AudioError(f"{name} has no audio stream (streams: {kinds}). Mux its sound into it first")
 
 
-def _chosen(kind: str, tracks: Any, usable: list[Any] | None, number: int | None) -> Any:
+def _chosen(kind: str, tracks: Any, usable: list[Any], number: int | None) -> Any:
     if number is not None:
         if not 1 <= number <= len(tracks):
             raise ParameterError(
                 f"{kind}_track must be 1 … {len(tracks)}, the {kind} tracks that there are; got {number}"
             )
         return tracks[number - 1]
-    return max(usable, key=lambda s: bool(s.disposition & s.disposition.default), default=None)
+    return max(usable, key=lambda s: (s.frames != 1, bool(s.disposition & s.disposition.default)), default=None)
 
 
 class Mapped:
@@ -138,6 +141,8 @@ class Mapped:
         import av
 
         self.rate = stream.codec_context.sample_rate
+        if not self.rate:
+            raise AudioError(f"{name} cannot be decoded: it is no media file, truncated or corrupt. Copy it again")
         if not RATES[0] <= self.rate <= RATES[1]:
             raise AudioError(
                 f"{name} declares {self.rate} samples a second; {RATES[0]} … {RATES[1]} is what sound has. "

@@ -211,7 +211,7 @@ def _blocks_of_container(
             yield from swresample_mono(in_blocks(_strict(frames, times), signal), signal)
         if not signal.n_in and times.bad_s:
             raise AudioError(f"{name}: none of its {len(times.bad_s)} packets of sound can be decoded. Copy it again")
-        signal.finish(structure.exact_s if not times.bad_s else None)
+        signal.finish(structure.exact_s, times.span_s if decoder == "timeline" else None)
 
 
 def _frames(container: Any, stream: Any, mapped: Mapped, times: SoundTimes) -> Iterator["av.AudioFrame"]:
@@ -230,13 +230,13 @@ def _frames(container: Any, stream: Any, mapped: Mapped, times: SoundTimes) -> I
 
 def _strict(frames: Iterator["av.AudioFrame"], times: SoundTimes) -> Iterator["av.AudioFrame"]:
     """Pass frames on until a packet could not be decoded: to count on would move all that follows."""
-    for frame in frames:
+    for frame, _ in times.numbered(frames):
         if times.bad_s:
-            break
-        times.piece_of(frame)
+            raise AudioError(
+                f"{times.name}: one packet at {times.bad_s[0]:.3f} s cannot be decoded. decoder='timeline' puts silence "
+                "there; or copy or export it again"
+            )
         yield frame
     if times.bad_s:
-        raise AudioError(
-            f"{times.name}: one packet at {times.bad_s[0]:.3f} s cannot be decoded. decoder='timeline' puts silence "
-            "there; or copy or export it again"
-        )
+        at = times.bad_s[0]
+        raise AudioError(f"{times.name} is truncated: its last packet, at {at:.3f} s, is not whole. Copy it again")

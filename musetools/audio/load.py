@@ -49,7 +49,7 @@ def load_audio(
     ------
     AudioError
         If the file is missing, empty, no media, a playlist, truncated or without an audio stream; if a sample is not
-        finite or beyond four times full scale; if the channels cancel each other in the downmix.
+        finite or beyond eight times full scale; if the channels cancel each other in the downmix.
     ParameterError
         If the decoder is unknown or the array is not audio.
 

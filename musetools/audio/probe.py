@@ -111,7 +111,7 @@ def probe_media(
     name = name_of(path)
     with open(path, "rb") as file:
         structure = structure_of(file)
-    with opened(path, name) as container:
+    with opened(path, name, "opened") as container:
         picture, sound = picture_track(container, video_track), _sound(container, name, audio_track)
         stamps, times = _stamps(container, picture, sound, name)
         streams = tuple(_stream(stream, stamps if stream is picture else None) for stream in container.streams)

@@ -19,7 +19,7 @@ __all__ += ["soxr_mono", "swresample_mono"]
 BLOCK_S = 4  # seconds that reach a resampler at once; shorter blocks cost time, longer ones memory
 AUDIBLE = 4 / 32768
 CANCELLED = 0.01  # of energy: a downmix 20 dB below its loudest channel is no downmix of speech
-LOUDEST = 4.0  # times full scale: more than a mix overshoots
+LOUDEST = 8.0  # times full scale: more than a mix overshoots
 NARROW = 2**16  # wider integers that stay below this were never scaled
 
 
@@ -50,11 +50,11 @@ class SignalCheck:
         self._n_out += len(mono)
         return mono
 
-    def finish(self, exact_s: float | None = None) -> None:
+    def finish(self, exact_s: float | None = None, decoded_s: float | None = None) -> None:
         """Raise if, at the end, the source turns out to be empty, truncated, joined, unscaled or cancelled."""
         if self.n_in == 0:
             raise EmptyAudioError(f"{self.name} holds no audio samples. Record or export it again")
-        decoded_s = self.n_in / self.rate
+        decoded_s = self.n_in / self.rate if decoded_s is None else decoded_s
         if exact_s is not None and abs(decoded_s - exact_s) > 1.5 / self.rate:
             fault = "is truncated" if decoded_s < exact_s else "is longer than its header says: files were joined"
             raise AudioError(

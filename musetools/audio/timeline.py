@@ -8,6 +8,7 @@ pieces lies a hole or an overlap. A decoder that counts samples, as all publishe
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,14 +112,38 @@ class SoundTimes:
     lengths: list[int] = field(default_factory=list)  # of each piece, in samples
     bad_s: list[float] = field(default_factory=list)
 
-    def piece_of(self, frame: "av.AudioFrame") -> int:
-        """Return the number of the piece that the next frame belongs to."""
-        expected = self.starts_s[-1] + self.lengths[-1] / self.rate if self.starts_s else 0.0
-        at = expected if frame.pts is None else float(frame.pts * frame.time_base)
-        if not self.starts_s or abs(at - expected) > max(BREAK_S, 2 * self.tick_s):
-            if self.starts_s and not -LONGEST_OVERLAP_S < at - expected < LONGEST_HOLE_S:
+    def numbered(self, frames: Iterable["av.AudioFrame"]) -> Iterator[tuple["av.AudioFrame", int]]:
+        """Pass on a decoder's frames, each with the number of its piece.
+
+        A frame whose time stamp is off starts a piece if the next one's is off as well: those of Vorbis in Ogg are 10 ms
+        late for a single frame wherever its blocks change their length.
+        """
+        held = None
+        for frame in frames:
+            if held is not None:
+                ahead = self._off_s(frame, held.samples)
+                yield held, self._note(held, breaks=ahead * self._off_s(held) > 0)
+                held = None
+            if self.starts_s and self._off_s(frame):
+                held = frame
+            else:
+                yield frame, self._note(frame, breaks=not self.starts_s)
+        if held is not None:
+            yield held, self._note(held, breaks=False)
+
+    def _off_s(self, frame: "av.AudioFrame", n_before: int = 0) -> float:
+        """Return how far a frame's time stamp is from where the sound before it ends; 0 for what rounding explains."""
+        if frame.pts is None:
+            return 0.0
+        off = float(frame.pts * frame.time_base) - self._end_s - n_before / self.rate
+        return off if abs(off) > max(BREAK_S, 2 * self.tick_s) else 0.0
+
+    def _note(self, frame: "av.AudioFrame", *, breaks: bool) -> int:
+        if breaks:
+            at = self._end_s if frame.pts is None else float(frame.pts * frame.time_base)
+            if self.starts_s and not -LONGEST_OVERLAP_S < at - self._end_s < LONGEST_HOLE_S:
                 raise AudioError(
-                    f"{self.name}: its time stamps jump from {expected:.3f} s to {at:.3f} s: files were joined, or it "
+                    f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or it "
                     "is damaged. Export it again"
                 )
             self.starts_s.append(at)
@@ -126,10 +151,19 @@ class SoundTimes:
         self.lengths[-1] += frame.samples
         return len(self.starts_s) - 1
 
+    @property
+    def _end_s(self) -> float:
+        return self.starts_s[-1] + self.lengths[-1] / self.rate if self.starts_s else 0.0
+
     def place(self, number: int) -> int:
         """Return the sample at 16 kHz where a piece starts; negative before the first shown frame."""
         at = self.starts_s[number] - self._zero_s
         return 0 if abs(at) < ROUNDED_S else round(at * SAMPLE_RATE)
+
+    @property
+    def span_s(self) -> float:
+        """From the first sample to the last, by time stamps."""
+        return self._end_s - self.starts_s[0] if self.starts_s else 0.0
 
     @property
     def _zero_s(self) -> float:
@@ -151,8 +185,9 @@ def laid_out(frames: Iterator["av.AudioFrame"], signal: SignalCheck, times: Soun
     Each piece passes the resampler alone, so a clip of one piece that starts at 0 equals decoder "ffmpeg" to the bit.
     """
     n_out = 0
-    for number, piece in groupby(frames, times.piece_of):
-        blocks, cut = swresample_mono(in_blocks(piece, signal), signal), max(0, n_out - times.place(number))
+    for number, piece in groupby(times.numbered(frames), itemgetter(1)):
+        blocks = swresample_mono(in_blocks((frame for frame, _ in piece), signal), signal)
+        cut = max(0, n_out - times.place(number))
         for silence in _silence(times.place(number) - n_out):
             n_out += len(silence)
             yield silence

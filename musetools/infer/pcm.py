@@ -24,7 +24,7 @@ class PcmInput:
     decoder : {"timeline", "ffmpeg", "librosa"}
         Which resampler, see `load_audio`.
     non_finite : {"error", "silence"}
-        What becomes of a block that holds NaN, infinity, or samples beyond four times full scale.
+        What becomes of a block that holds NaN, infinity, or samples beyond eight times full scale.
     """
 
     def __init__(self, sample_rate: int, decoder: str, non_finite: str):
@@ -65,8 +65,8 @@ class PcmInput:
         fault = f"reaches {value:.6g}, full scale is 1" if np.isfinite(value) else "is not finite"
         raise AudioError(
             f"sample {first} of the stream (at {first / self.rate:.3f} s) {fault}: its block of {len(samples)} samples "
-            "was not taken. Scale the samples (16-bit integers: pass them as int16), start anew with reset(), or stream "
-            "with non_finite='silence'"
+            "was not taken. Scale the samples (pass 16-bit integers as int16), start anew with reset(), or stream with "
+            "non_finite='silence'"
         )
 
 
