@@ -101,7 +101,7 @@ def moving(stream: Any) -> bool:
     flags = stream.disposition
     if flags & (flags.attached_pic | flags.still_image | flags.timed_thumbnails):
         return False
-    still = stream.frames == 1 or not stream.frames and len(stream.index_entries) == 1
+    still = 1 in (stream.frames, len(stream.index_entries) if not stream.frames else 0)
     return not (still and stream.codec_context and stream.codec_context.name in STILLS)
 
 

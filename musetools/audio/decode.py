@@ -203,15 +203,19 @@ def _blocks_of_container(
         signal = SignalCheck(name, mapped.rate, mapped.n_channels)
         times.rate, times.tick_s = mapped.rate, float(stream.time_base)
         frames = _frames(container, stream, mapped, times)
+        if decoder != "timeline" or structure.kind == "flac":  # a lossless copy is whole or none
+            frames = _strict(frames, times)
         if decoder == "timeline":
             yield from laid_out(frames, signal, times)
-        elif decoder == "librosa":
-            yield from soxr_mono(planes_of(in_blocks(_strict(frames, times), signal)), signal)
         else:
-            yield from swresample_mono(in_blocks(_strict(frames, times), signal), signal)
+            blocks = in_blocks((frame for frame, _ in times.numbered(frames)), signal)
+            resampled = (
+                soxr_mono(planes_of(blocks), signal) if decoder == "librosa" else swresample_mono(blocks, signal)
+            )
+            yield from resampled
         if not signal.n_in and times.bad_s:
             raise AudioError(f"{name}: none of its {len(times.bad_s)} packets of sound can be decoded. Copy it again")
-        signal.finish(structure.exact_s, times.span_s if decoder == "timeline" else None)
+        signal.finish(structure.exact_s)
 
 
 def _frames(container: Any, stream: Any, mapped: Mapped, times: SoundTimes) -> Iterator["av.AudioFrame"]:
@@ -230,13 +234,13 @@ def _frames(container: Any, stream: Any, mapped: Mapped, times: SoundTimes) -> I
 
 def _strict(frames: Iterator["av.AudioFrame"], times: SoundTimes) -> Iterator["av.AudioFrame"]:
     """Pass frames on until a packet could not be decoded: to count on would move all that follows."""
-    for frame, _ in times.numbered(frames):
+    for frame in frames:
         if times.bad_s:
             raise AudioError(
-                f"{times.name}: one packet at {times.bad_s[0]:.3f} s cannot be decoded. decoder='timeline' puts silence "
+                f"{times.name}: a packet at {times.bad_s[0]:.3f} s cannot be decoded. decoder='timeline' puts silence "
                 "there; or copy or export it again"
             )
         yield frame
     if times.bad_s:
         at = times.bad_s[0]
-        raise AudioError(f"{times.name} is truncated: its last packet, at {at:.3f} s, is not whole. Copy it again")
+        raise AudioError(f"{times.name} is truncated: its last packet ({at:.3f} s) is not whole. Copy it again")

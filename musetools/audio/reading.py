@@ -51,8 +51,7 @@ def read_media(
 ) -> Iterator[MediaInfo | np.ndarray | Timeline]:
     """Yield what `probe_media` finds, with the frames that are shown, then blocks as `audio_blocks`, then the timeline.
 
-    Where `decode_video` is False, video is decoded up to its first frame alone; which others are shown is read off their
-    packets.
+    Without `decode_video`, video is decoded up to its first frame alone; which others are shown is read off packets.
     """
     name = os.fspath(path)
     info = probe_media(path, audio_track=audio_track, video_track=video_track)

@@ -50,13 +50,17 @@ class SignalCheck:
         self._n_out += len(mono)
         return mono
 
-    def finish(self, exact_s: float | None = None, decoded_s: float | None = None) -> None:
+    def finish(self, exact_s: float | None = None) -> None:
         """Raise if, at the end, the source turns out to be empty, truncated, joined, unscaled or cancelled."""
         if self.n_in == 0:
             raise EmptyAudioError(f"{self.name} holds no audio samples. Record or export it again")
-        decoded_s = self.n_in / self.rate if decoded_s is None else decoded_s
+        decoded_s = self.n_in / self.rate
         if exact_s is not None and abs(decoded_s - exact_s) > 1.5 / self.rate:
-            fault = "is truncated" if decoded_s < exact_s else "is longer than its header says: files were joined"
+            fault = (
+                "is truncated or damaged"
+                if decoded_s < exact_s
+                else "is longer than its header says: files were joined"
+            )
             raise AudioError(
                 f"{self.name} {fault}: {decoded_s:.3f} s of audio decoded, {exact_s:.3f} s declared. "
                 "Copy or export it again"

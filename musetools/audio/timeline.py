@@ -115,8 +115,8 @@ class SoundTimes:
     def numbered(self, frames: Iterable["av.AudioFrame"]) -> Iterator[tuple["av.AudioFrame", int]]:
         """Pass on a decoder's frames, each with the number of its piece.
 
-        A frame whose time stamp is off starts a piece if the next one's is off as well: those of Vorbis in Ogg are 10 ms
-        late for a single frame wherever its blocks change their length.
+        A frame whose time stamp is off starts a piece if the next one's is off as well: those of Vorbis in Ogg are
+        10 ms late for a single frame wherever blocks change their length.
         """
         held = None
         for frame in frames:
@@ -143,8 +143,8 @@ class SoundTimes:
             at = self._end_s if frame.pts is None else float(frame.pts * frame.time_base)
             if self.starts_s and not -LONGEST_OVERLAP_S < at - self._end_s < LONGEST_HOLE_S:
                 raise AudioError(
-                    f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or it "
-                    "is damaged. Export it again"
+                    f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or "
+                    "it is damaged. Export it again"
                 )
             self.starts_s.append(at)
             self.lengths.append(0)
@@ -159,11 +159,6 @@ class SoundTimes:
         """Return the sample at 16 kHz where a piece starts; negative before the first shown frame."""
         at = self.starts_s[number] - self._zero_s
         return 0 if abs(at) < ROUNDED_S else round(at * SAMPLE_RATE)
-
-    @property
-    def span_s(self) -> float:
-        """From the first sample to the last, by time stamps."""
-        return self._end_s - self.starts_s[0] if self.starts_s else 0.0
 
     @property
     def _zero_s(self) -> float:

@@ -66,7 +66,7 @@ def audit_folder(
 ) -> FolderAudit:
     """Audit every media file of some folders and files; see `audit_clip`.
 
-    What is decoded is decoded in a process of its own, so that a file that ends it by a fault in native code is a finding.
+    Files are decoded in a process of their own, so that one that ends it by a fault in native code is a finding.
 
     Raises
     ------

@@ -226,7 +226,7 @@ def test_the_rate_may_be_a_numpy_integer():
 
 @pytest.mark.parametrize("decoder", ["sox", None, "FFMPEG", ""])
 def test_an_unknown_decoder_is_refused_at_once(decoder):
-    with pytest.raises(ParameterError, match=f"decoder must be one of ffmpeg, librosa; got {decoder!r}"):
+    with pytest.raises(ParameterError, match=f"decoder must be one of timeline, ffmpeg, librosa; got {decoder!r}"):
         audio_blocks(SPEECH, decoder=decoder)
 
 

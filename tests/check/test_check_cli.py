@@ -1,6 +1,7 @@
 """`musetools check`: a table or JSON on the terminal, worst first, and an exit code that a script can go by."""
 
 import json
+import re
 import os
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_json(folder):
 def test_quick_decodes_nothing(folder, monkeypatch):
     forbid_decoding(monkeypatch)
     assert check("--quick", folder).exit_code == 1
-    assert isinstance(check(folder).exception, AssertionError)
+    assert isinstance(check(next(folder.glob("a good*"))).exception, AssertionError)
 
 
 def test_another_recipe(folder, tmp_path):
@@ -84,7 +85,7 @@ def test_another_recipe(folder, tmp_path):
     assert check(path, "--quick").exit_code == 0
     result = check(path, "--quick", "--recipe", "musetalk-v1.5-infer")
     assert result.exit_code == 1
-    assert "musetalk-v1.5-infer stops on 32000 samples at 50 fps" in result.stdout
+    assert re.search(r"musetalk-v1.5-infer stops on \d+ samples at 50 fps", result.stdout)
     assert json.loads(check(folder, "--recipe", "latentsync", "--json").stdout)[0]["recipe"] == "latentsync"
 
 

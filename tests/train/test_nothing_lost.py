@@ -225,7 +225,7 @@ def test_where_there_is_nothing_it_is_said(tmp_path, checkpoint, what):
         os.symlink(tmp_path / "nowhere.wav", folder / "a.wav")
     elif what == "no media":
         (folder / "notes.txt").write_text("none")
-    expected = "a.wav" if what == "a dangling link" else f".avi) in {folder}. Name a file or another folder"
+    expected = "a.wav" if what == "a dangling link" else f") in {folder}. Name a file or another folder"
     for given in (["extract", folder, "--store", tmp_path / "store", "--encoder", checkpoint], ["check", folder]):
         done = musetools(*given)
         assert done.returncode == 1, done

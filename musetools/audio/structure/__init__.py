@@ -1,0 +1,65 @@
+"""Where a media file ends by its own structure: the evidence for "truncated", which no declared duration gives.
+
+A container is a row of elements, each with a size: boxes, chunks, pages, tags, packets. A file is truncated if its last
+element reaches beyond the end of the file, or if a mark that a writer puts at the end is missing. Where a format has
+neither a total size nor such a mark, a file cut between two elements looks whole: `Structure.verified` is then False.
+Formats without evidence: MP3 without a Xing header, ADTS, MPEG transport and program streams, FLV, live WebM and
+Matroska, fragmented MP4 without an index at its end. No structure shows a bit that flipped inside uncompressed samples.
+"""
+
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, matroska, riff, wave64
+from musetools.audio.structure.found import Structure
+from musetools.audio.structure.pages import adts, flac, flv, mp3, ogg, program, transport
+
+__all__ = ["Structure", "structure_of"]
+
+EBML, W64_HEADER = b"\x1a\x45\xdf\xa3", b"riff\x2e\x91\xcf\x11"
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+
+
+def structure_of(file: BinaryIO) -> Structure:
+    """Read a file's structure; `Structure` with kind "unknown" for a format that is not known here."""
+    file.seek(0)
+    head, size = file.read(16), file.seek(0, os.SEEK_END)
+    if head.startswith(b"ID3"):
+        return _after_id3(file, head, size)
+    for starts, walk in WALKS.items():
+        if head.startswith(starts) or head[4:8] in starts:
+            return walk(file, size) if size > len(head) else Structure("stub", missing=1)
+    if head[:1] == b"\x47":
+        return transport(file, size)
+    if head[:1] == b"\xff" and len(head) > 4:
+        return adts(file, size, 0) if head[1] & 0xF6 == 0xF0 else mp3(file, size, 0)
+    return Structure()
+
+
+def _after_id3(file: BinaryIO, head: bytes, size: int) -> Structure:
+    """Skip the tag in front of an mp3, an aac or a flac."""
+    start = 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+    file.seek(start)
+    sync = file.read(4)
+    if sync == b"fLaC":
+        return flac(file, size, start)
+    if len(sync) == 4 and sync[0] == 0xFF:
+        return adts(file, size, start) if sync[1] & 0xF6 == 0xF0 else mp3(file, size, start)
+    return Structure()
+
+
+WALKS: dict[tuple[bytes, ...], Callable[[BinaryIO, int], Structure]] = {
+    (b"RIFF", b"RF64", b"RIFX"): riff,
+    (b"FORM",): aiff,
+    (b"caff",): caf,
+    (W64_HEADER,): wave64,
+    (b".snd",): au,
+    (b"ftyp", b"moov", b"mdat", b"styp", b"wide", b"free", b"skip"): boxes,
+    (EBML,): matroska,
+    (ASF_HEADER,): asf,
+    (b"OggS",): ogg,
+    (b"FLV\x01",): flv,
+    (b"\0\0\1\xba",): program,
+    (b"fLaC",): flac,
+}

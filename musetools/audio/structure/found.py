@@ -1,0 +1,53 @@
+"""What the structure of a media file says of its end, and what every walk over one needs."""
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+__all__ = ["Structure", "ends", "find", "spare"]
+
+SPARE = 512  # bytes after the end that are no loss: tags, padding
+TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a file's structure says of its end."""
+
+    kind: str = "unknown"  # of container
+    missing: int = 0  # bytes, at least, that its last element lacks; it is truncated
+    fault: str = ""  # what else is wrong, for an error
+    damage: str = ""  # what is wrong inside, where the rest can be decoded in place
+    verified: bool = True  # whether a file cut between two elements would show
+    sized: bool = True  # whether its header knows its length: libsndfile reads no other
+    exact_s: float | None = None  # length that its header guarantees: less decoded is truncated
+
+
+def ends(kind: str, end: int, size: int, **known: object) -> Structure:
+    """Compare where the last element ends with where the file does."""
+    return Structure(kind, missing=max(0, end - size), **known)
+
+
+def spare(file: BinaryIO, end: int, size: int) -> str:
+    """Say what lies after the declared end, if it is more than tags and padding."""
+    file.seek(end)
+    rest = size - end
+    if rest <= SPARE or file.read(11).startswith(TAGS) or not any(file.read(2**16)):
+        return ""
+    return (
+        f"{rest} bytes follow the end that its header declares, as where files are joined byte by byte. "
+        "Join them with an audio program instead, or take them apart again"
+    )
+
+
+def find(file: BinaryIO, mark: bytes, place: int) -> int:
+    """Return where a mark comes next; the end of the file where it does not."""
+    file.seek(place)
+    while block := file.read(2**20):
+        if (found := block.find(mark)) >= 0:
+            return place + found
+        if len(block) < 2**20:
+            break
+        place += len(block) - len(mark) + 1
+        file.seek(place)
+    return file.seek(0, os.SEEK_END)

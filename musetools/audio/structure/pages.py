@@ -1,0 +1,153 @@
+"""Formats made of pages, tags, packets and frames, one after the other: Ogg, FLV, MPEG streams, ADTS, MP3, FLAC."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from musetools.audio.structure.found import Structure, ends, find
+
+__all__ = ["adts", "flac", "flv", "mp3", "ogg", "program", "transport"]
+
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+MP3_KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG-1 layer III
+MP3_KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG-2 and 2.5
+
+
+def ogg(file: BinaryIO, size: int) -> Structure:
+    """Ogg: each page has a checksum and a number, each stream's last page says that it is the last."""
+    serials: dict[int, tuple[int, bool]] = {}  # of each stream: number of its last page, whether it ended
+    granules, ended, damage = 0, False, ""
+    for place, page in _pages(file, size):
+        if page is None:
+            return Structure("ogg", missing=1)
+        flags, serial, number = page[5], *struct.unpack("<II", page[14:22])
+        if _ogg_crc(page) != page[22:26]:
+            damage = damage or f"the page at byte {place} does not match its checksum"
+            continue
+        if flags & 2 and ended and all(done for _, done in serials.values()):
+            second = "" if not granules else f" after sample {granules} of the first"
+            fault = f"a second stream begins at byte {place}{second}: files were joined. Take them apart again"
+            return Structure("ogg", fault=fault, damage=damage)
+        if serial in serials and number != serials[serial][0] + 1:
+            damage = damage or f"pages are missing before byte {place}"
+        serials[serial] = number, bool(flags & 4)
+        ended = ended or bool(flags & 4)
+        granules = max(granules, struct.unpack("<q", page[6:14])[0])
+    return Structure("ogg", missing=int(not all(done for _, done in serials.values())), damage=damage)
+
+
+def _pages(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the place and the bytes of each page; None for one that is not whole."""
+    place = 0
+    while place < size:
+        file.seek(place)
+        head = file.read(27)
+        if not head.startswith(b"OggS"):
+            place = find(file, b"OggS", place + 1)
+            continue
+        table = file.read(head[26]) if len(head) == 27 else b""
+        page = head + table + file.read(sum(table))
+        whole = len(head) == 27 and len(table) == head[26] and len(page) == 27 + len(table) + sum(table)
+        if not whole and place + len(page) >= size:
+            yield place, None
+        yield place, page
+        following = file.read(4)
+        good = not following or following == b"OggS"
+        place = place + len(page) if good else find(file, b"OggS", place + 4)
+
+
+def _ogg_crc(page: bytes) -> bytes:
+    """Return a page's checksum: zlib's polynomial, from the other end of each byte, started at 0."""
+    bits = (page[:22] + bytes(4) + page[26:]).translate(REVERSED)
+    crc = zlib.crc32(bits, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{crc:032b}"[::-1], 2).to_bytes(4, "little")
+
+
+def flv(file: BinaryIO, size: int) -> Structure:
+    """FLV: tags, with nothing at the end."""
+    place = 13
+    while place + 11 <= size:
+        file.seek(place + 1)
+        place += 11 + int.from_bytes(file.read(3), "big") + 4
+    if place < size:
+        place = size + 1  # not even a tag's header
+    return ends("flv", place, size, verified=False)
+
+
+def transport(file: BinaryIO, size: int) -> Structure:
+    """MPEG transport stream: packets of 188 bytes."""
+    file.seek(188)
+    if file.read(1) != b"\x47":
+        return Structure()
+    return Structure("mpegts", missing=-size % 188, verified=False)
+
+
+def program(file: BinaryIO, size: int) -> Structure:
+    """MPEG program stream: nothing says where it ends."""
+    return Structure("mpeg", verified=False)
+
+
+def adts(file: BinaryIO, size: int, place: int) -> Structure:
+    """Raw AAC: frames that say how long they are."""
+    while place + 7 <= size:
+        file.seek(place)
+        head = file.read(7)
+        length = int.from_bytes(head[3:6], "big") >> 5 & 0x1FFF
+        if head[0] != 0xFF or length < 7:
+            return Structure("adts", verified=False)
+        place += length
+    return ends("adts", place if place >= size else size + 1, size, verified=False)
+
+
+def mp3(file: BinaryIO, size: int, place: int) -> Structure:
+    """MP3: frames whose headers say how long they are; a Xing header, where there is one, how many there are."""
+    start, count, declared = place, 0, None
+    while place + 4 <= size:
+        file.seek(place)
+        head = file.read(4)
+        if not (length := _mp3_frame(head)):
+            break
+        if place == start:
+            first = head + file.read(min(length, 200))
+            declared = _xing(first)
+        place, count = place + length, count + 1
+    if not count:
+        return Structure()
+    known = {"verified": declared is not None, "sized": declared is not None}
+    if declared and count - 1 < declared:
+        return Structure("mp3", missing=1, **known)
+    return ends("mp3", place, size, **known)
+
+
+def _mp3_frame(head: bytes) -> int:
+    """Return the length in bytes of the layer III frame that a header begins; 0 if it is none."""
+    word = int.from_bytes(head, "big")
+    version, layer, rate, speed = word >> 19 & 3, word >> 17 & 3, word >> 12 & 15, word >> 10 & 3
+    if word >> 21 != 0x7FF or version == 1 or layer != 1 or rate in (0, 15) or speed == 3:
+        return 0
+    kbps = (MP3_KBPS_1 if version == 3 else MP3_KBPS_2)[rate - 1]
+    hertz = (44_100, 48_000, 32_000)[speed] >> {3: 0, 2: 1, 0: 2}[version]
+    return (144 if version == 3 else 72) * 1000 * kbps // hertz + (word >> 9 & 1)
+
+
+def _xing(frame: bytes) -> int | None:
+    """Return how many frames a Xing header counts; None where there is none."""
+    for mark in (b"Xing", b"Info"):
+        if (at := frame.find(mark)) >= 0 and frame[at + 7] & 1:
+            return int.from_bytes(frame[at + 8 : at + 12], "big")
+    return None
+
+
+def flac(file: BinaryIO, size: int, place: int = 0) -> Structure:
+    """FLAC: its first block holds rate and number of samples, 0 where that was not known."""
+    if size < place + 42:
+        return Structure("flac", missing=1)
+    file.seek(place + 18)
+    packed = int.from_bytes(file.read(8), "big")
+    rate, samples = packed >> 44, packed & (1 << 36) - 1
+    if (second := find(file, b"fLaC\0\0\0\x22", place + 42)) < size:
+        return Structure(
+            "flac", fault=f"a second file begins at byte {second}: files were joined. Take them apart again"
+        )
+    return Structure("flac", sized=samples > 0, exact_s=samples / rate if samples and rate else None)
