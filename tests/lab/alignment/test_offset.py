@@ -1,4 +1,4 @@
-"""How late sound comes, estimated from a mouth: right to ten milliseconds, or no number at all."""
+"""How late audio comes, estimated from a mouth: right to ten milliseconds, or no number at all."""
 
 import re
 from functools import cache
@@ -125,7 +125,7 @@ def test_bad_input(mouth, n_samples, why):
     "sound", [np.zeros((5 * RATE, 1)), np.zeros((2, 5 * RATE)), np.append(np.zeros(5 * RATE), np.inf)], ids=np.shape
 )
 def test_sound_that_is_no_waveform(sound):
-    with pytest.raises(ParameterError, match="sound"):
+    with pytest.raises(ParameterError, match="mono audio"):
         estimate_offset(np.zeros(100), sound, 25)
 
 
@@ -140,11 +140,11 @@ def test_a_frame_rate_that_is_none():
 def test_shown_in_words():
     late, early = OffsetEstimate(40.04, -0.126, 0.987, 9.66), OffsetEstimate(-79.6, 0.0, 0.9, 5.0)
     assert repr(late) == (
-        "sound 40.0 ms late, drift -0.13 ms/s (correlation 0.99, 9.7 standard deviations above chance)"
+        "audio 40.0 ms late, drift -0.13 ms/s (correlation 0.99, 9.7 standard deviations above chance)"
     )
-    assert repr(early).startswith("sound 79.6 ms early, drift +0.00 ms/s")
+    assert repr(early).startswith("audio 79.6 ms early, drift +0.00 ms/s")
     assert repr(OffsetEstimate(None, None, 0.2, 1.0)) == (
         "no offset can be estimated: correlation 0.20, 1.0 standard deviations above chance"
     )
     found = estimate_offset(mouth_of("talker_25"), delayed(sound_of("talker_25"), -80), 25)
-    assert re.match(r"sound (79|80)\.\d ms early, drift [+-]0\.\d\d ms/s \(correlation 1\.00, ", repr(found))
+    assert re.match(r"audio (79|80)\.\d ms early, drift [+-]0\.\d\d ms/s \(correlation 1\.00, ", repr(found))

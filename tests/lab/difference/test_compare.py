@@ -1,4 +1,4 @@
-"""Comparisons: counts and values against loops, categorys that FACTS lets one foretell, sentences that agree."""
+"""Comparisons: counts and values against loops, the categories that FACTS gives, sentences that agree."""
 
 import dataclasses
 import re
@@ -15,8 +15,8 @@ from pipelines import PIPELINES
 
 from musetools import RECIPES, EncoderWindow, ParameterError, audio2feat, register
 from musetools.features.extract import FeatureRows
-from musetools.lab.difference import compare, compare_all, compare_at, evaluate, rate_table
-from musetools.recipes.profile import lag_table, profile
+from musetools.lab.difference import compare, compare_all, compare_at, evaluate, lag_table, rate_table
+from musetools.recipes.profile import profile
 from musetools.table import Table, spans
 
 NAMES = list(PIPELINES)
@@ -36,7 +36,7 @@ def hostile():
     del RECIPES[name]
 
 
-# --- categorys
+# --- categories
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def hostile():
         (*V15, "other rows"),  # over a minute: frames from 750 on get the wrong audio
     ],
 )
-def test_categorys_over_a_minute(a, b, category):
+def test_categories_over_a_minute(a, b, category):
     assert compare(a, b).category == compare(b, a).category == category
 
 
@@ -80,7 +80,7 @@ def test_the_decoder_alone_makes_other_values(small):
 
 
 @pytest.mark.parametrize("seconds", [0.04, 0.1, 0.17])
-def test_a_clip_that_only_one_can_cut_is_not_interchangeable(seconds, small):
+def test_a_clip_that_only_one_can_chunk_is_not_interchangeable(seconds, small):
     """Training drops every frame of so short a clip; what it leaves out is a difference."""
     found = compare("musetalk-v1-train", "musetalk-v1-infer", clip(seconds), encoder=small)
     assert len(found.a.rows) == len(found.shared) == 0 < len(found.b.rows)
@@ -286,7 +286,7 @@ def test_sentences_agree_with_the_object(pair, fps, small):
     equal = f"{len(found.values.equal)} of {len(found.shared)} chunks are equal bit for bit (weights: small)."
     assert equal in said
     assert said[-1] == f"Category: {found.category}."
-    assert repr(found).splitlines() == [f"{pair[0]} against {pair[1]}", *said]
+    assert repr(found).splitlines() == [*said, *repr(found.table()).splitlines()]
 
 
 def test_sentences_give_the_values(small):

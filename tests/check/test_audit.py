@@ -1,7 +1,6 @@
 """Every fault that puts lips out of sync is found and named, and a file that is good is left alone."""
 
 import json
-import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import pytest
 import soundfile
 from clips import FAULTS, NTSC, cut_off, forbid_decoding, write_clip, write_good, write_late, write_mute, write_song
 from media import FASTSTART, SPEECH_RATE, speech, write_media
-from stores import make_store
 
-from musetools import RECIPES, MusetoolsError, ParameterError, audit_clip
+from musetools import RECIPES, ParameterError, audit_clip
 from musetools.check.clip import ClipAudit
-from musetools.check.folder import FolderAudit, audit_folder
-from musetools.lab.alignment import check_store
+from musetools.check.folder import audit_folder
 
 RATE = 16_000
 LEVELS = ("error", "warning", "note")
@@ -413,79 +410,3 @@ def test_files_damaged_at_random(tmp_path):
         path.write_bytes(damaged)
         for quick in (True, False):
             json.dumps(audit_clip(path, quick=quick).to_json(), allow_nan=False)
-
-
-# --- a training set
-
-
-@pytest.fixture
-def videos(tmp_path) -> Path:
-    """Three clips: of 2, 3 and 4 s, the last with less sound than picture."""
-    folder = tmp_path / "videos"
-    (folder / "by one").mkdir(parents=True)
-    write_clip(folder / "a.mp4")
-    write_clip(folder / "by one" / "a.mp4", seconds=3)
-    write_clip(folder / "c.mkv", seconds=4, sound_s=3.9)
-    return folder
-
-
-@pytest.fixture
-def store(tmp_path, videos, small):
-    """The store that `extract` would make of them, as far as a check looks at it."""
-    store = make_store(tmp_path / "store", small)
-    for clip, name, n_rows in (
-        ("a.mp4", "a.mp4", 101),
-        ("by one__a.mp4", "by one/a.mp4", 151),
-        ("c.mkv", "c.mkv", 196),
-    ):
-        origin = {"path": str(videos / name)}
-        store.add_rows(clip, np.zeros((n_rows, 2, 64), np.float32), source=origin, fps=25)
-    return store
-
-
-def levels(folder: FolderAudit) -> dict[str, str]:
-    return {audit.name: audit.level for audit in folder.audits}
-
-
-def test_a_training_set_as_it_should_be(store, monkeypatch):
-    forbid_decoding(monkeypatch)
-    folder = check_store(store)
-    assert folder.errors == 0, folder
-    assert set(levels(folder)) == set(store)
-    assert folder.audits[0].info.video.timed_rate == 25
-
-
-def test_videos_that_were_moved(store, videos, tmp_path):
-    moved = shutil.move(videos, tmp_path / "elsewhere")
-    assert check_store(store, moved).errors == 0, check_store(store, moved)
-    assert check_store(store).errors == 3
-
-
-def test_a_video_that_was_replaced_and_one_that_is_gone(store, videos):
-    write_clip(videos / "a.mp4", seconds=3)
-    (videos / "c.mkv").unlink()
-    folder = check_store(store)
-    assert levels(folder) == {"a.mp4": "error", "c.mkv": "error", "by one__a.mp4": "ok"}
-    by = {audit.name: audit for audit in folder.audits}
-    assert whats(by["a.mp4"], "error") == {"other sound"}
-    assert number(by["a.mp4"], "other sound") == pytest.approx(0.98, abs=0.03)
-    assert "Extract it again" in sentence(by["a.mp4"], "other sound")
-    assert whats(by["c.mkv"], "error") == {"unreadable"}
-
-
-def test_a_training_set_comes_worst_first(store, videos):
-    (videos / "c.mkv").unlink()
-    assert [audit.level for audit in check_store(store).audits] == ["error", "ok", "ok"]
-
-
-def test_a_store_without_videos(tmp_path, small):
-    folder = check_store(make_store(tmp_path / "store", small, ["x"]))
-    assert levels(folder) == {"x": "error"}
-    assert not check_store(make_store(tmp_path / "empty", small)).audits
-
-
-def test_a_store_for_another_recipe(store):
-    audits = check_store(store, recipe="musetalk-v1.5-infer").audits
-    assert {audit.recipe.name for audit in audits} == {"musetalk-v1.5-infer"}
-    with pytest.raises(MusetoolsError, match="no recipe"):
-        check_store(store, recipe="nonesuch")
