@@ -193,7 +193,7 @@ def _conversions(program: str, fps: Fraction, folder: Path) -> Iterator[Conversi
 
 
 def _segments(program: str, folder: Path) -> Iterator[Conversion]:
-    """Cut a long clip into segments, extract the wav of each, and measure the two as training reads them."""
+    """Cut a long clip into segments, extract the wav of each, and measure them as training reads them."""
     # B-frames as in what the conversion to 25 fps leaves: they make the wavs shorter than the clips
     source = write_flash_clip(folder / "long.mp4", TARGET_FPS, LONG_S, b_frames=3, key_frames=KEY_FRAMES)
     try:

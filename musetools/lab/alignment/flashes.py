@@ -83,8 +83,8 @@ def flash_starts(path: Path, fps: float | Fraction, *, counted: bool = False) ->
     with av.open(str(path)) as clip:
         if not clip.streams.video:
             raise AudioError(f"{path} has no video")
-        seen = [(float(f.pts * f.time_base), f.to_ndarray()[: f.height].mean()) for f in clip.decode(video=0)]
-    times, lumas = np.array(seen).reshape(-1, 2).T
+        shown = [(float(f.pts * f.time_base), f.to_ndarray()[: f.height].mean()) for f in clip.decode(video=0)]
+    times, lumas = np.array(shown).reshape(-1, 2).T
     if counted:
         times = np.arange(len(times)) / float(exact_fps(fps))
     steps = np.round((BRIGHT - lumas) / STEP)

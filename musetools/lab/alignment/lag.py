@@ -1,7 +1,7 @@
 """Lag measured with clicks, against the lag expected from an index matrix.
 
 Two waveforms that differ by clicks alone go through decoder, log-mel and encoder. Where the chunks of the two differ, a
-click was found; its position in the chunk says how far the chunk lies in the future of its frame.
+click was found; its position in the chunk shows how far the chunk lies in the future of its frame.
 """
 
 from collections.abc import Iterable

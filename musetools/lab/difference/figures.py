@@ -1,6 +1,7 @@
 """Figures of training's and inference's chunks: of one clip, of one frame, of two recipes, of every recipe."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -94,7 +95,7 @@ def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *,
             placed.append(f"{name} {'no chunk' if rows is None else covered(rows, lag)}")
             if span := span_s(rows):
                 sound.axvspan(*span, *height, facecolor=colour, alpha=0.25, label=f"rows of its chunk, {name}")
-                for ax, edge in ((ax, edge) for ax in (sound, mel) for edge in span):
+                for ax, edge in product((sound, mel), span):
                     ax.axvline(edge, *height, color=colour)
         sound.axvline(start, color=COLOURS["black"], linestyle="--", label=f"frame {frame} starts")
         mel.axvline(start, color=COLOURS["black"], linestyle="--")
@@ -283,8 +284,8 @@ def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure
         over_time.set_title(
             f"{len(values.equal)} of {n_frames} chunks equal at {fps:.5g} fps · weights: {values.weights}"
         )
-        seen = [c for c in comparisons if c.values is not None]
-        for compared, (mark, colour) in zip(seen, MARKS.items(), strict=False):
+        measured = [c for c in comparisons if c.values is not None]
+        for compared, (mark, colour) in zip(measured, MARKS.items(), strict=False):
             inside, label = compared.values.by_layer(compared.interior()), f"{float(compared.a.fps):g} fps"
             by_layer.plot(inside, mark, color=colour, fillstyle="none", label=label)
         by_layer.set(xlabel="layer", ylabel="difference in standard deviations", xticks=range(n_layers))

@@ -112,11 +112,8 @@ class Comparison(Answer):
 
     def _of_values(self) -> Iterator[str]:
         differences = "; ".join(f"{name} is {a} against {b}" for name, a, b in self.spec_differences)
-        yield (
-            f"They make their features differently: {differences}."
-            if differences
-            else ("Both make their features in the same way.")
-        )
+        same = "Both make their features in the same way."
+        yield f"They make their features differently: {differences}." if differences else same
         if self.values is None:
             return
         inside, weights = self.interior(), self.values.weights

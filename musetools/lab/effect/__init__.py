@@ -1,6 +1,6 @@
 """Notebook 06's room: what differences in preprocessing do to a model that predicts how far a mouth is open.
 
-`evaluate` gives the notebook's answer; the ``…_table`` and ``…_figure`` functions show it. `Experiment` makes single
+`evaluate` gives the notebook's answer with its tables; the ``…_figure`` functions draw it. `Experiment` makes single
 outcomes, and `measure_delay` measures how late a prediction is.
 """
 
@@ -10,8 +10,6 @@ from musetools.lab.effect.figures import delay_figure, prediction_figure, r2_fig
 from musetools.lab.effect.measure import Experiment, differences
 from musetools.lab.effect.model import Model, ridge
 from musetools.lab.effect.outcome import Agreement, Outcome
-from musetools.lab.effect.tables import agreement_table, difference_table, outcome_table
 
-__all__ = ["Agreement", "Delay", "Effect", "Experiment", "Model", "Outcome", "agreement_table", "delay_figure"]
-__all__ += ["difference_table", "differences", "evaluate", "measure_delay", "outcome_table", "prediction_figure"]
-__all__ += ["r2_figure", "ridge"]
+__all__ = ["Agreement", "Delay", "Effect", "Experiment", "Model", "Outcome", "delay_figure", "differences", "evaluate"]
+__all__ += ["measure_delay", "prediction_figure", "r2_figure", "ridge"]

@@ -63,13 +63,13 @@ def delay_figure(effect: Effect) -> Figure:
     Figure
     """
     ran = list(effect.grid.values())
-    large = [o for o in ran if abs(o.expected_ms) > STEADY_MS]
-    large = large or [max(ran, key=lambda o: abs(o.expected_drift_ms_s))]
+    large = [o for o in ran if abs(o.expected.mean_ms) > STEADY_MS]
+    large = large or [max(ran, key=lambda o: abs(o.expected.drift_ms_s))]
     with figure(1, 2, figsize=(11, 4.6)) as (fig, axes):
         steady, over_time = axes[0]
         for fps, (mark, colour) in zip(COMMON_FPS, MARKS.items(), strict=False):
-            small = [o for (_, rate), o in effect.grid.items() if rate == fps and abs(o.expected_ms) <= STEADY_MS]
-            expected, measured = [o.expected_ms for o in small], [o.delay.ms for o in small]
+            small = [o for (_, rate), o in effect.grid.items() if rate == fps and abs(o.expected.mean_ms) <= STEADY_MS]
+            expected, measured = [o.expected.mean_ms for o in small], [o.delay.ms for o in small]
             style = {"color": colour, "fillstyle": "none", "markersize": 8}
             steady.plot(expected, measured, mark[0], label=f"{fps:g} fps", **style)
         line = np.array(steady.get_xlim())
@@ -79,7 +79,7 @@ def delay_figure(effect: Effect) -> Figure:
         steady.set(
             xlabel="delay in ms, expected from the index matrix", ylabel="delay in ms, measured (positive: mouth late)"
         )
-        off = max(abs(o.delay.ms - o.expected_ms) for o in ran)
+        off = max(abs(o.delay.ms - o.expected.mean_ms) for o in ran)
         steady.set_title(
             f"In all {len(ran)} runs the delay is the expected one\nwithin {off:.1f} ms · weights: {effect.weights}"
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -55,39 +56,31 @@ class Experiment:
         if held_out.duration_s < 4 * EDGE_S:
             raise ParameterError(f"hold out {4 * EDGE_S:g} s of speech or more; got {held_out.duration_s:.2f} s")
         self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
-        self._features: dict[tuple[FeatureSpec, Encoder], np.ndarray] = {}
-        self._models: dict[tuple, Model] = {}
-        self._sets: dict[tuple[str, bool], ChunkDataset] = {}
+        # each store, model and array of features is made once
+        self.dataset, self.model, self.features = map(cache, (self.dataset, self.model, self.features))
 
     def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
         """Return training's chunks, from a store, of the clips to train on or of the held-out speech."""
-        if (side, held_out) not in self._sets:
-            spec, edge = SIDES[side]
-            talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
-            store = FeatureStore.create(self.folder / f"{side}{'-held-out' * held_out}", spec, self.encoder)
-            for name, talker in talkers.items():
-                n_frames = int(talker.duration_s * TRAIN_FPS)
-                store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=n_frames)
+        spec, edge = SIDES[side]
+        talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
+        store = FeatureStore.create(self.folder / f"{side}{'-held-out' * held_out}", spec, self.encoder)
+        for name, talker in talkers.items():
+            n_frames = int(talker.duration_s * TRAIN_FPS)
+            store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=n_frames)
 
-            def opening(clip: str, frame: int) -> dict[str, torch.Tensor]:
-                return {"opening": torch.tensor(talkers[clip].at(frame / TRAIN_FPS))}
+        def opening(clip: str, frame: int) -> dict[str, torch.Tensor]:
+            return {"opening": torch.tensor(talkers[clip].at(frame / TRAIN_FPS))}
 
-            self._sets[side, held_out] = ChunkDataset(store, TRAIN_FPS, edge=edge, frames=opening)
-        return self._sets[side, held_out]
+        return ChunkDataset(store, TRAIN_FPS, edge=edge, frames=opening)
 
     def model(self, side: str, *, positional_encoding: bool = False, shuffled: bool = False) -> Model:
         """Return the model of a training side; with `shuffled` openings it has nothing to learn: the control."""
-        key = side, positional_encoding, shuffled
-        if key not in self._models:
-            batches = list(DataLoader(self.dataset(side), batch_size=BATCH))
-            chunks, openings = (
-                np.concatenate([batch[name].numpy() for batch in batches]) for name in ("audio", "opening")
-            )
-            if shuffled:
-                openings = np.random.default_rng(0).permutation(openings)
-            fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
-            self._models[key] = Model(side, positional_encoding, *fitted)
-        return self._models[key]
+        batches = list(DataLoader(self.dataset(side), batch_size=BATCH))
+        chunks, openings = (np.concatenate([batch[name].numpy() for batch in batches]) for name in ("audio", "opening"))
+        if shuffled:
+            openings = np.random.default_rng(0).permutation(openings)
+        fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
+        return Model(side, positional_encoding, *fitted)
 
     def matching(self, recipe: Recipe) -> Model:
         """Return the model that was trained on a recipe's kind of features, with positions if it adds them."""
@@ -96,10 +89,7 @@ class Experiment:
 
     def features(self, spec: FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
         """Return the held-out speech's features."""
-        key = spec, encoder or self.encoder
-        if key not in self._features:
-            self._features[key] = audio2feat((self.held_out.waveform, SAMPLE_RATE), key[1], spec=spec)
-        return self._features[key]
+        return audio2feat((self.held_out.waveform, SAMPLE_RATE), encoder or self.encoder, spec=spec)
 
     def outcome(
         self,

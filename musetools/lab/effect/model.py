@@ -30,7 +30,7 @@ class Model:
         return f"{self.side}, {'with' if self.positional_encoding else 'no'} positions"
 
     def predict(self, batches: Iterable[np.ndarray], positional_encoding: bool) -> np.ndarray:
-        """Predict the openings of batches of chunks; each to the last bit without regard to the other chunks."""
+        """Predict openings; that of a chunk does not depend on the chunks around it, to the last bit."""
         place = np.empty_like(self.weights)  # always the same memory: at another alignment sums may round otherwise
         openings = []
         for batch in batches:
@@ -43,7 +43,7 @@ class Model:
 def ridge(chunks: np.ndarray, openings: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Fit a linear model to standardised chunks.
 
-    The strength that does best on the last quarter of the frames, having seen the others, is taken for the fit to all.
+    The strength that does best on the last quarter of the frames, fitted to the others, is taken for the fit to all.
 
     Parameters
     ----------
@@ -61,15 +61,15 @@ def ridge(chunks: np.ndarray, openings: np.ndarray) -> tuple[np.ndarray, float, 
     mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
     x -= mean
     x /= spread
-    products, seen = x @ x.T, len(x) - len(x) // HELD_BACK
+    products, first = x @ x.T, len(x) - len(x) // HELD_BACK
 
     def fit(n: int, strength: float) -> np.ndarray:
         damped = products[:n, :n] + strength * products.diagonal().mean() * np.eye(n)
         return solve(damped, openings[:n] - openings[:n].mean(), assume_a="pos")
 
     def loss(strength: float) -> float:
-        guess = openings[:seen].mean() + products[seen:, :seen] @ fit(seen, strength)
-        return float(np.square(guess - openings[seen:]).mean())
+        guess = openings[:first].mean() + products[first:, :first] @ fit(first, strength)
+        return float(np.square(guess - openings[first:]).mean())
 
     strength = min(STRENGTHS, key=loss)
     weights = x.T @ fit(len(x), strength) / spread

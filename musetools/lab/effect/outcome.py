@@ -88,18 +88,9 @@ class Outcome:
         return measure_delay(self.prediction[self.placed], self.times_s[self.placed], self.talker.at)
 
     @cached_property
-    def _lag(self) -> WindowLag:
-        return lag_statistics(self.lag_ms[self.placed], self.times_s[self.placed])
-
-    @property
-    def expected_ms(self) -> float:
+    def expected(self) -> WindowLag:
         """Delay of the same frames by the index matrix: lag with the opposite sign."""
-        return -self._lag.mean_ms
-
-    @property
-    def expected_drift_ms_s(self) -> float:
-        """Its growth, in ms per second of clip."""
-        return -self._lag.drift_ms_s
+        return lag_statistics(-self.lag_ms[self.placed], self.times_s[self.placed])
 
 
 @dataclass(frozen=True)
