@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -56,31 +55,38 @@ class Experiment:
         if held_out.duration_s < 4 * EDGE_S:
             raise ParameterError(f"hold out {4 * EDGE_S:g} s of speech or more; got {held_out.duration_s:.2f} s")
         self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
-        # each store, model and array of features is made once
-        self.dataset, self.model, self.features = map(cache, (self.dataset, self.model, self.features))
+        self._features: dict[tuple[FeatureSpec, Encoder], np.ndarray] = {}
+        self._models: dict[tuple[str, bool, bool], Model] = {}
+        self._datasets: dict[tuple[str, bool], ChunkDataset] = {}
 
     def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
         """Return training's chunks, from a store, of the clips to train on or of the held-out speech."""
-        spec, edge = SIDES[side]
-        talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
-        store = FeatureStore.create(self.folder / f"{side}{'-held-out' * held_out}", spec, self.encoder)
-        for name, talker in talkers.items():
-            n_frames = int(talker.duration_s * TRAIN_FPS)
-            store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=n_frames)
+        if (side, held_out) not in self._datasets:
+            spec, edge = SIDES[side]
+            talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
+            store = FeatureStore.create(self.folder / f"{side}{'-held-out' * held_out}", spec, self.encoder)
+            for name, talker in talkers.items():
+                n_frames = int(talker.duration_s * TRAIN_FPS)
+                store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=n_frames)
 
-        def opening(clip: str, frame: int) -> dict[str, torch.Tensor]:
-            return {"opening": torch.tensor(talkers[clip].at(frame / TRAIN_FPS))}
+            def opening(clip: str, frame: int) -> dict[str, torch.Tensor]:
+                return {"opening": torch.tensor(talkers[clip].at(frame / TRAIN_FPS))}
 
-        return ChunkDataset(store, TRAIN_FPS, edge=edge, frames=opening)
+            self._datasets[side, held_out] = ChunkDataset(store, TRAIN_FPS, edge=edge, frames=opening)
+        return self._datasets[side, held_out]
 
     def model(self, side: str, *, positional_encoding: bool = False, shuffled: bool = False) -> Model:
         """Return the model of a training side; with `shuffled` openings it has nothing to learn: the control."""
-        batches = list(DataLoader(self.dataset(side), batch_size=BATCH))
-        chunks, openings = (np.concatenate([batch[name].numpy() for batch in batches]) for name in ("audio", "opening"))
-        if shuffled:
-            openings = np.random.default_rng(0).permutation(openings)
-        fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
-        return Model(side, positional_encoding, *fitted)
+        key = side, positional_encoding, shuffled
+        if key not in self._models:
+            batches = list(DataLoader(self.dataset(side), batch_size=BATCH))
+            chunks = np.concatenate([batch["audio"].numpy() for batch in batches])
+            openings = np.concatenate([batch["opening"].numpy() for batch in batches])
+            if shuffled:
+                openings = np.random.default_rng(0).permutation(openings)
+            fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
+            self._models[key] = Model(side, positional_encoding, *fitted)
+        return self._models[key]
 
     def matching(self, recipe: Recipe) -> Model:
         """Return the model that was trained on a recipe's kind of features, with positions if it adds them."""
@@ -89,7 +95,10 @@ class Experiment:
 
     def features(self, spec: FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
         """Return the held-out speech's features."""
-        return audio2feat((self.held_out.waveform, SAMPLE_RATE), encoder or self.encoder, spec=spec)
+        key = spec, encoder or self.encoder
+        if key not in self._features:
+            self._features[key] = audio2feat((self.held_out.waveform, SAMPLE_RATE), key[1], spec=spec)
+        return self._features[key]
 
     def outcome(
         self,

@@ -1,72 +1,16 @@
-"""Lag read off index matrices, and measured with clicks."""
+"""Lag measured with clicks is that of the index matrix, and does not come from it."""
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from musetools import RECIPES, ParameterError, audio2feat
 from musetools.lab.alignment import MeasuredLag, lag, measure_lags
-from musetools.recipes.profile import WindowLag, profile, window_lag
-from musetools.timing import exact_fps
+from musetools.recipes.profile import profile, window_lag
 
 RATE = 16_000
 FPS = (24, 25, 29.97, 30, 60)
-
-
-# --- read off the matrix
-
-
-def matrix(name: str, seconds: float, fps: float) -> tuple[int, np.ndarray]:
-    n_samples = round(seconds * RATE)
-    return RECIPES[name].first_frame(n_samples, fps), RECIPES[name].chunk_rows(n_samples, fps)
-
-
-def slow_lag(rows: np.ndarray, fps: float, first_frame: int) -> dict[float, float]:
-    """Work out each interior frame's lag by its time in s, one row at a time, in exact numbers."""
-    real = [[row for row in line if row != -1] for line in rows.tolist()]
-    most = max(map(len, real))
-    found = {}
-    for frame, line in enumerate(real, first_frame):
-        if len(line) == most and line == list(range(line[0], line[0] + most)):
-            start = frame / exact_fps(fps)
-            found[float(start)] = float(20 * sum(line) / exact_fps(most) - 1000 * start - 10)
-    return found
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_window_lag_is_that_of_its_rows(name):
-    runs = [fps for fps in (15, 24, 25, 29.97, 30, 50, 60) if not profile(name, 13 * RATE, fps).stops]
-    for fps in runs:
-        first, rows = matrix(name, 13, fps)
-        times, lags = map(np.array, zip(*slow_lag(rows, fps, first).items(), strict=True))
-        away = times - times.mean()
-        drift = (away * lags).sum() / (away**2).sum()
-        seen = astuple(window_lag(rows, fps, first_frame=first))
-        np.testing.assert_allclose(seen, [lags.mean(), lags.min(), lags.max(), drift], atol=1e-6)
-
-
-def test_what_is_known_of_lag():
-    """FACTS section 2."""
-    minute = 60 * RATE
-    at = {
-        (name, fps): window_lag(RECIPES[name].chunk_rows(minute, fps), fps)
-        for name, fps in (("musetalk-v1.5-infer", 29.97), ("musetalk-v1.5-infer", 24), ("livetalking-0-5", 25))
-    }
-    assert at["musetalk-v1.5-infer", 29.97].drift_ms_s == pytest.approx(1000 * (30 / 1.001 / 29 - 1), abs=0.1)
-    assert at["musetalk-v1.5-infer", 24].max_ms == pytest.approx(-40)
-    assert at["livetalking-0-5", 25] == WindowLag(80, 80, 80, pytest.approx(0, abs=1e-9))
-
-
-def test_a_matrix_without_an_interior():
-    for rows in (np.empty((0, 10), int), np.zeros((5, 10), int)):
-        seen = window_lag(rows, 25)
-        assert np.isnan([seen.mean_ms, seen.min_ms, seen.max_ms]).all()
-        assert seen.drift_ms_s == 0
-    assert window_lag(np.arange(10)[None], 25, first_frame=2) == WindowLag(0, 0, 0, 0)
-
-
-# --- measured with clicks
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +37,8 @@ def test_clicks_are_found_where_the_matrix_says(encoded_once, encoder, name, fps
     if profile(name, seconds * RATE, fps).stops:
         assert not found
         return
-    measured, (first, rows) = found[name], matrix(name, seconds, fps)
+    measured = found[name]
+    first, rows = RECIPES[name].first_frame(seconds * RATE, fps), RECIPES[name].chunk_rows(seconds * RATE, fps)
     expected = [window_lag(rows[i - first][None], fps, first_frame=i).mean_ms for i in measured.frames]
     assert len(measured.frames) >= seconds - 2
     np.testing.assert_allclose(measured.expected_ms, expected)

@@ -1,6 +1,7 @@
 """Figures of recipes' chunks: whatever they are given, they have titles, units, legends and the right numbers."""
 
 from fractions import Fraction
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,8 +33,7 @@ PAIRS = [
     ("livetalking", "livetalking-0-5"),  # both stop at 29.97
     ("musetalkplus-train", "musetools"),  # has no lag at all
 ]
-LAG_UNITS, VALUE_UNITS = {"time in s", "lag in ms"}, {"time in s", "layer", "difference in standard deviations"}
-FRAME_UNITS = {"time in s", "mel bin", "amplitude\n(full scale 1)"}
+V1 = ("musetalk-v1-train", "musetools")
 
 
 @pytest.fixture(scope="module")
@@ -51,101 +51,66 @@ def compared(made, pair: tuple[str, str], seconds: float, rates: tuple = (25,)) 
     return compare_at(*pair, (made.waveform[: int(seconds * RATE)], RATE), rates=rates, encoder=made.encoder)
 
 
-def values(made, pair: tuple[str, str], seconds: float):
-    many = compared(made, pair, seconds, (24, 25, 50))
-    return value_figure(many[1], many)
-
-
 def fps_texts(rates: tuple) -> list[str]:
     return [f"{float(fps):g} fps" for fps in rates]
 
 
-V1 = ("musetalk-v1-train", "musetools")
-FIGURES = {  # name: figure of what was made, units, texts
-    **{
-        f"rates {'-'.join(pair)} {rates}": (
-            lambda made, pair=pair, rates=rates: rate_figure(compare_at(*pair, rates=rates)),
-            LAG_UNITS | {"rows that differ,\nof 10"},
-            [*pair, *fps_texts(rates)],
-        )
-        for pair in PAIRS
-        for rates in ((24, 25, 29.97, 50), (50, 25), (29.97,), (NTSC, 25))
-    },
-    **{
-        f"lags {len(recipes)} {rates}": (
-            lambda made, recipes=recipes, rates=rates: lag_figure(lag_table(rates, recipes)),
-            LAG_UNITS,
-            [*recipes, *fps_texts(rates)],
-        )
-        for recipes in (RECIPES, ["musetools"], ["musetalkplus-train", "musetools", "musetalk-v1.5-infer"])
-        for rates in ((24, 25, 29.97, 30), (50,), (NTSC,))
-    },
-    # one second leaves LiveTalking a single batch; training drops all frames of 0.16 s
-    **{
-        f"values {'-'.join(pair)} {seconds}": (
-            lambda made, pair=pair, seconds=seconds: values(made, pair, seconds),
-            VALUE_UNITS,
-            ["weights: small", "at 25 fps"],
-        )
-        for pair, seconds in [
-            *((pair, s) for pair in PAIRS for s in (1, 2)),
-            (("musetalk-v1-train", "musetools"), 0.16),
-        ]
-    },
-    "values at a fraction": (
-        lambda made: value_figure(*(lambda found: (found[0], found))(compared(made, PAIRS[1], 2, (NTSC,)))),
-        VALUE_UNITS,
-        ["at 29.97 fps"],
-    ),
-    **{
-        f"frame {frame} {names}": (
-            lambda made, frame=frame, names=names: frame_figure(made.waveform, chunks(made, 2 * RATE, *names), frame),
-            FRAME_UNITS,
-            [f"Frame {frame}", *names, *(["musetalk-v1-train no chunk"] if frame < 2 and names == V1 else [])],
-        )
-        for frame in (0, 1, 20, 48, 49)
-        for names in (V1, ("musetools",), ("musetalkplus-train",))
-    },
-    "a wide margin": (
-        lambda made: frame_figure(made.waveform[:RATE], chunks(made, RATE, *V1), 26, margin_s=2),
-        FRAME_UNITS,
-        ["Frame 26"],
-    ),
-    # at 0.16 s training has no frame at all; at 0.08 s there are fewer frames than are asked for
-    **{
-        f"edges {n_samples} {n_frames}": (
-            lambda made, n_samples=n_samples, n_frames=n_frames: edge_figure(
-                chunks(made, n_samples, *V1), n_frames=n_frames
-            ),
-            {"position in the chunk"},
-            ["musetalk-v1-train: first frames", "musetools: last frames", "row of zeros"],
-        )
-        for n_samples in (2 * RATE, RATE, 2560, 1280)
-        for n_frames in (5, 1)
-    },
-    **{
-        f"features {n_rows} {n_layers}": (
-            lambda made, n_rows=n_rows, n_layers=n_layers: feature_figure(
-                made.features[:n_rows, :n_layers], weights="small", title="Two seconds"
-            ),
-            {"time in s (50 rows a second)", "layer 0"},
-            ["Two seconds · weights: small"],
-        )
-        for n_rows in (100, 1)
-        for n_layers in (2, 1)
-    },
-    "inputs": (
-        lambda made: input_figure(dict.fromkeys(V1, made.features[:10].reshape(20, -1)), frame=3, weights="small"),
-        {"dimension", "row of the chunk (row, then layer)"},
-        V1,
-    ),
-}
+# --- each yields figures with their units and texts
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure(name, made):
-    draw, units, texts = FIGURES[name]
-    check(draw(made), units, texts, legend=not name.startswith(("features", "inputs")))
+def rate_figures(made):
+    for pair, rates in product(PAIRS, ((24, 25, 29.97, 50), (50, 25), (29.97,), (NTSC, 25))):
+        units = {"time in s", "lag in ms", "rows that differ,\nof 10"}
+        yield rate_figure(compare_at(*pair, rates=rates)), units, [*pair, *fps_texts(rates)]
+
+
+def lag_figures(made):
+    few = ["musetalkplus-train", "musetools", "musetalk-v1.5-infer"]
+    for recipes, rates in product((RECIPES, ["musetools"], few), ((24, 25, 29.97, 30), (50,), (NTSC,))):
+        yield lag_figure(lag_table(rates, recipes)), {"time in s", "lag in ms"}, [*recipes, *fps_texts(rates)]
+
+
+def value_figures(made):
+    """One second leaves LiveTalking a single batch; of 0.16 s training drops all frames."""
+    units = {"time in s", "layer", "difference in standard deviations"}
+    for pair, seconds in [*product(PAIRS, (1, 2)), (V1, 0.16)]:
+        many = compared(made, pair, seconds, (24, 25, 50))
+        yield value_figure(many[1], many), units, ["weights: small", "at 25 fps"]
+    found = compared(made, PAIRS[1], 2, (NTSC,))
+    yield value_figure(found[0], found), units, ["at 29.97 fps"]
+
+
+def frame_figures(made):
+    units = {"time in s", "mel bin", "amplitude\n(full scale 1)"}
+    for names, frame in product((V1, ("musetools",), ("musetalkplus-train",)), (0, 1, 20, 48, 49)):
+        figure = frame_figure(made.waveform, chunks(made, 2 * RATE, *names), frame)
+        dropped = ["musetalk-v1-train no chunk"] if names == V1 and frame != 20 else []
+        yield figure, units, [f"Frame {frame}", *names, *dropped]
+    yield frame_figure(made.waveform[:RATE], chunks(made, RATE, *V1), 26, margin_s=2), units, ["Frame 26"]
+
+
+def edge_figures(made):
+    """At 0.16 s training has no frame at all; at 0.08 s there are fewer frames than are asked for."""
+    for n_samples, n_frames in product((2 * RATE, RATE, 2560, 1280), (5, 1)):
+        figure = edge_figure(chunks(made, n_samples, *V1), n_frames=n_frames)
+        texts = ["musetalk-v1-train: first frames", "musetools: last frames", "row of zeros"]
+        yield figure, {"position in the chunk"}, texts
+
+
+def images(made):
+    """These have colour bars instead of legends."""
+    for n_rows, n_layers in product((100, 1), (2, 1)):
+        figure = feature_figure(made.features[:n_rows, :n_layers], weights="small", title="Two seconds")
+        yield figure, {"time in s (50 rows a second)", "layer 0"}, ["Two seconds · weights: small"]
+    given = dict.fromkeys(V1, made.features[:10].reshape(20, -1))
+    units = {"dimension", "row of the chunk (row, then layer)"}
+    yield input_figure(given, frame=3, weights="small"), units, V1
+
+
+@pytest.mark.parametrize("figures", [rate_figures, lag_figures, value_figures, frame_figures, edge_figures, images])
+def test_figures(figures, made):
+    for figure, units, texts in figures(made):
+        check(figure, units, texts, legend=figures is not images)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
