@@ -145,11 +145,11 @@ def test_html_is_escaped(mixed, tmp_path):
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_a_quick_look_decodes_nothing(tmp_path, monkeypatch, name):
     path = write_clip(tmp_path / name, seconds=3, sound_s=1)
-    heard = audit_clip(path)
+    decoded = audit_clip(path)
     forbid_decoding(monkeypatch)
-    seen = audit_clip(path, quick=True)
-    assert whats(seen) == whats(heard) == {"length", "frames lost"}
-    assert seen.n_samples == pytest.approx(heard.n_samples, abs=0.025 * RATE)
+    quick = audit_clip(path, quick=True)
+    assert whats(quick) == whats(decoded) == {"length", "frames lost"}
+    assert quick.n_samples == pytest.approx(decoded.n_samples, abs=0.025 * RATE)
     with pytest.raises(AssertionError, match="decoded"):
         audit_clip(path)
 
@@ -206,14 +206,14 @@ def test_picture_that_starts_late(tmp_path):
 @pytest.mark.parametrize("seconds", [1, 2, 3])
 @pytest.mark.parametrize("fps", [24, NTSC, 30])
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
-def test_short_clips_are_not_accused(tmp_path, name, fps, seconds):
+def test_short_clips_have_no_findings(tmp_path, name, fps, seconds):
     """Neither the staircase of whole rows nor time stamps in milliseconds are a drift."""
     audit = audit_clip(write_clip(tmp_path / name, fps, seconds), quick=True)
     assert audit.level == "ok", audit
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.mov", "mjpeg"), ("a.mkv", "libvpx-vp9")])
-def test_other_codecs_are_not_accused(tmp_path, name, codec):
+def test_other_codecs_have_no_findings(tmp_path, name, codec):
     audit = audit_clip(write_clip(tmp_path / name, NTSC, 1, codec=codec), quick=True)
     assert audit.level == "ok", audit
     assert audit.n_frames == 30
@@ -227,7 +227,7 @@ def test_our_own_recipe_finds_no_fault_at_any_rate(fps):
         assert not audit.findings, audit
 
 
-def test_silence_is_told():
+def test_silence_is_a_finding():
     sound, _ = hiss(4 * RATE)
     sound[: 3 * RATE] = 0
     audit = audit_clip((sound, RATE), n_frames=100, fps=25)
@@ -292,7 +292,7 @@ def test_drift_of_the_published_pipeline(tmp_path):
         ("musetools", 50, None),
     ],
 )
-def test_what_a_recipe_does_is_told(recipe, fps, what):
+def test_what_a_recipe_does_is_a_finding(recipe, fps, what):
     n_frames = round(10 * fps)
     audit = audit_clip(hiss(10 * RATE), recipe, n_frames=n_frames, fps=fps)
     assert {"lag", "drift", "recipe stops"} & whats(audit) == ({what} if what else set())
@@ -337,7 +337,7 @@ def test_a_long_film(tmp_path):
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Write files with every fault that we know, and tell what each should be called."""
+    """Write files with every known fault; return the finding that each must have."""
     tone = np.sin(np.arange(RATE) / 7)
     (folder / "empty.mp4").touch()
     (folder / "notes.mp4").write_text("These are notes.\n" * 99)
@@ -349,8 +349,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     soundfile.write(folder / "antiphase.wav", np.stack([tone, -tone], axis=1), RATE)
     (folder / "a folder.mp4").mkdir()
     unreadable = ["empty.mp4", "notes.mp4", "no index.mp4", "a folder.mp4", "gone.mp4"]
-    told = {"first bytes.mp4": "no audio"} | dict.fromkeys(unreadable, "unreadable")
-    return told | dict.fromkeys(["half.wav", "half.flac", "nan.wav", "antiphase.wav"], "undecodable")
+    wanted = {"first bytes.mp4": "no audio"} | dict.fromkeys(unreadable, "unreadable")
+    return wanted | dict.fromkeys(["half.wav", "half.flac", "nan.wav", "antiphase.wav"], "undecodable")
 
 
 def test_a_bad_file_is_a_finding(tmp_path):
@@ -397,7 +397,7 @@ def test_hardly_any_sound(fps):
 
 
 def test_files_damaged_at_random(tmp_path):
-    """A seeded hail of flipped and lost bytes: whatever comes of it is an audit."""
+    """With bytes flipped and lost at random, seeded, the result is an audit."""
     rng = np.random.default_rng(5)
     sources = [write_clip(tmp_path / f"a{end}", seconds=1, **FASTSTART) for end in (".mp4", ".mov")]
     sources.append(write_clip(tmp_path / "a.mkv", seconds=1))

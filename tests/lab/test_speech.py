@@ -121,7 +121,7 @@ def test_a_table_must_belong_to_its_clip(change, message, tmp_path):
 
 
 def test_code_below_the_working_folder_is_not_run(monkeypatch, tmp_path):
-    """Only the package's own rule is used, whatever lies in a folder above."""
+    """Only the package's own rule is used, whatever is in a folder above."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "make.py").write_text("raise SystemExit('foreign code was run')")
     monkeypatch.setenv("PATH", "/nowhere")

@@ -33,15 +33,15 @@ def test_window_lag_is_that_of_its_rows(name):
         times, lags = map(np.array, zip(*slow_lag(rows, fps, first).items(), strict=True))
         away = times - times.mean()
         drift = (away * lags).sum() / (away**2).sum()
-        seen = astuple(window_lag(rows, fps, first_frame=first))
-        np.testing.assert_allclose(seen, [lags.mean(), lags.min(), lags.max(), drift], atol=1e-6)
+        found = astuple(window_lag(rows, fps, first_frame=first))
+        np.testing.assert_allclose(found, [lags.mean(), lags.min(), lags.max(), drift], atol=1e-6)
 
 
 def test_a_matrix_without_an_interior():
     for rows in (np.empty((0, 10), int), np.zeros((5, 10), int)):
-        seen = window_lag(rows, 25)
-        assert np.isnan([seen.mean_ms, seen.min_ms, seen.max_ms]).all()
-        assert seen.drift_ms_s == 0
+        found = window_lag(rows, 25)
+        assert np.isnan([found.mean_ms, found.min_ms, found.max_ms]).all()
+        assert found.drift_ms_s == 0
     assert window_lag(np.arange(10)[None], 25, first_frame=2) == WindowLag(0, 0, 0, 0)
 
 
@@ -94,7 +94,7 @@ def test_v15s_constant_part_has_a_formula(fps):
 
 
 def test_a_profile_with_zeros_in_every_chunk():
-    """MuseTalkPlus never loads the last neighbour: the middle of what it loads lies a row, 20 ms, earlier."""
+    """MuseTalkPlus never loads the last neighbour: the middle of what it loads is a row, 20 ms, earlier."""
     found = profile("musetalkplus-train")
     assert (found.lag.min_ms, found.lag.max_ms) == pytest.approx((-20, -20))
     assert not found.drifts

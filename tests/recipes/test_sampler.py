@@ -32,9 +32,9 @@ def test_every_start_is_replayed(n_frames, frames_per_sample):
     [(600, "0.0", "0.0"), (750, "0.0", "4.8"), (800, "4.5", "10.8"), (1000, "23.9", "28.9")],
 )
 def test_known_shares(n_frames, audio, mel):
-    said = repr(audit_sampler(n_frames))
+    text = repr(audit_sampler(n_frames))
     starts = max(0, n_frames - 15)
-    assert said == f"of {starts} starts in {n_frames} frames, {audio} % get wrong audio, {mel} % a wrong sync mel"
+    assert text == f"of {starts} starts in {n_frames} frames, {audio} % get wrong audio, {mel} % a wrong sync mel"
 
 
 def test_clips_shorter_than_a_sample():

@@ -28,7 +28,7 @@ TARGET_FPS, CLIP_S, LONG_S, TIMEOUT_S = 25, 12, 40, 120
 KEY_FRAMES = (283, 447, 655, 820)  # of the long clip, as scenes would set them: none at a multiple of 10 s
 MATTERS_MS = 20.0  # a mean below half a frame may be the rounding to whole frames
 # the commands of scripts/preprocess.py (TMElyralab/MuseTalk), but segments of 10 s instead of 30 s
-OPTIONS = {"-r 25": ("-r", "25"), "-vf fps=25": ("-vf", "fps=25")}  # the first is that script's
+OPTIONS = ("-r 25", "-vf fps=25")  # the first is that script's
 CONVERT = ("-crf", "15", "-c:v", "libx264", "-pix_fmt", "yuv420p")
 SEGMENT, SEGMENT_S = "-c copy -f segment", 10
 CUT = (*SEGMENT.split(), "-map", "0", "-segment_time", str(SEGMENT_S), "-reset_timestamps", "1")
@@ -177,19 +177,18 @@ def _run(program: str, folder: Path, *arguments: str) -> str:
 
 def _version(program: str, folder: Path) -> str:
     try:
-        first = _run(program, folder, "-version").partition("\n")[0].strip()
-    except _FailedRun:
-        first = ""
-    return first or f"{program}, which reports no version"
+        return _run(program, folder, "-version").splitlines()[0]
+    except (_FailedRun, IndexError):
+        return f"{program}, which reports no version"
 
 
 def _conversions(program: str, fps: Fraction, folder: Path) -> Iterator[Conversion]:
     """Convert a clip of one frame rate with every option, and measure."""
     source = write_flash_clip(folder / f"source_{float(fps):.3f}.mp4", fps, CLIP_S)
-    for number, (name, option) in enumerate(OPTIONS.items()):
+    for number, option in enumerate(OPTIONS):
         result = source.with_name(f"{source.stem}_{number}.mp4")
-        arguments = ("-i", source.name, *option, *CONVERT, result.name)
-        yield _measured(Conversion(f"{float(fps):.5g} fps", name), program, arguments, result, result, fps)
+        arguments = ("-i", source.name, *option.split(), *CONVERT, result.name)
+        yield _measured(Conversion(f"{float(fps):.5g} fps", option), program, arguments, result, result, fps)
 
 
 def _segments(program: str, folder: Path) -> Iterator[Conversion]:
@@ -210,14 +209,7 @@ def _segments(program: str, folder: Path) -> Iterator[Conversion]:
 
 
 def _measured(
-    result: Conversion,
-    program: str,
-    arguments: tuple,
-    video: Path,
-    audio: Path,
-    fps: float | Fraction,
-    *,
-    counted=False,
+    result: Conversion, program: str, arguments: tuple, video: Path, audio: Path, fps: float, *, counted: bool = False
 ) -> Conversion:
     """Run the program, and find flashes and clicks in what it wrote; see `flash_starts`."""
     try:

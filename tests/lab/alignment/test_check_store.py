@@ -15,7 +15,7 @@ from musetools.lab.alignment import check_store
 
 @pytest.fixture
 def videos(tmp_path) -> Path:
-    """Three clips: of 2, 3 and 4 s, the last with less sound than picture."""
+    """Three clips: of 2, 3 and 4 s, the last with less audio than video."""
     folder = tmp_path / "videos"
     (folder / "by one").mkdir(parents=True)
     write_clip(folder / "a.mp4")

@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_written(short, tmp_path, monkeypatch):
         audit_converter(stub)
 
 
-# --- what is said
+# --- sentences
 
 
 def test_sentences_and_table_come_from_the_numbers():
@@ -208,21 +208,17 @@ def test_sentences_and_table_come_from_the_numbers():
     )
     audit = ConverterAudit("/bin/ffmpeg", "ffmpeg version 5 Copyright <c>", conversions, segments)
     assert segments[0].audio_minus_video_ms == pytest.approx(-35.1)
-    said = audit.sentences()
-    for sentence, texts in zip(
-        said,
-        [
-            ["ffmpeg version 5."],
-            ["-r 25 moves", "+67 ms at 29.97 fps"],
-            ["-r 25 keeps", "within 20 ms on average at 25 fps"],
-            ["-vf fps=25 keeps", "at 29.97 fps"],
-            ["first segment", "−23 ms"],
-            ["segments last 11.3…11.3 s"],
-            ["−35…+8 ms"],
-        ],
-        strict=True,
-    ):
-        assert all(text in sentence for text in texts), sentence
+    texts = [
+        ["ffmpeg version 5."],
+        ["-r 25 moves", "+67 ms at 29.97 fps"],
+        ["-r 25 keeps", "within 20 ms on average at 25 fps"],
+        ["-vf fps=25 keeps", "at 29.97 fps"],
+        ["first segment", "−23 ms"],
+        ["segments last 11.3…11.3 s"],
+        ["−35…+8 ms"],
+    ]
+    for sentence, wanted in zip(audit.sentences(), texts, strict=True):
+        assert all(text in sentence for text in wanted), sentence
     lines = audit.table().lines
     assert lines[0][:5] == ["29.97 fps", "-r 25", "12", "+67", "+51…+84"]
     assert lines[3][5] == "11.32 s, audio −35 ms"

@@ -62,7 +62,7 @@ def test_clicks_show_drift(encoded_once, encoder):
     assert slope == pytest.approx(33.4, abs=2)
 
 
-def test_clicks_do_not_believe_the_matrix(monkeypatch, encoder):
+def test_clicks_do_not_use_the_matrix(monkeypatch, encoder):
     """Features that come two rows late are 40 ms late, whatever the matrix says."""
     monkeypatch.setattr(lag, "audio2feat", lambda *a, **k: np.roll(audio2feat(*a, **k), 2, axis=0))
     (measured,) = measure_lags(encoder, 25, ["musetools"], seconds=6).values()

@@ -93,9 +93,9 @@ def test_what_stops_is_named(small):
         found = compare("musetools", "musetalk-v1.5-infer", source, fps=50, encoder=small)
         assert found.category == "stops"
         assert found.values is None
-        said = found.sentences()
-        assert len(said) == 1
-        assert said[0].startswith("musetalk-v1.5-infer cannot do this: musetalk-v1.5-infer stops on ")
+        sentences = found.sentences()
+        assert len(sentences) == 1
+        assert sentences[0].startswith("musetalk-v1.5-infer cannot do this: musetalk-v1.5-infer stops on ")
         assert "stops" in found._repr_html_()
     assert len(compare("openavatarchat", "musetalk-v1.5-infer", fps=60).sentences()) == 2
 
@@ -262,7 +262,7 @@ def test_the_answer_makes_features_once_for_each_spec(train, infer, most, small,
         np.testing.assert_array_equal(chunk, recipe.model_input(expected, 95))
 
 
-# --- what is said
+# --- sentences
 
 
 def numbers(text: str) -> list[int]:
@@ -273,33 +273,29 @@ def numbers(text: str) -> list[int]:
 @pytest.mark.parametrize("fps", [25, 24])
 def test_sentences_agree_with_the_object(pair, fps, small):
     found = compare(*pair, clip(4), fps=fps, encoder=small)
-    said, differ, inside = found.sentences(), found.rows_differ() > 0, found.interior()
+    sentences, differ, inside = found.sentences(), found.rows_differ() > 0, found.interior()
     counts = [len(differ), (~differ).sum(), (differ & ~inside).sum(), (differ & inside).sum()]
-    assert numbers(said[0]) == counts
+    assert numbers(sentences[0]) == counts
     for name, mine, other in ((pair[0], found.a, found.b), (pair[1], found.b, found.a)):
         alone = [i for i in mine.frames if i not in other.frames]
-        about = [s for s in said if s.startswith(f"{name} alone has")]
-        frames = "1 frame" if len(alone) == 1 else f"{len(alone)} frames"
-        assert about == ([f"{name} alone has {frames}: {spans(alone)}."] if alone else [])
-        zeros = [s for s in said if s.startswith(f"{name} pads")]
-        assert zeros == [f"{name} pads its chunks with {mine.zero_rows} rows of zeros in all."] * bool(mine.zero_rows)
-    equal = f"{len(found.values.equal)} of {len(found.shared)} chunks are equal bit for bit (weights: small)."
-    assert equal in said
-    assert said[-1] == f"Category: {found.category}."
-    assert repr(found).splitlines() == [*said, *repr(found.table()).splitlines()]
+        about = "".join(s for s in sentences if s.startswith(f"{name} alone has"))
+        assert numbers(about)[:1] == ([len(alone)] if alone else [])
+        assert not alone or spans(alone) in about
+        zeros = "".join(s for s in sentences if s.startswith(f"{name} pads"))
+        assert numbers(zeros) == ([mine.zero_rows] if mine.zero_rows else [])
+    assert any(f"{len(found.values.equal)} of {len(found.shared)} chunks" in s for s in sentences)
+    assert found.category in sentences[-1]
+    assert repr(found).splitlines() == [*sentences, *repr(found.table()).splitlines()]
 
 
 def test_sentences_give_the_values(small):
     found = compare("musetools", "musetalk-v1-infer", clip(4), encoder=small)
-    inside = found.values.by_layer(np.flatnonzero(found.interior()))
-    said = next(s for s in found.sentences() if s.startswith("Inside the clip"))
-    assert f"{inside.min():.2g} to {inside.max():.2g} standard deviations" in said
-    assert f"most in layer {inside.argmax()} ({found.interior().sum()} frames)" in said
-
-
-def test_equal_chunks_are_called_equal(small):
-    said = compare("musetalk-v1-train", "musetalk-v1-infer", clip(4), encoder=small).sentences()
-    assert any("chunks are equal in every layer (96 frames)" in s for s in said)
+    inside = found.values.by_layer(found.interior())
+    sentence = next(s for s in found.sentences() if s.startswith("Inside the clip"))
+    assert f"{inside.min():.2g} to {inside.max():.2g} standard deviations" in sentence
+    assert f"most in layer {inside.argmax()} ({found.interior().sum()} frames)" in sentence
+    equal = compare("musetalk-v1-train", "musetalk-v1-infer", clip(4), encoder=small).sentences()
+    assert any("equal in every layer (96 frames)" in s for s in equal)
 
 
 @pytest.mark.parametrize(
