@@ -88,11 +88,6 @@ class Experiment:
             self._models[key] = Model(side, positional_encoding, *fitted)
         return self._models[key]
 
-    def matching(self, recipe: Recipe) -> Model:
-        """Return the model that was trained on a recipe's kind of features, with positions if it adds them."""
-        side = "v1.5" if recipe.features.final_norm else "v1"
-        return self.model(side, positional_encoding=recipe.positional_encoding)
-
     def features(self, spec: FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
         """Return the held-out speech's features."""
         key = spec, encoder or self.encoder
@@ -118,7 +113,7 @@ class Experiment:
         fps : float, default 25
             Frame rate, as it is passed to the recipe.
         model : Model, optional
-            What predicts; by default `matching`.
+            What predicts; by default the model of the recipe's version (v1 or v1.5), with positions if it adds them.
         features : ndarray, optional
             What is chunked; by default the recipe's own features.
         positional_encoding : bool, optional
@@ -136,7 +131,9 @@ class Experiment:
         recipe, n_samples = recipe_of(recipe), len(self.held_out.waveform)
         recipe.chunk_rows(n_samples, fps)  # stops, if it does, before anything is encoded
         chunks = recipe.chunks(self.features(recipe.features) if features is None else features, n_samples, fps)
-        model = model or self.matching(recipe)
+        if model is None:
+            side = "v1.5" if recipe.features.final_norm else "v1"
+            model = self.model(side, positional_encoding=recipe.positional_encoding)
         added = recipe.positional_encoding if positional_encoding is None else positional_encoding
         prediction = model.predict((chunks.batch(i, i + BATCH) for i in range(0, len(chunks), BATCH)), added)
         times = np.array(chunks.frames) / float(chunks.fps)
