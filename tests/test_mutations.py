@@ -27,8 +27,8 @@ import tempfile
 from pathlib import Path
 import numpy as np
 import musetools as mt
+from musetools.lab.difference import lag_table
 from musetools.lab.storage.measure import stale_refusals
-from musetools.recipes.profile import lag_table
 {RECORD}
 sound = np.random.default_rng(0).normal(size=32 * 16000) * 0.1
 sound[: 30 * 16000] /= 100

@@ -1,10 +1,9 @@
 """Memory and threads of the process that measures."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+import psutil
 import torch
 
 __all__ = ["one_thread", "resident_mib"]
@@ -12,8 +11,7 @@ __all__ = ["one_thread", "resident_mib"]
 
 def resident_mib() -> float:
     """Return the memory that this process has resident, in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return psutil.Process().memory_info().rss / 2**20
 
 
 @contextmanager

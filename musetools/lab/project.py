@@ -14,10 +14,10 @@ FOLDERS = ("notebooks", "data")
 
 
 def project_file(path: str | os.PathLike) -> Path:
-    """Find a file named from the working folder or from any folder above it.
+    """Find a file by its path from the working folder or from any folder above it.
 
-    A notebook runs in ``notebooks/`` under Jupyter and anywhere under papermill; ``data/speech.flac`` means the bundled
-    clip in either case.
+    So ``data/speech.flac`` is the bundled clip both in Jupyter, which runs a notebook in ``notebooks/``, and in
+    papermill.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def copy_notebooks(folder: str | os.PathLike) -> Path:
 
 
 def _installed() -> Path:
-    """Return the folder that holds notebooks and data: the checkout, or what a wheel has put under ``share``."""
+    """Return the folder of notebooks and data: the checkout, or ``share`` where a wheel installs them."""
     checkout = Path(musetools.__file__).parents[1]
     shared = Path(sysconfig.get_path("data"), "share", "musetools")
     return checkout if (checkout / FOLDERS[0] / "regression.toml").is_file() else shared

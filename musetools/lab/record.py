@@ -17,16 +17,14 @@ from musetools.errors import ParameterError
 __all__ = ["RESULT_MIME", "array_from_npy", "check_plain", "flat", "npy_bytes", "read_results", "record"]
 
 RESULT_MIME = "application/vnd.musetools.result+json"
-NAME = re.compile(r"\w{1,80}", re.ASCII)
-ARRAY_KEYS = {"npy", "dtype", "shape"}  # what stands in a record for an array
-
-Results = dict[str, Any]
+NAME = re.compile(r"\w{1,80}", re.ASCII)  # a baseline names a file after a result
+ARRAY_KEYS = {"npy", "dtype", "shape"}  # of the dict that is recorded for an array
 
 
 def record(**quantities: Any) -> None:
     """Leave a notebook's results in its last cell, for people and programs to read.
 
-    They are shown as ``application/vnd.musetools.result+json``. An array stands there as the base64 text of its
+    They are shown as ``application/vnd.musetools.result+json``. An array is recorded as the base64 text of its
     ``.npy`` file, with its type and shape.
 
     Parameters
@@ -40,28 +38,31 @@ def record(**quantities: Any) -> None:
         If a value is NaN, infinite or of another type.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
-    lines = (f"{name}: {_line(quantities[name], value)}" for name, value in plain.items())
-    display({RESULT_MIME: plain, "text/plain": "\n".join(lines)}, raw=True)
+    display({RESULT_MIME: plain, "text/plain": "\n".join(map(_line, plain, plain.values()))}, raw=True)
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a value as JSON holds it."""
-    if not NAME.fullmatch(name):  # a baseline names a file after it
+    """Return a value as JSON can hold it."""
+    if not NAME.fullmatch(name):
         raise ParameterError(f"a result is named by letters, digits and _, 80 at most; got {name[:100]!r}")
     if isinstance(value, np.ndarray):
         npy = base64.b64encode(npy_bytes(name, value)).decode()
         return {"npy": npy, "dtype": str(value.dtype), "shape": list(value.shape)}
     check_plain(f"the result {name!r}", value)
     if _is_array(value):
-        raise ParameterError(f"the result {name!r} has the keys of an array, {', '.join(value)}: name one otherwise")
+        raise ParameterError(f"the result {name!r} has the keys of an array, {', '.join(value)}: rename one")
     return json.loads(json.dumps(value))
 
 
-def _line(value: Any, plain: Any) -> str:
-    """Return what people read."""
-    if isinstance(value, np.ndarray):
-        return f"array of {value.dtype}, shape {value.shape}"
-    return json.dumps(plain, ensure_ascii=False)
+def _line(name: str, plain: Any) -> str:
+    """Write a recorded value for people."""
+    if _is_array(plain):
+        return f"{name}: array of {plain['dtype']}, shape {tuple(plain['shape'])}"
+    return f"{name}: {json.dumps(plain, ensure_ascii=False)}"
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == ARRAY_KEYS
 
 
 def check_plain(what: str, value: Any) -> None:
@@ -92,8 +93,8 @@ def array_from_npy(content: bytes, dtype: str, shape: Sequence[int]) -> np.ndarr
     return array
 
 
-def read_results(notebook: str | os.PathLike | Mapping[str, Any]) -> Results:
-    """Read the results of an executed notebook from its last cell, arrays in their places.
+def read_results(notebook: str | os.PathLike | Mapping[str, Any]) -> dict[str, Any]:
+    """Read the results of an executed notebook from its last cell, with its arrays.
 
     Parameters
     ----------
@@ -127,19 +128,12 @@ def read_results(notebook: str | os.PathLike | Mapping[str, Any]) -> Results:
         raise ParameterError(f"{where} has no results that can be read: {error}. Run the notebook again") from None
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == ARRAY_KEYS
-
-
 def _restored(name: str, value: Any) -> Any:
     """Return a recorded value; ValueError if `record` cannot have left it."""
-    if not NAME.fullmatch(name):
-        raise ValueError(f"{name[:100]!r} is no name of a result")
-    if not _is_array(value):
-        return value
-    array = array_from_npy(base64.b64decode(value["npy"], validate=True), value["dtype"], value["shape"])
-    npy_bytes(name, array)  # raises for what `record` refuses
-    return array
+    if _is_array(value):
+        value = array_from_npy(base64.b64decode(value["npy"], validate=True), value["dtype"], value["shape"])
+    _plain(name, value)
+    return value
 
 
 def flat(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

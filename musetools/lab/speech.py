@@ -1,4 +1,4 @@
-"""Speech with known mouth openings: the drawn talker, spoken on the spot or bundled, or clips of one's own."""
+"""Speech with known mouth openings: the drawn talker, spoken on the spot or bundled, or a user's own clips."""
 
 import csv
 import os
@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -19,46 +18,34 @@ from musetools.timing import SAMPLE_RATE, exact_fps
 
 __all__ = ["Talker", "find_talkers", "hold_out", "read_openings"]
 
-CURVE_RATE = Fraction(1000)  # points a second at which the drawn talker's rule is evaluated
-PIECE_S = 28  # of the 30 s that v1.5's loader takes from a clip, what it takes without fault (K5)
+CURVE_RATE = 1000  # points a second at which the drawn talker's rule is evaluated
+PIECE_S = 28  # the part of a clip that v1.5's loader reads without fault (K5)
 BUNDLED = ("speech.flac", "voice_a.m4a", "voice_b.m4a", "voice_c.m4a")
-HELD_OUT_VOICES = ("voice_b", "voice_c")
 
 
 @dataclass(frozen=True)
 class Talker:
-    """A clip of speech and the truth about its mouth.
-
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    waveform : ndarray of float32, shape (n_samples,)
-        Mono, 16 kHz.
-    times_s, opening : ndarray of float64, shape (n,)
-        How far the mouth is open, 0 (shut) … 1 (wide), at which instants.
-    """
+    """A clip of speech, and how far its mouth is open."""
 
     name: str
-    waveform: np.ndarray
-    times_s: np.ndarray
-    opening: np.ndarray
+    waveform: np.ndarray  # float32, (n_samples,): mono, 16 kHz
+    times_s: np.ndarray  # (n,): when each opening was measured
+    opening: np.ndarray  # (n,): 0 (shut) … 1 (wide)
 
     @property
     def duration_s(self) -> float:
-        """Length of the sound."""
+        """Length of the audio."""
         return len(self.waveform) / SAMPLE_RATE
 
     def at(self, times_s: np.ndarray) -> np.ndarray:
-        """Return the openings at any instants, on straight lines between those that are known."""
+        """Return the openings at any times, linear between those that are known."""
         return np.interp(times_s, self.times_s, self.opening)
 
     def part(self, start_s: float, stop_s: float) -> "Talker":
-        """Return what lies between two instants, as a clip of its own."""
-        first, stop = round(start_s * SAMPLE_RATE), round(stop_s * SAMPLE_RATE)
+        """Return the stretch between two times as a clip."""
+        waveform = self.waveform[round(start_s * SAMPLE_RATE) : round(stop_s * SAMPLE_RATE)]
         inside = (self.times_s >= start_s) & (self.times_s <= stop_s)
-        name, sound = f"{self.name}-{start_s:g}s", self.waveform[first:stop]
-        return Talker(name, sound, self.times_s[inside] - start_s, self.opening[inside])
+        return Talker(f"{self.name}-{start_s:g}s", waveform, self.times_s[inside] - start_s, self.opening[inside])
 
 
 def find_talkers(speech: str = "auto") -> list[Talker]:
@@ -84,21 +71,33 @@ def find_talkers(speech: str = "auto") -> list[Talker]:
     if speech == "auto":
         speech = "spoken" if shutil.which("espeak-ng") else "bundled"
     if speech == "spoken":
-        return _spoken()
+        texts = (*SPOKEN, VOICES["voice_b"], VOICES["voice_c"])
+        return [_drawn(f"{i}-{voice}", load_audio((speak(text, voice), RATE))) for i, (voice, text) in enumerate(texts)]
     if speech == "bundled":
         return [_drawn(name.split(".")[0], load_audio(project_file(f"data/{name}"))) for name in BUNDLED]
-    return _own(project_file(speech))
+    folder = project_file(speech)
+    media = sorted(p for p in folder.iterdir() if p.suffix.lower() in MEDIA) if folder.is_dir() else []
+    if not media:
+        raise ParameterError(
+            f"speech must be 'auto', 'spoken', 'bundled' or a folder of media files, each with a csv; got {folder}"
+        )
+    return [Talker(path.stem, load_audio(path), *read_openings(path.with_suffix(".csv"))) for path in media]
+
+
+def _drawn(name: str, waveform: np.ndarray) -> Talker:
+    opening = openings(waveform.astype(np.float64), SAMPLE_RATE, Fraction(CURVE_RATE))
+    return Talker(name, waveform, np.arange(len(opening)) / CURVE_RATE, opening)
 
 
 def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talker], Talker]:
-    """Split clips into those to learn from and one stretch that is kept apart.
+    """Split clips into those for training and one stretch that is held out.
 
     Parameters
     ----------
     talkers : sequence of Talker
         Two or more.
     seconds : float, default 60
-        Length of what is kept apart, taken from as many of the last clips as it needs, joined.
+        Length of what is held out, taken from as many of the last clips as it needs, joined.
 
     Returns
     -------
@@ -112,8 +111,7 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     ParameterError
         If there is not enough.
     """
-    kept: list[Talker] = []
-    rest = list(talkers)
+    kept, rest = [], list(talkers)
     while rest and sum(t.duration_s for t in kept) < seconds:
         kept.insert(0, rest.pop())
     pieces = [
@@ -124,10 +122,22 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     if not pieces or sum(t.duration_s for t in kept) < seconds:
         total = sum(t.duration_s for t in talkers)
         raise ParameterError(
-            f"{seconds:g} s in whole clips are to be held out, and some to learn from be left; got {len(talkers)} "
+            f"{seconds:g} s in whole clips are to be held out, and some must remain for training; got {len(talkers)} "
             f"clips of {total:.1f} s together. Add clips, cut a long one in two, or hold out less"
         )
     return pieces, _joined(kept).part(0, seconds)
+
+
+def _joined(talkers: Sequence[Talker]) -> Talker:
+    starts = np.cumsum([0, *(len(t.waveform) for t in talkers[:-1])]) / SAMPLE_RATE
+    # a table may reach beyond its audio, where the next clip's begins
+    used = [t.times_s < t.duration_s for t in talkers]
+    return Talker(
+        "+".join(t.name for t in talkers),
+        np.concatenate([t.waveform for t in talkers]),
+        np.concatenate([t.times_s[u] + start for t, u, start in zip(talkers, used, starts, strict=True)]),
+        np.concatenate([t.opening[u] for t, u in zip(talkers, used, strict=True)]),
+    )
 
 
 def read_openings(
@@ -140,9 +150,9 @@ def read_openings(
     path : path
         A csv with the columns ``time_s`` and ``opening``, as in ``data/``, in the order of time.
     fps : float or Fraction, optional
-        Frame rate of the clip, where the table must hold an opening for each frame: the k-th at k/fps.
+        Frame rate of a clip, where the table must hold an opening for each of its frames: the k-th at k/fps.
     n_frames : int, optional
-        Frames of the clip; the table may differ by one.
+        Frames of that clip; the table may differ by one.
 
     Returns
     -------
@@ -153,7 +163,7 @@ def read_openings(
     ------
     ParameterError
         If the file is missing or no such table, a number is not finite, time does not grow, or the table does not
-        belong to a clip of that frame rate and length.
+        belong to the clip.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -170,53 +180,10 @@ def read_openings(
     if np.ptp(opening) == 0:
         raise ParameterError(f"{path}: every opening is {opening[0]:g}, so there is nothing to learn. Use another clip")
     if fps is not None:
-        _check_frames(path, times, float(exact_fps(fps)), n_frames)
+        late = np.abs(times - np.arange(len(times)) / float(exact_fps(fps)))
+        if abs(len(times) - n_frames) > 1 or late.max() > 0.5 / exact_fps(fps):
+            raise ParameterError(
+                f"{path} must have an opening for each frame of the clip, {n_frames} at {float(fps):.5g} fps; "
+                f"got {len(times)}, up to {late.max():.3f} s away from their frames"
+            )
     return times, opening
-
-
-def _check_frames(path: str | os.PathLike, times_s: np.ndarray, fps: float, n_frames: int | None) -> None:
-    """Raise unless a table has an opening for each frame of a clip."""
-    if n_frames is not None and abs(len(times_s) - n_frames) > 1:
-        raise ParameterError(f"{path} has {len(times_s)} openings, the clip {n_frames} frames: it needs one a frame")
-    late = np.abs(times_s - np.arange(len(times_s)) / fps)
-    if late.max() > 0.5 / fps:
-        k = int(late.argmax())
-        raise ParameterError(
-            f"{path}: at {fps:.5g} fps opening {k} belongs at {k / fps:.3f} s; got time_s {times_s[k]:.3f}. Give a "
-            "table row for each frame of this clip"
-        )
-
-
-def _drawn(name: str, waveform: np.ndarray) -> Talker:
-    opening = openings(waveform.astype(np.float64), SAMPLE_RATE, CURVE_RATE)
-    return Talker(name, waveform, np.arange(len(opening)) / float(CURVE_RATE), opening)
-
-
-def _spoken() -> list[Talker]:
-    texts = (*SPOKEN, *(VOICES[name] for name in HELD_OUT_VOICES))
-    return [
-        _drawn(f"{number}-{voice}", load_audio((speak(text, voice), RATE)))
-        for number, (voice, text) in enumerate(texts)
-    ]
-
-
-def _own(folder: Path) -> list[Talker]:
-    media = sorted(p for p in folder.iterdir() if p.suffix.lower() in MEDIA) if folder.is_dir() else []
-    if not media:
-        raise ParameterError(
-            f"speech must be 'auto', 'spoken', 'bundled' or a folder of media files, each with a csv; got {folder}"
-        )
-    return [Talker(path.stem, load_audio(path), *read_openings(path.with_suffix(".csv"))) for path in media]
-
-
-def _joined(talkers: Sequence[Talker]) -> Talker:
-    """Put clips one after the other."""
-    starts = np.cumsum([0, *(len(t.waveform) for t in talkers)]) / SAMPLE_RATE
-    # a table may reach beyond its sound, where the next clip's begins
-    used = [t.times_s < t.duration_s for t in talkers]
-    return Talker(
-        "+".join(t.name for t in talkers),
-        np.concatenate([t.waveform for t in talkers]),
-        np.concatenate([t.times_s[u] + start for t, u, start in zip(talkers, used, starts[:-1], strict=True)]),
-        np.concatenate([t.opening[u] for t, u in zip(talkers, used, strict=True)]),
-    )

@@ -1,7 +1,6 @@
-"""The drawn talker: what he says, in which voices, and the rule by which his mouth opens.
+"""The drawn talker of the sample clips: texts, voices, and the rule by which the mouth opens.
 
-``data/make.py`` draws him by these functions, and `musetools.lab.speech` measures him by them. A waveform is a float
-array, ``(samples,)`` or ``(samples, channels)``, full scale at 1.
+``data/make.py`` draws the clips by these functions; `musetools.lab.speech` has the true openings from them.
 """
 
 import io
@@ -19,9 +18,9 @@ from musetools.errors import ParameterError
 
 __all__ = ["RATE", "SPOKEN", "VOICES", "on_grid", "openings", "speak"]
 
-RATE = 44100
-SILENCE_S = 0.25
-PEAK_DBFS = -3.0
+RATE = 44100  # samples a second of what is spoken
+WORDS_PER_MINUTE = 150
+SILENCE_S, PEAK_DBFS = 0.25, -3.0  # at both ends of what is spoken; its loudest sample
 SHUT_DBFS, WIDE_DBFS = -42.0, -15.0
 WINDOW_S = 0.025
 
@@ -74,20 +73,18 @@ SPOKEN = (
 )
 
 
-def speak(text: str, voice: str, words_per_minute: int = 150) -> np.ndarray:
+def speak(text: str, voice: str) -> np.ndarray:
     """Speak English text with espeak-ng.
 
     Parameters
     ----------
     text, voice : str
-        What is said, and the espeak-ng voice that says it, such as ``en-gb`` or ``en-us+f3``.
-    words_per_minute : int
-        The pace.
+        The text, and the espeak-ng voice, such as ``en-gb`` or ``en-us+f3``.
 
     Returns
     -------
-    np.ndarray
-        Mono waveform at 44.1 kHz, its peak at -3 dBFS, with a quarter of a second of silence at both ends.
+    ndarray of float64, shape (n_samples,)
+        Mono, 44.1 kHz, its peak at -3 dBFS, with a quarter of a second of silence at both ends.
 
     Raises
     ------
@@ -99,7 +96,7 @@ def speak(text: str, voice: str, words_per_minute: int = 150) -> np.ndarray:
             "espeak-ng is missing: install the Debian package espeak-ng (apt install espeak-ng), or use the bundled "
             "clips (speech='bundled')"
         )
-    command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "--stdin", "--stdout"]
+    command = ["espeak-ng", "-v", voice, "-s", str(WORDS_PER_MINUTE), "--stdin", "--stdout"]
     wav = subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
     sound, rate = soundfile.read(io.BytesIO(wav))
     sound = soxr.resample(sound, rate, RATE)
@@ -114,27 +111,26 @@ def on_grid(waveform: np.ndarray) -> np.ndarray:
 
 
 def openings(waveform: np.ndarray, rate: int, fps: Fraction) -> np.ndarray:
-    """Return how far the mouth is open at the instant of each video frame.
+    """Return how far the mouth is open at the start of each video frame.
 
-    It is the loudness around that instant (Gaussian window, sigma 25 ms, centred: no delay), from shut to wide.
+    It is the loudness at that time (Gaussian window, sigma 25 ms, centred: no delay), from shut to wide open.
 
     Parameters
     ----------
-    waveform : np.ndarray
-        Mono or ``(samples, channels)``, -1..1.
+    waveform : ndarray of float64, shape (n_samples,) or (n_samples, n_channels)
+        Full scale at 1.
     rate : int
-        Samples per second.
+        Samples a second.
     fps : Fraction
-        Frames per second; frame ``n`` is measured at ``n / fps``.
+        Frames a second; frame ``n`` is measured at ``n / fps``.
 
     Returns
     -------
-    np.ndarray
-        One number in 0..1 for each whole frame the waveform lasts.
+    ndarray of float64, shape (n_frames,)
+        0 (shut) … 1 (wide), for each whole frame.
     """
     mono = waveform.reshape(len(waveform), -1).mean(axis=1)
     power = gaussian_filter1d(mono**2, WINDOW_S * rate, mode="constant")
-    frames = math.floor(len(mono) * fps / rate)
-    instants = np.arange(frames) * float(rate / fps)
-    level = 10 * np.log10(np.interp(instants, np.arange(len(mono)), power) + 1e-12)
+    times = np.arange(math.floor(len(mono) * fps / rate)) * float(rate / fps)
+    level = 10 * np.log10(np.interp(times, np.arange(len(mono)), power) + 1e-12)
     return np.clip((level - SHUT_DBFS) / (WIDE_DBFS - SHUT_DBFS), 0, 1)

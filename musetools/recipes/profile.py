@@ -1,6 +1,5 @@
 """What a recipe does to a clip, read off its index matrix: frames, lag, drift, edges, zeros; no weights needed."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -9,12 +8,11 @@ import numpy as np
 
 from musetools.chunks.rows import ZERO_ROW, chunk_offsets, row_lag_ms
 from musetools.errors import RecipeError
-from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
-from musetools.table import Table, signed
+from musetools.recipes.recipe import Recipe, recipe_of
+from musetools.table import signed
 from musetools.timing import ROW_MS, SAMPLE_RATE, exact_fps
 
-__all__ = ["COMMON_FPS", "LagTable", "Profile", "WindowLag", "lag_statistics", "lag_table", "profile"]
-__all__ += ["window_lag"]
+__all__ = ["COMMON_FPS", "Profile", "WindowLag", "lag_statistics", "profile", "window_lag"]
 
 COMMON_FPS = (24, 25, 29.97, 30)
 DRIFTS_MS_S = 1.0  # a slope below this over a minute is the staircase of whole rows, no drift
@@ -180,43 +178,6 @@ def profile(
     except RecipeError as error:
         return Profile(recipe, fps, np.empty((0, len(chunk_offsets(context))), np.int64), 0, stops=str(error))
     return Profile(recipe, fps, rows, recipe.first_frame(n_samples, fps, context))
-
-
-@dataclass(frozen=True)
-class LagTable:
-    """Lag and drift of recipes over a minute, a table row each, a column for each frame rate."""
-
-    fps: tuple[float, ...]
-    recipes: dict[str, tuple[Profile, ...]]
-
-    def table(self) -> Table:
-        """Return lag and drift in words."""
-        cells = [[name, *(p.lag_text() for p in profiles)] for name, profiles in self.recipes.items()]
-        return Table(["lag in ms at", *(f"{float(fps):g} fps" for fps in self.fps)], cells)
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-
-def lag_table(fps: Sequence[float] = COMMON_FPS, recipes: Iterable[str | Recipe] | None = None) -> LagTable:
-    """Make the table of lag and drift over a minute, for all recipes or for some.
-
-    Parameters
-    ----------
-    fps : sequence of float
-        Frame rates, a column each.
-    recipes : iterable of Recipe or str, optional
-        By default all of `RECIPES`.
-
-    Returns
-    -------
-    LagTable
-    """
-    chosen = [recipe_of(recipe) for recipe in (RECIPES if recipes is None else recipes)]
-    return LagTable(tuple(fps), {r.name: tuple(profile(r, fps=rate) for rate in fps) for r in chosen})
 
 
 def window_lag(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0) -> WindowLag:

@@ -65,9 +65,10 @@ def test_what_is_recorded_is_read_back(tmp_path, shown, as_path):
 
 
 def test_what_people_read_has_no_base64(shown):
-    record(n=3, rows=np.arange(4.0))
+    record(n=3, rows=np.arange(4.0), verdict="über", passed=True)
     (data,) = shown
-    assert data["text/plain"].splitlines() == ["n: 3", "rows: array of float64, shape (4,)"]
+    lines = ["n: 3", "rows: array of float64, shape (4,)", 'verdict: "über"', "passed: true"]
+    assert data["text/plain"].splitlines() == lines
     assert data[RESULT_MIME]["rows"].keys() == {"npy", "dtype", "shape"}
 
 
@@ -89,6 +90,8 @@ REFUSED = {
     "texts": np.array(["a"]),
     "dates": np.array(["2026-01-01"], "datetime64[D]"),
     "numpy scalar": np.float32(1),
+    "numpy integer": np.int64(1),
+    "an object": object(),
     "array in a dict": {"a": np.arange(3)},
     "set": {1},
     "bytes": b"a",
@@ -102,13 +105,6 @@ def test_a_value_that_is_refused_is_named_and_nothing_is_shown(shown, value):
     with pytest.raises(ParameterError, match="'bad'"):
         record(ours=2, rows=np.arange(3), bad=value)
     assert not shown
-
-
-def test_a_list_that_holds_itself(shown):
-    endless = []
-    endless.append(endless)
-    with pytest.raises(ParameterError, match="'bad'"):
-        record(bad=endless)
 
 
 @pytest.mark.parametrize("name", ["../escaped", "a/b", "/tmp/escaped", "a\0b", "x" * 300, "", "é"])

@@ -1,18 +1,16 @@
-"""Notebook 02's room: whether a clip's picture and sound, and the chunks made of them, are aligned.
+"""Notebook 02's room: whether a clip's video and audio, and the chunks made of them, are aligned.
 
-`evaluate` gives the notebook's answer. Its parts: `audit_folder` and `check_store` for clips, `measure_lags` with
-clicks, `estimate_offset` from a mouth, `audit_sampler` for the v1.5 loader, `audit_converter` for the ffmpeg program.
+`evaluate` gives the notebook's answer. Its measures are `measure_lags` with clicks, `estimate_offset` from a mouth,
+`audit_converter` for the ffmpeg program, and those of `musetools.check` and `musetools.recipes`; `check_store` audits a
+training set. The ``…_figure`` functions draw.
 """
 
-from musetools.check.folder import audit_folder
-from musetools.lab.alignment.conversions import ConverterAudit
-from musetools.lab.alignment.converter import audit_converter
+from musetools.lab.alignment.converter import Conversion, ConverterAudit, audit_converter
 from musetools.lab.alignment.figures import click_figure, mouth_figure, sampler_figure
-from musetools.lab.alignment.lag import MeasuredLag, measure_lag, measure_lags
-from musetools.lab.alignment.measure import Alignment, check_store, conclusions, evaluate
+from musetools.lab.alignment.lag import MeasuredLag, measure_lags
+from musetools.lab.alignment.measure import Alignment, check_store, evaluate
 from musetools.lab.alignment.offset import OffsetEstimate, estimate_offset
-from musetools.recipes.sampler import audit_sampler
 
-__all__ = ["Alignment", "ConverterAudit", "MeasuredLag", "OffsetEstimate", "audit_converter", "audit_folder"]
-__all__ += ["audit_sampler", "check_store", "click_figure", "conclusions", "estimate_offset", "evaluate"]
-__all__ += ["measure_lag", "measure_lags", "mouth_figure", "sampler_figure"]
+__all__ = ["Alignment", "Conversion", "ConverterAudit", "MeasuredLag", "OffsetEstimate", "audit_converter"]
+__all__ += ["check_store", "click_figure", "estimate_offset", "evaluate", "measure_lags", "mouth_figure"]
+__all__ += ["sampler_figure"]

@@ -1,53 +1,136 @@
-"""What the ffmpeg program on this machine does to audio-visual sync, measured on clips that flash and click together.
+"""What the ffmpeg program of this machine does to audio-visual sync, measured on clips that flash and click together.
 
-Training sets are prepared with it. musetools decodes in process; only here the program runs, being what is audited.
+Training sets are prepared with it. musetools decodes in process; only here the program runs, to be audited.
 """
 
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
-from musetools.errors import MusetoolsError, OutputError, ParameterError
-from musetools.lab.alignment.conversions import OPTIONS, SEGMENT_S, Conversion, ConverterAudit, Segment
+from musetools.errors import MusetoolsError, OutputError
 from musetools.lab.alignment.flashes import click_times, flash_starts, lateness_ms, write_flash_clip
-from musetools.timing import SAMPLE_RATE, exact_fps
+from musetools.lab.answer import Answer
+from musetools.table import Table, signed
+from musetools.timing import SAMPLE_RATE
 
-__all__ = ["audit_converter"]
+__all__ = ["Conversion", "ConverterAudit", "audit_converter"]
 
-SOURCE_FPS, FPS_RANGE = (Fraction(30000, 1001), 30, 50, 60, 25), (10, 240)
+SOURCE_FPS = (Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60), Fraction(25))  # converted to 25
 TARGET_FPS, CLIP_S, LONG_S, TIMEOUT_S = 25, 12, 40, 120
-KEY_FRAMES = (283, 447, 655, 820)  # as scenes would set them: none at a multiple of 10 s
-# the commands of scripts/preprocess.py (TMElyralab/MuseTalk)
+KEY_FRAMES = (283, 447, 655, 820)  # of the long clip, as scenes would set them: none at a multiple of 10 s
+MATTERS_MS = 20.0  # a mean below half a frame may be the rounding to whole frames
+# the commands of scripts/preprocess.py (TMElyralab/MuseTalk), but segments of 10 s instead of 30 s
+OPTIONS = ("-r 25", "-vf fps=25")  # the first is that script's
 CONVERT = ("-crf", "15", "-c:v", "libx264", "-pix_fmt", "yuv420p")
-SEGMENT = ("-c", "copy", "-map", "0", "-segment_time", str(SEGMENT_S), "-f", "segment", "-reset_timestamps", "1")
+SEGMENT, SEGMENT_S = "-c copy -f segment", 10
+CUT = (*SEGMENT.split(), "-map", "0", "-segment_time", str(SEGMENT_S), "-reset_timestamps", "1")
 QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
 WAV = ("-vn", "-acodec", "pcm_s16le", "-f", "wav", "-ar", str(SAMPLE_RATE), "-ac", "1")
 
 
-def audit_converter(
-    *,
-    ffmpeg: str | os.PathLike = "ffmpeg",
-    source_fps: Iterable[float | Fraction] = SOURCE_FPS,
-    folder: str | os.PathLike | None = None,
-) -> ConverterAudit:
-    """Measure what the ffmpeg program on this machine does to audio-visual sync.
+@dataclass(frozen=True)
+class Conversion:
+    """What the program does to one clip: converted to 25 fps, or cut out of a long one."""
+
+    clip: str  # frame rate before the conversion, or file name of the segment
+    option: str  # as it was passed to the program
+    late_ms: tuple[float, ...] = ()  # video minus audio, of each frame of a flash: positive where video is late
+    n_flashes: int = 0  # flashes found together with their clicks
+    video_s: float | None = None  # length of the frames at 25 fps
+    audio_s: float | None = None
+    note: str = ""  # why something was not measured
+
+    @property
+    def mean_ms(self) -> float | None:
+        """Mean of `late_ms`; None if nothing was measured."""
+        return float(np.mean(self.late_ms)) if self.late_ms else None
+
+    @property
+    def audio_minus_video_ms(self) -> float | None:
+        """How much longer the audio is than the video."""
+        return None if self.audio_s is None else 1000 * (self.audio_s - self.video_s)
+
+    def cells(self) -> list[str]:
+        """Return a table row."""
+        mean, span, lengths = "–", "", ""
+        if self.late_ms:
+            mean, span = signed(self.mean_ms), f"{signed(min(self.late_ms))}…{signed(max(self.late_ms))}"
+        if self.audio_s is not None:
+            lengths = f"{self.video_s:.2f} s, audio {signed(self.audio_minus_video_ms)} ms"
+        return [self.clip, self.option, str(self.n_flashes), mean, span, lengths, self.note]
+
+
+@dataclass(frozen=True, repr=False)
+class ConverterAudit(Answer):
+    """What the ffmpeg program of this machine does to sync."""
+
+    program: str  # its path, or the name that was not found
+    version: str = ""  # first line of `ffmpeg -version`; empty without the program
+    conversions: tuple[Conversion, ...] = ()  # one for each frame rate and option
+    segments: tuple[Conversion, ...] = ()  # of a clip of 40 s; that clip itself, with a note, if it could not be cut
+
+    @property
+    def available(self) -> bool:
+        """Whether there is such a program."""
+        return bool(self.version)
+
+    def sentences(self) -> list[str]:
+        """Write what was found, computed from the numbers."""
+        if not self.available:
+            missing = f"There is no program {self.program!r} on this machine, so what it does to sync was not measured."
+            return [f"{missing} musetools needs none; to audit one, apt install ffmpeg, or pass ffmpeg=PATH."]
+        version = self.version.partition(" Copyright")[0]
+        return [f"Measured with {version}.", *self._of_options(), *self._of_segments(), *self._of_failures()]
+
+    def _of_options(self) -> Iterator[str]:
+        for option in OPTIONS:
+            measured = [c for c in self.conversions if c.option == option and c.mean_ms is not None]
+            late = ", ".join(f"{signed(c.mean_ms)} ms at {c.clip}" for c in measured if abs(c.mean_ms) > MATTERS_MS)
+            kept = ", ".join(c.clip for c in measured if abs(c.mean_ms) <= MATTERS_MS)
+            if late:
+                yield f"{option} moves video against audio (positive: video late): {late}. Prepare no clips with it."
+            if kept:
+                yield f"{option} keeps them together within {MATTERS_MS:g} ms on average at {kept}."
+
+    def _of_segments(self) -> Iterator[str]:
+        if self.segments and self.segments[0].mean_ms is not None:
+            mean = signed(self.segments[0].mean_ms)
+            yield f"Video minus wav in the first segment, frames counted from 0: {mean} ms."
+        if lengths := [clip.video_s for clip in self.segments[:-1] if clip.video_s]:  # the last is what was left
+            span = f"{min(lengths):.1f}…{max(lengths):.1f} s"
+            yield f"Cut every {SEGMENT_S} s, segments last {span}: a cut waits for the next key frame."
+        if apart := [clip.audio_minus_video_ms for clip in self.segments if clip.audio_s is not None]:
+            yield f"Length of a segment's wav minus that of its video: {signed(min(apart))}…{signed(max(apart))} ms."
+
+    def _of_failures(self) -> Iterator[str]:
+        failed = {}  # one sentence for each reason: where the program is broken, it is always the same
+        for c in (*self.conversions, *self.segments):
+            failed.setdefault(c.note, []).append(f"{c.option} at {c.clip}")
+        yield from (f"Not measured ({why}): {', '.join(what)}." for why, what in failed.items() if why)
+
+    def table(self) -> Table | None:
+        """Return every conversion and every segment."""
+        head = ["clip", "option", "flashes", "mean, ms", "range, ms", "lengths", "note"]
+        caption = "Video minus audio, positive: video late. Segments: frame i at i/25 s against the wav."
+        lines = [c.cells() for c in (*self.conversions, *self.segments)]
+        return Table(head, lines, caption) if self.available else None
+
+
+def audit_converter(ffmpeg: str | os.PathLike = "ffmpeg") -> ConverterAudit:
+    """Measure what the ffmpeg program of this machine does to audio-visual sync.
 
     Parameters
     ----------
     ffmpeg : str or path, default "ffmpeg"
         The program: a name looked up on PATH, or a path.
-    source_fps : iterable of float or Fraction
-        Frame rates to convert to 25 fps, 10 … 240 each.
-    folder : path, optional
-        Where to keep the clips, in a new folder of their own; by default they are thrown away.
 
     Returns
     -------
@@ -56,108 +139,85 @@ def audit_converter(
 
     Raises
     ------
-    ParameterError
-        If a frame rate is out of range.
     OutputError
         If the clips cannot be written.
     """
-    rates = [_checked(fps) for fps in source_fps]
-    found = shutil.which(ffmpeg)
-    if not found:
-        return ConverterAudit(False, os.fspath(ffmpeg))
+    if not (found := shutil.which(ffmpeg)):
+        return ConverterAudit(os.fspath(ffmpeg))
     program = os.path.abspath(found)  # it is going to run in another folder
     try:
-        with _workplace(folder) as place:
-            conversions = tuple(c for fps in rates for c in _converted(program, fps, place))
-            return ConverterAudit(
-                True, program, _version(program, place), conversions, tuple(_segments(program, place))
-            )
+        with tempfile.TemporaryDirectory(prefix="musetools-") as name:
+            folder = Path(name)
+            conversions = tuple(c for fps in SOURCE_FPS for c in _conversions(program, fps, folder))
+            segments = tuple(_segments(program, folder))
+            return ConverterAudit(program, _version(program, folder), conversions, segments)
     except OSError as error:
-        raise OutputError(f"cannot write the clips of the audit: {error}. Pass a folder with space") from None
+        raise OutputError(f"cannot write the clips of the audit: {error}. Set TMPDIR to a folder with space") from None
 
 
-def _checked(fps: float | Fraction) -> Fraction:
-    low, high = FPS_RANGE
-    if not low <= exact_fps(fps) <= high:
-        raise ParameterError(f"source_fps must be {low} … {high} frames per second each; got {fps!r}")
-    return exact_fps(fps)
-
-
-@contextmanager
-def _workplace(folder: str | os.PathLike | None) -> Iterator[Path]:
-    """Yield a new folder, where no clip of an earlier audit can be taken for one of this."""
-    if folder is None:
-        with tempfile.TemporaryDirectory(prefix="musetools-") as place:
-            yield Path(place)
-    else:
-        os.makedirs(folder, exist_ok=True)
-        yield Path(tempfile.mkdtemp(prefix="converter-", dir=folder)).absolute()
-
-
-class _Failed(MusetoolsError):
+class _FailedRun(MusetoolsError):
     """A run of the program that failed; it becomes a note."""
 
 
-def _run(program: str, place: Path, *arguments: str) -> str:
+def _run(program: str, folder: Path, *arguments: str) -> str:
     """Run the program in a folder and return what it prints, or raise the last line of its errors."""
     try:
         # names are relative to the folder: a % in its path would be taken for a pattern
-        options = {"cwd": place, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
+        options = {"cwd": folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
         done = subprocess.run([program, *arguments], **options)
     except subprocess.TimeoutExpired:
-        raise _Failed(f"{program} had not ended after {TIMEOUT_S} s") from None
+        raise _FailedRun(f"{program} had not ended after {TIMEOUT_S} s") from None
     except OSError as error:
-        raise _Failed(f"{program} cannot be run: {error.strerror}") from None
+        raise _FailedRun(f"{program} cannot be run: {error.strerror}") from None
     if done.returncode:
         errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise _Failed(f"{program} ended with {done.returncode}: {errors[-1]}")
+        raise _FailedRun(f"{program} ended with {done.returncode}: {errors[-1]}")
     return done.stdout.decode(errors="replace")
 
 
-def _version(program: str, place: Path) -> str:
+def _version(program: str, folder: Path) -> str:
     try:
-        return _run(program, place, "-version").partition("\n")[0].strip() or f"{program}, which reports no version"
-    except _Failed:
+        return _run(program, folder, "-version").splitlines()[0]
+    except (_FailedRun, IndexError):
         return f"{program}, which reports no version"
 
 
-def _converted(program: str, fps: Fraction, place: Path) -> Iterator[Conversion]:
+def _conversions(program: str, fps: Fraction, folder: Path) -> Iterator[Conversion]:
     """Convert a clip of one frame rate with every option, and measure."""
-    source = write_flash_clip(place / f"source_{float(fps):.3f}.mp4", fps, CLIP_S)
-    for number, (name, option) in enumerate(OPTIONS.items()):
+    source = write_flash_clip(folder / f"source_{float(fps):.3f}.mp4", fps, CLIP_S)
+    for number, option in enumerate(OPTIONS):
         result = source.with_name(f"{source.stem}_{number}.mp4")
-        try:
-            _run(program, place, *QUIET, "-i", source.name, *option, *CONVERT, result.name)
-            late, n_flashes = lateness_ms(flash_starts(result, fps)[0], click_times(result)[0])
-            yield Conversion(fps, name, n_flashes, float(late.mean()), float(late.min()), float(late.max()))
-        except (MusetoolsError, av.FFmpegError) as error:
-            yield Conversion(fps, name, note=str(error))
+        arguments = ("-i", source.name, *option.split(), *CONVERT, result.name)
+        yield _measured(Conversion(f"{float(fps):.5g} fps", option), program, arguments, result, result, fps)
 
 
-def _segments(program: str, place: Path) -> Iterator[Segment]:
-    """Cut a long clip into segments, and measure each."""
+def _segments(program: str, folder: Path) -> Iterator[Conversion]:
+    """Cut a long clip into segments, extract the wav of each, and measure them as training reads them."""
     # B-frames as in what the conversion to 25 fps leaves: they make the wavs shorter than the clips
-    source = write_flash_clip(place / "long.mp4", TARGET_FPS, LONG_S, b_frames=3, key_frames=KEY_FRAMES)
+    source = write_flash_clip(folder / "long.mp4", TARGET_FPS, LONG_S, b_frames=3, key_frames=KEY_FRAMES)
     try:
-        _run(program, place, *QUIET, "-i", source.name, *SEGMENT, "clip%03d.mp4")
-    except _Failed as error:
-        yield Segment(source.name, note=str(error))
-        return
-    clips = sorted(place.glob("clip*.mp4"))
-    yield from (_measured(program, clip) for clip in clips)
+        _run(program, folder, *QUIET, "-i", source.name, *CUT, "clip%03d.mp4")
+        clips, note = sorted(folder.glob("clip*.mp4")), f"{program} reported no error but left no segment"
+    except _FailedRun as error:
+        clips, note = [], str(error)
+    for clip in clips:
+        wav = clip.with_suffix(".wav")
+        arguments = ("-i", clip.name, *WAV, wav.name)
+        yield _measured(Conversion(clip.name, SEGMENT), program, arguments, clip, wav, TARGET_FPS, counted=True)
     if not clips:
-        yield Segment(source.name, note=f"{program} reported no error but left no segment")
+        yield Conversion(source.name, SEGMENT, note=note)
 
 
-def _measured(program: str, clip: Path) -> Segment:
-    """Extract a segment's wav and compare the two as training reads them, counting frames and samples."""
-    segment, wav = Segment(clip.name), clip.with_suffix(".wav")
+def _measured(
+    result: Conversion, program: str, arguments: tuple, video: Path, audio: Path, fps: float, *, counted: bool = False
+) -> Conversion:
+    """Run the program, and find flashes and clicks in what it wrote; see `flash_starts`."""
     try:
-        _run(program, clip.parent, *QUIET, "-i", clip.name, *WAV, wav.name)
-        starts, n_frames = flash_starts(clip, TARGET_FPS, counted=True)
-        clicks, wav_s = click_times(wav)
-        segment = replace(segment, video_s=n_frames / TARGET_FPS, wav_s=wav_s)
-        late, n_flashes = lateness_ms(starts, clicks)
-        return replace(segment, n_flashes=n_flashes, offset_ms=float(late.mean()))
+        _run(program, video.parent, *QUIET, *arguments)
+        starts, n_frames = flash_starts(video, fps, counted=counted)
+        clicks, audio_s = click_times(audio)
+        result = replace(result, video_s=n_frames / TARGET_FPS, audio_s=audio_s)
+        late_ms, n_flashes = lateness_ms(starts, clicks)
+        return replace(result, late_ms=tuple(late_ms.tolist()), n_flashes=n_flashes)
     except (MusetoolsError, av.FFmpegError) as error:
-        return replace(segment, note=str(error))
+        return replace(result, note=str(error))

@@ -1,4 +1,4 @@
-"""Alignment in figures: clicks found again, mouth against loudness, the loader's wrong starts."""
+"""Figures of alignment: clicks found again, mouth against loudness, the loader's wrong starts."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -49,7 +49,7 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
 
 
 def mouth_figure(mouth: np.ndarray, waveform: np.ndarray, fps: float | Fraction, offset: OffsetEstimate) -> Figure:
-    """Draw how far the mouth is open and how loud the sound is, frame by frame.
+    """Draw how far the mouth is open and how loud the audio is, frame by frame.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Clips that flash and click together, and finding both again, for what parts sound and picture."""
+"""Clips that flash and click at the same times, and finding both again: they show what moves video against audio."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -13,7 +13,7 @@ from musetools.timing import exact_fps
 __all__ = ["click_times", "flash_starts", "lateness_ms", "write_flash_clip"]
 
 SIZE, RATE, X264 = 64, 44_100, {"crf": "18", "sc_threshold": "0", "g": "300"}
-# Of 60 frames a second 35 are dropped: so a flash fades over 12 frames, and brightness says which of them is seen
+# Of 60 frames a second 35 are dropped: so a flash fades over 12 frames, and brightness says which of them is shown
 DARK, BRIGHT, STEP, FADE = 16, 235, 16, 12
 SPACING_S, EDGE_S, REACH_S = (0.7, 0.95), 0.6, 0.3  # irregular: a shift by a whole spacing would not look like none
 CLICK_HZ, CLICK_S, CLICKS_ABOVE = 3000, 0.006, 0.2
@@ -30,42 +30,25 @@ def write_flash_clip(
 ) -> Path:
     """Write a dark clip with flashes at irregular times and a click at the start of each, as H.264 and AAC.
 
-    Parameters
-    ----------
-    path : Path
-        What to write.
-    fps : float or Fraction
-        Frames per second.
-    seconds : float
-        Length.
-    video_late_ms : float, default 0
-        How much later than its click a flash is.
-    b_frames : int, default 0
-        At most so many B-frames in a row.
-    key_frames : iterable of int
-        Numbers of frames that become key frames, besides the first.
-
-    Returns
-    -------
-    Path
-        The same path.
+    Flashes come `video_late_ms` later than their clicks; there are at most `b_frames` B-frames in a row; `key_frames`
+    are numbers of frames that become key frames, besides the first.
     """
     fps, forced = exact_fps(fps), set(key_frames)
     starts = EDGE_S + np.cumsum(np.random.default_rng(0).uniform(*SPACING_S, int(seconds / SPACING_S[0])))
     flashes = np.round(starts[starts < seconds - EDGE_S - FADE / fps] * float(fps)).astype(int)
     with av.open(str(path), "w") as clip:
-        picture = clip.add_stream("libx264", rate=fps, width=SIZE, height=SIZE, pix_fmt="yuv420p")
-        picture.options = X264 | {"bf": str(b_frames)}
-        sound = clip.add_stream("aac", rate=RATE, layout="mono")
-        packets = [p for frame in _frames(flashes, fps, seconds, forced) for p in picture.encode(frame)]
-        packets += sound.encode(_clicks(flashes / float(fps) - video_late_ms / 1000, seconds))
-        packets += picture.encode() + sound.encode()
+        video = clip.add_stream("libx264", rate=fps, width=SIZE, height=SIZE, pix_fmt="yuv420p")
+        video.options = X264 | {"bf": str(b_frames)}
+        audio = clip.add_stream("aac", rate=RATE, layout="mono")
+        packets = [p for frame in _frames(flashes, fps, seconds, forced) for p in video.encode(frame)]
+        packets += audio.encode(_clicks(flashes / float(fps) - video_late_ms / 1000, seconds))
+        packets += video.encode() + audio.encode()
         clip.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
     return path
 
 
 def _frames(flashes: np.ndarray, fps: Fraction, seconds: float, forced: set[int]) -> Iterator[av.VideoFrame]:
-    """Yield the stamped frames: the first of a flash is the brightest, every next one a step darker."""
+    """Yield the frames: the first of a flash is the brightest, every next one a step darker."""
     lumas = np.full(int(seconds * fps), DARK, np.uint8)
     for step in range(FADE):
         lumas[flashes + step] = BRIGHT - STEP * step
@@ -80,12 +63,11 @@ def _frames(flashes: np.ndarray, fps: Fraction, seconds: float, forced: set[int]
 
 
 def _clicks(times: np.ndarray, seconds: float) -> av.AudioFrame:
-    """Return sound with a short burst centred on each time."""
+    """Return audio with a short burst centred on each time."""
     wave, around = np.zeros(int(seconds * RATE)), np.arange(-int(CLICK_S / 2 * RATE), int(CLICK_S / 2 * RATE) + 1)
     for time in times:
         at = (round(time * RATE) + around) / RATE - time
-        burst = np.cos(2 * np.pi * CLICK_HZ * at) * np.cos(np.pi * at / CLICK_S) ** 2
-        wave[round(time * RATE) + around] = burst
+        wave[round(time * RATE) + around] = np.cos(2 * np.pi * CLICK_HZ * at) * np.cos(np.pi * at / CLICK_S) ** 2
     pcm = np.round(0.8 * 32767 * wave).astype(np.int16)
     frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
     frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
@@ -95,14 +77,14 @@ def _clicks(times: np.ndarray, seconds: float) -> av.AudioFrame:
 def flash_starts(path: Path, fps: float | Fraction, *, counted: bool = False) -> tuple[np.ndarray, int]:
     """Return for each frame of a flash when that flash began, in s, and the number of all frames.
 
-    `fps` is the rate that the flashes were written at. Frames stand at their time stamps; where they are `counted`,
-    frame *i* at *i*/`fps`, as training takes it. AudioError if there is no picture.
+    `fps` is the rate that the flashes were written at. Frames have the times of their time stamps, or, where they are
+    `counted`, *i*/`fps`, as training takes them. AudioError if there is no video.
     """
     with av.open(str(path)) as clip:
         if not clip.streams.video:
-            raise AudioError(f"{path} has no picture")
-        seen = [(float(f.pts * f.time_base), f.to_ndarray()[: f.height].mean()) for f in clip.decode(video=0)]
-    times, lumas = np.array(seen).reshape(-1, 2).T
+            raise AudioError(f"{path} has no video")
+        shown = [(float(f.pts * f.time_base), f.to_ndarray()[: f.height].mean()) for f in clip.decode(video=0)]
+    times, lumas = np.array(shown).reshape(-1, 2).T
     if counted:
         times = np.arange(len(times)) / float(exact_fps(fps))
     steps = np.round((BRIGHT - lumas) / STEP)
@@ -111,25 +93,22 @@ def flash_starts(path: Path, fps: float | Fraction, *, counted: bool = False) ->
 
 
 def click_times(path: Path) -> tuple[np.ndarray, float]:
-    """Return the centre of each click on the file's clock, in s, and the length of the sound, in s.
+    """Return the centre of each click by the file's time stamps, and the length of the audio, both in s.
 
-    Where the sound starts late, that is counted. AudioError if there is none.
+    AudioError if there is no audio.
     """
     with av.open(str(path)) as clip:
         frames = list(clip.decode(audio=0)) if clip.streams.audio else []
     if not frames:
-        raise AudioError(f"{path} has no sound")
+        raise AudioError(f"{path} has no audio")
     start, rate = float(frames[0].pts * frames[0].time_base), frames[0].rate
     power = np.square(np.concatenate([frame.to_ndarray()[0] for frame in frames]), dtype=np.float64)
     loud = np.flatnonzero(power > CLICKS_ABOVE * power.max())
-    places = np.split(loud, np.flatnonzero(np.diff(loud) > REACH_S * rate) + 1) if len(loud) else []
-    return np.array([start + _centre(power, place, int(CLICK_S * rate)) / rate for place in places]), len(power) / rate
-
-
-def _centre(power: np.ndarray, loud: np.ndarray, reach: int) -> float:
-    """Return the sample on which a click is centred: a codec smears it to both sides alike."""
-    around = np.arange(max(0, loud[0] - reach), min(len(power), loud[-1] + reach))
-    return float(np.average(around, weights=power[around]))
+    clicks = np.split(loud, np.flatnonzero(np.diff(loud) > REACH_S * rate) + 1) if len(loud) else []
+    reach = int(CLICK_S * rate)  # a codec smears a click to both sides alike
+    around = [np.arange(max(0, click[0] - reach), min(len(power), click[-1] + reach)) for click in clicks]
+    centres = [start + np.average(samples, weights=power[samples]) / rate for samples in around]
+    return np.array(centres), len(power) / rate
 
 
 def lateness_ms(starts: np.ndarray, clicks: np.ndarray) -> tuple[np.ndarray, int]:

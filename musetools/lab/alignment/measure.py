@@ -1,9 +1,8 @@
-"""Find out why lips are out of sync before a week of training: clips, folders, stores, chunks, mouth and sound."""
+"""Everything that puts lips out of sync, found before a week of training: in clips, folders, stores and chunks."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +11,7 @@ from musetools.check.clip import ClipAudit, audit_clip, known_samples
 from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, audit_folder, worst_first
 from musetools.features.encoder import Encoder
-from musetools.lab.alignment.conversions import ConverterAudit
-from musetools.lab.alignment.converter import audit_converter
+from musetools.lab.alignment.converter import ConverterAudit, audit_converter
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
 from musetools.lab.alignment.offset import OffsetEstimate, estimate_offset
 from musetools.lab.answer import Answer
@@ -21,52 +19,39 @@ from musetools.lab.speech import read_openings
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.recipes.sampler import SamplerAudit, audit_sampler
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
+from musetools.train.store import FeatureStore
 
-if TYPE_CHECKING:
-    from musetools.train.store import FeatureStore
+__all__ = ["Alignment", "check_store", "evaluate"]
 
-__all__ = ["Alignment", "check_store", "conclusions", "evaluate"]
-
-NAMED = 5  # clips that the conclusions name
+NAMED = 5  # clips that the answer names
 LENGTHS = (750, 800, 1000, 1500)  # frames of clips whose starts are replayed beside those of the clip itself
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Alignment(Answer):
-    """What was found about the alignment of a clip, or of a folder of them.
+    """What was found about the alignment of a clip, or of a folder of them."""
 
-    Attributes
-    ----------
-    folder : FolderAudit
-        The audit of every clip.
-    clip : ClipAudit
-        The worst clip that has picture and sound; the rest is about it.
-    waveform : ndarray of float32, shape (n_samples,)
-        Its sound.
-    mouth : ndarray of float64, shape (n_frames,), or None
-        How far the mouth is open in each frame, where a table was given.
-    offset : OffsetEstimate or None
-        How late the sound comes after that mouth.
-    clicks : dict of str to MeasuredLag
-        Lag measured with clicks, for each recipe that runs at the clip's frame rate.
-    samplers : list of SamplerAudit
-        The v1.5 loader, replayed on clips of several lengths.
-    converter : ConverterAudit
-        What the ffmpeg program of this machine does.
-    """
-
-    folder: FolderAudit
-    clip: ClipAudit
-    waveform: np.ndarray
-    mouth: np.ndarray | None
-    offset: OffsetEstimate | None
-    clicks: dict[str, MeasuredLag]
-    samplers: list[SamplerAudit]
-    converter: ConverterAudit
+    folder: FolderAudit  # the audit of every clip
+    clip: ClipAudit  # the worst clip that has video and audio; the rest is about it
+    waveform: np.ndarray  # float32, (n_samples,): its audio
+    mouth: np.ndarray | None  # (n_frames,): how far the mouth is open, where a table was given
+    offset: OffsetEstimate | None  # how late the audio comes after that mouth
+    clicks: dict[str, MeasuredLag]  # for each recipe that runs at the clip's frame rate
+    samplers: list[SamplerAudit]  # the v1.5 loader, replayed on clips of several lengths
+    converter: ConverterAudit  # what the ffmpeg program of this machine does
 
     def sentences(self) -> list[str]:
-        """Write the answer, computed from the numbers."""
-        return conclusions(self.folder, self.clicks, self.offset)
+        """Write whether to train on the clips, and what is wrong with those that have findings."""
+        audits, bad = self.folder.audits, [audit for audit in self.folder.audits if audit.level != "ok"]
+        recipe, error = audits[0].recipe.name, max(lag.error_ms for lag in self.clicks.values())
+        found = [f"{self.folder.errors} of {len(audits)} clips must not go into training with {recipe} as they are."]
+        for audit in bad[:NAMED]:
+            name = audit.name.rsplit("/", 1)[-1]
+            found += [f"{name}: {finding.sentence}." for finding in audit.findings if finding.level != "note"]
+        if len(bad) > NAMED:
+            found.append(f"{len(bad) - NAMED} more clips have findings: see the table.")
+        found.append(f"Clicks confirm the lag expected from the index matrix, within {error:.1f} ms for every recipe.")
+        return found if self.offset is None else [*found, f"Mouth against audio: {self.offset}."]
 
 
 def evaluate(
@@ -99,50 +84,23 @@ def evaluate(
     Raises
     ------
     ParameterError
-        If there is no clip with picture and sound, or the table does not belong to it.
+        If there is no clip with video and audio, or the table does not belong to it.
     AudioError
-        If its sound cannot be decoded.
+        If its audio cannot be decoded.
     """
     folder = audit_folder(clips, recipe)
-    clip, fps = folder.focus, float(folder.focus.fps)
+    clip = folder.focus
     waveform, mouth, offset = load_audio(clip.info.path), None, None
     if openings is not None:
         mouth = read_openings(openings, fps=clip.fps, n_frames=clip.n_frames)[1]
         offset = estimate_offset(mouth, waveform, clip.fps)
-    samplers = [audit_sampler(n, frames_per_sample) for n in sorted({clip.n_frames or 0, *LENGTHS})]
-    return Alignment(folder, clip, waveform, mouth, offset, measure_lags(encoder, fps), samplers, audit_converter())
-
-
-def conclusions(folder: FolderAudit, clicks: dict[str, MeasuredLag], offset: OffsetEstimate | None) -> list[str]:
-    """Write whether to train on some clips, and what is wrong with those that have findings.
-
-    Parameters
-    ----------
-    folder : FolderAudit
-        The audit of the clips.
-    clicks : dict of str to MeasuredLag
-        By recipe.
-    offset : OffsetEstimate or None
-        Mouth against sound, where that was estimated.
-
-    Returns
-    -------
-    list of str
-    """
-    bad = [audit for audit in folder.audits if audit.level != "ok"]
-    recipe, error = folder.audits[0].recipe.name, max(lag.error_ms for lag in clicks.values())
-    found = [f"{folder.errors} of {len(folder.audits)} clips must not go into training with {recipe} as they are."]
-    for audit in bad[:NAMED]:
-        name = audit.name.rsplit("/", 1)[-1]
-        found += [f"{name}: {finding.sentence}." for finding in audit.findings if finding.level != "note"]
-    if len(bad) > NAMED:
-        found.append(f"{len(bad) - NAMED} more clips have findings: see the table.")
-    found.append(f"Clicks confirm the lag expected from the index matrix, within {error:.1f} ms for every recipe.")
-    return found if offset is None else [*found, f"Mouth against sound: {offset}."]
+    samplers = [audit_sampler(n, frames_per_sample) for n in sorted({clip.n_frames, *LENGTHS})]
+    clicks = measure_lags(encoder, float(clip.fps))
+    return Alignment(folder, clip, waveform, mouth, offset, clicks, samplers, audit_converter())
 
 
 def check_store(
-    store: "FeatureStore", videos: str | os.PathLike | None = None, *, recipe: str | Recipe = "musetools"
+    store: FeatureStore, videos: str | os.PathLike | None = None, *, recipe: str | Recipe = "musetools"
 ) -> FolderAudit:
     """Audit a whole training set against its features.
 
@@ -164,20 +122,16 @@ def check_store(
     return worst_first(_check_clip(store, clip, videos, recipe_of(recipe)) for clip in store)
 
 
-def _check_clip(store: "FeatureStore", clip: str, videos: str | os.PathLike | None, recipe: Recipe) -> ClipAudit:
+def _check_clip(store: FeatureStore, clip: str, videos: str | os.PathLike | None, recipe: Recipe) -> ClipAudit:
     record = store.record(clip)
-    source = Path((record.source or {}).get("path", clip))
-    path = source if videos is None else _below(Path(videos), clip, source.name)
+    path = Path((record.source or {}).get("path", clip))
+    if videos is not None:  # `extract` writes the folders of a video into the clip's id
+        below = Path(videos).joinpath(*clip.split("__"))
+        path = below if below.is_file() else Path(videos) / path.name
     audit = audit_clip(path, recipe, quick=True)
     found, declared = list(audit.findings), known_samples(audit.info) if audit.info else None
     if declared is not None and abs(declared - record.samples) > 2 * ROW_SAMPLES:
         gap = (declared - record.samples) / SAMPLE_RATE
-        message = f"{path} has {gap:+.2f} s of sound against its features in the store. Extract it again"
+        message = f"{path} has {gap:+.2f} s of audio against its features in the store. Extract it again"
         found.append(Finding("error", "other sound", gap, message))
     return ClipAudit(clip, recipe, audit.info, record.samples, audit.n_frames, audit.fps, by_level(found))
-
-
-def _below(folder: Path, clip: str, name: str) -> Path:
-    """Find a clip's video: `extract` writes the folders that it lay in into its id."""
-    path = folder.joinpath(*clip.split("__"))
-    return path if path.is_file() else folder / name

@@ -1,4 +1,4 @@
-"""Audio-visual offset from any per-frame mouth series: how late the sound comes, and whether that drifts."""
+"""Audio-visual offset from any per-frame mouth series: how late the audio comes, and whether that drifts."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,49 +23,28 @@ STRONG = 0.35  # and how well it must correlate at all
 
 @dataclass(frozen=True)
 class OffsetEstimate:
-    """How late the sound of a clip comes.
+    """How late the audio of a clip comes."""
 
-    Attributes
-    ----------
-    offset_ms : float or None
-        Sound minus picture, in the middle of the clip: positive where the sound comes late. None without confidence.
-    drift_ms_s : float or None
-        Growth of the offset, in ms per second of clip.
-    correlation : float
-        Of mouth and loudness where they match best.
-    confidence : float
-        How far that stands above chance, in standard deviations of the correlation at offsets out of reach.
-    """
-
-    offset_ms: float | None
-    drift_ms_s: float | None
-    correlation: float
-    confidence: float
+    offset_ms: float | None  # audio minus video in the middle of the clip: positive where audio is late; None if unsure
+    drift_ms_s: float | None  # growth of the offset, in ms per second of clip
+    correlation: float  # of mouth and loudness at that offset
+    confidence: float  # that correlation above those at offsets out of reach, in their standard deviations
 
     def __repr__(self) -> str:
         match = f"correlation {self.correlation:.2f}, {self.confidence:.1f} standard deviations above chance"
         if self.offset_ms is None:
             return f"no offset can be estimated: {match}"
         side = "late" if self.offset_ms > 0 else "early"
-        return f"sound {abs(self.offset_ms):.1f} ms {side}, drift {self.drift_ms_s:+.2f} ms/s ({match})"
-
-
-def _level_db(waveform: np.ndarray) -> np.ndarray:
-    """Return loudness over time below its largest, in dB, 200 points a second, point k at 5·k ms."""
-    power = gaussian_filter1d(
-        np.square(waveform, dtype=np.float64), SMOOTH_S * SAMPLE_RATE, truncate=3, mode="constant"
-    )
-    level = 10 * np.log10(power[:: SAMPLE_RATE // CURVE_RATE] + 1e-12)
-    return level - level.max()
+        return f"audio {abs(self.offset_ms):.1f} ms {side}, drift {self.drift_ms_s:+.2f} ms/s ({match})"
 
 
 def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float | Fraction) -> OffsetEstimate:
-    """Estimate how late the sound comes from how the mouth moves.
+    """Estimate how late the audio comes from how the mouth moves.
 
     Parameters
     ----------
     mouth_opening : ndarray of float, shape (n_frames,)
-        Any measure of it, at the instant i/fps of each frame: lip distance, area, a drawn talker's truth.
+        Any measure of it, at the start i/fps of each frame: lip distance, area, the opening of a drawn talker.
     waveform : ndarray of float32, shape (n_samples,)
         Mono, 16 kHz.
     fps : float or Fraction
@@ -74,7 +53,7 @@ def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float 
     Returns
     -------
     OffsetEstimate
-        Without a number where mouth and sound do not match better than chance.
+        Without a number where mouth and audio do not match better than chance.
 
     Raises
     ------
@@ -84,10 +63,10 @@ def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float 
     mouth, rate = np.asarray(mouth_opening, np.float64), float(exact_fps(fps))
     waveform = np.asarray(waveform)
     seconds = min(mouth.size / rate, waveform.size / SAMPLE_RATE)
-    flat = mouth.ndim == waveform.ndim == 1
-    if not flat or not np.isfinite(mouth).all() or not np.isfinite(waveform).all() or seconds < 2:
+    finite = all(series.ndim == 1 and np.isfinite(series).all() for series in (mouth, waveform))
+    if not finite or seconds < 2:
         raise ParameterError(
-            f"at least 2 s of finite openings and mono sound are needed; got openings {mouth.shape}, sound "
+            f"at least 2 s of finite openings and mono audio are needed; got openings {mouth.shape}, audio "
             f"{waveform.shape}, {seconds:.2f} s of both"
         )
     times, level = np.arange(len(mouth)) / rate, _level_db(waveform)
@@ -100,17 +79,25 @@ def estimate_offset(mouth_opening: np.ndarray, waveform: np.ndarray, fps: float 
     return OffsetEstimate(1000 * float(found[0]), 1000 * float(found[1]), best, confidence)
 
 
+def _level_db(waveform: np.ndarray) -> np.ndarray:
+    """Return loudness against its maximum, in dB, 200 points a second."""
+    power = np.square(waveform, dtype=np.float64)
+    power = gaussian_filter1d(power, SMOOTH_S * SAMPLE_RATE, truncate=3, mode="constant")
+    level = 10 * np.log10(power[:: SAMPLE_RATE // CURVE_RATE] + 1e-12)
+    return level - level.max()
+
+
 def _match(guess: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
-    """Correlate a mouth with loudness, late by an offset that drifts; shut and wide open are at guessed levels."""
+    """Correlate a mouth with loudness at a guessed offset, drift, and levels of shut and wide open."""
     offset_s, drift, quieter_db, louder_db = guess
-    sounding = delayed(times, offset_s, drift)
-    db = np.interp(sounding * CURVE_RATE, np.arange(len(level)), level, left=level.min(), right=level.min())
+    places = delayed(times, offset_s, drift) * CURVE_RATE
+    db = np.interp(places, np.arange(len(level)), level, left=level.min(), right=level.min())
     shut = QUIET_DB + quieter_db
     return correlation(mouth, np.clip((db - shut) / max(LOUD_DB + louder_db - shut, 1.0), 0, 1))
 
 
 def _confidence(best: np.ndarray, mouth: np.ndarray, times: np.ndarray, level: np.ndarray) -> float:
-    """Compare a match with those at offsets out of reach, the clip taken for a circle."""
+    """Compare a match with those at offsets out of reach, the end of the clip followed by its start."""
     half = len(level) // 2
     reach = min(int(2 * REACH_S * CURVE_RATE), half // 2)
     shifts = range(reach, len(level) - reach, max(1, (len(level) - 2 * reach) // 150))

@@ -1,35 +1,22 @@
 """Notebook 01's room: whether training and inference chunk a clip alike.
 
-`evaluate` gives the notebook's answer; `compare`, `compare_at` and `compare_all` are its measures, the ``…_figure``
-functions draw them. Names are imported on first use, so that `compare` needs no matplotlib.
+`evaluate` gives the notebook's answer. `compare` and `compare_at` measure two recipes, `compare_all` and `lag_table`
+all of them; the ``…_figure`` functions draw.
 """
 
-from importlib import import_module
+from musetools.lab.difference.answer import Difference, evaluate
+from musetools.lab.difference.figures import (
+    edge_figure,
+    feature_figure,
+    frame_figure,
+    input_figure,
+    lag_figure,
+    rate_figure,
+    value_figure,
+)
+from musetools.lab.difference.measure import Comparison, ValueDifference, compare, compare_at, make_features
+from musetools.lab.difference.overview import ComparisonMatrix, LagTable, compare_all, lag_table, rate_table
 
-_HOMES = {
-    "answer": ["Difference", "evaluate"],
-    "comparison": ["Comparison", "ValueDifference"],
-    "figures": ["lag_figure", "rate_figure", "value_figure"],
-    "measure": [
-        "ComparisonMatrix",
-        "compare",
-        "compare_all",
-        "compare_at",
-        "lag_table",
-        "make_features",
-        "rate_table",
-    ],
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = ["Comparison", "ComparisonMatrix", "Difference", "LagTable", "ValueDifference", "compare", "compare_all"]
+__all__ += ["compare_at", "edge_figure", "evaluate", "feature_figure", "frame_figure", "input_figure", "lag_figure"]
+__all__ += ["lag_table", "make_features", "rate_figure", "rate_table", "value_figure"]

@@ -10,9 +10,9 @@ import numpy as np
 from musetools.audio.load import load_audio
 from musetools.chunks.sequence import Chunks
 from musetools.features.encoder import Encoder
+from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
-from musetools.lab.difference.comparison import Comparison
-from musetools.lab.difference.measure import Made, compare_at, make_features
+from musetools.lab.difference.measure import Comparison, Features, compare_at, make_features
 from musetools.recipes.profile import COMMON_FPS
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 
@@ -23,27 +23,13 @@ CANONICAL = "canonical"  # what the recipe musetools is called beside the two th
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Difference(Answer):
-    """Training's and inference's chunks of one clip, and how they differ.
+    """Training's and inference's chunks of one clip, and how they differ."""
 
-    Attributes
-    ----------
-    waveform : ndarray of float32, shape (n_samples,)
-        The clip, mono, 16 kHz.
-    features : dict of FeatureSpec to Features
-        What the recipes made of it.
-    recipes : dict of str to Recipe
-        Training's and inference's by their names, and the recipe musetools as "canonical".
-    chunks : dict of str to Chunks
-        By the same names.
-    comparisons : list of Comparison
-        Training against inference, at the clip's frame rate and then at `COMMON_FPS`.
-    """
-
-    waveform: np.ndarray
-    features: Made
-    recipes: dict[str, Recipe]
-    chunks: dict[str, Chunks]
-    comparisons: list[Comparison]
+    waveform: np.ndarray  # float32, (n_samples,): the clip, mono, 16 kHz
+    features: dict[FeatureSpec, Features]  # what the recipes made of it
+    recipes: dict[str, Recipe]  # training's and inference's by their names, and the recipe musetools as "canonical"
+    chunks: dict[str, Chunks]  # by the same names
+    comparisons: list[Comparison]  # training against inference, at the clip's frame rate and then at `COMMON_FPS`
 
     @property
     def compared(self) -> Comparison:
@@ -60,7 +46,7 @@ class Difference(Answer):
         return self.features[self.recipes[name].features].rows
 
     def model_inputs(self, frame: int) -> dict[str, np.ndarray]:
-        """Return what a model gets for one frame, positions added where the recipe adds them, by name."""
+        """Return what a model is given for one frame, positions added where the recipe adds them, by name."""
         return {name: recipe.model_input(self.chunks[name], frame) for name, recipe in self.recipes.items()}
 
     def sentences(self) -> list[str]:

@@ -1,17 +1,193 @@
-"""Figures of recipes side by side: lag in time, rows that differ, values that differ."""
+"""Figures of training's and inference's chunks: of one clip, of one frame, of two recipes, of every recipe."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
-from musetools.lab.difference.comparison import Comparison
-from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
-from musetools.recipes.profile import LagTable, Profile
-from musetools.timing import exact_fps
+from musetools.chunks.rows import ZERO_ROW
+from musetools.chunks.sequence import Chunks
+from musetools.features.mel import whole_log_mel
+from musetools.lab.difference.measure import Comparison
+from musetools.lab.difference.overview import LagTable
+from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, covered, figure, rows_of, span_s
+from musetools.recipes.profile import Profile
+from musetools.timing import MEL_HOP, ROW_RATE, SAMPLE_RATE, exact_fps
 
-__all__ = ["lag_figure", "rate_figure", "value_figure"]
+__all__ = ["edge_figure", "feature_figure", "frame_figure", "input_figure", "lag_figure", "rate_figure"]
+__all__ += ["value_figure"]
+
+CELLS = {  # what a cell of an index matrix holds, and its colour
+    "row of the features": "#EAF4FB",
+    "first or last row, repeated": COLOURS["yellow"],
+    "row of zeros": "0.75",
+    "–: no chunk": "white",
+}
+NO_CHUNK = ZERO_ROW - 1  # drawn for the rows of a frame that has no chunk
+
+
+def feature_figure(features: np.ndarray, *, weights: str, title: str) -> Figure:
+    """Draw features over time, one strip a layer, every dimension standardised.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_rows, n_layers, width)
+        What `audio2feat` returns.
+    weights : str
+        Name of the encoder that made them, shown in the figure.
+    title : str
+        What is shown.
+
+    Returns
+    -------
+    Figure
+    """
+    n_rows, n_layers, width = features.shape
+    extent = (-0.5 / ROW_RATE, (n_rows - 0.5) / ROW_RATE, width, 0)
+    with figure(n_layers, 1, sharex=True, figsize=(9, 1.1 * n_layers + 1)) as (fig, axes):
+        for layer, ax in enumerate(axes[:, 0]):
+            strip = np.asarray(features[:, layer], np.float32)
+            strip = (strip - strip.mean(axis=0)) / (strip.std(axis=0) + 1e-9)
+            shown = ax.imshow(strip.T, aspect="auto", extent=extent, cmap="PuOr", vmin=-3, vmax=3)
+            ax.set_ylabel(f"layer {layer}", rotation=0, ha="right", va="center")
+            ax.set_yticks([0, width])
+        axes[0, 0].set_title(f"{title} · weights: {weights}")
+        axes[-1, 0].set_xlabel("time in s (50 rows a second)")
+        fig.colorbar(shown, ax=axes, label="standard deviations from\neach dimension's mean", pad=0.01)
+    return fig
+
+
+def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *, margin_s: float = 0.4) -> Figure:
+    """Draw what the chunk of one video frame covers: the waveform and log-mel around it, and the chunk's rows.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32, shape (n_samples,)
+        Mono, 16 kHz.
+    chunks : dict of str to Chunks
+        One or two recipes' chunks of that waveform, by their names, training first.
+    frame : int
+        Number of the video frame.
+    margin_s : float, default 0.4
+        Seconds shown either side of the frame.
+
+    Returns
+    -------
+    Figure
+    """
+    start, placed, log_mel = float(frame / next(iter(chunks.values())).fps), [], whole_log_mel(waveform)
+    first, stop = (max(0, int((start + side) * SAMPLE_RATE)) for side in (-margin_s, margin_s))
+    samples = waveform[first:stop]
+    with figure(2, 1, sharex=True, figsize=(9, 5)) as (fig, axes):
+        sound, mel = axes[:, 0]
+        sound.plot((first + np.arange(len(samples))) / SAMPLE_RATE, samples, color="0.35", linewidth=0.6)
+        extent = ((np.array([0, log_mel.shape[1]]) - 0.5) * MEL_HOP / SAMPLE_RATE).tolist()
+        extent += [-0.5, len(log_mel) - 0.5]
+        shown = mel.imshow(log_mel, origin="lower", aspect="auto", extent=extent, cmap="gray_r")
+        fig.colorbar(shown, ax=mel, label="log-mel, normalised", pad=0.01)
+        for i, (name, side, colour) in enumerate(zip(chunks, chunks.values(), (TRAIN, INFER), strict=False)):
+            rows, height = rows_of(side, frame), (i / len(chunks), (i + 1) / len(chunks))
+            lag = None if rows is None else side.lag_ms()[side.index_of(frame)]
+            placed.append(f"{name} {'no chunk' if rows is None else covered(rows, lag)}")
+            if span := span_s(rows):
+                sound.axvspan(*span, *height, facecolor=colour, alpha=0.25, label=f"rows of its chunk, {name}")
+                for ax, edge in product((sound, mel), span):
+                    ax.axvline(edge, *height, color=colour)
+        sound.axvline(start, color=COLOURS["black"], linestyle="--", label=f"frame {frame} starts")
+        mel.axvline(start, color=COLOURS["black"], linestyle="--")
+        sound.set(xlim=(max(0, start - margin_s), start + margin_s), ylabel="amplitude\n(full scale 1)")
+        mel.set(xlabel="time in s", ylabel="mel bin")
+        sound.set_title(f"Frame {frame}: {'; '.join(placed)}")
+        fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+def edge_figure(chunks: dict[str, Chunks], *, n_frames: int = 5) -> Figure:
+    """Draw two index matrices at both ends of a clip, with a frame around what differs.
+
+    Parameters
+    ----------
+    chunks : dict of str to Chunks
+        Two recipes' chunks of one clip, by their names, training first.
+    n_frames : int, default 5
+        Frames shown at each end.
+
+    Returns
+    -------
+    Figure
+    """
+    stop = max(side.frames.stop for side in chunks.values())
+    ends = {"first": range(min(n_frames, stop)), "last": range(max(0, stop - n_frames), stop)}
+    with figure(2, 2, figsize=(11, 0.36 * 2 * n_frames + 2)) as (fig, axes):
+        for across, (end, frames) in zip(axes.T, ends.items(), strict=True):
+            tables = [_table(side, frames) for side in chunks.values()]
+            differ = (tables[0] != tables[1]).any(axis=1)
+            for ax, name, table, colour in zip(across, chunks, tables, (TRAIN, INFER), strict=True):
+                _draw_table(ax, table, frames, differ, colour)
+                ax.set_title(f"{name}: {end} frames", color=colour)
+            across[-1].set_xlabel("position in the chunk")
+        key = [Patch(facecolor=colour, edgecolor="0.8", label=label) for label, colour in CELLS.items()]
+        key.append(Patch(facecolor="white", edgecolor="black", linewidth=2, label="framed: the two sides differ"))
+        fig.legend(handles=key, loc="outside lower center", ncols=5)
+    return fig
+
+
+def _table(chunks: Chunks, frames: range) -> np.ndarray:
+    """Return the rows of some frames, `NO_CHUNK` for those that have none."""
+    table = np.full((len(frames), chunks.rows.shape[1]), NO_CHUNK)
+    for line, frame in zip(table, frames, strict=True):
+        if frame in chunks.frames:
+            line[:] = rows_of(chunks, frame)
+    return table
+
+
+def _draw_table(ax: Axes, table: np.ndarray, frames: range, framed: np.ndarray, colour: str) -> None:
+    height, width = table.shape
+    repeated = (table[:, :, None] == table[:, None]).sum(axis=2) > 1
+    kinds = np.select([table == NO_CHUNK, table == ZERO_ROW, repeated], [3, 2, 1], 0)
+    cells = ListedColormap(list(CELLS.values()))
+    ax.pcolormesh(kinds, cmap=cells, vmin=-0.5, vmax=len(CELLS) - 0.5, edgecolors="0.8", linewidth=0.5)
+    for (y, x), row in np.ndenumerate(table):
+        text = {NO_CHUNK: "–", ZERO_ROW: ""}.get(row, str(row))
+        ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=8)
+    for y in np.flatnonzero(framed):
+        ax.add_patch(Rectangle((0, y), width, 1, fill=False, edgecolor=colour, linewidth=2))
+    ax.set(xlim=(-0.1, width + 0.1), ylim=(height + 0.1, -0.1))
+    ax.set_xticks(np.arange(width) + 0.5, range(width))
+    ax.set_yticks(np.arange(height) + 0.5, [f"frame {frame}" for frame in frames])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def input_figure(given: dict[str, np.ndarray], *, frame: int, weights: str) -> Figure:
+    """Draw what a model is given for one frame, a panel for each side.
+
+    Parameters
+    ----------
+    given : dict of str to ndarray, shape (rows_per_chunk · n_layers, width)
+        Chunks of one frame, by name.
+    frame : int
+        Number of the video frame.
+    weights : str
+        Name of the encoder.
+
+    Returns
+    -------
+    Figure
+    """
+    limit = max(float(np.abs(chunk).max()) for chunk in given.values()) or 1.0
+    with figure(1, len(given), sharex=True, sharey=True, figsize=(11, 3.4)) as (fig, axes):
+        for ax, (name, chunk) in zip(axes[0], given.items(), strict=True):
+            shown = ax.imshow(chunk, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
+            ax.set(xlabel="dimension", title=name)
+        axes[0, 0].set_ylabel("row of the chunk (row, then layer)")
+        fig.colorbar(shown, ax=axes, label="value", pad=0.01)
+        fig.suptitle(f"What the model is given for frame {frame} · weights: {weights}", x=0.01, ha="left", fontsize=11)
+    return fig
 
 
 def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
@@ -26,36 +202,25 @@ def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
     -------
     Figure
     """
-    first = comparisons[0]
+    n_rows = comparisons[0].a.rows.shape[1]
     with figure(2, len(comparisons), sharex=True, sharey="row", figsize=(11, 4.4)) as (fig, axes):
-        for column, compared in enumerate(comparisons):
-            above, below = axes[:, column]
-            for side, colour, style in ((compared.a, TRAIN, "-"), (compared.b, INFER, "--")):
-                _draw_lag(above, side, colour, style)
-            below.plot(
-                compared.shared / float(exact_fps(compared.a.fps)), compared.rows_differ(), color=COLOURS["black"]
-            )
-            above.set_title(f"{float(compared.a.fps):g} fps: {_count(compared)}")
+        for (above, below), compared in zip(axes.T, comparisons, strict=True):
+            fps, stops = float(exact_fps(compared.a.fps)), compared.a.stops or compared.b.stops
+            _draw_lag(above, compared.a, TRAIN, "-", compared.names[0])
+            _draw_lag(above, compared.b, INFER, "--", compared.names[1])
+            below.plot(compared.shared / fps, compared.rows_differ(), color=COLOURS["black"])
+            count = "one stops" if stops else f"{compared.differing} of {len(compared.shared)} differ"
+            above.set_title(f"{float(compared.a.fps):g} fps: {count}")
             below.set_xlabel("time in s")
         axes[0, 0].set_ylabel("lag in ms")
-        axes[1, 0].set_ylabel(f"rows that differ,\nof {first.a.rows.shape[1]}")
-        axes[1, 0].set_ylim(-0.5, first.a.rows.shape[1] + 0.5)
-        _legend(fig, [(first.names[0], TRAIN, "-"), (first.names[1], INFER, "--")])
+        axes[1, 0].set(ylabel=f"rows that differ,\nof {n_rows}", ylim=(-0.5, n_rows + 0.5))
+        fig.legend(handles=axes[0, 0].get_lines(), loc="outside lower center", ncols=2)
     return fig
 
 
-def _count(compared: Comparison) -> str:
-    stops = compared.a.stops or compared.b.stops
-    return "one stops" if stops else f"{compared.differing} of {len(compared.shared)} differ"
-
-
-def _draw_lag(ax: Axes, side: Profile, colour: str, style: str) -> None:
-    ax.plot(np.array(side.frames) / float(exact_fps(side.fps)), side.lag_ms, style, color=colour, linewidth=1.2)
-
-
-def _legend(fig: Figure, entries: Sequence[tuple[str, str, str]]) -> None:
-    handles = [fig.axes[0].plot([], [], style, color=colour, label=name)[0] for name, colour, style in entries]
-    fig.legend(handles=handles, loc="outside lower center", ncols=min(4, len(entries)))
+def _draw_lag(ax: Axes, side: Profile, colour: str, style: str, label: str) -> None:
+    times = np.array(side.frames) / float(exact_fps(side.fps))
+    ax.plot(times, side.lag_ms, style, color=colour, linewidth=1.2, label=label)
 
 
 def lag_figure(table: LagTable) -> Figure:
@@ -71,31 +236,25 @@ def lag_figure(table: LagTable) -> Figure:
     Figure
     """
     n_panels = -(-len(table.recipes) // 2)
-    rates = [
-        (f"{float(fps):g} fps", colour, mark[1:]) for fps, (mark, colour) in zip(table.fps, MARKS.items(), strict=False)
-    ]
     with figure(n_panels, 2, sharex=True, sharey=True, figsize=(10, 1.35 * n_panels + 1)) as (fig, axes):
         for ax, (name, profiles) in zip(axes.flat, table.recipes.items(), strict=False):
-            for side, (_, colour, style) in zip(profiles, rates, strict=True):
-                _draw_lag(ax, side, colour, style)
+            for side, (mark, colour) in zip(profiles, MARKS.items(), strict=False):
+                _draw_lag(ax, side, colour, mark[1:], f"{float(side.fps):g} fps")
             ax.set_yscale("symlog", linthresh=100)
             ax.set_yticks([-10_000, -100, 0, 100, 10_000], ["−10 s", "−100", "0", "+100", "+10 s"])
             ax.axhline(0, color="0.85", zorder=0)
-            ax.set_title(f"{name}: {_reach(profiles)}")
+            lags = [abs(lag) for p in profiles if len(p.interior) for lag in (p.lag.min_ms, p.lag.max_ms)]
+            ax.set_title(f"{name}: {_reach(max(lags)) if lags else 'every chunk holds zeros, no lag'}")
         for ax in axes[:, 0]:
             ax.set_ylabel("lag in ms")
         for ax in axes[-1]:
             ax.set_xlabel("time in s")
-        _legend(fig, rates)
+        fig.legend(handles=axes[0, 0].get_lines()[: len(table.fps)], loc="outside lower center", ncols=4)
     return fig
 
 
-def _reach(profiles: Sequence[Profile]) -> str:
-    """Write how large the lag becomes at any frame rate."""
-    lags = [abs(lag) for side in profiles if len(side.interior) for lag in (side.lag.min_ms, side.lag.max_ms)]
-    if not lags:
-        return "every chunk holds zeros, no lag"
-    return f"up to {max(lags) / 1000:.2g} s" if max(lags) >= 1000 else f"up to {max(lags):.0f} ms"
+def _reach(lag_ms: float) -> str:
+    return f"up to {lag_ms / 1000:.2g} s" if lag_ms >= 1000 else f"up to {lag_ms:.0f} ms"
 
 
 def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure:
@@ -112,32 +271,25 @@ def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure
     -------
     Figure
     """
-    seen = [c for c in comparisons if c.values is not None]
+    values, fps = found.values, float(exact_fps(found.a.fps))
+    n_frames, n_layers = values.relative.shape
+    first = values.frames[0] if n_frames else 0
     with figure(1, 2, figsize=(11, 3.8), width_ratios=(3, 2)) as (fig, axes):
-        _draw_over_time(axes[0, 0], found)
-        for compared, (mark, colour) in zip(seen, MARKS.items(), strict=False):
-            _draw_by_layer(axes[0, 1], compared, mark, colour)
-        axes[0, 1].set(xlabel="layer", ylabel="difference in standard deviations")
-        axes[0, 1].set_xticks(range(found.values.relative.shape[1]))
-        axes[0, 1].set_ylim(bottom=0)
-        axes[0, 1].set_title("Inside the clip, by layer")
-        axes[0, 1].legend()
+        over_time, by_layer = axes[0]
+        image = values.relative.T if n_frames else np.zeros((n_layers, 1))
+        extent = (first / fps, (first + image.shape[1]) / fps, n_layers - 0.5, -0.5)
+        shown = over_time.imshow(image, aspect="auto", extent=extent, cmap="cividis", vmin=0)
+        fig.colorbar(shown, ax=over_time, label="difference in\nstandard deviations", pad=0.01)
+        over_time.set(xlabel="time in s", ylabel="layer", yticks=range(n_layers))
+        over_time.set_title(
+            f"{len(values.equal)} of {n_frames} chunks equal at {fps:.5g} fps · weights: {values.weights}"
+        )
+        measured = [c for c in comparisons if c.values is not None]
+        for compared, (mark, colour) in zip(measured, MARKS.items(), strict=False):
+            inside, label = compared.values.by_layer(compared.interior()), f"{float(compared.a.fps):g} fps"
+            by_layer.plot(inside, mark, color=colour, fillstyle="none", label=label)
+        by_layer.set(xlabel="layer", ylabel="difference in standard deviations", xticks=range(n_layers))
+        by_layer.set_ylim(bottom=0)
+        by_layer.set_title("Inside the clip, by layer")
+        by_layer.legend()
     return fig
-
-
-def _draw_over_time(ax: Axes, compared: Comparison) -> None:
-    values, fps = compared.values, float(exact_fps(compared.a.fps))
-    first, stop = (values.frames[0], values.frames[-1] + 1) if len(values.frames) else (0, 1)
-    extent = (first / fps, stop / fps, values.relative.shape[1] - 0.5, -0.5)
-    image = values.relative.T if len(values.frames) else np.zeros((values.relative.shape[1], 1))
-    shown = ax.imshow(image, aspect="auto", extent=extent, cmap="cividis", vmin=0)
-    ax.set(xlabel="time in s", ylabel="layer", yticks=range(values.relative.shape[1]))
-    ax.set_title(
-        f"{len(values.equal)} of {len(values.frames)} chunks equal at {fps:.5g} fps · weights: {values.weights}"
-    )
-    ax.figure.colorbar(shown, ax=ax, label="difference in\nstandard deviations", pad=0.01)
-
-
-def _draw_by_layer(ax: Axes, compared: Comparison, mark: str, colour: str) -> None:
-    inside, label = compared.values.by_layer(compared.interior()), f"{float(compared.a.fps):g} fps"
-    ax.plot(inside, mark, color=colour, fillstyle="none", label=label)

@@ -1,7 +1,7 @@
-"""Two recipes side by side: which rows each frame takes, with what values, and which pairs are interchangeable."""
+"""Two recipes on one clip at one frame rate: frames, rows and lag from index matrices, values from features."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
 import numpy as np
@@ -11,14 +11,138 @@ from musetools.chunks.sequence import Chunks
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
-from musetools.lab.difference.comparison import SIGNS, STOPS, Comparison, ValueDifference
-from musetools.recipes.profile import COMMON_FPS, MINUTE_S, lag_table, profile
-from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
-from musetools.table import Table
+from musetools.lab.answer import Answer
+from musetools.recipes.profile import COMMON_FPS, MINUTE_S, Profile, profile
+from musetools.recipes.recipe import Recipe, recipe_of
+from musetools.table import Table, spans
 from musetools.timing import SAMPLE_RATE
 
-__all__ = ["ComparisonMatrix", "Features", "compare", "compare_all", "compare_at"]
-__all__ += ["lag_table", "make_features", "rate_table"]
+__all__ = ["SIGNS", "STOPS", "Comparison", "Features", "ValueDifference", "compare", "compare_at", "make_features"]
+
+EQUAL, EDGES, VALUES = "interchangeable", "alike but for edges", "same rows, other values"
+ROWS, STOPS = "other rows", "stops"
+SIGNS = {EQUAL: "●", EDGES: "◐", VALUES: "○", ROWS: "✕", STOPS: "–"}  # by category
+EDGE_FIELDS = {"keep_padding"}  # what a spec may differ in without a difference inside the clip
+
+
+@dataclass(frozen=True)
+class ValueDifference:
+    """How far the chunks of two recipes differ on real audio, before any positional encoding."""
+
+    weights: str  # the encoder that made the features
+    frames: np.ndarray  # (n,): the frames that both recipes have
+    relative: np.ndarray  # (n, n_layers): root mean square of the difference over the layer's standard deviation
+
+    @property
+    def equal(self) -> np.ndarray:
+        """Frames whose chunks are equal bit for bit."""
+        return self.frames[(self.relative == 0).all(axis=1)]
+
+    def by_layer(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the difference of some frames together, layer by layer; `chosen` are indices or a mask."""
+        relative = self.relative[chosen]
+        return np.sqrt(np.square(relative).mean(axis=0)) if len(relative) else np.zeros(self.relative.shape[1])
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Answer):
+    """Two recipes on one clip at one frame rate."""
+
+    a: Profile
+    b: Profile
+    spec_differences: tuple[tuple[str, str, str], ...]  # name, value of `a`, value of `b`
+    values: ValueDifference | None = None  # where audio was given
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the two recipes."""
+        return self.a.recipe.name, self.b.recipe.name
+
+    @property
+    def shared(self) -> np.ndarray:
+        """Numbers of the frames that both have."""
+        return _shared(self.a.frames, self.b.frames)
+
+    def rows_differ(self) -> np.ndarray:
+        """Count, for each frame that both have, the rows of its chunk that are not the same."""
+        a, b = (p.rows[self.shared - p.first_frame] for p in (self.a, self.b))
+        return (a != b).sum(axis=1)
+
+    def interior(self) -> np.ndarray:
+        """Return, for each frame that both have, whether it is at an edge for neither."""
+        a, b = (np.isin(self.shared, p.first_frame + p.interior) for p in (self.a, self.b))
+        return a & b
+
+    @property
+    def differing(self) -> int:
+        """How many of the frames that both have take other rows."""
+        return int((self.rows_differ() > 0).sum())
+
+    @property
+    def category(self) -> str:
+        """Whether one may replace the other: one of the keys of `SIGNS`."""
+        if self.a.stops or self.b.stops:
+            return STOPS
+        differ, inside = self.rows_differ() > 0, self.interior()
+        if (differ & inside).any() or (differ.any() and not inside.any()):
+            return ROWS
+        if any(name not in EDGE_FIELDS for name, *_ in self.spec_differences):
+            return VALUES
+        same = self.a.frames == self.b.frames and not differ.any() and not self.spec_differences
+        return EQUAL if same else EDGES
+
+    def sentences(self) -> list[str]:
+        """Write what was found, computed from the numbers."""
+        stops = [f"{p.recipe.name} cannot do this: {p.stops}." for p in (self.a, self.b) if p.stops]
+        return stops or [*self._of_rows(), *self._of_values(), f"Category: {self.category}."]
+
+    def _of_rows(self) -> Iterator[str]:
+        differ, inside = self.rows_differ() > 0, self.interior()
+        yield (
+            f"{_frames(len(differ))} in both: {(~differ).sum()} take the same rows, "
+            f"{(differ & ~inside).sum()} differ at an edge, {(differ & inside).sum()} inside the clip."
+        )
+        for mine, other in ((self.a, self.b), (self.b, self.a)):
+            if alone := [i for i in mine.frames if i not in other.frames]:
+                yield f"{mine.recipe.name} alone has {_frames(len(alone))}: {spans(alone)}."
+        for p in (self.a, self.b):
+            if p.zero_rows:
+                yield f"{p.recipe.name} pads its chunks with {p.zero_rows} rows of zeros in all."
+        yield f"Lag in ms: {', '.join(f'{p.recipe.name} {p.lag_text()}' for p in (self.a, self.b))}."
+
+    def _of_values(self) -> Iterator[str]:
+        differences = "; ".join(f"{name} is {a} against {b}" for name, a, b in self.spec_differences)
+        same = "Both make their features in the same way."
+        yield f"They make their features differently: {differences}." if differences else same
+        if self.values is None:
+            return
+        inside, weights = self.interior(), self.values.weights
+        yield f"{len(self.values.equal)} of {len(inside)} chunks are equal bit for bit (weights: {weights})."
+        for name, chosen in (("Inside the clip", inside), ("At its edges", ~inside)):
+            if chosen.any():
+                yield f"{name}, chunks {_gap(self.values.by_layer(chosen))} ({_frames(chosen.sum())})."
+
+    def table(self) -> Table:
+        """Return what each of the two does."""
+        names = ["frames", "first frame", "lag in ms", "frames at an edge", "rows of zeros"]
+        facts = [(len(p.rows), p.first_frame, p.lag_text(), p.edge_frames, p.zero_rows) for p in (self.a, self.b)]
+        lines = [*zip(names, *facts, strict=True), *self.spec_differences]
+        return Table([f"at {float(self.a.fps):g} fps", *self.names], lines)
+
+
+def _shared(a: range, b: range) -> np.ndarray:
+    return np.arange(max(a.start, b.start), min(a.stop, b.stop))
+
+
+def _frames(n: int) -> str:
+    return f"{n} frame" if n == 1 else f"{n} frames"
+
+
+def _gap(by_layer: np.ndarray) -> str:
+    if not by_layer.any():
+        return "are equal in every layer"
+    low, high = by_layer.min(), by_layer.max()
+    return f"differ by {low:.2g} to {high:.2g} standard deviations, most in layer {by_layer.argmax()}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +153,7 @@ class Features:
     n_samples: int
 
 
-Made = dict[FeatureSpec, Features]
-
-
-def make_features(source: Source, encoder: Encoder, recipes: Iterable[str | Recipe]) -> Made:
+def make_features(source: Source, encoder: Encoder, recipes: Iterable[str | Recipe]) -> dict[FeatureSpec, Features]:
     """Make a clip's features, once for each way in which some recipes make them.
 
     Parameters
@@ -113,7 +234,7 @@ def compare_at(
     rates : iterable of float or Fraction
         Frame rates.
     features : dict of FeatureSpec to Features, optional
-        What `make_features` returned, to make none again.
+        What `make_features` returned for the source, which is not needed then.
 
     Returns
     -------
@@ -121,101 +242,34 @@ def compare_at(
         One for each frame rate.
     """
     recipes = a, b = recipe_of(a), recipe_of(b)
-    encoder = load_encoder(encoder) if source is not None and not isinstance(encoder, Encoder) else encoder
-    made = features or (make_features(source, encoder, recipes) if source is not None else {})
-    differences = tuple(_spec_differences(a, b))
+    if source is not None and features is None:
+        encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+        features = make_features(source, encoder, recipes)
+    ours, theirs = map(_making, recipes)
+    differences = tuple((name, value, theirs[name]) for name, value in ours.items() if value != theirs[name])
     compared = []
     for fps in rates:
-        lengths = [made[r.features].n_samples if made else MINUTE_S * SAMPLE_RATE for r in recipes]
+        lengths = [features[r.features].n_samples if features else MINUTE_S * SAMPLE_RATE for r in recipes]
         both = [profile(recipe, n, fps, context) for recipe, n in zip(recipes, lengths, strict=True)]
         values = None
-        if made and not any(p.stops for p in both):
-            chunks = [Chunks(made[p.recipe.features].rows, p.rows, fps, first_frame=p.first_frame) for p in both]
+        if features and not any(p.stops for p in both):
+            chunks = [Chunks(features[p.recipe.features].rows, p.rows, fps, first_frame=p.first_frame) for p in both]
             values = _value_difference(*chunks, encoder.name)
         compared.append(Comparison(*both, differences, values))
     return compared
 
 
-def _spec_differences(a: Recipe, b: Recipe) -> Iterable[tuple[str, str, str]]:
-    ours, theirs = asdict(a.features), asdict(b.features)
-    for name, value in ours.items():
-        if value != theirs[name] and name != "window":
-            yield name, str(value), str(theirs[name])
-    if a.features.window != b.features.window:
-        yield "window", str(a.features.window), str(b.features.window)
-    if a.positional_encoding != b.positional_encoding:
-        yield "positional encoding", *("added" if r.positional_encoding else "not added" for r in (a, b))
+def _making(recipe: Recipe) -> dict[str, str]:
+    """Return how a recipe makes what the model is given, chunks apart."""
+    spec, added = recipe.features, "added" if recipe.positional_encoding else "not added"
+    return {field.name: str(getattr(spec, field.name)) for field in fields(spec)} | {"positional encoding": added}
 
 
 def _value_difference(a: Chunks, b: Chunks, weights: str) -> ValueDifference:
-    """Measure frame by frame; a chunk's rows and layers are apart again for that."""
-    shared = np.arange(max(a.frames.start, b.frames.start), min(a.frames.stop, b.frames.stop))
-    n_layers = a.features.shape[1]
+    shared, n_layers = _shared(a.frames, b.frames), a.features.shape[1]
     spread = a.features.astype(np.float64).std(axis=(0, 2))
     relative = np.zeros((len(shared), n_layers))
     for index, frame in enumerate(shared):
         gap = a.at(frame).astype(np.float64) - b.at(frame)
         relative[index] = np.sqrt(np.square(gap.reshape(-1, n_layers, gap.shape[-1])).mean(axis=(0, 2))) / spread
     return ValueDifference(weights, shared, relative)
-
-
-@dataclass(frozen=True)
-class ComparisonMatrix:
-    """Every recipe against every other at one frame rate."""
-
-    fps: float | Fraction
-    names: tuple[str, ...]
-    pairs: dict[tuple[str, str], Comparison]
-
-    def category(self, a: str, b: str) -> str:
-        """Return the category of a pair, in either order."""
-        return (self.pairs.get((a, b)) or self.pairs[b, a]).category
-
-    def table(self) -> Table:
-        """Return a sign for each pair."""
-        cells = [
-            [f"{i} {a}", *(SIGNS[self.category(a, b)] for b in self.names)] for i, a in enumerate(self.names, start=1)
-        ]
-        caption = f"At {float(self.fps):g} fps: " + ", ".join(f"{sign} {category}" for category, sign in SIGNS.items())
-        return Table(["", *map(str, range(1, len(self.names) + 1))], cells, caption)
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-
-def rate_table(comparisons: Iterable[Comparison]) -> Table:
-    """Return a table of comparisons at several frame rates, a table row each."""
-    head = ["fps", "frames in both", "other rows", "lag in ms", "against", "difference inside", "category"]
-    return Table(head, [_summary(compared) for compared in comparisons])
-
-
-def _summary(compared: Comparison) -> list[str]:
-    rate, lags = f"{float(compared.a.fps):g}", [p.lag_text() for p in (compared.a, compared.b)]
-    if compared.category == STOPS:
-        return [rate, "–", "–", *lags, "–", STOPS]
-    inside = compared.interior()
-    values = compared.values.by_layer(inside) if compared.values and inside.any() else None
-    gap = "–" if values is None else f"{values.min():.2g} to {values.max():.2g} std"
-    return [rate, str(len(compared.shared)), str(compared.differing), *lags, gap, compared.category]
-
-
-def compare_all(recipes: Iterable[str | Recipe] | None = None, *, fps: float | Fraction = 25) -> ComparisonMatrix:
-    """Compare every recipe with every other, by index matrix and feature spec, over a minute.
-
-    Parameters
-    ----------
-    recipes : iterable of Recipe or str, optional
-        By default all of `RECIPES`.
-    fps : float or Fraction, default 25
-        Frame rate, as it is passed to all.
-
-    Returns
-    -------
-    ComparisonMatrix
-    """
-    chosen = [recipe_of(recipe) for recipe in (RECIPES if recipes is None else recipes)]
-    pairs = {(a.name, b.name): compare(a, b, fps=fps) for i, a in enumerate(chosen) for b in chosen[i:]}
-    return ComparisonMatrix(fps, tuple(recipe.name for recipe in chosen), pairs)

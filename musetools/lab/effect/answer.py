@@ -1,54 +1,144 @@
-"""The answer of notebook 06: what preprocessing does to a model."""
+"""The answer of notebook 06: what preprocessing does to a model, in sentences and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from musetools.features.encoder import Encoder
 from musetools.lab.answer import Answer
-from musetools.lab.effect.measure import TRAIN_FPS, Experiment, differences
+from musetools.lab.effect.measure import INFERENCE, TRAIN_FPS, Experiment, differences
 from musetools.lab.effect.outcome import Agreement, Outcome
-from musetools.lab.effect.report import effect_sentences
 from musetools.lab.speech import Talker
-from musetools.recipes.profile import COMMON_FPS
+from musetools.recipes.profile import COMMON_FPS, DRIFTS_MS_S
+from musetools.table import Table, signed
 
-__all__ = ["Effect", "evaluate"]
+__all__ = ["BAND_MS", "Effect", "evaluate"]
+
+NOTHING, LITTLE = 0.01, 0.05  # costs in R² below which a difference counts as nothing, as little
+BAND_MS, BAND_MS_S = 15, 2  # how well delays and drifts are to agree
+LEARNED, UNLEARNED = 0.6, 0.1  # R² that the matching pair must exceed, and the control stay below
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Effect(Answer):
-    """What preprocessing does to a model.
+    """What preprocessing does to a model."""
 
-    Attributes
-    ----------
-    weights : str
-        Name of the encoder.
-    rates : tuple of float
-        The frame rates of `grid`.
-    matching, control : Outcome
-        Training and inference alike; and a model of shuffled openings, which has nothing to learn.
-    canonical : Outcome
-        The matching model on chunks of the recipe musetools at 25 fps.
-    grid : dict of str to tuple of (Outcome or None)
-        By inference recipe, an outcome for each frame rate; None where the recipe stops.
-    agreements : dict of str to Agreement
-        By inference recipe, predictions at 25 fps against those from training's chunks.
-    differing : dict of str to Outcome
-        By single difference, at 25 fps.
-    """
+    weights: str  # name of the encoder
+    matching: Outcome  # training and inference alike
+    control: Outcome  # a model of shuffled openings, which has nothing to learn
+    canonical: Outcome  # the matching model on chunks of the recipe musetools at 25 fps
+    grid: dict[tuple[str, float], Outcome]  # by inference recipe and common frame rate, where the recipe does not stop
+    agreements: dict[str, Agreement]  # by recipe, at 25 fps
+    differing: dict[str, Outcome]  # by single difference, at 25 fps
 
-    weights: str
-    rates: tuple[float, ...]
-    matching: Outcome
-    control: Outcome
-    canonical: Outcome
-    grid: dict[str, tuple[Outcome | None, ...]]
-    agreements: dict[str, Agreement]
-    differing: dict[str, Outcome]
+    @property
+    def worst(self) -> Outcome:
+        """The outcome of `grid` with the lowest R²."""
+        return min(self.grid.values(), key=lambda outcome: outcome.r2)
 
     def sentences(self) -> list[str]:
-        """Write the answer, computed from the numbers."""
-        return effect_sentences(self.grid, self.differing, self.agreements, self.matching, self.control)
+        """Write which differences change nothing, and which cost what."""
+        valid = self.matching.r2 > LEARNED and abs(self.control.r2) < UNLEARNED
+        return [
+            f"The experiment is {'valid' if valid else 'not valid'}: R² of held-out speech is {self.matching.r2_text} "
+            f"from training's chunks, {self.control.r2_text} for a model of shuffled openings.",
+            self._of_delays(),
+            *self._of_agreements(),
+            *self._of_costs(),
+        ]
+
+    def _of_delays(self) -> str:
+        ran, n_all = self.grid.values(), len(INFERENCE) * len(COMMON_FPS)
+        late = max(abs(o.delay.ms - o.expected.mean_ms) for o in ran)
+        drift = max(abs(o.delay.drift_ms_s - o.expected.drift_ms_s) for o in ran)
+        return (
+            f"Of {n_all} recipes and frame rates, {n_all - len(ran)} stop. In the others the measured delay "
+            f"{'agrees' if late <= BAND_MS and drift <= BAND_MS_S else 'does not always agree'} with the one expected "
+            f"from the index matrix: it differs by at most {late:.1f} ms, its drift by {drift:.2f} ms/s."
+        )
+
+    def _of_agreements(self) -> Iterator[str]:
+        same = {name: a for name, a in self.agreements.items() if a.interior and a.equal == a.interior}
+        if same:
+            edge = max(same, key=lambda name: same[name].edge_change)
+            yield (
+                f"At 25 fps, with the same model, {', '.join(same)} predict what training's chunks predict in every "
+                "interior frame, bit for bit; at an edge openings change by up to "
+                f"{same[edge].edge_change:.2f} ({edge})."
+            )
+        other = [f"{name} (up to {a.interior_change:.2f})" for name, a in self.agreements.items() if name not in same]
+        if other:
+            yield (
+                "Inside the clip, too, predictions of other features or rows differ from training's: "
+                f"{', '.join(other)}."
+            )
+
+    def _of_costs(self) -> Iterator[str]:
+        shown = self.differing | {outcome.title: outcome for outcome in self.grid.values()}
+        costs = {name: self.matching.r2 - outcome.r2 for name, outcome in shown.items()}
+        free = [name for name, cost in costs.items() if cost < NOTHING]
+        cheap = [f"{name} ({cost:.3f})" for name, cost in costs.items() if NOTHING <= cost < LITTLE]
+        yield f"Costs nothing (less than {NOTHING:g} of R²): {'; '.join(free) or 'none'}."
+        yield f"Costs little (less than {LITTLE:g}): {'; '.join(cheap) or 'none'}."
+        for name in sorted(costs, key=costs.get, reverse=True):
+            if costs[name] >= LITTLE:
+                yield f"Costs {costs[name]:.2f} of R²: {name}: {_why(shown[name])}."
+
+    def outcome_table(self) -> Table:
+        """Return every recipe at every frame rate."""
+        head = ["recipe", "fps", "trained on", "R²", "error", "first second", "last second"]
+        head += ["delay in ms", "expected", "drift in ms/s", "expected"]
+        caption = (
+            "Errors are root mean squares of an opening that is 0 (shut) … 1 (wide); R², error and delay without the "
+            f"first and last second. Positive delay: the mouth moves late. Weights: {self.weights}."
+        )
+        runs = [(name, fps, self.grid.get((name, fps))) for name, fps in product(INFERENCE, COMMON_FPS)]
+        return Table(head, [[name, f"{fps:g}", *_cells(outcome)] for name, fps, outcome in runs], caption)
+
+    def difference_table(self) -> Table:
+        """Return what single differences cost at 25 fps."""
+        head = ["difference", "trained on", "R²", "error", "correlation", "mean offset"]
+        lines = [
+            [name, o.model.name, o.r2_text, f"{o.error:.3f}", f"{o.delay.correlation:.3f}", signed(o.bias, 3)]
+            for name, o in {"none: the matching pair": self.canonical, **self.differing}.items()
+        ]
+        caption = f"25 fps, all chunked by the recipe musetools, openings 0 … 1. Weights: {self.weights}."
+        return Table(head, lines, caption)
+
+    def agreement_table(self) -> Table:
+        """Return how far predictions from inference's chunks are those from training's."""
+        head = ["recipe", "interior frames", "equal bit for bit", "largest change", "edge frames", "largest change"]
+        lines = [
+            [name, str(a.interior), str(a.equal), f"{a.interior_change:.2g}", str(a.edges), f"{a.edge_change:.2g}"]
+            for name, a in self.agreements.items()
+        ]
+        caption = (
+            "25 fps; against training's chunks of the same speech, same model. Frames that training drops are left "
+            f"out. Weights: {self.weights}."
+        )
+        return Table(head, lines, caption)
+
+
+def _cells(outcome: Outcome | None) -> list[str]:
+    if outcome is None:
+        return ["stops", *[""] * 8]
+    errors = [f"{error:.3f}" for error in (outcome.error, outcome.first_error, outcome.last_error)]
+    delays = (outcome.delay.ms, outcome.expected.mean_ms, outcome.delay.drift_ms_s, outcome.expected.drift_ms_s)
+    return [outcome.model.name, outcome.r2_text, *errors, *(signed(number, 1) for number in delays)]
+
+
+def _why(outcome: Outcome) -> str:
+    """Write what explains an outcome's cost: time, a constant, or the values themselves."""
+    reasons, delay, drifts = [], outcome.delay, abs(outcome.delay.drift_ms_s) >= DRIFTS_MS_S
+    if abs(delay.ms) >= BAND_MS or drifts:
+        reasons.append(f"the mouth is {abs(delay.ms):.0f} ms {'late' if delay.ms > 0 else 'early'} on average")
+    if drifts:
+        side = "later" if delay.drift_ms_s > 0 else "earlier"
+        reasons.append(f"{abs(delay.drift_ms_s):.2g} ms {side} with every second")
+    if abs(outcome.bias) >= 2 * outcome.truth.std():
+        reasons.append(f"all openings move by {signed(outcome.bias, 2)}, a constant to a linear model")
+    return ", ".join([*reasons, f"correlation {delay.correlation:.2f} without delay"])
 
 
 def evaluate(
@@ -57,8 +147,6 @@ def evaluate(
     encoder: Encoder,
     halved: Encoder,
     folder: Path,
-    *,
-    rates: Sequence[float] = COMMON_FPS,
 ) -> Effect:
     """Train on training's chunks, predict from those of every inference recipe: the answer of notebook 06.
 
@@ -68,8 +156,6 @@ def evaluate(
         As for `Experiment`.
     halved : Encoder
         The same weights in bfloat16.
-    rates : sequence of float
-        Frame rates, 25 among them.
 
     Returns
     -------
@@ -81,14 +167,13 @@ def evaluate(
         If less than 4 s are held out.
     """
     experiment = Experiment(training, held_out, encoder, folder)
-    model, grid, at_25 = experiment.model("v1.5"), experiment.grid(rates=rates), list(rates).index(TRAIN_FPS)
+    model, grid = experiment.model("v1.5"), experiment.grid()
     return Effect(
         encoder.name,
-        tuple(rates),
         experiment.trained(model),
         experiment.outcome("musetools", model=experiment.model("v1.5", shuffled=True)),
         experiment.outcome("musetools", model=model),
         grid,
-        {name: experiment.agreement(outcomes[at_25]) for name, outcomes in grid.items() if outcomes[at_25]},
+        {name: experiment.agreement(outcome) for (name, fps), outcome in grid.items() if fps == TRAIN_FPS},
         differences(experiment, halved),
     )

@@ -1,4 +1,4 @@
-"""How late a predicted mouth moves, and whether that grows: cross-correlation with a truth known at any instant."""
+"""How late a predicted mouth moves, and whether that grows: its correlation with a truth known at any time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,25 +20,13 @@ SHORTEST_S = 2.0
 
 @dataclass(frozen=True)
 class Delay:
-    """How late a prediction comes.
+    """How late a prediction comes."""
 
-    Attributes
-    ----------
-    ms : float
-        Delay at the mean instant of the frames: positive where the mouth moves late, the opposite sign of lag.
-    drift_ms_s : float
-        Growth of the delay, in ms per second of clip; 0 for a clip of less than two stretches of 6 s.
-    correlation : float
-        Of prediction and truth, the delay taken out.
-    windows_s, windows_ms : ndarray of float64, shape (n,)
-        Middle of each stretch of 6 s, and the delay in it.
-    """
-
-    ms: float
-    drift_ms_s: float
-    correlation: float
-    windows_s: np.ndarray
-    windows_ms: np.ndarray
+    ms: float  # at the mean time of the frames: positive where the mouth moves late, the opposite sign of lag
+    drift_ms_s: float  # growth, in ms per second of clip; 0 for a clip of less than two stretches of 6 s
+    correlation: float  # of prediction and truth at that delay
+    windows_s: np.ndarray  # (n,): middle of each stretch of 6 s
+    windows_ms: np.ndarray  # (n,): delay in it
 
 
 def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[np.ndarray], np.ndarray]) -> Delay:
@@ -52,9 +40,9 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[
     prediction : ndarray of float, shape (n_frames,)
         A model's prediction for each frame.
     times_s : ndarray of float, shape (n_frames,)
-        The instant of each frame, ascending; frames may be missing.
+        The time of each frame, ascending; frames may be missing.
     truth : callable
-        The true openings at any instants, so that precision does not end at whole frames.
+        The true openings at any times, so that precision does not end at whole frames.
 
     Returns
     -------
@@ -69,8 +57,8 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[
     covered = float(np.ptp(times_s)) if len(times_s) else 0.0
     if prediction.shape != times_s.shape or covered < SHORTEST_S or np.ptp(prediction) == 0:
         raise ParameterError(
-            f"a delay needs {SHORTEST_S:g} s or more of a prediction that moves, an instant for each; got "
-            f"{prediction.shape} over {covered:.2f} s, instants {times_s.shape}"
+            f"a delay needs {SHORTEST_S:g} s or more of a prediction that moves, a time for each; got "
+            f"{prediction.shape} over {covered:.2f} s, times {times_s.shape}"
         )
     middle = times_s.mean()
     shifts, places, match = _curves(prediction, times_s, truth)
@@ -92,11 +80,11 @@ def _curves(
     """Correlate each stretch in which the prediction moves at every delay: delays, middles, (stretches, delays)."""
     reach = max(REACH_S, DRIFT_REACH * float(np.ptp(times_s)))
     shifts = np.arange(-round(reach / STEP_S), round(reach / STEP_S) + 1) * STEP_S
-    n_windows = max(1, int(np.ptp(times_s) / WINDOW_S))
-    edges = np.linspace(times_s[0], np.nextafter(times_s[-1], np.inf), n_windows + 1)
     places, match = [], []
-    for first, stop in zip(*np.searchsorted(times_s, [edges[:-1], edges[1:]]), strict=True):
-        part, times = prediction[first:stop], times_s[first:stop]
+    n_windows = max(1, int(np.ptp(times_s) / WINDOW_S))
+    edges = np.linspace(times_s[0], times_s[-1], n_windows + 1)[1:-1]
+    for stretch in np.split(np.arange(len(times_s)), np.searchsorted(times_s, edges)):
+        part, times = prediction[stretch], times_s[stretch]
         if len(part) > 1 and np.ptp(part) > 0:
             places.append(times.mean())
             match.append([correlation(part, series) for series in truth(times - shifts[:, None])])
@@ -109,10 +97,7 @@ def _line(shifts: np.ndarray, places: np.ndarray, match: np.ndarray) -> np.ndarr
         return shifts[[int(match[0].argmax())]]
     n_slopes = 2 * round(DRIFT_REACH * np.ptp(places) / STEP_S) + 1
     slopes = np.linspace(-DRIFT_REACH, DRIFT_REACH, n_slopes)
-    along = [
-        np.sum([np.interp(shifts + slope * x, shifts, m) for x, m in zip(places, match, strict=True)], axis=0)
-        for slope in slopes
-    ]
+    along = [sum(np.interp(shifts + s * x, shifts, m) for x, m in zip(places, match, strict=True)) for s in slopes]
     steepest, at = np.unravel_index(np.argmax(along), np.shape(along))
     return np.array([shifts[at], slopes[steepest]])
 

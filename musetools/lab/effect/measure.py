@@ -1,7 +1,8 @@
 """A model learns mouth openings from training's chunks, and predicts from those of every inference recipe."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from musetools.errors import ParameterError, RecipeError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
-from musetools.lab.effect.mouth import Model, ridge
+from musetools.lab.effect.model import Model, ridge
 from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
 from musetools.lab.speech import Talker
 from musetools.recipes.profile import COMMON_FPS
@@ -22,36 +23,26 @@ from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
 from musetools.train.store import FeatureStore
 
-__all__ = ["INFERENCE", "LIVE", "SIDES", "TRAIN_FPS", "Experiment", "Side", "differences"]
+__all__ = ["INFERENCE", "SIDES", "TRAIN_FPS", "Experiment", "differences"]
 
 BATCH = 128
 TRAIN_FPS = 25  # what MuseTalk converts every training video to
 LIVE = FeatureSpec.named("live")
+SIDES = {  # how a training side makes features, and its edge rule
+    "v1": (RECIPES["musetalk-v1-train"].features, "drop"),
+    "v1.5": (RECIPES["musetalk-v1.5-train"].features, "zeros"),
+    "live": (LIVE, "drop"),
+}
 INFERENCE = tuple(name for name in RECIPES if not name.endswith("-train"))
 
 
-@dataclass(frozen=True)
-class Side:
-    """How a training side makes and chunks features; `edge` as in `ChunkDataset`."""
-
-    features: FeatureSpec
-    edge: str
-
-
-SIDES = {
-    "v1": Side(RECIPES["musetalk-v1-train"].features, "drop"),
-    "v1.5": Side(RECIPES["musetalk-v1.5-train"].features, "zeros"),
-    "live": Side(LIVE, "drop"),
-}
-
-
 class Experiment:
-    """Speech to learn from, speech held out, an encoder, and what is made of them, each thing once.
+    """Speech to train on, speech held out, an encoder, and what is made of them, each thing once.
 
     Parameters
     ----------
     training : sequence of Talker
-        Clips to learn from.
+        Clips to train on.
     held_out : Talker
         Speech to predict, 4 s or more.
     encoder : Encoder
@@ -65,27 +56,24 @@ class Experiment:
             raise ParameterError(f"hold out {4 * EDGE_S:g} s of speech or more; got {held_out.duration_s:.2f} s")
         self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
         self._features: dict[tuple[FeatureSpec, Encoder], np.ndarray] = {}
-        self._models: dict[tuple, Model] = {}
-        self._sets: dict[tuple[str, bool], ChunkDataset] = {}
-
-    # --- the training side
+        self._models: dict[tuple[str, bool, bool], Model] = {}
+        self._datasets: dict[tuple[str, bool], ChunkDataset] = {}
 
     def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
-        """Return training's chunks, from a store, of the clips to learn from or of the held-out speech."""
-        if (side, held_out) not in self._sets:
+        """Return training's chunks, from a store, of the clips to train on or of the held-out speech."""
+        if (side, held_out) not in self._datasets:
+            spec, edge = SIDES[side]
             talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
-            root = self.folder / f"{side}{'-held-out' if held_out else ''}"
-            store = FeatureStore.create(root, SIDES[side].features, self.encoder)
+            store = FeatureStore.create(self.folder / f"{side}{'-held-out' * held_out}", spec, self.encoder)
             for name, talker in talkers.items():
-                frames = int(talker.duration_s * TRAIN_FPS)
-                store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=frames)
-            self._sets[side, held_out] = ChunkDataset(
-                store,
-                TRAIN_FPS,
-                edge=SIDES[side].edge,
-                frames=lambda clip, i: {"opening": torch.tensor(talkers[clip].at(i / TRAIN_FPS))},
-            )
-        return self._sets[side, held_out]
+                n_frames = int(talker.duration_s * TRAIN_FPS)
+                store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=n_frames)
+
+            def opening(clip: str, frame: int) -> dict[str, torch.Tensor]:
+                return {"opening": torch.tensor(talkers[clip].at(frame / TRAIN_FPS))}
+
+            self._datasets[side, held_out] = ChunkDataset(store, TRAIN_FPS, edge=edge, frames=opening)
+        return self._datasets[side, held_out]
 
     def model(self, side: str, *, positional_encoding: bool = False, shuffled: bool = False) -> Model:
         """Return the model of a training side; with `shuffled` openings it has nothing to learn: the control."""
@@ -99,14 +87,6 @@ class Experiment:
             fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
             self._models[key] = Model(side, positional_encoding, *fitted)
         return self._models[key]
-
-    def matching(self, recipe: str | Recipe) -> Model:
-        """Return the model that was trained on a recipe's kind of features, with positions if it adds them."""
-        recipe = recipe_of(recipe)
-        side = "v1.5" if recipe.features.final_norm else "v1"
-        return self.model(side, positional_encoding=recipe.positional_encoding)
-
-    # --- the inference side
 
     def features(self, spec: FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
         """Return the held-out speech's features."""
@@ -133,7 +113,7 @@ class Experiment:
         fps : float, default 25
             Frame rate, as it is passed to the recipe.
         model : Model, optional
-            What predicts; by default `matching`.
+            What predicts; by default the model of the recipe's version (v1 or v1.5), with positions if it adds them.
         features : ndarray, optional
             What is chunked; by default the recipe's own features.
         positional_encoding : bool, optional
@@ -148,30 +128,26 @@ class Experiment:
         RecipeError
             If the recipe stops at this frame rate.
         """
-        recipe = recipe_of(recipe)
-        n_samples = len(self.held_out.waveform)
+        recipe, n_samples = recipe_of(recipe), len(self.held_out.waveform)
         recipe.chunk_rows(n_samples, fps)  # stops, if it does, before anything is encoded
-        features = self.features(recipe.features) if features is None else features
-        chunks = recipe.chunks(features, n_samples, fps)
-        model = model or self.matching(recipe)
+        chunks = recipe.chunks(self.features(recipe.features) if features is None else features, n_samples, fps)
+        if model is None:
+            side = "v1.5" if recipe.features.final_norm else "v1"
+            model = self.model(side, positional_encoding=recipe.positional_encoding)
         added = recipe.positional_encoding if positional_encoding is None else positional_encoding
+        prediction = model.predict((chunks.batch(i, i + BATCH) for i in range(0, len(chunks), BATCH)), added)
         times = np.array(chunks.frames) / float(chunks.fps)
         inside = times < self.held_out.duration_s
-        prediction = model.predict((chunks.batch(i, i + BATCH) for i in range(0, len(chunks), BATCH)), added)
         series = (values[inside] for values in (times, prediction, chunks.lag_ms()))
         return Outcome(recipe.name, fps, model, *series, self.held_out)
 
-    def grid(
-        self, recipes: Sequence[str] = INFERENCE, rates: Sequence[float] = COMMON_FPS
-    ) -> dict[str, tuple[Outcome | None, ...]]:
-        """Return the outcome of each recipe at each frame rate; None where it stops."""
-        return {name: tuple(self._outcome_or_none(name, fps) for fps in rates) for name in recipes}
-
-    def _outcome_or_none(self, recipe: str, fps: float) -> Outcome | None:
-        try:
-            return self.outcome(recipe, fps)
-        except RecipeError:
-            return None
+    def grid(self) -> dict[tuple[str, float], Outcome]:
+        """Return the outcome of each inference recipe at each common frame rate, where it does not stop."""
+        outcomes = {}
+        for name, fps in product(INFERENCE, COMMON_FPS):
+            with suppress(RecipeError):
+                outcomes[name, fps] = self.outcome(name, fps)
+        return outcomes
 
     def trained(self, model: Model) -> Outcome:
         """Predict the held-out speech from the chunks of the model's own training side."""
@@ -180,14 +156,11 @@ class Experiment:
         prediction = model.predict((batch["audio"].numpy() for batch in batches), model.positional_encoding)
         frames = np.concatenate([batch["frame"].numpy() for batch in batches])
         rows = chunk_rows(len(self.held_out.waveform) // ROW_SAMPLES, TRAIN_FPS, edge="zeros")
-        lag = row_lag_ms(rows, TRAIN_FPS)[frames]
-        name = f"training's chunks, {model.side}"
+        lag, name = row_lag_ms(rows, TRAIN_FPS)[frames], f"training's chunks, {model.side}"
         return Outcome(name, TRAIN_FPS, model, frames / TRAIN_FPS, prediction, lag, self.held_out)
 
     def agreement(self, outcome: Outcome) -> Agreement:
         """Compare an outcome at 25 fps with what its model predicts from training's chunks of the same speech."""
-        if outcome.fps != TRAIN_FPS:
-            raise ParameterError(f"training chunks at {TRAIN_FPS} fps; got an outcome at {outcome.fps}")
         trained = self.trained(outcome.model)
         _, ours, theirs = np.intersect1d(outcome.times_s, trained.times_s, return_indices=True)
         change = np.abs(outcome.prediction[ours] - trained.prediction[theirs])
@@ -198,7 +171,7 @@ class Experiment:
 
 
 def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
-    """Return what single differences do at 25 fps, timing apart: all of them chunked as "musetools" does.
+    """Return what single differences do at 25 fps, apart from timing: all are chunked as "musetools" does.
 
     Parameters
     ----------
@@ -214,18 +187,18 @@ def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
     """
     plain, placed = (experiment.model("v1.5", positional_encoding=added) for added in (False, True))
     ours, v1 = (RECIPES[name].features for name in ("musetools", "musetalk-v1-infer"))
+    canonical, bfloat16 = experiment.features(ours), experiment.features(ours, halved)
 
-    def outcome(spec: FeatureSpec, model: Model = plain, **changed) -> Outcome:
-        return experiment.outcome("musetools", model=model, **{"features": experiment.features(spec), **changed})
+    def outcome(features: np.ndarray, model: Model = plain, *, positional_encoding: bool = False) -> Outcome:
+        return experiment.outcome("musetools", model=model, features=features, positional_encoding=positional_encoding)
 
-    half = experiment.features(ours).astype(np.float16)
     return {
-        "features stored in float16": outcome(ours, features=half),
-        "encoder in bfloat16": outcome(ours, features=experiment.features(ours, halved)),
-        "positional encoding on both sides": outcome(ours, placed, positional_encoding=True),
-        "positional encoding at inference alone": outcome(ours, positional_encoding=True),
-        "positional encoding in training alone": outcome(ours, placed),
-        "v1 features into a v1.5-trained model": outcome(v1),
-        "live features into an offline-trained model": outcome(LIVE),
-        "live features into a live-trained model": outcome(LIVE, experiment.model("live")),
+        "features stored in float16": outcome(canonical.astype(np.float16)),
+        "encoder in bfloat16": outcome(bfloat16),
+        "positional encoding on both sides": outcome(canonical, placed, positional_encoding=True),
+        "positional encoding at inference alone": outcome(canonical, positional_encoding=True),
+        "positional encoding in training alone": outcome(canonical, placed),
+        "v1 features into a v1.5-trained model": outcome(experiment.features(v1)),
+        "live features into an offline-trained model": outcome(experiment.features(LIVE)),
+        "live features into a live-trained model": outcome(experiment.features(LIVE), experiment.model("live")),
     }

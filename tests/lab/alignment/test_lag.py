@@ -1,78 +1,21 @@
-"""Lag read off index matrices, measured with clicks, and the v1.5 training loader's faults, replayed."""
+"""Lag measured with clicks is that of the index matrix, and does not come from it."""
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from musetools import RECIPES, ParameterError, RecipeError, audio2feat
-from musetools.lab.alignment import MeasuredLag, lag, measure_lag, measure_lags
-from musetools.recipes.profile import WindowLag, profile, window_lag
-from musetools.recipes.sampler import audit_sampler
-from musetools.timing import exact_fps
+from musetools import RECIPES, ParameterError, audio2feat
+from musetools.lab.alignment import MeasuredLag, lag, measure_lags
+from musetools.recipes.profile import profile, window_lag
 
 RATE = 16_000
 FPS = (24, 25, 29.97, 30, 60)
 
 
-# --- read off the matrix
-
-
-def matrix(name: str, seconds: float, fps: float) -> tuple[int, np.ndarray]:
-    n_samples = round(seconds * RATE)
-    return RECIPES[name].first_frame(n_samples, fps), RECIPES[name].chunk_rows(n_samples, fps)
-
-
-def slow_lag(rows: np.ndarray, fps: float, first_frame: int) -> dict[float, float]:
-    """Work out each interior frame's lag by its time in s, one row at a time, in exact numbers."""
-    real = [[row for row in line if row != -1] for line in rows.tolist()]
-    most = max(map(len, real))
-    found = {}
-    for frame, line in enumerate(real, first_frame):
-        if len(line) == most and line == list(range(line[0], line[0] + most)):
-            start = frame / exact_fps(fps)
-            found[float(start)] = float(20 * sum(line) / exact_fps(most) - 1000 * start - 10)
-    return found
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_window_lag_is_that_of_its_rows(name):
-    runs = [fps for fps in (15, 24, 25, 29.97, 30, 50, 60) if not profile(name, 13 * RATE, fps).stops]
-    for fps in runs:
-        first, rows = matrix(name, 13, fps)
-        times, lags = map(np.array, zip(*slow_lag(rows, fps, first).items(), strict=True))
-        away = times - times.mean()
-        drift = (away * lags).sum() / (away**2).sum()
-        seen = astuple(window_lag(rows, fps, first_frame=first))
-        np.testing.assert_allclose(seen, [lags.mean(), lags.min(), lags.max(), drift], atol=1e-6)
-
-
-def test_what_is_known_of_lag():
-    """FACTS section 2."""
-    minute = 60 * RATE
-    at = {
-        (name, fps): window_lag(RECIPES[name].chunk_rows(minute, fps), fps)
-        for name, fps in (("musetalk-v1.5-infer", 29.97), ("musetalk-v1.5-infer", 24), ("livetalking-0-5", 25))
-    }
-    assert at["musetalk-v1.5-infer", 29.97].drift_ms_s == pytest.approx(1000 * (30 / 1.001 / 29 - 1), abs=0.1)
-    assert at["musetalk-v1.5-infer", 24].max_ms == pytest.approx(-40)
-    assert at["livetalking-0-5", 25] == WindowLag(80, 80, 80, pytest.approx(0, abs=1e-9))
-
-
-def test_a_matrix_without_an_interior():
-    for rows in (np.empty((0, 10), int), np.zeros((5, 10), int)):
-        seen = window_lag(rows, 25)
-        assert np.isnan([seen.mean_ms, seen.min_ms, seen.max_ms]).all()
-        assert seen.drift_ms_s == 0
-    assert window_lag(np.arange(10)[None], 25, first_frame=2) == WindowLag(0, 0, 0, 0)
-
-
-# --- measured with clicks
-
-
 @pytest.fixture(scope="module")
-def heard_once():
-    """Encode each sound once a spec: frame rates and most recipes differ in what is cut alone."""
+def encoded_once():
+    """Encode each waveform once a spec: frame rates and most recipes differ in their chunks alone."""
     kept = {}
 
     def remembered(source, encoder, *, spec):
@@ -88,15 +31,14 @@ def heard_once():
 
 @pytest.mark.parametrize("fps", FPS)
 @pytest.mark.parametrize("name", RECIPES)
-def test_clicks_are_found_where_the_matrix_says(heard_once, encoder, name, fps):
+def test_clicks_are_found_where_the_matrix_says(encoded_once, encoder, name, fps):
     seconds = 7 if name.startswith(("livetalking", "openavatarchat")) else 12
-    try:
-        first, rows = matrix(name, seconds, fps)
-    except RecipeError:
-        with pytest.raises(RecipeError, match="stops"):
-            measure_lag(name, encoder, fps, seconds=seconds)
+    found = measure_lags(encoder, fps, [name], seconds=seconds)
+    if profile(name, seconds * RATE, fps).stops:
+        assert not found
         return
-    measured = measure_lag(name, encoder, fps, seconds=seconds)
+    measured = found[name]
+    first, rows = RECIPES[name].first_frame(seconds * RATE, fps), RECIPES[name].chunk_rows(seconds * RATE, fps)
     expected = [window_lag(rows[i - first][None], fps, first_frame=i).mean_ms for i in measured.frames]
     assert len(measured.frames) >= seconds - 2
     np.testing.assert_allclose(measured.expected_ms, expected)
@@ -110,20 +52,20 @@ def test_features_are_made_once_for_each_way_to_make_them(monkeypatch, encoder):
     measured = measure_lags(encoder, 29.97, seconds=4)
     assert list(measured) == [name for name in RECIPES if not profile(name, fps=29.97).stops]
     assert len(calls) == 2 * len(set(calls)) <= 10
-    alone = measure_lag("latentsync", encoder, 29.97, seconds=4)
+    alone = measure_lags(encoder, 29.97, ["latentsync"], seconds=4)["latentsync"]
     np.testing.assert_array_equal(measured["latentsync"].lag_ms, alone.lag_ms)
 
 
-def test_clicks_show_drift(heard_once, encoder):
-    measured = measure_lag("musetalk-v1.5-infer", encoder, 29.97)
+def test_clicks_show_drift(encoded_once, encoder):
+    (measured,) = measure_lags(encoder, 29.97, ["musetalk-v1.5-infer"]).values()
     slope = np.polyfit(measured.frames / 29.97, measured.lag_ms, 1)[0]
     assert slope == pytest.approx(33.4, abs=2)
 
 
-def test_clicks_do_not_believe_the_matrix(monkeypatch, encoder):
+def test_clicks_do_not_use_the_matrix(monkeypatch, encoder):
     """Features that come two rows late are 40 ms late, whatever the matrix says."""
     monkeypatch.setattr(lag, "audio2feat", lambda *a, **k: np.roll(audio2feat(*a, **k), 2, axis=0))
-    measured = measure_lag("musetools", encoder, 25, seconds=6)
+    (measured,) = measure_lags(encoder, 25, ["musetools"], seconds=6).values()
     assert measured.expected_ms.tolist() == [0] * len(measured.frames)
     assert measured.mean_ms == pytest.approx(-40, abs=3)
     assert measured.error_ms == pytest.approx(40, abs=3)
@@ -132,61 +74,18 @@ def test_clicks_do_not_believe_the_matrix(monkeypatch, encoder):
 def test_a_recipe_of_ones_own(encoder):
     rows = 2 * np.arange(1, 140)[:, None] + np.arange(10) - 1  # three rows later than the published window
     early = replace(RECIPES["musetools"], name="early", cut=lambda n_samples, fps, context: (1, rows))
-    assert measure_lag(early, encoder, seconds=6).mean_ms == pytest.approx(60, abs=3)
+    assert measure_lags(encoder, 25, [early], seconds=6)["early"].mean_ms == pytest.approx(60, abs=3)
 
 
 def test_clicks_that_cannot_be_found(encoder):
     with pytest.raises(ParameterError, match="no click found again in the chunks of musetools"):
-        measure_lag("musetools", encoder, seconds=2)
+        measure_lags(encoder, 25, ["musetools"], seconds=2)
     with pytest.raises(ParameterError, match="no recipe"):
-        measure_lag("nonesuch", encoder)
+        measure_lags(encoder, 25, ["nonesuch"])
     with pytest.raises(ParameterError, match="fps"):
-        measure_lag("musetools", encoder, fps=0, seconds=2)
+        measure_lags(encoder, 0, ["musetools"], seconds=2)
 
 
 def test_numbers_of_a_measurement():
     measured = MeasuredLag(np.array([3, 9]), np.array([1.0, -4.0]), np.array([0.0, 1.0]))
     assert (measured.mean_ms, measured.error_ms) == (-1.5, 5)
-
-
-# --- the v1.5 training loader
-
-
-def served(start: int) -> tuple[int, int]:
-    """Follow FACTS section 1 and K5, K6: which frame's audio and mel a sample that starts here gets."""
-    within, window = start, 0
-    while within >= 750:
-        within -= 750
-    if within >= 700:
-        within, window = within - 100, 100
-    return window + within, within
-
-
-@pytest.mark.parametrize("frames_per_sample", [1, 16, 40])
-@pytest.mark.parametrize("n_frames", [0, 1, 15, 16, 17, 700, 716, 750, 766, 800, 1000, 1600])
-def test_every_start_is_replayed(n_frames, frames_per_sample):
-    starts = [i for i in range(n_frames) if i + frames_per_sample <= n_frames]
-    audit = audit_sampler(n_frames, frames_per_sample)
-    assert audit.starts == len(starts)
-    assert list(audit.wrong_audio) == [i for i in starts if served(i)[0] != i]
-    assert list(audit.wrong_mel) == [i for i in starts if served(i)[1] != i]
-    assert audit.wrong_audio_share == len(audit.wrong_audio) / max(1, len(starts))
-
-
-@pytest.mark.parametrize(
-    ("n_frames", "audio", "mel"),
-    [(600, "0.0", "0.0"), (750, "0.0", "4.8"), (800, "4.5", "10.8"), (1000, "23.9", "28.9")],
-)
-def test_known_shares(n_frames, audio, mel):
-    said = repr(audit_sampler(n_frames))
-    starts = max(0, n_frames - 15)
-    assert said == f"of {starts} starts in {n_frames} frames, {audio} % get wrong audio, {mel} % a wrong sync mel"
-
-
-def test_clips_shorter_than_a_sample():
-    audit = audit_sampler(15)
-    assert (audit.starts, audit.wrong_audio, audit.wrong_mel) == (0, (), ())
-    assert audit.wrong_audio_share == audit.wrong_mel_share == 0
-    for none in (0, -1):
-        with pytest.raises(ParameterError, match="1 frame or more"):
-            audit_sampler(100, none)

@@ -16,27 +16,13 @@ HELD_BACK = 4  # one in so many of the training frames, the last ones, chooses a
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A linear model: one frame's mouth opening from its chunk.
+    """A linear model: one frame's mouth opening from its chunk."""
 
-    Attributes
-    ----------
-    side : str
-        The training side whose chunks it learned from, one of `SIDES`.
-    positional_encoding : bool
-        Whether MuseTalk's positional encoding was added to them.
-    weights : ndarray of float64, shape (rows_per_chunk · n_layers · width,)
-        What each number of a chunk adds.
-    bias : float
-        The opening that it starts from.
-    strength : float
-        Of the ridge, as chosen.
-    """
-
-    side: str
-    positional_encoding: bool
-    weights: np.ndarray
+    side: str  # the training side whose chunks it learned from, one of `SIDES`
+    positional_encoding: bool  # whether MuseTalk's was added to them
+    weights: np.ndarray  # (rows_per_chunk · n_layers · width,)
     bias: float
-    strength: float
+    strength: float  # of the ridge, as chosen
 
     @property
     def name(self) -> str:
@@ -44,19 +30,7 @@ class Model:
         return f"{self.side}, {'with' if self.positional_encoding else 'no'} positions"
 
     def predict(self, batches: Iterable[np.ndarray], positional_encoding: bool) -> np.ndarray:
-        """Predict openings; a chunk's does not depend on its neighbours, to the last bit.
-
-        Parameters
-        ----------
-        batches : iterable of ndarray, shape (n, rows · layers, width)
-            Chunks, of any float type.
-        positional_encoding : bool
-            Whether it is added to them.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_chunks,)
-        """
+        """Predict openings; that of a chunk does not depend on the chunks around it, to the last bit."""
         place = np.empty_like(self.weights)  # always the same memory: at another alignment sums may round otherwise
         openings = []
         for batch in batches:
@@ -69,7 +43,7 @@ class Model:
 def ridge(chunks: np.ndarray, openings: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Fit a linear model to standardised chunks.
 
-    The strength that does best on the last quarter of the frames, having seen the others, is taken for the fit to all.
+    The strength that does best on the last quarter of the frames, fitted to the others, is taken for the fit to all.
 
     Parameters
     ----------
@@ -87,15 +61,15 @@ def ridge(chunks: np.ndarray, openings: np.ndarray) -> tuple[np.ndarray, float, 
     mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
     x -= mean
     x /= spread
-    products, seen = x @ x.T, len(x) - len(x) // HELD_BACK
+    products, first = x @ x.T, len(x) - len(x) // HELD_BACK
 
     def fit(n: int, strength: float) -> np.ndarray:
         damped = products[:n, :n] + strength * products.diagonal().mean() * np.eye(n)
         return solve(damped, openings[:n] - openings[:n].mean(), assume_a="pos")
 
     def loss(strength: float) -> float:
-        guess = openings[:seen].mean() + products[seen:, :seen] @ fit(seen, strength)
-        return float(np.square(guess - openings[seen:]).mean())
+        guess = openings[:first].mean() + products[first:, :first] @ fit(first, strength)
+        return float(np.square(guess - openings[first:]).mean())
 
     strength = min(STRENGTHS, key=loss)
     weights = x.T @ fit(len(x), strength) / spread

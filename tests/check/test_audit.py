@@ -1,7 +1,6 @@
 """Every fault that puts lips out of sync is found and named, and a file that is good is left alone."""
 
 import json
-import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import pytest
 import soundfile
 from clips import FAULTS, NTSC, cut_off, forbid_decoding, write_clip, write_good, write_late, write_mute, write_song
 from media import FASTSTART, SPEECH_RATE, speech, write_media
-from stores import make_store
 
-from musetools import RECIPES, MusetoolsError, ParameterError, audit_clip
+from musetools import RECIPES, ParameterError, audit_clip
 from musetools.check.clip import ClipAudit
-from musetools.check.folder import FolderAudit, audit_folder
-from musetools.lab.alignment import check_store
+from musetools.check.folder import audit_folder
 
 RATE = 16_000
 LEVELS = ("error", "warning", "note")
@@ -148,11 +145,11 @@ def test_html_is_escaped(mixed, tmp_path):
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_a_quick_look_decodes_nothing(tmp_path, monkeypatch, name):
     path = write_clip(tmp_path / name, seconds=3, sound_s=1)
-    heard = audit_clip(path)
+    decoded = audit_clip(path)
     forbid_decoding(monkeypatch)
-    seen = audit_clip(path, quick=True)
-    assert whats(seen) == whats(heard) == {"length", "frames lost"}
-    assert seen.n_samples == pytest.approx(heard.n_samples, abs=0.025 * RATE)
+    quick = audit_clip(path, quick=True)
+    assert whats(quick) == whats(decoded) == {"length", "frames lost"}
+    assert quick.n_samples == pytest.approx(decoded.n_samples, abs=0.025 * RATE)
     with pytest.raises(AssertionError, match="decoded"):
         audit_clip(path)
 
@@ -209,14 +206,14 @@ def test_picture_that_starts_late(tmp_path):
 @pytest.mark.parametrize("seconds", [1, 2, 3])
 @pytest.mark.parametrize("fps", [24, NTSC, 30])
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
-def test_short_clips_are_not_accused(tmp_path, name, fps, seconds):
+def test_short_clips_have_no_findings(tmp_path, name, fps, seconds):
     """Neither the staircase of whole rows nor time stamps in milliseconds are a drift."""
     audit = audit_clip(write_clip(tmp_path / name, fps, seconds), quick=True)
     assert audit.level == "ok", audit
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.mov", "mjpeg"), ("a.mkv", "libvpx-vp9")])
-def test_other_codecs_are_not_accused(tmp_path, name, codec):
+def test_other_codecs_have_no_findings(tmp_path, name, codec):
     audit = audit_clip(write_clip(tmp_path / name, NTSC, 1, codec=codec), quick=True)
     assert audit.level == "ok", audit
     assert audit.n_frames == 30
@@ -230,7 +227,7 @@ def test_our_own_recipe_finds_no_fault_at_any_rate(fps):
         assert not audit.findings, audit
 
 
-def test_silence_is_told():
+def test_silence_is_a_finding():
     sound, _ = hiss(4 * RATE)
     sound[: 3 * RATE] = 0
     audit = audit_clip((sound, RATE), n_frames=100, fps=25)
@@ -295,7 +292,7 @@ def test_drift_of_the_published_pipeline(tmp_path):
         ("musetools", 50, None),
     ],
 )
-def test_what_a_recipe_does_is_told(recipe, fps, what):
+def test_what_a_recipe_does_is_a_finding(recipe, fps, what):
     n_frames = round(10 * fps)
     audit = audit_clip(hiss(10 * RATE), recipe, n_frames=n_frames, fps=fps)
     assert {"lag", "drift", "recipe stops"} & whats(audit) == ({what} if what else set())
@@ -340,7 +337,7 @@ def test_a_long_film(tmp_path):
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Write files with every fault that we know, and tell what each should be called."""
+    """Write files with every known fault; return the finding that each must have."""
     tone = np.sin(np.arange(RATE) / 7)
     (folder / "empty.mp4").touch()
     (folder / "notes.mp4").write_text("These are notes.\n" * 99)
@@ -352,8 +349,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     soundfile.write(folder / "antiphase.wav", np.stack([tone, -tone], axis=1), RATE)
     (folder / "a folder.mp4").mkdir()
     unreadable = ["empty.mp4", "notes.mp4", "no index.mp4", "a folder.mp4", "gone.mp4"]
-    told = {"first bytes.mp4": "no audio"} | dict.fromkeys(unreadable, "unreadable")
-    return told | dict.fromkeys(["half.wav", "half.flac", "nan.wav", "antiphase.wav"], "undecodable")
+    wanted = {"first bytes.mp4": "no audio"} | dict.fromkeys(unreadable, "unreadable")
+    return wanted | dict.fromkeys(["half.wav", "half.flac", "nan.wav", "antiphase.wav"], "undecodable")
 
 
 def test_a_bad_file_is_a_finding(tmp_path):
@@ -400,7 +397,7 @@ def test_hardly_any_sound(fps):
 
 
 def test_files_damaged_at_random(tmp_path):
-    """A seeded hail of flipped and lost bytes: whatever comes of it is an audit."""
+    """With bytes flipped and lost at random, seeded, the result is an audit."""
     rng = np.random.default_rng(5)
     sources = [write_clip(tmp_path / f"a{end}", seconds=1, **FASTSTART) for end in (".mp4", ".mov")]
     sources.append(write_clip(tmp_path / "a.mkv", seconds=1))
@@ -413,79 +410,3 @@ def test_files_damaged_at_random(tmp_path):
         path.write_bytes(damaged)
         for quick in (True, False):
             json.dumps(audit_clip(path, quick=quick).to_json(), allow_nan=False)
-
-
-# --- a training set
-
-
-@pytest.fixture
-def videos(tmp_path) -> Path:
-    """Three clips: of 2, 3 and 4 s, the last with less sound than picture."""
-    folder = tmp_path / "videos"
-    (folder / "by one").mkdir(parents=True)
-    write_clip(folder / "a.mp4")
-    write_clip(folder / "by one" / "a.mp4", seconds=3)
-    write_clip(folder / "c.mkv", seconds=4, sound_s=3.9)
-    return folder
-
-
-@pytest.fixture
-def store(tmp_path, videos, small):
-    """The store that `extract` would make of them, as far as a check looks at it."""
-    store = make_store(tmp_path / "store", small)
-    for clip, name, n_rows in (
-        ("a.mp4", "a.mp4", 101),
-        ("by one__a.mp4", "by one/a.mp4", 151),
-        ("c.mkv", "c.mkv", 196),
-    ):
-        origin = {"path": str(videos / name)}
-        store.add_rows(clip, np.zeros((n_rows, 2, 64), np.float32), source=origin, fps=25)
-    return store
-
-
-def levels(folder: FolderAudit) -> dict[str, str]:
-    return {audit.name: audit.level for audit in folder.audits}
-
-
-def test_a_training_set_as_it_should_be(store, monkeypatch):
-    forbid_decoding(monkeypatch)
-    folder = check_store(store)
-    assert folder.errors == 0, folder
-    assert set(levels(folder)) == set(store)
-    assert folder.audits[0].info.video.timed_rate == 25
-
-
-def test_videos_that_were_moved(store, videos, tmp_path):
-    moved = shutil.move(videos, tmp_path / "elsewhere")
-    assert check_store(store, moved).errors == 0, check_store(store, moved)
-    assert check_store(store).errors == 3
-
-
-def test_a_video_that_was_replaced_and_one_that_is_gone(store, videos):
-    write_clip(videos / "a.mp4", seconds=3)
-    (videos / "c.mkv").unlink()
-    folder = check_store(store)
-    assert levels(folder) == {"a.mp4": "error", "c.mkv": "error", "by one__a.mp4": "ok"}
-    by = {audit.name: audit for audit in folder.audits}
-    assert whats(by["a.mp4"], "error") == {"other sound"}
-    assert number(by["a.mp4"], "other sound") == pytest.approx(0.98, abs=0.03)
-    assert "Extract it again" in sentence(by["a.mp4"], "other sound")
-    assert whats(by["c.mkv"], "error") == {"unreadable"}
-
-
-def test_a_training_set_comes_worst_first(store, videos):
-    (videos / "c.mkv").unlink()
-    assert [audit.level for audit in check_store(store).audits] == ["error", "ok", "ok"]
-
-
-def test_a_store_without_videos(tmp_path, small):
-    folder = check_store(make_store(tmp_path / "store", small, ["x"]))
-    assert levels(folder) == {"x": "error"}
-    assert not check_store(make_store(tmp_path / "empty", small)).audits
-
-
-def test_a_store_for_another_recipe(store):
-    audits = check_store(store, recipe="musetalk-v1.5-infer").audits
-    assert {audit.recipe.name for audit in audits} == {"musetalk-v1.5-infer"}
-    with pytest.raises(MusetoolsError, match="no recipe"):
-        check_store(store, recipe="nonesuch")

@@ -1,0 +1,72 @@
+"""The answer of notebook 02 names what is wrong, computed from the numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musetools import audit_clip
+from musetools.check.clip import ClipAudit
+from musetools.check.folder import FolderAudit
+from musetools.lab.alignment import Alignment, ConverterAudit, MeasuredLag, OffsetEstimate, evaluate
+from musetools.lab.alignment.measure import NAMED
+
+RATE = 16_000
+DATA = Path(__file__).resolve().parents[3] / "data"
+LATE = OffsetEstimate(40.3, 0.07, 0.99, 9.9)
+
+
+def lag_of(error_ms: float) -> MeasuredLag:
+    return MeasuredLag(np.array([30]), np.array([error_ms]), np.zeros(1))
+
+
+def clip(n_frames: int) -> ClipAudit:
+    """Audit four seconds of noise that belong to so many frames."""
+    sound = np.random.default_rng(0).uniform(-0.1, 0.1, 4 * RATE).astype(np.float32)
+    return audit_clip((sound, RATE), n_frames=n_frames, fps=25)
+
+
+def sentences(*audits: ClipAudit, errors_ms: tuple = (1.0,), offset: OffsetEstimate | None = None) -> list[str]:
+    clicks = {str(i): lag_of(error) for i, error in enumerate(errors_ms)}
+    answer = Alignment(FolderAudit(audits), audits[0], np.zeros(1), None, offset, clicks, [], ConverterAudit("none"))
+    assert repr(answer).splitlines() == answer.sentences()
+    return answer.sentences()
+
+
+def test_a_good_folder():
+    found = sentences(clip(100), clip(101), errors_ms=(2.2, 1), offset=LATE)
+    assert len(found) == 3
+    assert found[0].startswith("0 of 2 clips must not go into training with musetools")
+    assert "within 2.2 ms" in found[1]
+    assert str(LATE) in found[2]
+
+
+def test_each_finding_is_named():
+    bad, doubtful = clip(150), clip(102)
+    found = sentences(bad, doubtful, clip(100))
+    assert found[0].startswith("1 of 3 clips")
+    wanted = [f"the array: {f.sentence}." for audit in (bad, doubtful) for f in audit.findings if f.level != "note"]
+    assert found[1:-1] == wanted
+    assert wanted
+    assert "Clicks" in found[-1]
+
+
+def test_a_few_of_many_are_named():
+    found = sentences(*[clip(150)] * (NAMED + 3))
+    assert any(sentence.startswith("3 more clips") for sentence in found)
+    assert sum("goes on without sound" in sentence for sentence in found) == NAMED
+
+
+def test_a_file_is_named_without_its_folder(tmp_path):
+    found = sentences(audit_clip(tmp_path / "deep" / "gone.mp4"))
+    assert found[1].startswith("gone.mp4: ")
+    assert "is not there" in found[1]
+
+
+def test_the_answer_on_a_clip(encoder, monkeypatch):
+    monkeypatch.setattr("musetools.lab.alignment.measure.measure_lags", lambda *_: {"musetools": lag_of(1)})
+    answer = evaluate(DATA / "talker_25.mp4", "musetools", encoder, openings=DATA / "talker_25.csv")
+    assert answer.clip.n_frames in (len(answer.mouth), len(answer.mouth) - 1, len(answer.mouth) + 1)
+    assert answer.offset.offset_ms == pytest.approx(0, abs=10)
+    assert answer.clip.n_frames in [sampler.n_frames for sampler in answer.samplers]
+    assert evaluate(DATA / "talker_25.mp4", "musetools", encoder).offset is None

@@ -1,0 +1,153 @@
+"""Figures of recipes' chunks: whatever they are given, they have titles, units, legends and the right numbers."""
+
+from fractions import Fraction
+from itertools import product
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from figure_checks import check
+from oracles import speech
+
+from musetools import RECIPES, audio2feat
+from musetools.lab.difference import (
+    compare,
+    compare_at,
+    edge_figure,
+    feature_figure,
+    frame_figure,
+    input_figure,
+    lag_figure,
+    lag_table,
+    rate_figure,
+    value_figure,
+)
+from musetools.lab.difference.measure import STOPS
+
+RATE = 16_000
+NTSC = Fraction(30_000, 1001)
+PAIRS = [
+    ("musetalk-v1.5-train", "musetalk-v1.5-infer"),
+    ("musetools", "musetalk-v1.5-infer"),  # stops at 50 fps
+    ("musetalk-v1.5-infer", "musetools"),
+    ("livetalking", "livetalking-0-5"),  # both stop at 29.97
+    ("musetalkplus-train", "musetools"),  # has no lag at all
+]
+V1 = ("musetalk-v1-train", "musetools")
+
+
+@pytest.fixture(scope="module")
+def made(small) -> SimpleNamespace:
+    """Two seconds of speech and its features."""
+    waveform = speech(50_000)[-2 * RATE :]
+    return SimpleNamespace(encoder=small, waveform=waveform, features=audio2feat((waveform, RATE), small))
+
+
+def chunks(made, n_samples: int, *names: str) -> dict:
+    return {name: RECIPES[name].chunks(made.features, n_samples, 25) for name in names}
+
+
+def compared(made, pair: tuple[str, str], seconds: float, rates: tuple = (25,)) -> list:
+    return compare_at(*pair, (made.waveform[: int(seconds * RATE)], RATE), rates=rates, encoder=made.encoder)
+
+
+def fps_texts(rates: tuple) -> list[str]:
+    return [f"{float(fps):g} fps" for fps in rates]
+
+
+# --- each yields figures with their units and texts
+
+
+def rate_figures(made):
+    for pair, rates in product(PAIRS, ((24, 25, 29.97, 50), (50, 25), (29.97,), (NTSC, 25))):
+        units = {"time in s", "lag in ms", "rows that differ,\nof 10"}
+        yield rate_figure(compare_at(*pair, rates=rates)), units, [*pair, *fps_texts(rates)]
+
+
+def lag_figures(made):
+    few = ["musetalkplus-train", "musetools", "musetalk-v1.5-infer"]
+    for recipes, rates in product((RECIPES, ["musetools"], few), ((24, 25, 29.97, 30), (50,), (NTSC,))):
+        yield lag_figure(lag_table(rates, recipes)), {"time in s", "lag in ms"}, [*recipes, *fps_texts(rates)]
+
+
+def value_figures(made):
+    """One second leaves LiveTalking a single batch; of 0.16 s training drops all frames."""
+    units = {"time in s", "layer", "difference in standard deviations"}
+    for pair, seconds in [*product(PAIRS, (1, 2)), (V1, 0.16)]:
+        many = compared(made, pair, seconds, (24, 25, 50))
+        yield value_figure(many[1], many), units, ["weights: small", "at 25 fps"]
+    found = compared(made, PAIRS[1], 2, (NTSC,))
+    yield value_figure(found[0], found), units, ["at 29.97 fps"]
+
+
+def frame_figures(made):
+    units = {"time in s", "mel bin", "amplitude\n(full scale 1)"}
+    for names, frame in product((V1, ("musetools",), ("musetalkplus-train",)), (0, 1, 20, 48, 49)):
+        figure = frame_figure(made.waveform, chunks(made, 2 * RATE, *names), frame)
+        dropped = ["musetalk-v1-train no chunk"] if names == V1 and frame != 20 else []
+        yield figure, units, [f"Frame {frame}", *names, *dropped]
+    yield frame_figure(made.waveform[:RATE], chunks(made, RATE, *V1), 26, margin_s=2), units, ["Frame 26"]
+
+
+def edge_figures(made):
+    """At 0.16 s training has no frame at all; at 0.08 s there are fewer frames than are asked for."""
+    for n_samples, n_frames in product((2 * RATE, RATE, 2560, 1280), (5, 1)):
+        figure = edge_figure(chunks(made, n_samples, *V1), n_frames=n_frames)
+        texts = ["musetalk-v1-train: first frames", "musetools: last frames", "row of zeros"]
+        yield figure, {"position in the chunk"}, texts
+
+
+def images(made):
+    """These have colour bars instead of legends."""
+    for n_rows, n_layers in product((100, 1), (2, 1)):
+        figure = feature_figure(made.features[:n_rows, :n_layers], weights="small", title="Two seconds")
+        yield figure, {"time in s (50 rows a second)", "layer 0"}, ["Two seconds · weights: small"]
+    given = dict.fromkeys(V1, made.features[:10].reshape(20, -1))
+    units = {"dimension", "row of the chunk (row, then layer)"}
+    yield input_figure(given, frame=3, weights="small"), units, V1
+
+
+@pytest.mark.parametrize("figures", [rate_figures, lag_figures, value_figures, frame_figures, edge_figures, images])
+def test_figures(figures, made):
+    for figure, units, texts in figures(made):
+        check(figure, units, texts, legend=figures is not images)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_where_one_stops_is_written(pair):
+    rates = (24, 25, 29.97, 50)
+    titles = [ax.get_title("left") for ax in rate_figure(compare_at(*pair, rates=rates)).axes[:4]]
+    for fps, title in zip(rates, titles, strict=True):
+        assert ("stops" in title) == (compare(*pair, fps=fps).category == STOPS)
+
+
+def test_equal_values_are_counted(made):
+    (found,) = compared(made, PAIRS[0], 2)
+    title = value_figure(found, [found]).axes[0].get_title("left")
+    assert title.startswith(f"{len(found.values.equal)} of {len(found.shared)} chunks equal")
+
+
+def test_what_a_frame_covers(made):
+    ours = chunks(made, 2 * RATE, "musetools")
+    titles = [frame_figure(made.waveform, ours, frame).axes[0].get_title("left") for frame in (20, 0)]
+    assert titles == [
+        "Frame 20: musetools covers 200 ms, lag 0 ms",
+        "Frame 0: musetools covers 120 ms, at an edge",
+    ]
+
+
+def test_both_ends_of_two_matrices(made):
+    sides = chunks(made, 2 * RATE, *V1)
+    figure = edge_figure(sides)
+    first, last = ([text.get_text() for text in figure.axes[i].texts] for i in (2, 3))
+    assert first == [str(row) for row in sides["musetools"].rows[:5].ravel()]
+    assert last == [str(row) for row in sides["musetools"].rows[-5:].ravel()]
+    framed = [len(ax.patches) for ax in figure.axes]  # the two frames at each end that training drops
+    assert framed == [2, 2, 2, 2]
+    assert {text.get_text() for text in figure.axes[0].texts[:20]} == {"–"}
+
+
+def test_features_on_disk(made, tmp_path):
+    mapped = audio2feat((made.waveform, RATE), made.encoder, out=tmp_path / "features.npy")
+    assert isinstance(mapped, np.memmap)
+    check(feature_figure(mapped, weights="small", title="Mapped"), {"layer 1"}, legend=False)
