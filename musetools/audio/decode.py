@@ -237,8 +237,8 @@ def _strict(frames: Iterator["av.AudioFrame"], times: SoundTimes) -> Iterator["a
     for frame in frames:
         if times.bad_s:
             raise AudioError(
-                f"{times.name}: a packet at {times.bad_s[0]:.3f} s cannot be decoded. decoder='timeline' puts silence "
-                "there; or copy or export it again"
+                f"{times.name}: one packet at {times.bad_s[0]:.3f} s cannot be decoded. decoder='timeline' puts "
+                "silence there; or copy or export it again"
             )
         yield frame
     if times.bad_s:

@@ -112,7 +112,7 @@ def _of_gaps(what: str, gaps: tuple[tuple[float, float], ...], which: str, timel
     level = "error" if max(worst, total_ms) > OFF_MS else "warning" if max(worst, total_ms) >= LATE_MS else "note"
     places = "" if len(gaps) == 1 else f" in {len(gaps)} places"
     sentence = (
-        f"{total_ms:.0f} ms of sound {which}{places}, first at {first:.2f} s, by its time stamps; decoder='timeline' lays "
+        f"{total_ms:.0f} ms of sound {which}{places}, at {first:.2f} s, by its time stamps; decoder='timeline' lays "
         f"the rest in place; {who} plays it {as_counted(timeline)}"
     )
     return Finding(level, what, total_ms, sentence, mended=True)

@@ -1,8 +1,8 @@
 """`musetools check`: a table or JSON on the terminal, worst first, and an exit code that a script can go by."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
