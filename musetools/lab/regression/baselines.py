@@ -20,7 +20,7 @@ from musetools.lab.regression.quantities import Deviation, Quantity, compared
 __all__ = ["Baseline"]
 
 FORMAT = 1
-INLINE = 64  # numbers up to which an array stands in the JSON itself
+INLINE = 64  # numbers up to which an array is part of the JSON file
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Baseline:
         kept = [_kept(results, ignore) for results in runs]
         if differing := set().union(*kept) - set(kept[0]).intersection(*kept):
             names = ", ".join(sorted(differing))
-            raise ParameterError(f"runs record different quantities: {names}. Mend it, or let the case ignore them")
+            raise ParameterError(
+                f"runs record different quantities: {names}. Correct that, or let the case ignore them"
+            )
         return cls({n: Quantity.measured(n, [one[n] for one in kept]) for n in kept[0]}, measured, seconds)
 
     def compare(self, results: Mapping[str, Any], ignore: Sequence[str]) -> tuple[Deviation, ...]:

@@ -43,7 +43,7 @@ class Case:
     name: str  # also that of its files
     notebook: Path
     parameters: dict[str, Any] = field(hash=False)  # what differs from the notebook's defaults
-    ignore: tuple[str, ...] = ()  # quantities that no baseline can hold: times or memory; * stands for anything
+    ignore: tuple[str, ...] = ()  # quantities that no baseline can hold: times or memory; * matches anything
     timeout_s: float = 600
     why: str = ""  # what the case guards
 
@@ -79,7 +79,7 @@ def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
 def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
     grid, parameters = table.get("grid", {}), table.get("parameters", {})
     if twice := grid.keys() & parameters.keys():
-        raise ValueError(f"{', '.join(sorted(twice))} stands in both parameters and grid")
+        raise ValueError(f"{', '.join(sorted(twice))} is in both parameters and grid")
     for values in product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
         name = "-".join([table["name"], *(f"{key}={value}" for key, value in chosen.items())])

@@ -52,7 +52,7 @@ class Quantity:
         first, size = values[0], _size(values[0])
         found = [compared(name, cls(first, inf if size is not None else 0.0), value) for value in values[1:]]
         if fault := next((one.fault for one in found if one.fault), ""):
-            raise ParameterError(f"{name} differs between runs: {fault}. Mend it, or let the case ignore it")
+            raise ParameterError(f"{name} differs between runs: {fault}. Correct that, or let the case ignore it")
         noise = max((one.error for one in found), default=0.0)
         return cls(first, max(NOISES * noise, ROUNDING * (size or 0)), noise).checked(name)
 
@@ -60,11 +60,11 @@ class Quantity:
         """Return it; ParameterError if it is not finite, or its tolerance is no number or would hide the signal."""
         array, size = _numbers(self.value), _size(self.value) or 0.0
         if array is not None and not np.isfinite(array).all():
-            raise ParameterError(f"the baseline of {name} holds NaN or infinity, which hides any fault. Make it anew")
+            raise ParameterError(f"the baseline of {name} holds NaN or infinity, which hides any fault. Make a new one")
         if not isinstance(self.tolerance, (int, float)) or not 0 <= self.tolerance <= LARGEST * size:
             raise ParameterError(
                 f"the tolerance {self.tolerance!r} of {name} would hide its signal of size {size:.3g}: a tenth of it "
-                "is the most, and 0 where it must be equal. Measure anew, or let the case ignore it"
+                "is the most, and 0 where it must be equal. Measure again, or let the case ignore it"
             )
         return self
 

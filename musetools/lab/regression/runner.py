@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from filelock import AcquireReturnProxy, FileLock, Timeout
 from jupyter_client.kernelspec import KernelSpecManager
 
-from musetools.errors import MusetoolsError, OutputError, ParameterError
+from musetools.errors import MusetoolsError, ParameterError
 from musetools.files import write_whole
 from musetools.lab.record import read_results
 from musetools.lab.regression.execute import EXECUTED, FAULT, JOB, RUN_VARIABLE, end_run
@@ -102,9 +101,10 @@ def run_notebook(
             raise ParameterError(f"the output must be named NAME.ipynb; got {output}")
         if not 0 < timeout_s <= threading.TIMEOUT_MAX:
             raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
-        job = {"notebook": str(notebook), "parameters": _checked(notebook, parameters or {}), "runner": os.getpid()}
-        job["cwd"] = str(Path(cwd or notebook.parent).absolute())
-        with _locked(output), tempfile.TemporaryDirectory(prefix="musetools-", ignore_cleanup_errors=True) as folder:
+        parameters, cwd = _checked(notebook, parameters or {}), str(Path(cwd or notebook.parent).absolute())
+        job = {"notebook": str(notebook), "parameters": parameters, "cwd": cwd, "runner": os.getpid()}
+        tempfile.TemporaryFile(dir=output.parent).close()  # a folder that cannot be written to raises now
+        with tempfile.TemporaryDirectory(prefix="musetools-", ignore_cleanup_errors=True) as folder:
             folder, status = Path(folder), FAILED
             try:
                 _execute(folder, job, timeout_s, _environment(folder, threads, env or {}))
@@ -136,17 +136,6 @@ def _checked(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     checked = checked_parameters(book, parameters)
     KernelSpecManager().get_kernel_spec(book.metadata.get("kernelspec", {}).get("name", "none"))
     return checked
-
-
-def _locked(output: Path) -> AcquireReturnProxy:
-    """Return a lock that is held, so that no other run writes to this output meanwhile."""
-    if not output.parent.is_dir():  # FileLock would make it
-        raise OutputError(f"cannot write {output}: {output.parent} is no folder. Name one that is there")
-    try:
-        return FileLock(output.parent / f".{output.stem}.lock", blocking=False).acquire()
-    except Timeout:  # filelock says the same of a folder in which no file can be made
-        advice = f"wait for it, or name another output. The folder {output.parent} must be writable"
-        raise OutputError(f"another run is writing {output}: {advice}") from None
 
 
 def _environment(folder: Path, threads: int | None, more: Mapping[str, str]) -> dict[str, str]:

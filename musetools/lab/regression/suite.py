@@ -51,7 +51,7 @@ def run_suite(
     jobs : int, optional
         Cases at a time; by default one a core.
     update : bool, default False
-        Whether to run each case four times and make its baseline anew, with tolerances from the noise between the runs.
+        Whether to run each case four times and make a new baseline, with tolerances from the noise between the runs.
     out : path, optional
         Folder for executed notebooks; by default the project's ``runs``, made where it is missing.
     baselines : path, optional
@@ -81,7 +81,8 @@ def run_suite(
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {error.strerror}. Name one that is writable") from None
     threads, started = max(1, (os.cpu_count() or 1) // jobs), time.monotonic()
-    expected_s = {case: _expected_s(baselines / f"{case.name}.json") * (len(NOISE_RUNS) ** update) for case in cases}
+    n_runs = len(NOISE_RUNS) if update else 1
+    expected_s = {case: n_runs * _expected_s(baselines / f"{case.name}.json") for case in cases}
 
     def run(case: Case) -> CaseReport:
         output, baseline = out / f"{case.name}.ipynb", baselines / f"{case.name}.json"
@@ -111,20 +112,19 @@ def _run_all(
     futures = {pool.submit(run, case): case for case in sorted(expected_s, key=expected_s.get, reverse=True)}
     # tqdm.auto would draw a widget in Jupyter, which is lost in a headless run
     bar = tqdm(total=len(futures), file=sys.stderr, bar_format="{n}/{total} {desc}", leave=False, disable=hidden)
-    done, waiting, reports = set(), set(futures), {}
+    waiting, reports, end = set(futures), {}, time.monotonic() + sum(expected_s.values()) / jobs
     try:
         while waiting:
-            if done or not reports:
-                end = time.monotonic() + sum(expected_s[futures[one]] for one in waiting) / jobs
             running = ", ".join(futures[one].name for one in waiting if one.running())
             minutes, seconds = divmod(round(max(0.0, end - time.monotonic())), 60)
             bar.set_description_str(f"running {running}; about {minutes}:{seconds:02d} left")
             done, waiting = wait(waiting, TICK_S, FIRST_COMPLETED)
             for one in done:
                 reports[futures[one]] = report = one.result()
+                bar.update()
                 if progress:
                     bar.write(f"{report.name} {report.status} in {report.seconds:.0f} s: {report.message}", sys.stderr)
-                bar.update()
+                end = time.monotonic() + sum(expected_s[futures[other]] for other in waiting) / jobs
     finally:
         bar.close()
         pool.shutdown(cancel_futures=True)  # Ctrl-C ends what runs; nothing more is to be started
@@ -152,7 +152,7 @@ def _compared(case: Case, path: Path, execute: Callable[..., NotebookRun], threa
 
 
 def _updated(case: Case, path: Path, execute: Callable[..., NotebookRun]) -> CaseReport:
-    """Run a case several times and make its baseline anew; the report shows what that changes."""
+    """Run a case several times and make a new baseline; the report shows what that changes."""
     results, before = [], ()
     for threads, env in NOISE_RUNS:
         run = execute(threads=threads, env=env)

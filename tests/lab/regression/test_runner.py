@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -56,7 +55,7 @@ def good(good_run) -> Path:
 def earlier(good, tmp_path):
     """A folder `runs` that holds an earlier good run; after the test it must be unchanged, with nothing else left."""
     folder = tmp_path / "runs"
-    shutil.copytree(good, folder, ignore=shutil.ignore_patterns("good.ipynb", "*.lock"))
+    shutil.copytree(good, folder, ignore=shutil.ignore_patterns("good.ipynb"))
     before = contents(folder)
     assert sorted(before) == ["out.ipynb"]
     yield folder
@@ -124,7 +123,7 @@ def test_parameters_arrive_as_they_were_given_in_a_folder_of_any_name(tmp_path):
     assert run.status == PASSED, run
     assert run.results == {**VALUES, "untouched": -3}
     assert [type(run.results[name]) for name in VALUES] == [type(value) for value in VALUES.values()]
-    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         "n {0} é.ipynb",
         "o {0} [1] é.ipynb",
     ]
@@ -370,25 +369,6 @@ def test_a_disk_that_is_full(earlier):
     assert "File too large" in done.stdout
 
 
-# --- runs that meet
-
-
-def test_runs_that_meet(tmp_path):
-    hold = "import os, time\nopen('started', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.05)"
-    book = notebook(tmp_path / "n.ipynb", hold, GOOD)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(run_notebook, book, tmp_path / "out.5.ipynb")
-        wait_for((tmp_path / "started").exists)
-        second = run_notebook(book, tmp_path / "out.5.ipynb")
-        third = run_notebook(book, tmp_path / "out.ipynb", timeout_s=0.1)
-        (tmp_path / "go").touch()
-    assert second.status == COULD_NOT_RUN
-    assert "another run is writing" in second.message
-    assert third.status == FAILED  # it was started, though another's name begins alike
-    assert first.result().ok, first.result()
-    assert not temporary(tmp_path)
-
-
 # --- a runner that is killed
 
 RUN = "import sys; from musetools import run_notebook; print(run_notebook(sys.argv[1], sys.argv[2]))"
@@ -407,9 +387,6 @@ def test_a_runner_that_is_killed(good, tmp_path, monkeypatch):
     assert family(tmp_path / "books")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    again = run_notebook(notebook(tmp_path / "bad.ipynb", "1"), tmp_path / "runs" / "o [1].ipynb")
-    assert again.output == tmp_path / "runs" / "o [1].failed.ipynb"  # no lock is left
-    again.output.unlink()
     wait_for(lambda: not family(tmp_path / "books") and not list((tmp_path / "temporary").iterdir()), 10)
     alive = family(tmp_path / "books")
     end(alive)

@@ -90,7 +90,10 @@ BAD = {
     "a value with a path": (case("a", 'grid = {x = ["b/c"]}'), "no name of a case"),
     "a grid that is no list": (case("a", "grid = {fps = 25.0}"), r"grid\.fps.*type 'array'"),
     "a grid of letters": (case("a", 'grid = {recipe = "musetools"}'), r"grid\.recipe.*type 'array'"),
-    "a parameter that stands twice": (case("a", "parameters = {x = 1}\ngrid = {x = [2]}"), "both parameters and grid"),
+    "a parameter that stands twice": (
+        case("a", "parameters = {x = 1}\ngrid = {x = [2]}"),
+        "is in both parameters and grid",
+    ),
     "parameters of another type": (case("a", "parameters = 3"), "parameters.*type"),
     "ignore as text": (case("a", 'ignore = "x/*"'), "ignore.*type 'array'"),
     "ignore with a number": (case("a", "ignore = [3]"), r"ignore\[0\].*type 'string'"),
