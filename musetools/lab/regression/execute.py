@@ -42,9 +42,10 @@ def _execute(job: dict[str, Any], folder: str) -> None:
     from nbclient.exceptions import DeadKernelError
 
     output = os.path.join(folder, EXECUTED).replace("{", "{{").replace("}", "}}")  # papermill takes it for a template
-    options = {"cwd": job["cwd"], "progress_bar": False, "start_timeout": START_S}
+    notebook, cwd = nbformat.read(job["notebook"], as_version=4), os.path.dirname(job["notebook"])
+    options = {"cwd": cwd, "progress_bar": False, "start_timeout": START_S}
     try:
-        papermill.execute_notebook(nbformat.read(job["notebook"], as_version=4), output, job["parameters"], **options)
+        papermill.execute_notebook(notebook, output, job["parameters"], **options)
         return
     except papermill.PapermillExecutionError as error:
         fault = f"{error.ename}: {error.evalue}"

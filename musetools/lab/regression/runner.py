@@ -66,7 +66,6 @@ def run_notebook(
     timeout_s: float = 600,
     threads: int | None = None,
     env: Mapping[str, str] | None = None,
-    cwd: str | os.PathLike | None = None,
 ) -> NotebookRun:
     """Execute a notebook; return whether it ran to its end, and its results.
 
@@ -84,9 +83,7 @@ def run_notebook(
     threads : int, optional
         Threads that torch and numpy compute with.
     env : dict of str to str, optional
-        What is added to the environment of the kernel.
-    cwd : path, optional
-        Working folder of the kernel; by default the notebook's own, as in Jupyter.
+        What is added to the environment of the kernel, which works in the notebook's folder, as in Jupyter.
 
     Returns
     -------
@@ -101,8 +98,7 @@ def run_notebook(
             raise ParameterError(f"the output must be named NAME.ipynb; got {output}")
         if not 0 < timeout_s <= threading.TIMEOUT_MAX:
             raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
-        parameters, cwd = _checked(notebook, parameters or {}), str(Path(cwd or notebook.parent).absolute())
-        job = {"notebook": str(notebook), "parameters": parameters, "cwd": cwd, "runner": os.getpid()}
+        job = {"notebook": str(notebook), "parameters": _checked(notebook, parameters or {}), "runner": os.getpid()}
         tempfile.TemporaryFile(dir=output.parent).close()  # a folder that cannot be written to raises now
         with tempfile.TemporaryDirectory(prefix="musetools-", ignore_cleanup_errors=True) as folder:
             folder, status = Path(folder), FAILED

@@ -44,7 +44,7 @@ class FrameFiles(Dataset):
 
 
 class ChunkFiles(ConcatDataset):
-    """All chunks of a clip in one npy, each row written five times over, mapped.
+    """All chunks of a clip at 25 fps in one npy, each row written five times over, mapped.
 
     Parameters
     ----------
@@ -52,15 +52,13 @@ class ChunkFiles(ConcatDataset):
         Where the features are.
     folder : path
         Where the chunks are written.
-    fps : float, default 25
-        Frame rate.
     """
 
-    def __init__(self, store: FeatureStore, folder: str | os.PathLike, fps: float = 25):
+    def __init__(self, store: FeatureStore, folder: str | os.PathLike):
         clips = []
         for number, clip in enumerate(store):
             path = Path(folder) / f"{number}.npy"
-            np.save(path, feature2chunks(store[clip], fps, edge="drop").batch(), allow_pickle=False)
+            np.save(path, feature2chunks(store[clip], 25, edge="drop").batch(), allow_pickle=False)
             clips.append(np.load(path, mmap_mode="r"))
         super().__init__(clips)
 

@@ -31,7 +31,7 @@ __all__ += ["resident_growth", "stale_refusals"]
 SOURCE, PCM = "the media file", "16 kHz PCM, 16 bits"
 FLOAT32, FLOAT16 = "one npy a clip, float32", "one npy a clip, float16"
 FRAMES, CHUNKS = "one npy a frame, float32", "chunks, float32"
-WORKERS = (0, 1, 2)
+WORKERS, BATCH = (0, 1, 2), 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -169,7 +169,7 @@ def float16_error(features: np.ndarray) -> np.ndarray:
     return error / features.astype(np.float64).std(axis=(0, 2))
 
 
-def loading_rate(dataset: Dataset, n_items: int, *, batch_size: int = 64, workers: int = 0) -> float:
+def loading_rate(dataset: Dataset, n_items: int, *, workers: int = 0) -> float:
     """Measure how many items a second a DataLoader returns in random order, page cache warm.
 
     Parameters
@@ -178,7 +178,7 @@ def loading_rate(dataset: Dataset, n_items: int, *, batch_size: int = 64, worker
         What to load.
     n_items : int
         Items to load, after as many to warm up.
-    batch_size, workers : int
+    workers : int, default 0
         For the DataLoader.
 
     Returns
@@ -187,8 +187,7 @@ def loading_rate(dataset: Dataset, n_items: int, *, batch_size: int = 64, worker
         Items per second; with workers, their start is not counted.
     """
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n_items].tolist()
-    size, persistent = min(batch_size, len(order)), workers > 0
-    loader = DataLoader(dataset, size, sampler=order, num_workers=workers, persistent_workers=persistent)
+    loader = DataLoader(dataset, BATCH, sampler=order, num_workers=workers, persistent_workers=workers > 0)
     for _ in range(2):  # the first round warms up
         start = time.perf_counter()
         deque(loader, maxlen=0)

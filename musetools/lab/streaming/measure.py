@@ -161,7 +161,7 @@ def memory_over(stream: ChunkStream, waveform: np.ndarray, hours: float) -> np.n
     return np.array(readings)
 
 
-def arrivals(stream: ChunkStream, waveform: np.ndarray, *, pace: float = 1.0) -> np.recarray:
+def arrivals(stream: ChunkStream, waveform: np.ndarray) -> np.recarray:
     """Play a waveform into a stream in real time, in blocks of 20 ms, and record when each chunk comes.
 
     Parameters
@@ -170,8 +170,6 @@ def arrivals(stream: ChunkStream, waveform: np.ndarray, *, pace: float = 1.0) ->
         At 16 kHz.
     waveform : ndarray of float32, shape (n_samples,)
         What is played.
-    pace : float, default 1.0
-        Seconds of audio played a second.
 
     Returns
     -------
@@ -181,8 +179,7 @@ def arrivals(stream: ChunkStream, waveform: np.ndarray, *, pace: float = 1.0) ->
     """
     came, started = [], time.perf_counter()
     for i, block in enumerate(_blocks(waveform), start=1):
-        time.sleep(max(0.0, started + i * BLOCK / SAMPLE_RATE / pace - time.perf_counter()))
+        time.sleep(max(0.0, started + i * BLOCK / SAMPLE_RATE - time.perf_counter()))
         for live in stream.push(block):
-            late_s = (time.perf_counter() - started) * pace - live.time_s
-            came.append((live.frame, live.time_s, late_s, live.loudness))
+            came.append((live.frame, live.time_s, time.perf_counter() - started - live.time_s, live.loudness))
     return np.rec.fromrecords(came, names="frame, start_s, late_s, loudness")

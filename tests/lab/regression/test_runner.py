@@ -134,8 +134,8 @@ def test_a_good_run_replaces_an_earlier_one_and_what_is_left_of_a_failed_one(tmp
         (folder / name).write_text("{}")
     own = "answer=43, threads=os.environ['OMP_NUM_THREADS'], own=os.environ['OWN'], at=os.getcwd()"
     book = notebook(tmp_path / "new.ipynb", f"import os\n{RECORD}\nrecord({own})")
-    run = run_notebook(book, folder / "out.ipynb", threads=3, env={"OWN": "a b"}, cwd=folder)
-    assert run.results == {"answer": 43, "threads": "3", "own": "a b", "at": str(folder)}
+    run = run_notebook(book, folder / "out.ipynb", threads=3, env={"OWN": "a b"})
+    assert run.results == {"answer": 43, "threads": "3", "own": "a b", "at": str(tmp_path)}
     assert sorted(contents(folder)) == ["out.ipynb"]
 
 
@@ -371,7 +371,7 @@ def test_a_runner_that_is_killed(tmp_path, monkeypatch):
     assert family(tmp_path / "books")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not family(tmp_path / "books") and not list((tmp_path / "temporary").iterdir()), 10)
+    wait_for(lambda: not family(tmp_path / "books") and not list((tmp_path / "temporary").iterdir()))
     check_no_process(tmp_path / "books")
     assert not list((tmp_path / "temporary").iterdir())
     assert contents(tmp_path / "runs") == before

@@ -50,11 +50,9 @@ def test_one_file_a_frame_misses_none(tmp_path, store):
 
 
 def test_chunks_on_disk_are_the_same(tmp_path, store):
-    for fps in (25, 30):
-        (tmp_path / str(fps)).mkdir()
-        files, dataset = storage.ChunkFiles(store, tmp_path / str(fps), fps), ChunkDataset(store, fps)
-        assert len(files) == len(dataset)
-        assert all(torch.equal(files[index], dataset[index]["audio"]) for index in range(len(dataset)))
+    files, dataset = storage.ChunkFiles(store, tmp_path), ChunkDataset(store)
+    assert len(files) == len(dataset)
+    assert all(torch.equal(files[index], dataset[index]["audio"]) for index in range(len(dataset)))
 
 
 def test_a_store_is_filled_with_clips_of_a_length(tmp_path, small):

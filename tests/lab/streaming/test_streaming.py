@@ -82,7 +82,7 @@ def test_memory_is_read_as_audio_passes(encoder, speech):
 
 def test_a_played_clip_is_never_ahead_of_its_audio(encoder, speech):
     stream = mt.ChunkStream(encoder, 25, window="live-low")
-    came = streaming.arrivals(stream, speech[:24_000], pace=5)
+    came = streaming.arrivals(stream, speech[:24_000])
     assert came.frame.tolist() == list(range(len(came)))
     assert came.start_s == pytest.approx(came.frame / 25)
     assert came.late_s.min() > 0.2  # look-ahead and right context
