@@ -106,10 +106,9 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool, **tr
 def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path | None, suite: Path | None) -> None:
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
     from musetools.lab.regression import run_suite, write_reports
-    from musetools.lab.regression.progress import TerminalProgress
 
     try:
-        report = run_suite(suite, only=only, jobs=jobs, update=update, out=folder, progress=TerminalProgress())
+        report = run_suite(suite, only=only, jobs=jobs, update=update, out=folder, progress=True)
         page = write_reports(report, report.folder)
     except MusetoolsError as error:
         click.echo(f"could not run: {error}", err=True)

@@ -5,8 +5,8 @@ Without: `read_clip` reads a media file once, `prepare` chunks it by two recipes
 """
 
 from musetools.lab.explore.clip import Clip, read_clip
-from musetools.lab.explore.explorer import Explorer
-from musetools.lab.explore.figure import FrameView
-from musetools.lab.explore.scene import Scene, player, prepare
+from musetools.lab.explore.explorer import Explorer, player
+from musetools.lab.explore.figures import FrameView
+from musetools.lab.explore.measure import Scene, prepare
 
 __all__ = ["Clip", "Explorer", "FrameView", "Scene", "player", "prepare", "read_clip"]

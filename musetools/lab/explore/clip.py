@@ -1,4 +1,4 @@
-"""A media file read once: its sound, its pictures, and how far the mouth is open; features as they are asked for."""
+"""A media file read once: its waveform, its images, and how far the mouth is open; features as they are asked for."""
 
 import io
 import os
@@ -21,42 +21,26 @@ from musetools.features.spec import FeatureSpec
 from musetools.lab.speech import read_openings
 from musetools.timing import SAMPLE_RATE
 
-__all__ = ["Clip", "Pictures", "read_clip", "read_pictures"]
+__all__ = ["Clip", "Images", "read_clip"]
 
-LONGEST_S = 300  # of a clip: its features, pictures and sound stay in memory
+LONGEST_S = 300  # of a clip: its features, images and waveform stay in memory
 LONGEST_SIDE = 256  # pixels; more is not seen in a panel of a figure
-QUALITY = 95  # of the JPEGs in memory: some 10 kB a picture, so minutes of video are no burden
-ROUNDED_S = 1e-3  # containers that count in milliseconds put a frame up to half of one too late
+QUALITY = 95  # of the JPEGs in memory, some 10 kB each
+SLACK_S = 0.5e-3  # containers that count in milliseconds put a frame up to half of one too late
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """The pictures of a video, at most 256 pixels on a side.
+class Images:
+    """The images of a video, at most 256 pixels on a side."""
 
-    Attributes
-    ----------
-    times_s : ndarray of float64, shape (n_pictures,)
-        When each appears, in seconds from the start of the sound; growing.
-    jpegs : tuple of bytes
-        The pictures.
-    slack_s : float
-        By how much a time stamp may be late because its container rounds.
-    """
-
-    times_s: np.ndarray
+    times_s: np.ndarray  # (n_images,), when each appears, in seconds from the start of the sound; growing
     jpegs: tuple[bytes, ...]
-    slack_s: float = 1e-6
 
     def at(self, time_s: float) -> int | None:
-        """Return the number of the picture that is on screen at an instant; None before the first, after the last."""
-        number = int(np.searchsorted(self.times_s, time_s + self.slack_s, side="right")) - 1
-        return number if number >= 0 and time_s + self.slack_s < self.end_s else None
-
-    @property
-    def end_s(self) -> float:
-        """When the last picture goes: it stays as long as pictures usually do."""
-        usual = float(np.median(np.diff(self.times_s))) if len(self.times_s) > 1 else np.inf
-        return float(self.times_s[-1]) + usual
+        """Return the number of the image on screen at an instant; None before the first and after the last."""
+        usual = float(np.median(np.diff(self.times_s))) if len(self) > 1 else np.inf  # how long the last one stays
+        number = int(np.searchsorted(self.times_s, time_s + SLACK_S, side="right")) - 1
+        return number if number >= 0 and time_s + SLACK_S < self.times_s[-1] + usual else None
 
     def __len__(self) -> int:
         return len(self.jpegs)
@@ -67,24 +51,12 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A media file, read once.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    waveform : ndarray of float32, shape (n_samples,)
-        Mono, 16 kHz, decoded as the ffmpeg program would.
-    pictures : Pictures or None
-        None for a file of sound alone.
-    openings : (ndarray, ndarray) or None
-        Seconds, and how far the mouth is open then (0 to 1), from the csv of the same name beside the file.
-    """
+    """A media file, read once."""
 
     path: Path
-    waveform: np.ndarray
-    pictures: Pictures | None
-    openings: tuple[np.ndarray, np.ndarray] | None
+    waveform: np.ndarray  # float32, (n_samples,): mono, 16 kHz, on the timeline of the images
+    images: Images | None  # None for a file without video
+    openings: tuple[np.ndarray, np.ndarray] | None  # seconds, and how far the mouth is open then, 0 to 1
     _made: dict = field(default_factory=dict, repr=False)
 
     @property
@@ -94,7 +66,7 @@ class Clip:
 
     @property
     def duration_s(self) -> float:
-        """Length of the sound."""
+        """Length of the waveform."""
         return len(self.waveform) / SAMPLE_RATE
 
     @cached_property
@@ -103,7 +75,7 @@ class Clip:
         return whole_log_mel(self.waveform)
 
     def features(self, spec: FeatureSpec, encoder: Encoder) -> tuple[np.ndarray, int]:
-        """Return features, made at the first call, and the samples that there are to this spec's decoder."""
+        """Return features, made at the first call, and how many samples this spec's decoder gives."""
         key = spec, encoder.fingerprint
         if key not in self._made:
             rows = FeatureRows(self.path, encoder, spec)
@@ -112,12 +84,12 @@ class Clip:
 
 
 def read_clip(path: str | os.PathLike) -> Clip:
-    """Read a media file: sound, pictures, and mouth openings where a csv of the same name lies beside it.
+    """Read a media file: waveform, images, and mouth openings where a csv of the same name lies beside it.
 
     Raises
     ------
     AudioError
-        If sound or pictures cannot be used.
+        If sound or images cannot be used.
     ParameterError
         If the clip is longer than five minutes, or the csv beside it is no table of openings.
     """
@@ -126,61 +98,35 @@ def read_clip(path: str | os.PathLike) -> Clip:
     if len(waveform) > LONGEST_S * SAMPLE_RATE:
         raise ParameterError(
             f"{path.name} lasts {len(waveform) / SAMPLE_RATE:.0f} s; the explorer keeps all of a clip in memory and "
-            f"takes up to {LONGEST_S} s. Cut out the stretch that is to be shown"
+            f"takes up to {LONGEST_S} s. Use a part of it"
         )
-    return Clip(path, waveform, read_pictures(path), read_openings(table) if table.is_file() else None)
+    return Clip(path, waveform, _read_images(path), read_openings(table) if table.is_file() else None)
 
 
-def read_pictures(path: str | os.PathLike) -> Pictures | None:
-    """Decode the pictures of a video file.
-
-    Parameters
-    ----------
-    path : path
-        A media file that PyAV can open.
-
-    Returns
-    -------
-    Pictures or None
-        None for a file without moving picture; a song's cover is none.
-
-    Raises
-    ------
-    AudioError
-        If the file cannot be opened, or its pictures not be decoded.
-    """
+def _read_images(path: Path) -> Images | None:
+    """Decode the images of a media file; None if it has no video, the cover of a song aside."""
     import av
 
-    name = name_of(path)
     try:
         with av.open(os.path.abspath(path), metadata_errors="replace") as container:
             stream = next((s for s in container.streams.video if not s.disposition & s.disposition.attached_pic), None)
-            if stream is None:
-                return None
-            shown = dict(_decoded(container, stream))
-            slack = min(float(stream.time_base) / 2, ROUNDED_S)
+            shown = sorted(dict(_decoded(container, stream)).items()) if stream else []
     except av.FFmpegError as error:
         raise AudioError(
-            f"the pictures of {name} cannot be decoded ({error.strerror}). Copy or export it again"
+            f"the images of {name_of(path)} cannot be decoded ({error.strerror}). Copy or export it again"
         ) from None
-    times = sorted(shown)
-    return Pictures(np.array(times), tuple(shown[t] for t in times), slack) if times else None
+    return Images(np.array([time_s for time_s, _ in shown]), tuple(jpeg for _, jpeg in shown)) if shown else None
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, bytes]]:
-    """Yield each picture's time on the sound's clock, and the picture as a JPEG."""
+    """Yield each image's time on the sound's clock, and the image as a JPEG."""
     sound = container.streams.best("audio")
     zero = float((sound.start_time or 0) * sound.time_base) if sound else 0.0
     stream.thread_type = "AUTO"
     for frame in container.decode(stream):
         if frame.time is not None:
-            yield frame.time - zero, _jpeg(frame)
-
-
-def _jpeg(frame: Any) -> bytes:
-    shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
-    size = {"width": max(1, round(frame.width * shrink)), "height": max(1, round(frame.height * shrink))}
-    upright = np.rot90(frame.to_ndarray(format="rgb24", **size), round(frame.rotation / 90))
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(upright)).save(file, "jpeg", quality=QUALITY, subsampling=0)
-    return file.getvalue()
+            shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
+            width, height = (max(1, round(shrink * side)) for side in (frame.width, frame.height))
+            image, file = frame.to_image(width=width, height=height), io.BytesIO()
+            image.rotate(frame.rotation, expand=True).save(file, "jpeg", quality=QUALITY, subsampling=0)
+            yield frame.time - zero, file.getvalue()

@@ -9,16 +9,19 @@ from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets
+import numpy as np
+from IPython.display import Audio
 
 from musetools.errors import MusetoolsError
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.lab.explore.clip import Clip, read_clip
-from musetools.lab.explore.figure import FrameView
-from musetools.lab.explore.scene import Scene, player, prepare
+from musetools.lab.explore.figures import FrameView
+from musetools.lab.explore.measure import Scene, prepare
 from musetools.lab.project import project_file
 from musetools.recipes.recipe import RECIPES
+from musetools.timing import SAMPLE_RATE
 
-__all__ = ["Explorer"]
+__all__ = ["Explorer", "player"]
 
 MEDIA = "audio/*,video/*,.flac,.m4a,.mkv,.mp3,.mp4,.wav"
 FASTEST_MS = 40  # between two frames when played
@@ -51,13 +54,13 @@ class Explorer:
         Draws it.
     clip, train, infer, fps, left, right, frame, play, upload : widgets
         What is chosen.
-    image, said, error, chunk_audio, clip_audio : widgets
-        What is shown: the picture, sentences, what went wrong, the sound of the frame, the sound of the clip.
+    image, sentences, error, chunk_audio, clip_audio : widgets
+        What is shown: the figure, sentences, what went wrong, the sound of the frame, the sound of the clip.
 
     Raises
     ------
     MusetoolsError
-        If what it is to start with cannot be shown. What is chosen later is answered by a sentence instead.
+        If what it is to start with cannot be shown. For what is chosen later, `error` shows the message instead.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class Explorer:
         self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
         paths = [project_file(path) for path in clips]
         self._make_controls(paths, train, infer, fps, context)
-        self._make_displays()
-        self._open = read_clip(paths[0])
-        self._show(self._prepared(self._open))
+        self.image = widgets.Image(format="png", layout=widgets.Layout(width="1000px", max_width="100%"))
+        self.sentences, self.error, self.chunk_audio, self.clip_audio = (widgets.HTML() for _ in range(4))
+        self.scene: Scene | None = None
+        self._show(read_clip(paths[0]))
         self._wire()
 
     @property
@@ -88,7 +92,7 @@ class Explorer:
         )
         chosen = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows]
         sound = widgets.HBox([self.chunk_audio, self.clip_audio], layout=widgets.Layout(flex_flow="row wrap"))
-        return widgets.VBox([*chosen, self.error, self.image, sound, self.said])
+        return widgets.VBox([*chosen, self.error, self.image, sound, self.sentences])
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         return self.panel._repr_mimebundle_(**kwargs)
@@ -108,44 +112,31 @@ class Explorer:
         self.frame = widgets.IntSlider(min=0, max=0, description="frame", layout=widgets.Layout(width="780px"))
         self.play = widgets.Play(min=0, max=0)
 
-    def _make_displays(self) -> None:
-        self.image = widgets.Image(format="png", layout=widgets.Layout(width="1000px", max_width="100%"))
-        self.said, self.error, self.chunk_audio, self.clip_audio = (widgets.HTML() for _ in range(4))
-
     def _wire(self) -> None:
         widgets.link((self.play, "value"), (self.frame, "value"))
         self.frame.observe(lambda _: self._draw(), "value")
         self.clip.observe(lambda _: self._attempt(self._choose_clip), "value")
         self.upload.observe(lambda _: self._attempt(self._take_upload), "value")
         for control in (self.train, self.infer, self.fps, self.left, self.right):
-            control.observe(lambda _: self._attempt(self._choose), "value")
+            control.observe(lambda _: self._attempt(lambda: self._show(self.scene.clip)), "value")
 
     def _attempt(self, action: Callable[[], None]) -> None:
-        """Do what was asked for, or say in a sentence why not; then what was shown stays."""
+        """Do what was asked for, or show why not; then what was shown stays."""
         self.error.value = "<i>Making features …</i>"
         try:
             action()
             self.error.value = ""
         except MusetoolsError as error:
-            still = f"Still shown: {self._open.name} at {float(self.scene.fps):.5g} fps."
+            still = f"Still shown: {self.scene.clip.name} at {float(self.scene.fps):.5g} fps."
             self.error.value = f'<b style="color: #B00020">{escape(str(error))}.</b> {escape(still)}'
 
-    def _choose(self) -> None:
-        self._show(self._prepared(self._open))
-
     def _choose_clip(self) -> None:
-        if self.clip.value != self._open.path:
+        if self.clip.value != self.scene.clip.path:
             try:
-                self._change_clip(self.clip.value)
+                self._show(read_clip(self.clip.value))
             except MusetoolsError:
-                self.clip.value = self._open.path
+                self.clip.value = self.scene.clip.path
                 raise
-
-    def _change_clip(self, path: Path) -> None:
-        clip = read_clip(path)
-        scene = self._prepared(clip)
-        self._open = clip
-        self._show(scene)
 
     def _take_upload(self) -> None:
         """Write what was uploaded to a file, since decoders read files, and show it."""
@@ -154,17 +145,15 @@ class Explorer:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             path = folder / (Path(sent["name"]).name or "clip")
             path.write_bytes(sent["content"])
-            self._change_clip(path)
+            self._show(read_clip(path))
             self.clip.options = (*self.clip.options, (f"{path.name} (uploaded)", path))
             self.clip.value = path
 
-    def _prepared(self, clip: Clip) -> Scene:
+    def _show(self, clip: Clip) -> None:
+        """Show a clip under what is chosen, at the same time as before."""
+        time_s = self.scene.start_s(self.frame.value) if self.scene else 0.0
         context, recipes = (self.left.value, self.right.value), (self.train.value, self.infer.value)
-        return prepare(clip, *recipes, fps=self.fps.value, context=context, encoder=self._encoder)
-
-    def _show(self, scene: Scene) -> None:
-        """Show a scene, at the same time of the clip as before."""
-        time_s = self.scene.start_s(self.frame.value) if hasattr(self, "scene") else 0.0
+        scene = prepare(clip, *recipes, fps=self.fps.value, context=context, encoder=self._encoder)
         view = FrameView(scene)  # before anything is changed
         self.scene, self.view = scene, view
         for control in (self.frame, self.play):
@@ -172,7 +161,7 @@ class Explorer:
         self.play.interval = max(FASTEST_MS, round(1000 / scene.fps))
         self.frame.value = scene.frame_at(time_s)
         self._draw()
-        self.clip_audio.value = player(f"The clip, {scene.clip.name}", scene.clip.waveform)
+        self.clip_audio.value = player(f"The clip, {clip.name}", clip.waveform)
 
     def _draw(self) -> None:
         scene, frame = self.scene, self.frame.value
@@ -181,4 +170,27 @@ class Explorer:
             player(f"What {side.role}'s chunk of frame {frame} covers", scene.sound(i, frame))
             for i, side in enumerate(scene.sides)
         )
-        self.said.value = "<ul>" + "".join(f"<li>{escape(said)}</li>" for said in scene.sentences(frame)) + "</ul>"
+        self.sentences.value = f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in scene.sentences(frame))}</ul>"
+
+
+def player(title: str, samples: np.ndarray) -> str:
+    """Return HTML that plays samples as loud as they are, under a title that gives their true length.
+
+    Parameters
+    ----------
+    title : str
+        What is played.
+    samples : ndarray of float32, shape (n,)
+        At 16 kHz, within -1 and 1.
+
+    Returns
+    -------
+    str
+    """
+    text, seconds = f"{escape(title)}: no sound there", len(samples) / SAMPLE_RATE
+    if len(samples):
+        length = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+        # normalising, Audio's default, would make silence as loud as speech
+        sound = Audio(samples, rate=SAMPLE_RATE, normalize=False)._repr_html_()
+        text = f"{escape(title)}: {length}<br>{sound}"
+    return f'<div style="display: inline-block; margin-right: 1em">{text}</div>'

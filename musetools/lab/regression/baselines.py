@@ -20,7 +20,7 @@ from musetools.lab.regression.quantities import Deviation, Quantity, compared
 __all__ = ["Baseline"]
 
 FORMAT = 1
-INLINE = 64  # numbers up to which an array stands in the JSON itself
+INLINE = 64  # numbers up to which an array is part of the JSON file
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ class Baseline:
     ) -> "Baseline":
         """Make a baseline of the results of several runs of one case."""
         kept = [_kept(results, ignore) for results in runs]
-        for other in kept[1:]:
-            if other.keys() != kept[0].keys():
-                names = ", ".join(sorted(other.keys() ^ kept[0].keys()))
-                raise ParameterError(f"runs record different quantities: {names}. Mend it, or let the case ignore them")
+        if differing := set().union(*kept) - set(kept[0]).intersection(*kept):
+            names = ", ".join(sorted(differing))
+            raise ParameterError(
+                f"runs record different quantities: {names}. Correct that, or let the case ignore them"
+            )
         return cls({n: Quantity.measured(n, [one[n] for one in kept]) for n in kept[0]}, measured, seconds)
 
     def compare(self, results: Mapping[str, Any], ignore: Sequence[str]) -> tuple[Deviation, ...]:
@@ -54,10 +55,7 @@ class Baseline:
         return (*found, *(Deviation(name, inf, 0.0, "is new: it has no baseline") for name in new))
 
     def save(self, path: Path) -> None:
-        """Write it: a JSON, and an ``.npy`` for each large array."""
-        files = {_array_file(path, name) for name in self.quantities}
-        if len(files) < len(self.quantities):
-            raise ParameterError(f"two quantities of {path.stem} would be kept in one file: name one otherwise")
+        """Write a JSON file, and an ``.npy`` file for each large array."""
         plain = {name: _stored(path, name, quantity) for name, quantity in self.quantities.items()}
         head = {"format": FORMAT, "measured": self.measured, "seconds": round(self.seconds, 1)}
         text = json.dumps({**head, "quantities": plain}, indent=1, allow_nan=False, ensure_ascii=False)
@@ -65,13 +63,7 @@ class Baseline:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Baseline":
-        """Read a baseline.
-
-        Raises
-        ------
-        ParameterError
-            If there is none, it cannot be read, or one cannot test against it: see `Quantity.checked`.
-        """
+        """Read a baseline; ParameterError if it is missing or damaged, or would hide a fault."""
         path = Path(path)
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
@@ -82,48 +74,34 @@ class Baseline:
                 for name, kept in plain["quantities"].items()
             }
             return cls(quantities, plain["measured"], float(plain["seconds"]))
-        except FileNotFoundError as error:
-            missing = Path(error.filename).name
+        except Exception as error:  # a damaged file can raise anything
+            reason = f"{type(error).__name__}: {error}"
             raise ParameterError(
-                f"no baseline {missing} in {path.parent}: musetools regress --update makes it"
+                f"no baseline {path} that can be used: {reason}. musetools regress --update makes it"
             ) from None
-        except ParameterError as error:
-            raise ParameterError(f"{path.name}: {error}") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ParameterError(f"{path} cannot be read: {error!r}. Restore it, or --update") from None
 
 
 def _stored(path: Path, name: str, quantity: Quantity) -> dict[str, Any]:
-    """Return a quantity as the JSON holds it, a large array in a file of its own."""
+    """Return a quantity as the JSON file holds it; write a large array to a file of its own."""
     value, limits = quantity.value, {"tolerance": quantity.tolerance, "noise": quantity.noise}
     if not isinstance(value, np.ndarray):
         return {"value": value, **limits}
     form = {"dtype": str(value.dtype), "shape": list(value.shape)}
     if value.size <= INLINE:
         return {"value": value.tolist(), **form, **limits}
-    content, file = npy_bytes(name, value), _array_file(path, name)
-    write_whole(path.with_name(file), content)
-    return {"npy": file, "sha256": hashlib.sha256(content).hexdigest(), **form, **limits}
-
-
-def _array_file(path: Path, name: str) -> str:
-    """Name the file of a large array, which no other quantity of any case shares."""
-    return f"{path.stem}.{name.replace('/', '.')}.npy"
+    content, file = npy_bytes(name, value), path.with_name(f"{path.stem}.{name.replace('/', '.')}.npy")
+    write_whole(file, content)
+    return {"npy": file.name, "sha256": hashlib.sha256(content).hexdigest(), **form, **limits}
 
 
 def _value(path: Path, kept: Mapping[str, Any]) -> Any:
-    """Return the value of what `_stored` made."""
+    """Return the value that `_stored` stored."""
     if "npy" in kept:
         content = path.with_name(Path(kept["npy"]).name).read_bytes()
         if hashlib.sha256(content).hexdigest() != kept["sha256"]:
             raise ValueError(f"{kept['npy']} is not the array that the baseline was made with")
         return array_from_npy(content, kept["dtype"], kept["shape"])
-    if "dtype" not in kept:
-        return kept["value"]
-    value = np.array(kept["value"], kept["dtype"])
-    if list(value.shape) != kept["shape"]:
-        raise ValueError(f"shape {value.shape} instead of {kept['shape']}")
-    return value
+    return np.array(kept["value"], kept["dtype"]).reshape(kept["shape"]) if "dtype" in kept else kept["value"]
 
 
 def _kept(results: Mapping[str, Any], ignore: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -17,25 +18,22 @@ from musetools.errors import ParameterError
 __all__ = ["Case", "read_cases"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,79}")
-TEXT = {"type": "string"}
-KEYS = {
-    "name": TEXT,
-    "notebook": TEXT,
-    "parameters": {"type": "object"},
-    "grid": {"type": "object", "additionalProperties": {"type": "array"}},
-    "ignore": {"type": "array", "items": TEXT},
-    "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e6},
-    "why": TEXT,
+CASE = {
+    "type": "object",
+    "required": ["name", "notebook"],
+    "additionalProperties": False,
+    "properties": {
+        "name": {"type": "string"},
+        "notebook": {"type": "string"},
+        "parameters": {"type": "object"},
+        "grid": {"type": "object", "additionalProperties": {"type": "array"}},
+        "ignore": {"type": "array", "items": {"type": "string"}},
+        "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e6},
+        "why": {"type": "string"},
+    },
 }
-CASE = {"type": "object", "required": ["name", "notebook"], "properties": KEYS, "additionalProperties": False}
-SUITE = Draft202012Validator(
-    {
-        "type": "object",
-        "required": ["case"],
-        "properties": {"case": {"type": "array", "minItems": 1, "items": CASE}},
-        "additionalProperties": False,
-    }
-)
+CASES = {"type": "array", "minItems": 1, "items": CASE}
+SUITE = {"type": "object", "required": ["case"], "additionalProperties": False, "properties": {"case": CASES}}
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Case:
     name: str  # also that of its files
     notebook: Path
     parameters: dict[str, Any] = field(hash=False)  # what differs from the notebook's defaults
-    ignore: tuple[str, ...] = ()  # quantities that no baseline can hold: times or memory; * stands for anything
+    ignore: tuple[str, ...] = ()  # quantities that no baseline can hold: times or memory; * matches anything
     timeout_s: float = 600
     why: str = ""  # what the case guards
 
@@ -56,7 +54,7 @@ def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
     Parameters
     ----------
     path : path
-        A TOML file of ``[[case]]`` tables: `name`, `notebook` (from the file's folder), and where wanted `parameters`,
+        A TOML file of ``[[case]]`` tables: `name`, `notebook` (from the file's folder), and optionally `parameters`,
         `grid` (a list of values for each of some parameters: a case for every combination), `ignore`, `timeout_s`,
         `why`.
 
@@ -68,11 +66,10 @@ def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
     path = Path(path)
     try:
         suite = tomllib.loads(path.read_text(encoding="utf-8"))
-        if fault := best_match(SUITE.iter_errors(suite)):
+        if fault := best_match(Draft202012Validator(SUITE).iter_errors(suite)):
             raise ValueError(f"{fault.json_path}: {fault.message}")
         cases = tuple(case for table in suite["case"] for case in _cases(path.parent, table))
-        names = [case.name for case in cases]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if twice := [name for name, n in Counter(case.name for case in cases).items() if n > 1]:
             raise ValueError(f"two cases are named {', '.join(twice)}")
     except (OSError, ValueError) as error:
         raise ParameterError(f"{path} is no suite that can be read: {error}") from None
@@ -82,7 +79,7 @@ def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
 def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
     grid, parameters = table.get("grid", {}), table.get("parameters", {})
     if twice := grid.keys() & parameters.keys():
-        raise ValueError(f"{', '.join(sorted(twice))} stands in both parameters and grid")
+        raise ValueError(f"{', '.join(sorted(twice))} is in both parameters and grid")
     for values in product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
         name = "-".join([table["name"], *(f"{key}={value}" for key, value in chosen.items())])

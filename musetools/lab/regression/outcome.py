@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from math import inf
@@ -37,14 +35,14 @@ class CaseReport:
         return self.status == PASSED
 
     @property
-    def worst(self) -> Deviation | None:
-        """The deviation that takes most of its tolerance, faults first."""
-        return next(iter(self.by_share), None)
-
-    @property
     def by_share(self) -> list[Deviation]:
         """Its deviations, those first that take most of their tolerance; faults before all."""
         return sorted(self.deviations, key=lambda d: (d.ok, -d.share))
+
+    @property
+    def worst(self) -> Deviation | None:
+        """The first deviation `by_share`."""
+        return next(iter(self.by_share), None)
 
     @property
     def faults(self) -> list[Deviation]:
@@ -54,24 +52,12 @@ class CaseReport:
 
 @dataclass(frozen=True)
 class SuiteReport:
-    """What became of all cases.
+    """What became of all cases."""
 
-    Attributes
-    ----------
-    cases : tuple of CaseReport
-        In the suite's order.
-    seconds : float
-        How long all of it took.
-    when : str
-        Date and time of its end, UTC.
-    folder : Path
-        Where executed notebooks are.
-    """
-
-    cases: tuple[CaseReport, ...]
-    seconds: float
-    when: str
-    folder: Path
+    cases: tuple[CaseReport, ...]  # in the suite's order
+    seconds: float  # how long all of it took
+    when: str  # date and time of its end, UTC
+    folder: Path  # where executed notebooks are
 
     @property
     def status(self) -> str:
@@ -90,7 +76,7 @@ class SuiteReport:
 
     def count(self, status: str) -> int:
         """Return how many cases ended in a status."""
-        return Counter(case.status for case in self.cases)[status]
+        return sum(case.status == status for case in self.cases)
 
     @property
     def summary(self) -> str:
@@ -99,16 +85,16 @@ class SuiteReport:
         return f"{len(self.cases)} case{'s' * (len(self.cases) > 1)} in {self.seconds:.0f} s: {counts}"
 
     def table(self) -> Table:
-        """Return a table row a case."""
-        rows = [[c.name, c.status, f"{c.seconds:.0f} s", *_nearest_cells(c.worst), c.message] for c in self.cases]
+        """Return a table row a case, with the deviation that comes nearest to its tolerance."""
+        rows = [[c.name, c.status, f"{c.seconds:.0f} s", *_nearest(c.worst), c.message] for c in self.cases]
         head = ["case", "status", "time", "nearest to its tolerance", "error", "tolerance", ""]
         return Table(head, rows, self.summary)
 
     def worst_table(self, n: int = 10) -> Table:
         """Return the deviations that take most of their tolerances."""
-        every = [(case, deviation) for case in self.cases for deviation in case.deviations]
-        every.sort(key=lambda pair: (not pair[1].ok, pair[1].share), reverse=True)
-        rows = [[case.name, *_cells(d), f"{100 * d.share:.3g} %", d.fault] for case, d in every[:n]]
+        every = [(case.name, d) for case in self.cases for d in case.deviations]
+        every.sort(key=lambda pair: (pair[1].ok, -pair[1].share))
+        rows = [[name, *_cells(d), f"{100 * d.share:.3g} %", d.fault] for name, d in every[:n]]
         return Table(["case", "quantity", "error", "tolerance", "of it", ""], rows)
 
     def to_json(self) -> str:
@@ -140,18 +126,20 @@ class SuiteReport:
         return f"<b>{escape(self.status)}</b>{self.table()._repr_html_()}"
 
 
-def _nearest_cells(worst: Deviation | None) -> list[str]:
-    return ["none: all are equal", "", ""] if worst and worst.equal else _cells(worst)
+def _nearest(worst: Deviation | None) -> list[str]:
+    if worst is None or worst.error == 0:
+        return ["none: all are equal" if worst else "", "", ""]
+    return _cells(worst)
 
 
-def _cells(worst: Deviation | None) -> list[str]:
-    return [worst.quantity, f"{worst.error:.3g}", f"{worst.tolerance:.3g}"] if worst else ["", "", ""]
+def _cells(deviation: Deviation) -> list[str]:
+    return [deviation.quantity, f"{deviation.error:.3g}", f"{deviation.tolerance:.3g}"]
 
 
 def _case(plain: dict) -> CaseReport:
     errors = [inf if one["error"] is None else one["error"] for one in plain["deviations"]]
     deviations = tuple(Deviation(**one | {"error": e}) for one, e in zip(plain["deviations"], errors, strict=True))
-    return CaseReport(**{**plain, "output": plain["output"] and Path(plain["output"]), "deviations": deviations})
+    return CaseReport(**plain | {"output": plain["output"] and Path(plain["output"]), "deviations": deviations})
 
 
 def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:
@@ -168,18 +156,17 @@ def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:
         A table row for each case of either.
     """
     before, after = ({case.name: case for case in report.cases} for report in (earlier, later))
-    rows = [[name, *_change(before.get(name), after.get(name))] for name in dict.fromkeys([*before, *after])]
+    rows = [[name, *_change(before.get(name), after.get(name))] for name in before | after]
     head = ["case", "status", "time", "largest change of an error", "from", "to"]
     return Table(head, rows, f"From {earlier.when} to {later.when}.")
 
 
-def _change(before: CaseReport | None, after: CaseReport | None) -> Sequence[str]:
+def _change(before: CaseReport | None, after: CaseReport | None) -> list[str]:
     if before is None or after is None:
-        there = before or after
-        return ["only earlier" if after is None else "only later", f"{there.seconds:.0f} s", "", "", ""]
+        return ["only earlier" if before else "only later", f"{(before or after).seconds:.0f} s", "", "", ""]
     status = after.status if before.status == after.status else f"{before.status} → {after.status}"
     errors = {deviation.quantity: deviation.error for deviation in before.deviations}
-    moved = [(d.quantity, errors[d.quantity], d.error) for d in after.deviations if d.quantity in errors]
-    moved = [one for one in moved if one[1] != one[2]]
+    both = [(d.quantity, errors[d.quantity], d.error) for d in after.deviations if d.quantity in errors]
+    moved = [one for one in both if one[1] != one[2]]
     name, was, now = max(moved, key=lambda one: abs(one[2] - one[1]), default=("none", 0.0, 0.0))
     return [status, f"{before.seconds:.0f} → {after.seconds:.0f} s", name, f"{was:.3g}", f"{now:.3g}"]

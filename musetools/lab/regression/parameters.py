@@ -11,30 +11,22 @@ from musetools.lab.record import check_plain
 
 __all__ = ["checked_parameters", "declared"]
 
-TAG = "parameters"
-
 
 def declared(notebook: NotebookNode) -> dict[str, Any]:
-    """Return the names and defaults of a notebook's parameters.
+    """Return names and defaults of a notebook's parameters; ParameterError unless one cell declares them plainly."""
+    import papermill  # takes a second, and only the runner needs it
 
-    Raises
-    ------
-    ParameterError
-        If there is no cell tagged ``parameters``, or a default is no literal.
-    """
-    import papermill  # a second, which only who runs notebooks pays
-
-    cells = [c for c in notebook.cells if c.cell_type == "code" and TAG in (c.metadata.get("tags") or [])]
-    if len(cells) != 1:
-        raise ParameterError(f"a notebook has one code cell tagged {TAG!r}; this one has {len(cells)}")
+    n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    if n_cells != 1:
+        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}")
     defaults = {}
     for name, found in papermill.inspect_notebook(notebook).items():
         try:
             defaults[name] = ast.literal_eval(found["default"])
-        except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-            default = found["default"][:80]
+        except Exception:  # what is no literal raises many kinds
             raise ParameterError(
-                f"the {TAG!r} cell must have lines of name = literal, without # in a text; got {name} = {default}"
+                "the 'parameters' cell must have lines of name = literal, without # in a text; got "
+                f"{name} = {found['default']:.80}"
             ) from None
     return defaults
 
@@ -42,27 +34,16 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
 def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters to run a notebook with: those given, of the names and types that it declares.
 
-    Parameters
-    ----------
-    notebook : NotebookNode
-        The notebook.
-    given : dict of str to plain value
-        What differs from its defaults. A whole number will do for a float.
-
-    Raises
-    ------
-    ParameterError
-        If a name is not declared, a value is of another type than its default, or is not finite.
+    A whole number will do for a float. ParameterError if a name is not declared, or a value is of another type than its
+    default, or not finite.
     """
     defaults = declared(notebook)
     for name, value in given.items():
         if name not in defaults:
-            raise ParameterError(f"no parameter {str(name)[:80]!r}: this notebook has {', '.join(defaults) or 'none'}")
+            raise ParameterError(f"no parameter {name!r:.80}: this notebook has {', '.join(defaults) or 'none'}")
         check_plain(f"parameter {name!r}", value)
         if fault := _mismatch(value, defaults[name]):
-            raise ParameterError(
-                f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {repr(value)[:80]}"
-            )
+            raise ParameterError(f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {value!r:.80}")
     return dict(given)
 
 

@@ -13,7 +13,7 @@ __all__ = ["Deviation", "Quantity", "compared"]
 
 NOISES = 10  # tolerance over measured noise
 ROUNDING = 1e-5  # least tolerance of a number that was computed in float32, as a share of its size
-SWALLOWS = 0.1  # a tolerance of this share of the signal would hide it
+LARGEST = 0.1  # a tolerance above this share of the signal would hide it
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,6 @@ class Deviation:
     def ok(self) -> bool:
         """Whether it is within its tolerance."""
         return not self.fault
-
-    @property
-    def equal(self) -> bool:
-        """Whether there is no difference at all."""
-        return self.ok and not self.error
 
     @property
     def share(self) -> float:
@@ -53,79 +48,58 @@ class Quantity:
 
     @classmethod
     def measured(cls, name: str, values: Sequence[Any]) -> "Quantity":
-        """Set a tolerance from the values of several runs.
-
-        Raises
-        ------
-        ParameterError
-            If what must be equal differs between runs, or noise would swallow the signal.
-        """
-        first, real = values[0], _is_float(values[0])
-        found = [compared(name, cls(first, inf if real else 0.0), value) for value in values[1:]]
+        """Set a tolerance from the values of several runs; errors as `checked`, or if what must be equal differs."""
+        first, size = values[0], _size(values[0])
+        found = [compared(name, cls(first, inf if size is not None else 0.0), value) for value in values[1:]]
         if fault := next((one.fault for one in found if one.fault), ""):
-            raise ParameterError(f"{name} differs between runs: {fault}. Mend it, or let the case ignore it")
+            raise ParameterError(f"{name} differs between runs: {fault}. Correct that, or let the case ignore it")
         noise = max((one.error for one in found), default=0.0)
-        return cls(first, max(NOISES * noise, ROUNDING * _size(first)) if real else 0.0, noise).checked(name)
+        return cls(first, max(NOISES * noise, ROUNDING * (size or 0)), noise).checked(name)
 
     def checked(self, name: str) -> "Quantity":
-        """Return it, if one can test against it.
-
-        Raises
-        ------
-        ParameterError
-            If it is not finite, or its tolerance is no number or would swallow the signal.
-        """
-        if _is_number(self.value) and not np.isfinite(self.value).all():
-            raise ParameterError(f"the baseline of {name} holds NaN or infinity: it would hide any fault. Make it anew")
-        largest = SWALLOWS * _size(self.value) if _is_float(self.value) else 0.0
-        if not isinstance(self.tolerance, (int, float)) or not 0 <= self.tolerance <= largest:
+        """Return it; ParameterError if it is not finite, or its tolerance is no number or would hide the signal."""
+        array, size = _numbers(self.value), _size(self.value) or 0.0
+        if array is not None and not np.isfinite(array).all():
+            raise ParameterError(f"the baseline of {name} holds NaN or infinity, which hides any fault. Make a new one")
+        if not isinstance(self.tolerance, (int, float)) or not 0 <= self.tolerance <= LARGEST * size:
             raise ParameterError(
-                f"the tolerance {self.tolerance!r} of {name} would swallow its signal of size {_size(self.value):.3g}: "
-                f"at most a tenth of it is allowed, and 0 where it must be equal. Measure anew, or let the case ignore "
-                f"{name}"
+                f"the tolerance {self.tolerance!r} of {name} would hide its signal of size {size:.3g}: a tenth of it "
+                "is the most, and 0 where it must be equal. Measure again, or let the case ignore it"
             )
         return self
 
 
-def _is_number(value: Any) -> bool:
-    small = type(value) is int and -(2**63) <= value < 2**63  # what is longer is compared as it is
-    return isinstance(value, np.ndarray) or small or type(value) in (bool, float)
-
-
-def _is_float(value: Any) -> bool:
-    return _is_number(value) and np.asarray(value).dtype.kind == "f"
-
-
-def _size(value: Any) -> float:
-    """Return the largest magnitude of a number or array of numbers, else 0."""
-    return float(np.abs(np.asarray(value, np.float64)).max(initial=0)) if _is_number(value) else 0.0
-
-
 def compared(name: str, wanted: Quantity, got: Any) -> Deviation:
     """Compare a result with its baseline: type, shape, finiteness, value."""
-    if fault := _unlike(wanted.value, got):
-        return Deviation(name, inf, wanted.tolerance, fault)
-    error = 0.0
-    if _is_number(got):  # ints are subtracted as what they are: as floats, large ones would be rounded
-        kind = np.float64 if _is_float(got) else object
-        ours, theirs = (np.asarray(value).astype(kind) for value in (got, wanted.value))
-        error = float(np.max(np.abs(ours - theirs), initial=0))
-    fault = f"is off by {error:.3g}, allowed is {wanted.tolerance:.3g}" if error > wanted.tolerance else ""
+    ours, theirs = _numbers(got), _numbers(wanted.value)
+    error, fault = 0.0, ""
+    if ours is None or theirs is None:
+        if type(got) is not type(wanted.value) or got != wanted.value:
+            fault = f"is {got!r:.80}, was {wanted.value!r:.80}"
+    elif ours.dtype != theirs.dtype:
+        fault = f"is {ours.dtype}, was {theirs.dtype}"
+    elif ours.shape != theirs.shape:
+        fault = f"has shape {ours.shape}, had {theirs.shape}"
+    elif not np.isfinite(ours).all():
+        fault = "holds NaN or infinity"
+    else:  # whole numbers are subtracted as what they are: as floats, large ones would be rounded
+        kind = np.float64 if ours.dtype.kind == "f" else object
+        error = float(np.max(np.abs(ours.astype(kind) - theirs.astype(kind)), initial=0))
+    if fault:
+        error = inf
+    elif error > wanted.tolerance:
+        fault = f"is off by {error:.3g}, allowed is {wanted.tolerance:.3g}"
     return Deviation(name, error, wanted.tolerance, fault)
 
 
-def _unlike(value: Any, got: Any) -> str:
-    """Say why two values cannot be subtracted, if so."""
-    if not _is_number(value) or not _is_number(got):
-        return "" if type(value) is type(got) and value == got else f"is {_short(got)}, was {_short(value)}"
-    ours, theirs = np.asarray(got), np.asarray(value)
-    if ours.dtype != theirs.dtype:
-        return f"is {ours.dtype}, was {theirs.dtype}"
-    if ours.shape != theirs.shape:
-        return f"has shape {ours.shape}, had {theirs.shape}"
-    return "" if np.isfinite(ours).all() else "holds NaN or infinity"
+def _numbers(value: Any) -> np.ndarray | None:
+    """Return a number or an array of numbers as an array; None for all else, whole numbers beyond 64 bits too."""
+    array = np.asarray(value) if isinstance(value, (int, float, np.ndarray)) else None
+    return None if array is None or array.dtype == object else array
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+def _size(value: Any) -> float | None:
+    """Return the largest magnitude of a float or an array of floats; None for what must be equal."""
+    array = _numbers(value)
+    is_float = array is not None and array.dtype.kind == "f"
+    return float(np.abs(array.astype(np.float64)).max(initial=0)) if is_float else None

@@ -1,8 +1,8 @@
 """A suite's report for people and for CI, from templates: one page, JUnit XML, the executed notebooks as pages."""
 
 import os
+import re
 from collections.abc import Iterator
-from importlib.resources import files
 from math import inf
 from pathlib import Path
 from urllib.parse import quote
@@ -12,10 +12,11 @@ import nbformat
 from musetools.files import write_whole
 from musetools.lab.regression.outcome import CaseReport, SuiteReport
 
-__all__ = ["export_notebook", "report_junit", "report_page", "write_reports"]
+__all__ = ["export_notebook", "write_reports"]
 
 MARKS = {"passed": "✓", "failed": "✗", "could not run": "–"}
 SHOWN = 400  # quantities of a case that are listed
+NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # the colours of a traceback, say
 
 
 def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
@@ -33,9 +34,20 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     Path
         The page.
     """
+    from jinja2 import Environment, PackageLoader
+
+    from musetools.lab.look import INFER, TRAIN  # matplotlib, which the process that runs a notebook need not load
+
     folder = Path(folder)
     pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
-    pages |= {"report.json": report.to_json(), "junit.xml": report_junit(report), "report.html": report_page(report)}
+    values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
+    values |= {"figures": _figures, "link": lambda path: quote(_page_name(path))}
+    templates = Environment(
+        loader=PackageLoader(__package__, ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    for name in ("junit.xml", "report.html"):
+        pages[name] = NOT_XML.sub("", templates.get_template(f"{name}.j2").render(values))
+    pages["report.json"] = report.to_json()
     for name, text in pages.items():
         write_whole(folder / name, text.encode(errors="backslashreplace"))
     return folder / "report.html"
@@ -50,29 +62,6 @@ def export_notebook(path: Path) -> str:
         if trait.endswith(("_js_url", "mathjax_url", "_base_url", "elk_js_url")):
             setattr(exporter, trait, "")
     return exporter.from_filename(str(path))[0]
-
-
-def report_page(report: SuiteReport) -> str:
-    """Return the page: status on top, a table row a case, error against tolerance as a bar, figures inside."""
-    from musetools.lab.look import INFER, TRAIN  # matplotlib, which the process that runs a notebook need not load
-
-    return _rendered("report.html.j2", report=report, marks=MARKS, shown=SHOWN, good=TRAIN, bad=INFER)
-
-
-def report_junit(report: SuiteReport) -> str:
-    """Return JUnit XML: a test case for each case, with a failure or an error."""
-    text = _rendered("junit.xml.j2", report=report)
-    # what XML cannot hold is left out: the colours of a traceback, say
-    return "".join(c for c in text if c in "\n\t" or " " <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff")
-
-
-def _rendered(name: str, **values: object) -> str:
-    from jinja2 import Environment
-
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        files(__package__).joinpath(name).read_text(encoding="utf-8")
-    )
-    return template.render(inf=inf, figures=_figures, link=lambda path: quote(_page_name(path)), **values)
 
 
 def _page_name(notebook: Path) -> str:

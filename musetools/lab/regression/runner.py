@@ -1,8 +1,8 @@
-"""Runs a notebook through papermill so that its status can be trusted and no good result is lost.
+"""Runs a notebook through papermill so that its status is reliable and no good result is lost.
 
 Each run is a process of its own with a time limit, in a temporary folder. Parameters are checked before it starts. Its
-output appears under its name in one step, once it is whole and good. The status comes from what was raised and from the
-record in the last cell, never from papermill's metadata, which calls cells of a killed kernel completed.
+output replaces an earlier one in one step, once it is whole and good. The status comes from what was raised and from
+the record in the last cell, never from papermill's metadata, which calls cells of a killed kernel completed.
 """
 
 import json
@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from jupyter_client.kernelspec import KernelSpecManager
 
-from musetools.errors import MusetoolsError, OutputError, ParameterError
+from musetools.errors import MusetoolsError, ParameterError
 from musetools.files import write_whole
 from musetools.lab.record import read_results
-from musetools.lab.regression.execute import EXECUTED, JOB, OUTCOME, RUN_VARIABLE, end_run
+from musetools.lab.regression.execute import EXECUTED, FAULT, JOB, RUN_VARIABLE, end_run
 from musetools.lab.regression.parameters import checked_parameters
 
-__all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "NotebookRun", "run_notebook"]
+__all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "NotebookRun", "message_of", "run_notebook"]
 
 PASSED, FAILED, COULD_NOT_RUN = "passed", "failed", "could not run"
 LOG = "log"
@@ -58,14 +58,6 @@ class NotebookRun:
         return f"<b>{escape(self.status)}</b>: <code>{escape(self.notebook.name)}</code> {escape(self.message)}"
 
 
-class _RunError(MusetoolsError):
-    """A run that went wrong, with the status that it ends in."""
-
-    def __init__(self, message: str, status: str = FAILED):
-        super().__init__(message)
-        self.status = status
-
-
 def run_notebook(
     notebook: str | os.PathLike,
     output: str | os.PathLike,
@@ -74,9 +66,8 @@ def run_notebook(
     timeout_s: float = 600,
     threads: int | None = None,
     env: Mapping[str, str] | None = None,
-    cwd: str | os.PathLike | None = None,
 ) -> NotebookRun:
-    """Execute a notebook and say whether it ran to its end and left its results.
+    """Execute a notebook; return whether it ran to its end, and its results.
 
     Parameters
     ----------
@@ -92,9 +83,7 @@ def run_notebook(
     threads : int, optional
         Threads that torch and numpy compute with.
     env : dict of str to str, optional
-        What the kernel finds in its environment besides.
-    cwd : path, optional
-        Working folder of the kernel; by default the notebook's own, as in Jupyter.
+        What is added to the environment of the kernel, which works in the notebook's folder, as in Jupyter.
 
     Returns
     -------
@@ -102,56 +91,47 @@ def run_notebook(
         Nothing is raised: whatever goes wrong is a status with a message.
     """
     notebook, output, started = Path(notebook).absolute(), Path(output).absolute(), time.monotonic()
+    failed = output.with_suffix(".failed.ipynb")
     status, results, left = COULD_NOT_RUN, {}, None
     try:
-        _check_call(output, timeout_s)
-        job = {"notebook": str(notebook), "parameters": _given(notebook, parameters or {}), "runner": os.getpid()}
-        job["cwd"] = str(Path(cwd or notebook.parent).absolute())
-        with _locked(output), tempfile.TemporaryDirectory(prefix="musetools-", ignore_cleanup_errors=True) as folder:
+        if output.suffix != ".ipynb":
+            raise ParameterError(f"the output must be named NAME.ipynb; got {output}")
+        if not 0 < timeout_s <= threading.TIMEOUT_MAX:
+            raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
+        job = {"notebook": str(notebook), "parameters": _checked(notebook, parameters or {}), "runner": os.getpid()}
+        tempfile.TemporaryFile(dir=output.parent).close()  # a folder that cannot be written to raises now
+        with tempfile.TemporaryDirectory(prefix="musetools-", ignore_cleanup_errors=True) as folder:
             folder, status = Path(folder), FAILED
             try:
                 _execute(folder, job, timeout_s, _environment(folder, threads, env or {}))
                 results = _results(folder)
                 write_whole(output, (folder / EXECUTED).read_bytes())
             except Exception:
-                left = _keep_failed(folder, output)
+                left = _keep(folder, failed)
                 raise
-            _failed_name(output).unlink(missing_ok=True)
+            failed.unlink(missing_ok=True)
         status, left, message = PASSED, output, f"{len(results)} results recorded"
     except Exception as error:
-        status, results = getattr(error, "status", status), {}
-        message = str(error) if isinstance(error, MusetoolsError) else f"{type(error).__name__}: {error}"
+        results, message = {}, message_of(error)
     return NotebookRun(notebook, status, message, left, results, time.monotonic() - started)
 
 
-def _check_call(output: Path, timeout_s: float) -> None:
-    if output.suffix != ".ipynb":
-        raise ParameterError(f"the output must be named NAME.ipynb, since others are made of its name; got {output}")
-    number = isinstance(timeout_s, (int, float)) and not isinstance(timeout_s, bool)
-    if not number or not 0 < timeout_s <= threading.TIMEOUT_MAX:
-        raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
-    if not output.parent.is_dir():  # FileLock would make it
-        raise OutputError(f"cannot write {output}: {output.parent} is no folder. Name one that is there")
+def message_of(error: Exception) -> str:
+    """Write what went wrong; the kind of an error that is not ours belongs to it."""
+    return str(error) if isinstance(error, MusetoolsError) else f"{type(error).__name__}: {error}"
 
 
-def _given(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters for a notebook on disk, both of them checked."""
+def _checked(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters for a notebook on disk; raise unless it can be run with them."""
     try:
         book = nbformat.read(notebook, as_version=4)
         nbformat.validate(book)
     except Exception as error:  # nbformat raises what its parser happens to
         reason = str(error).strip().splitlines()[:1]
         raise ParameterError(f"{notebook} is no notebook that can be read: {' '.join(reason)}") from None
-    return checked_parameters(book, parameters)
-
-
-def _locked(output: Path) -> AcquireReturnProxy:
-    """Return a lock that is held, so that no other run writes to this output meanwhile."""
-    try:
-        return FileLock(output.parent / f".{output.stem}.lock", blocking=False).acquire()
-    except Timeout:  # filelock says the same of a folder in which no file can be made
-        advice = f"wait for it, or name another output. The folder {output.parent} must be writable"
-        raise OutputError(f"another run is writing {output}: {advice}") from None
+    checked = checked_parameters(book, parameters)
+    KernelSpecManager().get_kernel_spec(book.metadata.get("kernelspec", {}).get("name", "none"))
+    return checked
 
 
 def _environment(folder: Path, threads: int | None, more: Mapping[str, str]) -> dict[str, str]:
@@ -160,7 +140,7 @@ def _environment(folder: Path, threads: int | None, more: Mapping[str, str]) -> 
 
 
 def _execute(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str, str]) -> None:
-    """Execute in a process of its own; raise what it says went wrong."""
+    """Execute in a process of its own; raise what went wrong."""
     (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
     command = [sys.executable, "-m", "musetools.lab.regression.execute", str(folder)]
     with open(folder / LOG, "wb") as log:
@@ -168,28 +148,27 @@ def _execute(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str,
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            cell = _cell_under_way(folder)
-            raise _RunError(f"still running after {timeout_s:g} s{cell}, so it was ended. Give it more time") from None
+            message = f"still running after {timeout_s:g} s{_last_cell(folder)}, so it was ended. Give it more time"
+            raise MusetoolsError(message) from None
         finally:
-            end_run(folder)  # the kernel would outlive whoever started it, and what it started would outlive the kernel
+            end_run(folder)  # the kernel would outlive this process, and what it started would outlive the kernel
             process.wait()
+    if (folder / FAULT).exists():
+        raise MusetoolsError(f"it stopped{_last_cell(folder)}: {(folder / FAULT).read_text(encoding='utf-8')}")
     if process.returncode:
         last = (folder / LOG).read_text(errors="replace").strip().splitlines()[-1:]
-        raise _RunError(f"the process that ran it ended with code {process.returncode}: {' '.join(last)}")
-    if outcome := json.loads((folder / OUTCOME).read_text(encoding="utf-8")):
-        message = f"{outcome['what']}{_cell_under_way(folder)}: {outcome['why']}"
-        raise _RunError(message, FAILED if outcome["started"] else COULD_NOT_RUN)
+        raise MusetoolsError(f"the process that ran it ended with code {process.returncode}: {' '.join(last)}")
 
 
 def _results(folder: Path) -> dict[str, Any]:
     try:
         return read_results(nbformat.read(folder / EXECUTED, as_version=4))
     except ParameterError as error:
-        raise _RunError(f"ended early{_cell_under_way(folder)}, or left no results: {error}") from None
+        raise MusetoolsError(f"it ended early{_last_cell(folder)}, or left no results: {error}") from None
 
 
-def _cell_under_way(folder: Path) -> str:
-    """Name the cell at which a run stopped, the last that was started, where the partial notebook shows it."""
+def _last_cell(folder: Path) -> str:
+    """Name the last cell that was started, where the partial notebook shows it."""
     with suppress(OSError, ValueError, AttributeError, LookupError):
         cells = nbformat.read(folder / EXECUTED, as_version=4).cells
         started = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
@@ -197,15 +176,11 @@ def _cell_under_way(folder: Path) -> str:
     return ""
 
 
-def _keep_failed(folder: Path, output: Path) -> Path | None:
+def _keep(folder: Path, failed: Path) -> Path | None:
     """Keep what there is of a failed run's notebook, if it can be read."""
     with suppress(OSError, ValueError, MusetoolsError):
         content = (folder / EXECUTED).read_bytes()
         json.loads(content)
-        write_whole(_failed_name(output), content)
-        return _failed_name(output)
+        write_whole(failed, content)
+        return failed
     return None
-
-
-def _failed_name(output: Path) -> Path:
-    return output.with_suffix(".failed.ipynb")

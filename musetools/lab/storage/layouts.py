@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from musetools.chunks.sequence import feature2chunks
 from musetools.features.encoder import Encoder
@@ -17,7 +17,7 @@ from musetools.train.store import FeatureStore
 __all__ = ["BASELINE", "ChunkFiles", "FrameFiles", "VideoFrames", "fill_store", "make_layouts"]
 
 BASELINE = "one npy a frame"
-LEFT = RIGHT = 2  # frames of context
+CONTEXT = 2  # frames either side
 KEPT_VIDEOS = 4
 
 
@@ -31,27 +31,20 @@ class FrameFiles(Dataset):
     """
 
     def __init__(self, folder: str | os.PathLike):
-        clips = sorted(path for path in Path(folder).iterdir() if path.is_dir())
-        counts = [(clip, len(list(clip.iterdir()))) for clip in clips]
-        self.samples = [(str(clip), k) for clip, n in counts for k in range(LEFT, n - RIGHT)]
+        counts = {clip: len(list(clip.iterdir())) for clip in sorted(Path(folder).iterdir())}
+        self.items = [(str(clip), frame) for clip, n in counts.items() for frame in range(CONTEXT, n - CONTEXT)]
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.items)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        folder, frame = self.samples[index]
-        files = []
-        for k in range(frame - LEFT, frame + RIGHT + 1):
-            path = os.path.join(folder, f"{k}.npy")
-            if not os.path.exists(path):
-                raise FileNotFoundError(path)
-            files.append(np.load(path))
-        audio = np.concatenate(files, axis=0).reshape(1, -1, files[0].shape[-1])
-        return torch.squeeze(torch.FloatTensor(audio))
+        folder, frame = self.items[index]
+        files = [np.load(f"{folder}/{k}.npy") for k in range(frame - CONTEXT, frame + CONTEXT + 1)]
+        return torch.FloatTensor(np.concatenate(files))
 
 
-class ChunkFiles(Dataset):
-    """All chunks of a clip in one npy, each row written five times over, mapped.
+class ChunkFiles(ConcatDataset):
+    """All chunks of a clip at 25 fps in one npy, each row written five times over, mapped.
 
     Parameters
     ----------
@@ -59,24 +52,18 @@ class ChunkFiles(Dataset):
         Where the features are.
     folder : path
         Where the chunks are written.
-    fps : float, default 25
-        Frame rate.
     """
 
-    def __init__(self, store: FeatureStore, folder: str | os.PathLike, fps: float = 25):
-        self.clips = []
+    def __init__(self, store: FeatureStore, folder: str | os.PathLike):
+        clips = []
         for number, clip in enumerate(store):
             path = Path(folder) / f"{number}.npy"
-            np.save(path, feature2chunks(store[clip], fps, edge="drop").batch(), allow_pickle=False)
-            self.clips.append(np.load(path, mmap_mode="r"))
-        self.samples = [(clip, i) for clip, chunks in enumerate(self.clips) for i in range(len(chunks))]
-
-    def __len__(self) -> int:
-        return len(self.samples)
+            np.save(path, feature2chunks(store[clip], 25, edge="drop").batch(), allow_pickle=False)
+            clips.append(np.load(path, mmap_mode="r"))
+        super().__init__(clips)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        clip, i = self.samples[index]
-        return torch.from_numpy(np.array(self.clips[clip][i]))
+        return torch.from_numpy(np.array(super().__getitem__(index)))
 
 
 class VideoFrames:
@@ -116,7 +103,7 @@ def fill_store(store: FeatureStore, features: np.ndarray, n_clips: int, seconds:
     Parameters
     ----------
     store : FeatureStore
-        Where they go.
+        Where they are added.
     features : ndarray, shape (n_rows, n_layers, width)
         Rows to repeat.
     n_clips : int
@@ -133,15 +120,13 @@ def make_layouts(
     folder: Path, features: np.ndarray, encoder: Encoder, n_clips: int, seconds: float
 ) -> dict[str, Dataset]:
     """Write the same clips in every layout and return a dataset over each, the baseline first."""
-    folder.mkdir(parents=True)
-    made: dict[str, Dataset] = {}
-    for dtype in ("float32", "float16"):
-        store = FeatureStore.create(folder / dtype, "musetools", encoder, dtype=dtype)
+    (folder / "chunks").mkdir(parents=True)
+    stores = {t: FeatureStore.create(folder / t, "musetools", encoder, dtype=t) for t in ("float32", "float16")}
+    for store in stores.values():
         fill_store(store, features, n_clips, seconds)
-        if dtype == "float32":
-            export_frame_files(store, folder / "frames")
-            made[BASELINE] = FrameFiles(folder / "frames")
-            os.mkdir(folder / "chunks")
-            made["chunks, mapped"] = ChunkFiles(store, folder / "chunks")
-        made[f"store, {dtype}"] = ChunkDataset(store)
-    return made
+    export_frame_files(stores["float32"], folder / "frames")
+    return {
+        BASELINE: FrameFiles(folder / "frames"),
+        "chunks, mapped": ChunkFiles(stores["float32"], folder / "chunks"),
+        **{f"store, {dtype}": ChunkDataset(store) for dtype, store in stores.items()},
+    }

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,48 +26,45 @@ from musetools.train.layouts import export_frame_files
 from musetools.train.store import FeatureStore
 
 __all__ = ["StorageCosts", "clip_sizes", "disk_bytes", "evaluate", "float16_error", "loading_rate"]
-__all__ += ["loading_sentences", "resident_growth", "size_sentences", "stale_refusals"]
+__all__ += ["resident_growth", "stale_refusals"]
 
 SOURCE, PCM = "the media file", "16 kHz PCM, 16 bits"
 FLOAT32, FLOAT16 = "one npy a clip, float32", "one npy a clip, float16"
 FRAMES, CHUNKS = "one npy a frame, float32", "chunks, float32"
-WORKERS = (0, 1, 2)
+WORKERS, BATCH = (0, 1, 2), 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StorageCosts(Answer):
-    """What features cost.
+    """What features cost."""
 
-    Attributes
-    ----------
-    duration_s, hours : float
-        Length of the clip that sizes were measured on, and of the corpus that they are scaled to.
-    sizes : dict of str to int
-        Bytes of the clip on the disk, by layout.
-    errors : ndarray of float64, shape (n_layers,)
-        Largest error of float16, in standard deviations of each layer.
-    rates : dict of str to float
-        Items loaded per second without workers, by layout.
-    worker_rates : dict of int to float
-        The same from a store in float32, by number of workers.
-    store_mib, epoch_mib : float
-        Size of that store, and what reading all of it adds to the memory of the loading process.
-    """
-
-    duration_s: float
-    hours: float
-    sizes: dict[str, int]
-    errors: np.ndarray
-    rates: dict[str, float]
-    worker_rates: dict[int, float]
-    store_mib: float
-    epoch_mib: float
+    duration_s: float  # of the clip that sizes were measured on
+    hours: float  # of the corpus that sizes are scaled to
+    sizes: dict[str, int]  # bytes of the clip on the disk, by layout
+    errors: np.ndarray  # (n_layers,), largest error of float16 in standard deviations of each layer
+    rates: dict[str, float]  # items per second without workers, by layout
+    worker_rates: dict[int, float]  # items per second from a store in float32, by number of workers
+    store_mib: float  # size of that store
+    epoch_mib: float  # what reading all of it adds to the memory of the loading process
 
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
+        gb = self.hours * 3600 / self.duration_s / 1e9
+        size, base, none = self.sizes, self.rates[BASELINE], self.worker_rates[0]
+        best = max((n for n in self.worker_rates if n), key=self.worker_rates.get)
         return [
-            *size_sentences(self.sizes, self.duration_s, self.hours),
-            *loading_sentences(self.rates, self.worker_rates, self.errors),
+            f"Features are larger than their audio: {size[FLOAT32] / size[PCM]:.0f} times 16-bit PCM, "
+            f"{size[FLOAT32] / size[SOURCE]:.0f} times the media file ({size[FLOAT32] * gb:,.0f} GB for "
+            f"{self.hours:g} h).",
+            f"They are smaller than chunks, which take {size[CHUNKS] / size[FLOAT32]:.1f} times as much, since every "
+            "row is part of five of them.",
+            f"One npy a frame takes {size[FRAMES] / size[FLOAT32]:.2f} times one npy a clip: headers, unused blocks.",
+            f"float16 takes {size[FLOAT16] / size[FLOAT32]:.2f} times float32.",
+            f"One npy a clip, chunked while it is read, loads {self.rates['store, float32'] / base:.0f} times as fast "
+            f"as one npy a frame, in float16 {self.rates['store, float16'] / base:.0f} times.",
+            f"Chunks on disk load {self.rates['chunks, mapped'] / base:.0f} times as fast, at their size.",
+            f"With {best} workers features alone load {self.worker_rates[best] / none:.2f} times as fast as without.",
+            f"float16 changes a feature by {self.errors.max():.2g} standard deviations at most.",
             f"An epoch over {self.store_mib:.0f} MiB adds {self.epoch_mib:.0f} MiB to the process.",
         ]
 
@@ -131,12 +129,12 @@ def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -
     encoder : Encoder
         The store's.
     folder : Path
-        Where to write.
+        A new folder to write to.
 
     Returns
     -------
     dict of str to int
-        Bytes by layout.
+        By layout.
     """
     folder.mkdir(parents=True)
     source, features = store.record(clip).source["path"], store[clip]
@@ -156,19 +154,6 @@ def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -
     }
 
 
-def size_sentences(sizes: dict[str, int], duration_s: float, hours: float) -> list[str]:
-    """Write what features are larger and smaller than."""
-    gb = hours * 3600 / duration_s / 1e9
-    return [
-        f"Features are larger than the sound that they come from: {sizes[FLOAT32] / sizes[PCM]:.0f} times 16-bit PCM, "
-        f"{sizes[FLOAT32] / sizes[SOURCE]:.0f} times the media file ({sizes[FLOAT32] * gb:,.0f} GB for {hours:g} h).",
-        f"They are smaller than what is made of them: chunks take {sizes[CHUNKS] / sizes[FLOAT32]:.1f} times as much, "
-        "since every row stands in five of them.",
-        f"One npy a frame takes {sizes[FRAMES] / sizes[FLOAT32]:.2f} times one npy a clip: headers, unused blocks.",
-        f"float16 takes {sizes[FLOAT16] / sizes[FLOAT32]:.2f} times float32.",
-    ]
-
-
 def float16_error(features: np.ndarray) -> np.ndarray:
     """Measure what float16 costs: the largest error of each layer over that layer's standard deviation.
 
@@ -184,7 +169,7 @@ def float16_error(features: np.ndarray) -> np.ndarray:
     return error / features.astype(np.float64).std(axis=(0, 2))
 
 
-def loading_rate(dataset: Dataset, n_items: int, *, batch_size: int = 64, workers: int = 0, seed: int = 0) -> float:
+def loading_rate(dataset: Dataset, n_items: int, *, workers: int = 0) -> float:
     """Measure how many items a second a DataLoader returns in random order, page cache warm.
 
     Parameters
@@ -193,39 +178,20 @@ def loading_rate(dataset: Dataset, n_items: int, *, batch_size: int = 64, worker
         What to load.
     n_items : int
         Items to load, after as many to warm up.
-    batch_size, workers : int
+    workers : int, default 0
         For the DataLoader.
-    seed : int
-        Seed of the order.
 
     Returns
     -------
     float
         Items per second; with workers, their start is not counted.
     """
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:n_items].tolist()
-    loader = DataLoader(dataset, min(batch_size, len(order)), sampler=order * 2, num_workers=workers)
-    warm_up, timed, start = 0, 0, 0.0
-    for batch in loader:
-        size = len(batch["audio"] if isinstance(batch, dict) else batch)
-        if warm_up < len(order):
-            warm_up, start = warm_up + size, time.perf_counter()
-        else:
-            timed += size
-    return timed / (time.perf_counter() - start)
-
-
-def loading_sentences(rates: dict[str, float], worker_rates: dict[int, float], errors: np.ndarray) -> list[str]:
-    """Write which of the usual claims hold."""
-    base, none = rates[BASELINE], worker_rates[0]
-    best = max((n for n in worker_rates if n), key=worker_rates.get)
-    return [
-        f"One npy a clip, chunked while it is read, loads {rates['store, float32'] / base:.0f} times as fast as one "
-        f"npy a frame, in float16 {rates['store, float16'] / base:.0f} times.",
-        f"Chunks on disk load {rates['chunks, mapped'] / base:.0f} times as fast, at their size.",
-        f"With {best} workers features alone load {worker_rates[best] / none:.2f} times as fast as without.",
-        f"float16 changes a feature by {errors.max():.2g} standard deviations at most.",
-    ]
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n_items].tolist()
+    loader = DataLoader(dataset, BATCH, sampler=order, num_workers=workers, persistent_workers=workers > 0)
+    for _ in range(2):  # the first round warms up
+        start = time.perf_counter()
+        deque(loader, maxlen=0)
+    return len(order) / (time.perf_counter() - start)
 
 
 def disk_bytes(paths: Iterable[str | os.PathLike]) -> int:

@@ -4,7 +4,7 @@
 the ``…_figure`` functions draw them.
 """
 
-from musetools.lab.streaming.answer import BASELINE, SEGMENTS, Streaming, conclusions, evaluate
+from musetools.lab.streaming.answer import BASELINE, SEGMENTS, Streaming, evaluate
 from musetools.lab.streaming.figures import (
     cost_table,
     grid_figure,
@@ -15,7 +15,6 @@ from musetools.lab.streaming.figures import (
 )
 from musetools.lab.streaming.measure import (
     REFERENCE,
-    Arrival,
     WindowCost,
     arrivals,
     distance,
@@ -24,19 +23,8 @@ from musetools.lab.streaming.measure import (
     segment_levels,
     stream_errors,
     window_cost,
-    window_grid,
 )
 
-__all__ = [
-    "BASELINE",
-    "REFERENCE",
-    "SEGMENTS",
-    "Arrival",
-    "Streaming",
-    "WindowCost",
-    "arrivals",
-    "conclusions",
-    "cost_table",
-]
-__all__ += ["distance", "evaluate", "grid_figure", "layer_figure", "memory_figure", "memory_over", "row_distance"]
-__all__ += ["segment_figure", "segment_levels", "stream_errors", "timeline_figure", "window_cost", "window_grid"]
+__all__ = ["BASELINE", "REFERENCE", "SEGMENTS", "Streaming", "WindowCost", "arrivals", "cost_table", "distance"]
+__all__ += ["evaluate", "grid_figure", "layer_figure", "memory_figure", "memory_over", "row_distance"]
+__all__ += ["segment_figure", "segment_levels", "stream_errors", "timeline_figure", "window_cost"]

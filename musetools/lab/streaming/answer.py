@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from musetools.infer.stream import ChunkStream
 from musetools.lab.answer import Answer
 from musetools.lab.streaming.measure import (
     REFERENCE,
-    Arrival,
     WindowCost,
     arrivals,
     memory_over,
@@ -21,12 +21,11 @@ from musetools.lab.streaming.measure import (
     segment_sentence,
     stream_errors,
     window_cost,
-    window_grid,
 )
 from musetools.recipes.recipe import RECIPES
 from musetools.timing import SAMPLE_RATE
 
-__all__ = ["BASELINE", "Streaming", "conclusions", "evaluate"]
+__all__ = ["BASELINE", "SEGMENTS", "Streaming", "evaluate"]
 
 BASELINE = "LiveTalking's buffer"
 PADDED = "LiveTalking's buffer, positions of the clip"
@@ -44,47 +43,26 @@ SEGMENTS = {
 }
 CHECKED_FPS, CHECKED_S = (24, 25, 29.97, 30), 10
 SEGMENT_S = 30  # of offline features: one full segment, none of it padding
-Grid = Sequence[Sequence[WindowCost]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Streaming(Answer):
-    """What live streams were found to do.
+    """What live streams were measured to do."""
 
-    Attributes
-    ----------
-    errors : dict of float to (int, float)
-        By frame rate: frames, and the largest difference between a stream and the offline path.
-    grid : list of list of WindowCost
-        By left context, then look-ahead.
-    costs : dict of str to WindowCost
-        By way to stream; `BASELINE` is LiveTalking's.
-    bare : WindowCost
-        The step of LiveTalking's buffer without padding.
-    gaps : dict of str to ndarray, shape (n_rows, n_layers)
-        `row_distance` of two kinds of segments from features with 14 s either side of every row.
-    levels : dict of str to float
-        The farthest row beside a boundary of these segments.
-    played : ndarray of float32, shape (n_samples,)
-        What was played in real time.
-    stream : ChunkStream
-        What it was played into.
-    came : list of Arrival
-        When each chunk came.
-    memory : ndarray of float64, shape (n, 2)
-        Hours of audio passed, MiB resident.
-    """
+    errors: dict[float, tuple[int, float]]  # see `stream_errors`
+    grid: Sequence[Sequence[WindowCost]]  # by left context, then look-ahead
+    costs: dict[str, WindowCost]  # by way to stream; `BASELINE` is LiveTalking's
+    bare: WindowCost  # LiveTalking's buffer without padding
+    gaps: dict[str, np.ndarray]  # `row_distance` of each of `SEGMENTS` from features with 14 s either side of every row
+    played: np.ndarray  # the waveform that was played in real time
+    stream: ChunkStream  # what it was played into
+    came: np.recarray  # see `arrivals`
+    memory: np.ndarray  # see `memory_over`
 
-    errors: dict[float, tuple[int, float]]
-    grid: Grid
-    costs: dict[str, WindowCost]
-    bare: WindowCost
-    gaps: dict[str, np.ndarray]
-    levels: dict[str, float]
-    played: np.ndarray
-    stream: ChunkStream
-    came: list[Arrival]
-    memory: np.ndarray
+    @property
+    def levels(self) -> dict[str, float]:
+        """The farthest row beside a segment boundary."""
+        return segment_levels(self.gaps, SEGMENTS)
 
     @property
     def padding_cost(self) -> float:
@@ -98,11 +76,34 @@ class Streaming(Answer):
                 f"{fps} fps: {n} frames, stream and offline path differ by {error:g} at most."
                 for fps, (n, error) in self.errors.items()
             ),
-            *conclusions(self.grid, self.costs, BASELINE),
-            f"A step of {BASELINE} takes {self.bare.step_ms:.1f} ms as it is, {self.costs[PADDED].step_ms:.1f} ms "
-            f"padded to 30 s: {self.padding_cost:.0f} times as much.",
+            *_grid_sentences(self.grid),
+            *_way_sentences(self.costs),
+            f"A step of {BASELINE} takes {self.bare.step_ms:.1f} ms without padding, "
+            f"{self.costs[PADDED].step_ms:.1f} ms padded to 30 s: {self.padding_cost:.0f} times as much.",
             f"{segment_sentence(self.levels)} standard deviations.",
         ]
+
+
+def _grid_sentences(grid: Sequence[Sequence[WindowCost]]) -> list[str]:
+    first, last = grid[0], grid[-1]
+    return [
+        f"Left context: from {first[-1].window.left_s:g} to {last[-1].window.left_s:g} s the distance from offline "
+        f"falls from {first[-1].overall:.2f} to {last[-1].overall:.2f} standard deviations, and computing grows from "
+        f"{100 * first[-1].of_real_time:.0f} to {100 * last[-1].of_real_time:.0f} % of real time.",
+        f"Look-ahead: from {first[0].window.right_s:g} to {first[-1].window.right_s:g} s, at "
+        f"{last[0].window.left_s:g} s of left context, it falls from {last[0].overall:.3f} to {last[-1].overall:.3f}, "
+        f"and every frame waits {1000 * (last[-1].latency_s - last[0].latency_s):.0f} ms longer.",
+    ]
+
+
+def _way_sentences(costs: dict[str, WindowCost]) -> list[str]:
+    slow = costs[BASELINE]
+    return [
+        f"{name}: {cost.overall:.2f} from offline, {cost.latency_s:.2f} s behind; {BASELINE} is {slow.overall:.2f} "
+        f"from it and costs {slow.of_real_time / cost.of_real_time:.1f} times as much."
+        for name, cost in costs.items()
+        if name != BASELINE
+    ]
 
 
 def evaluate(
@@ -110,7 +111,7 @@ def evaluate(
     more: np.ndarray,
     encoder: Encoder,
     *,
-    window: str | EncoderWindow = "live",
+    window: str | FeatureSpec = "live",
     fps: float = 25,
     lefts_s: Sequence[float] = (0.2, 1.0, 2.0, 5.0),
     rights_s: Sequence[float] = (0.04, 0.2, 0.5),
@@ -127,7 +128,7 @@ def evaluate(
         Speech at 16 kHz: 30 s or more, and what follows it where segment boundaries are shown.
     encoder : Encoder
         The weights.
-    window : str or EncoderWindow, default "live"
+    window : str or FeatureSpec, default "live"
         What is played and checked against the offline path.
     fps : float, default 25
         Video frames per second of what is played.
@@ -149,44 +150,22 @@ def evaluate(
     errors = stream_errors(speech[: CHECKED_S * SAMPLE_RATE], encoder, window, CHECKED_FPS)
     stream = ChunkStream(encoder, fps, window=window)
     came = arrivals(stream, played)
+    cost = partial(window_cost, speech, encoder, offline)
     longer = (np.concatenate([voice, more]), SAMPLE_RATE)
-    made = {
-        name: audio2feat(longer, encoder, spec=FeatureSpec(window=way))
-        for name, way in (SEGMENTS | {"reference": REFERENCE}).items()
-    }
-    gaps = {name: row_distance(made[name], made["reference"]) for name in SEGMENTS}
+    reference = audio2feat(longer, encoder, spec=FeatureSpec(window=REFERENCE))
     # buffers do not depend on depth, so the encoder's input layer is enough to read the memory
     endless = ChunkStream(encoder.truncated(1), fps, window=EncoderWindow(2, 0.64, 0.2, None, positions="clip"))
     return Streaming(
         errors,
-        window_grid(speech, encoder, offline, lefts_s, rights_s, hop_s),
-        {name: window_cost(speech, encoder, way, offline) for name, way in WAYS.items()},
-        window_cost(speech, encoder, BARE, offline),
-        gaps,
-        segment_levels(gaps, SEGMENTS),
+        [[cost(EncoderWindow(left, hop_s, right, None, positions="clip")) for right in rights_s] for left in lefts_s],
+        {name: cost(way) for name, way in WAYS.items()},
+        cost(BARE),
+        {
+            name: row_distance(audio2feat(longer, encoder, spec=FeatureSpec(window=way)), reference)
+            for name, way in SEGMENTS.items()
+        },
         played,
         stream,
         came,
         memory_over(endless, voice, hours),
     )
-
-
-def conclusions(grid: Grid, costs: dict[str, WindowCost], baseline: str) -> list[str]:
-    """Write what left context, look-ahead, positions and padding do."""
-    first, last = grid[0], grid[-1]
-    slow = costs[baseline]
-    found = [
-        f"Left context: from {first[-1].window.left_s:g} to {last[-1].window.left_s:g} s the distance from offline "
-        f"falls from {first[-1].overall:.2f} to {last[-1].overall:.2f} standard deviations, and computing grows from "
-        f"{100 * first[-1].of_real_time:.0f} to {100 * last[-1].of_real_time:.0f} % of real time.",
-        f"Look-ahead: from {first[0].window.right_s:g} to {first[-1].window.right_s:g} s, at "
-        f"{last[0].window.left_s:g} s of left context, it falls from {last[0].overall:.3f} to {last[-1].overall:.3f}, "
-        f"and every frame waits {1000 * (last[-1].latency_s - last[0].latency_s):.0f} ms longer.",
-    ]
-    for name, cost in costs.items():
-        if name != baseline:
-            found.append(
-                f"{name}: {cost.overall:.2f} from offline, {cost.latency_s:.2f} s behind; {baseline} is "
-                f"{slow.overall:.2f} from it and costs {slow.of_real_time / cost.of_real_time:.1f} times as much."
-            )
-    return found

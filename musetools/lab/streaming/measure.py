@@ -1,8 +1,13 @@
-"""Live streams measured: what a window costs, how far its features are from offline ones, when each chunk comes."""
+"""Live streams measured: what a window costs, how far its features are from offline ones, when each chunk comes.
+
+Distances are in standard deviations of a layer; times in seconds where a name ends in ``_s``. All computing is timed on
+one thread.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, inf
 
 import numpy as np
 
@@ -14,36 +19,22 @@ from musetools.infer.stream import ChunkStream
 from musetools.lab.process import one_thread, resident_mib
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["REFERENCE", "Arrival", "WindowCost", "arrivals", "distance", "memory_over"]
-__all__ += ["row_distance", "segment_levels", "segment_sentence", "stream_errors", "window_cost", "window_grid"]
+__all__ = ["REFERENCE", "WindowCost", "arrivals", "distance", "memory_over", "row_distance", "segment_levels"]
+__all__ += ["segment_sentence", "stream_errors", "window_cost"]
 
-PIECE_S = 0.02  # what a microphone sends at once
 REFERENCE = EncoderWindow(14, 2, 14, 30, positions="clip")  # every row has as much audio before as after it
+BLOCK = round(0.02 * SAMPLE_RATE)  # samples that a microphone sends at once
 
 
 @dataclass(frozen=True)
 class WindowCost:
-    """What one window costs, and how far its features are from the offline ones.
-
-    Attributes
-    ----------
-    window : EncoderWindow
-        How encoder passes slide.
-    latency_s : float
-        How long after a frame starts its chunk is certain, at most.
-    of_real_time : float
-        Seconds of computing a second of audio, on one thread.
-    step_ms : float
-        Computing a step, on one thread.
-    by_layer : ndarray of float64, shape (n_layers,)
-        Distance from the offline features, see `distance`.
-    """
+    """What one window costs, and how far its features are from the offline ones."""
 
     window: EncoderWindow
-    latency_s: float
-    of_real_time: float
-    step_ms: float
-    by_layer: np.ndarray
+    latency_s: float  # how long after a frame starts its chunk is certain, at most, at 25 fps
+    of_real_time: float  # seconds of computing for a second of audio
+    step_ms: float  # computing a step
+    by_layer: np.ndarray  # (n_layers,), see `distance`
 
     @property
     def overall(self) -> float:
@@ -52,12 +43,11 @@ class WindowCost:
 
 
 def distance(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Measure, layer by layer, how far features are from others.
+    """Measure, layer by layer, how far features are from others of the same audio.
 
     Parameters
     ----------
     features, reference : ndarray, shape (n_rows, n_layers, width)
-        Features of the same audio.
 
     Returns
     -------
@@ -74,8 +64,8 @@ def row_distance(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(gap).mean(axis=2)) / reference.astype(np.float64).std(axis=(0, 2))
 
 
-def window_cost(waveform: np.ndarray, encoder: Encoder, window: str | EncoderWindow, offline: np.ndarray) -> WindowCost:
-    """Stream a waveform through a window, on one thread; measure its cost and its distance from the offline features.
+def window_cost(waveform: np.ndarray, encoder: Encoder, offline: np.ndarray, window: str | EncoderWindow) -> WindowCost:
+    """Stream a waveform through a window, and compare its features with offline ones.
 
     Parameters
     ----------
@@ -83,10 +73,10 @@ def window_cost(waveform: np.ndarray, encoder: Encoder, window: str | EncoderWin
         16 kHz mono.
     encoder : Encoder
         The weights.
-    window : str or EncoderWindow
-        As for `ChunkStream`.
     offline : ndarray, shape (n_rows, n_layers, width)
         What its features are compared with.
+    window : str or EncoderWindow
+        As for `ChunkStream`.
 
     Returns
     -------
@@ -94,44 +84,23 @@ def window_cost(waveform: np.ndarray, encoder: Encoder, window: str | EncoderWin
     """
     stream = ChunkStream(encoder, ROW_RATE, (0, 0), window=window)  # a frame a row, which comes first in its chunk
     with one_thread():
-        features = np.stack([live.chunk[: encoder.n_layers] for live in stream.iterate(pieces(waveform))])
-    latency = ChunkStream(encoder, 25, window=window).latency_s
-    cost = stream.compute
+        features = np.stack([live.chunk[: encoder.n_layers] for live in stream.iterate(_blocks(waveform))])
+    latency, cost = ChunkStream(encoder, 25, window=window).latency_s, stream.compute
     return WindowCost(stream.spec.window, latency, cost.of_real_time, 1000 * cost.mean_s, distance(features, offline))
 
 
-def window_grid(
-    waveform: np.ndarray,
-    encoder: Encoder,
-    offline: np.ndarray,
-    lefts_s: Sequence[float],
-    rights_s: Sequence[float],
-    hop_s: float,
-) -> list[list[WindowCost]]:
-    """Measure `window_cost` over left contexts, and for each over look-aheads, positions as in the clip."""
-    return [
-        [
-            window_cost(waveform, encoder, EncoderWindow(left, hop_s, right, None, positions="clip"), offline)
-            for right in rights_s
-        ]
-        for left in lefts_s
-    ]
-
-
-def segment_levels(by_name: dict[str, np.ndarray], windows: dict[str, EncoderWindow]) -> dict[str, float]:
-    """Return by name the `row_distance`, all layers together, of the farthest row near a segment boundary.
-
-    Near is within half a second.
+def segment_levels(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow]) -> dict[str, float]:
+    """Return by name the `row_distance`, all layers together, of the farthest row within 0.5 s of a segment boundary.
 
     Parameters
     ----------
-    by_name : dict of str to ndarray, shape (n_rows, n_layers)
+    gaps : dict of str to ndarray, shape (n_rows, n_layers)
         Distances from the features of `REFERENCE`.
     windows : dict of str to EncoderWindow
         What each was made with; its segments are its hops.
     """
     levels = {}
-    for name, rows in by_name.items():
+    for name, rows in gaps.items():
         bounds = np.arange(windows[name].hop, len(rows), windows[name].hop)
         bounds = bounds[(bounds >= REFERENCE.left) & (bounds <= len(rows) - REFERENCE.right)]
         near = (bounds[:, None] + np.arange(-ROW_RATE // 2, ROW_RATE // 2)).ravel()
@@ -140,16 +109,12 @@ def segment_levels(by_name: dict[str, np.ndarray], windows: dict[str, EncoderWin
 
 
 def segment_sentence(levels: dict[str, float]) -> str:
-    """Write how far off the farthest row beside a segment boundary is."""
-    return "Farthest row beside a segment boundary: " + ", ".join(
-        f"{name} {level:.2f}" for name, level in levels.items()
-    )
+    """Write how far the farthest row beside a segment boundary is."""
+    return f"Farthest row beside a segment boundary: {', '.join(f'{name} {at:.2f}' for name, at in levels.items())}"
 
 
-def pieces(waveform: np.ndarray, piece_s: float = PIECE_S) -> Iterator[np.ndarray]:
-    """Yield a waveform in the blocks that a microphone would send."""
-    step = round(piece_s * SAMPLE_RATE)
-    return (waveform[i : i + step] for i in range(0, len(waveform), step))
+def _blocks(waveform: np.ndarray) -> Iterator[np.ndarray]:
+    return (waveform[i : i + BLOCK] for i in range(0, len(waveform), BLOCK))
 
 
 def stream_errors(
@@ -159,20 +124,20 @@ def stream_errors(
 
     The difference is infinite where the two have other frames.
     """
+    errors = {}
     with one_thread():  # another number of threads adds in another order
-        features, errors = audio2feat((waveform, SAMPLE_RATE), encoder, spec=spec), {}
-    for fps in rates:
-        stream, offline = ChunkStream(encoder, fps, window=FeatureSpec.named(spec)), feature2chunks(features, fps)
-        with one_thread():
-            live = list(stream.iterate(pieces(waveform)))
-        gaps = [float(np.abs(one.chunk - chunk).max()) for one, chunk in zip(live, offline, strict=False)]
-        same = [one.frame for one in live] == list(offline.frames)
-        errors[fps] = len(live), max(gaps, default=0.0) if same else float("inf")
+        features = audio2feat((waveform, SAMPLE_RATE), encoder, spec=spec)
+        for fps in rates:
+            live = list(ChunkStream(encoder, fps, window=FeatureSpec.named(spec)).iterate(_blocks(waveform)))
+            offline = feature2chunks(features, fps)
+            same = [one.frame for one in live] == list(offline.frames)
+            error = np.abs(np.stack([one.chunk for one in live]) - offline.batch()).max() if same else inf
+            errors[fps] = len(live), float(error)
     return errors
 
 
-def memory_over(stream: ChunkStream, waveform: np.ndarray, hours: float, readings: int = 60) -> np.ndarray:
-    """Push a waveform over and over, and read the memory of this process as audio passes.
+def memory_over(stream: ChunkStream, waveform: np.ndarray, hours: float) -> np.ndarray:
+    """Push a waveform over and over, and read the memory of this process after each time.
 
     Parameters
     ----------
@@ -181,76 +146,40 @@ def memory_over(stream: ChunkStream, waveform: np.ndarray, hours: float, reading
     waveform : ndarray of float32, shape (n_samples,)
         What is repeated.
     hours : float
-        Audio that passes.
-    readings : int, default 60
-        How often the memory is read.
+        Audio that passes, at least.
 
     Returns
     -------
-    ndarray of float64, shape (readings + 1, 2)
+    ndarray of float64, shape (n, 2)
         Hours passed, MiB resident.
     """
-    read, passed, seen = 0, 0, []
-    while read <= readings:
-        if passed / SAMPLE_RATE / 3600 >= hours * read / readings:
-            seen.append((passed / SAMPLE_RATE / 3600, resident_mib()))
-            read += 1
-            continue
-        with one_thread():
+    hours_each, readings = len(waveform) / SAMPLE_RATE / 3600, []
+    with one_thread():
+        for n in range(ceil(hours / hours_each)):
             stream.push(waveform)
-        passed += len(waveform)
-    return np.array(seen)
+            readings.append(((n + 1) * hours_each, resident_mib()))
+    return np.array(readings)
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """When a frame's chunk came.
-
-    Attributes
-    ----------
-    frame : int
-        Number of the video frame.
-    start_s : float
-        When the frame starts in the audio.
-    came_s : float
-        When its chunk came, in seconds since the first sample was played.
-    loudness : float
-        Of the frame's samples, in dBFS.
-    """
-
-    frame: int
-    start_s: float
-    came_s: float
-    loudness: float
-
-    @property
-    def late_s(self) -> float:
-        """Seconds from the frame's start to its chunk."""
-        return self.came_s - self.start_s
-
-
-def arrivals(stream: ChunkStream, waveform: np.ndarray, *, pace: float = 1.0) -> list[Arrival]:
-    """Play a waveform into a stream in real time and record when each chunk comes.
+def arrivals(stream: ChunkStream, waveform: np.ndarray) -> np.recarray:
+    """Play a waveform into a stream in real time, in blocks of 20 ms, and record when each chunk comes.
 
     Parameters
     ----------
     stream : ChunkStream
         At 16 kHz.
     waveform : ndarray of float32, shape (n_samples,)
-        What is played, in blocks of 20 ms.
-    pace : float, default 1.0
-        Seconds of audio played a second.
+        What is played.
 
     Returns
     -------
-    list of Arrival
-        One for each frame, those of the last flush left out.
+    recarray, shape (n_frames,)
+        Of all frames but those of the last flush: `frame`, its number; `start_s`, when it starts in the audio;
+        `late_s`, how long after that its chunk came; `loudness` of its samples in dBFS.
     """
-    came, started, played = [], time.perf_counter(), 0
-    for piece in pieces(waveform):
-        played += len(piece)
-        time.sleep(max(0.0, started + played / SAMPLE_RATE / pace - time.perf_counter()))
-        for live in stream.push(piece):
-            now = (time.perf_counter() - started) * pace
-            came.append(Arrival(live.frame, live.time_s, now, live.loudness))
-    return came
+    came, started = [], time.perf_counter()
+    for i, block in enumerate(_blocks(waveform), start=1):
+        time.sleep(max(0.0, started + i * BLOCK / SAMPLE_RATE - time.perf_counter()))
+        for live in stream.push(block):
+            came.append((live.frame, live.time_s, time.perf_counter() - started - live.time_s, live.loudness))
+    return np.rec.fromrecords(came, names="frame, start_s, late_s, loudness")

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from books import notebook
 
 ROOT = Path(__file__).resolve().parents[3]
 SHOTS = ROOT / "runs"
@@ -38,6 +39,12 @@ FINISHED = """() => {
         && panel.sessionContext.session.kernel.status === 'idle';
 }"""
 
+SHOWN = (  # what every notebook shows: a figure, a table, sentences, a record
+    "from musetools.lab.look import figure\nwith figure() as (fig, axes):\n    axes[0, 0].set_title('a figure')\nfig",
+    "from musetools.table import Table\nTable(['head'], [['<cell>']], 'a caption')",
+    "from musetools.lab.record import record\nrecord(x=[1, 2], who='<é>')",
+)
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
 
 
@@ -55,6 +62,7 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", folder / "root" / "notebooks", ignore=shutil.ignore_patterns(".*"))
     (folder / "root" / "data").symlink_to(ROOT / "data")
+    notebook(folder / "root" / "notebooks" / "shown.ipynb", *SHOWN, parameters="x = 1")
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')  # it would ask, in a pop-up
@@ -179,24 +187,24 @@ def red(page: Any) -> list[str]:
     }""")
 
 
-def drawn(picture: Any) -> str:
-    """Give a hash of the picture that an img element holds."""
+def drawn(image: Any) -> str:
+    """Give a hash of the image that an img element holds."""
     return hashlib.sha256(
-        bytes(picture.evaluate("async e => [...new Uint8Array(await (await fetch(e.src)).arrayBuffer())]"))
+        bytes(image.evaluate("async e => [...new Uint8Array(await (await fetch(e.src)).arrayBuffer())]"))
     ).hexdigest()
 
 
 def test_explore(lab, page, capsys):
-    """The slider redraws, play moves it, a recipe that stops and a file that is no media are answered in words."""
+    """The slider redraws, play moves it, a message answers a recipe that stops and a file that is no media."""
     run_all(page, lab, "explore.ipynb")
-    picture = page.locator("img.widget-image")
-    picture.scroll_into_view_if_needed()
-    page.wait_for_function("e => e.complete && e.naturalWidth === 1000", arg=picture.element_handle())
+    image = page.locator("img.widget-image")
+    image.scroll_into_view_if_needed()
+    page.wait_for_function("e => e.complete && e.naturalWidth === 1000", arg=image.element_handle())
     shoot(page, "explore")
-    before = drawn(picture)
+    before = drawn(image)
     took = [step(page, "ArrowRight") for _ in range(10)]
     page.get_by_text("Frame 105 lasts from 4.200 s").wait_for()
-    assert drawn(picture) != before
+    assert drawn(image) != before
     shoot(page, "explore_moved")
     play(page, beyond=110)
     type_fps(page, "50")
@@ -219,7 +227,7 @@ def shoot(page: Any, name: str) -> None:
 
 
 def step(page: Any, key: str) -> float:
-    """Press a key on the slider; return the milliseconds until another picture is there."""
+    """Press a key on the slider; return the milliseconds until another image is there."""
     page.locator(".noUi-handle").focus()
     page.evaluate("""() => {
         const img = document.querySelector('img.widget-image');
@@ -253,10 +261,11 @@ def upload(page: Any, name: str, content: bytes) -> None:
     chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
 
 
-def test_train_vs_inference(lab, page):
-    run_all(page, lab, "01_train_vs_inference.ipynb")
-    figures = page.locator(".jp-OutputArea-output img")
-    figures.first.wait_for()
-    figures.first.scroll_into_view_if_needed()
-    assert figures.first.evaluate("e => e.naturalWidth") > 500
-    shoot(page, "01")
+def test_figures_tables_and_records(lab, page):
+    run_all(page, lab, "shown.ipynb")
+    figure = page.locator(".jp-OutputArea-output img").first
+    figure.wait_for()
+    assert figure.evaluate("e => e.naturalWidth") > 500
+    assert page.locator(".jp-OutputArea-output td").first.inner_text() == "<cell>"
+    page.get_by_text('who: "<é>"').wait_for()
+    shoot(page, "shown")

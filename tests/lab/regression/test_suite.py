@@ -1,4 +1,4 @@
-"""The suite: cases from a file, runs compared with baselines, a report for people, CI and the shell."""
+"""The suite: cases from a file, runs compared with baselines, reports in a terminal, on a page and for CI."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
 from musetools.lab.regression.quantities import Deviation
-from musetools.lab.regression.report import report_junit, report_page, write_reports
+from musetools.lab.regression.report import write_reports
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun
 from musetools.lab.regression.suite import run_suite
 
@@ -74,30 +74,22 @@ BAD = {
     "nothing": ("", "'case' is a required property"),
     "no case": ("case = []", r"\$\.case"),
     "an unknown key": (case("a", "tolerance = 3"), "'tolerance' was unexpected"),
-    "an unknown table": ("[other]\nx = 1\n" + case("a"), "'other' was unexpected"),
-    "a misspelt table": ("[[cases]]\n" + case("a"), "case"),
     "no name": ('[[case]]\nnotebook = "n.ipynb"', "'name' is a required"),
     "no notebook": ('[[case]]\nname = "a"', "'notebook' is a required"),
     "a name of another type": ('[[case]]\nname = 3\nnotebook = "n.ipynb"', r"case\[0\]\.name.*type"),
-    "a case of another type": ("case = 3", "type"),
-    "one case that is no list": ('[case]\nname = "a"', "type"),
     "two equal names": (case("a") + case("a"), "two cases are named a"),
     "a name that a grid makes again": (case("a-x=1") + case("a", "grid = {x = [1]}"), "two cases are named a-x=1"),
     "a name with a path": (case("../a"), "no name of a case"),
-    "a hidden name": (case(".a"), "no name of a case"),
-    "an empty name": (case(""), "no name of a case"),
     "a long name": (case("a" * 81), "no name of a case"),
     "a value with a path": (case("a", 'grid = {x = ["b/c"]}'), "no name of a case"),
     "a grid that is no list": (case("a", "grid = {fps = 25.0}"), r"grid\.fps.*type 'array'"),
-    "a grid of letters": (case("a", 'grid = {recipe = "musetools"}'), r"grid\.recipe.*type 'array'"),
-    "a parameter that stands twice": (case("a", "parameters = {x = 1}\ngrid = {x = [2]}"), "both parameters and grid"),
-    "parameters of another type": (case("a", "parameters = 3"), "parameters.*type"),
+    "a parameter that stands twice": (
+        case("a", "parameters = {x = 1}\ngrid = {x = [2]}"),
+        "is in both parameters and grid",
+    ),
     "ignore as text": (case("a", 'ignore = "x/*"'), "ignore.*type 'array'"),
-    "ignore with a number": (case("a", "ignore = [3]"), r"ignore\[0\].*type 'string'"),
-    "a time limit as text": (case("a", 'timeout_s = "5"'), "timeout_s.*type 'number'"),
     "a time limit of none": (case("a", "timeout_s = 0"), "timeout_s"),
     "a time limit without end": (case("a", "timeout_s = inf"), "timeout_s"),
-    "a reason that is no text": (case("a", "why = 3"), "why.*type 'string'"),
 }
 
 
@@ -186,13 +178,7 @@ def test_a_case_that_raises_does_not_stop_the_others(toml, ran):
     assert "boom" in report.cases[0].message
 
 
-def interrupting(finished, running, total, left_s) -> None:
-    """Be interrupted, as by Ctrl-C, when the first case is done."""
-    if finished:
-        raise KeyboardInterrupt
-
-
-def test_an_interrupt_starts_no_more_cases(toml, ran):
+def test_an_interrupt_starts_no_more_cases(toml, ran, monkeypatch):
     path = toml("".join(case(f"c{i}") for i in range(20)))
     for i in range(20):
         baseline(path, f"c{i}", {"n": 1})
@@ -202,9 +188,14 @@ def test_an_interrupt_starts_no_more_cases(toml, ran):
         time.sleep(0.1)
         return slow(*args, **others)
 
-    suite_module.run_notebook = run  # `ran` puts it back
+    def interrupted(*_):
+        """Be interrupted, as by Ctrl-C, when the first case is done."""
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite_module, "run_notebook", run)
+    monkeypatch.setattr(suite_module.tqdm, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_suite(path, jobs=1, progress=interrupting)
+        run_suite(path, jobs=1, progress=True)
     assert len(ran) < 5
 
 
@@ -214,7 +205,7 @@ def test_a_folder_that_cannot_be_made(three, ran):
     assert not ran
 
 
-# --- verdicts
+# --- what a case ends in
 
 
 def test_no_baseline_could_not_run_before_a_kernel_starts(three, ran):
@@ -222,7 +213,7 @@ def test_no_baseline_could_not_run_before_a_kernel_starts(three, ran):
     path.unlink()
     report = run_suite(three)
     assert [one.status for one in report.cases] == [PASSED, PASSED, COULD_NOT_RUN]
-    assert "no baseline b.json" in report.cases[2].message
+    assert re.search(r"no baseline .*b\.json", report.cases[2].message)
     assert "b" not in ran
     assert (report.status, report.exit_code, report.ok) == (COULD_NOT_RUN, 2, False)
 
@@ -235,7 +226,7 @@ def test_a_baseline_that_hides_faults_could_not_run(three, ran, edit):
     path.write_text(json.dumps(plain))
     (report,) = run_suite(three, only=["b"]).cases
     assert report.status == COULD_NOT_RUN
-    assert re.search("NaN|swallow", report.message)
+    assert re.search("NaN|hide", report.message)
     assert not ran
 
 
@@ -271,8 +262,25 @@ def test_update_shows_what_changed(three, ran):
     assert report.ok
     assert report.cases[0].message == "new baseline, n is off by 6, allowed is 0; m is missing"
     assert ran == ["b"] * 4
-    assert list(Baseline.load(path).quantities) == ["n"]
+    made = Baseline.load(path)
+    assert list(made.quantities) == ["n"]
+    assert "4 runs" in made.measured
     assert run_suite(three, update=True, only=["b"]).cases[0].message.endswith("nothing changed beyond its tolerance")
+
+
+def test_update_runs_with_other_threads_and_instructions(three, monkeypatch):
+    given, noise = [], iter((0.0, 1e-3, -2e-3, 0.0))
+
+    def run(notebook, output, parameters, *, threads, env, **_):
+        given.append((threads, sorted(env)))
+        return NotebookRun(notebook, PASSED, "", output, {"x": 1.0 + next(noise)}, 0.1)
+
+    monkeypatch.setattr(suite_module, "run_notebook", run)
+    assert run_suite(three, update=True, only=["b"]).ok
+    assert [threads for threads, _ in given] == [1, 2, 1, 2]
+    assert [bool(env) for _, env in given] == [False, False, True, True]
+    made = Baseline.load(three.parent.parent / "data" / "baselines" / "b.json").quantities["x"]
+    assert (made.noise, made.tolerance) == (pytest.approx(2e-3), pytest.approx(2e-2))
 
 
 def test_update_keeps_the_old_baseline_where_no_new_one_can_be_made(three, ran, monkeypatch):
@@ -317,8 +325,9 @@ MIXED = SuiteReport(
 )
 
 
-def test_junit():
-    suite = ElementTree.fromstring(report_junit(MIXED))
+def test_junit(tmp_path):
+    write_reports(MIXED, tmp_path)
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
         "tests": "3",
         "failures": "1",
@@ -362,7 +371,7 @@ def test_the_page_escapes_names_messages_and_images(tmp_path):
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[shown])])
     nbformat.write(book, tmp_path / "n.ipynb")
     cases = (*MIXED.cases, CaseReport("<u>", "", PASSED, "", tmp_path / "n.ipynb"))
-    page = report_page(SuiteReport(cases, 1.0, "<now>", tmp_path))
+    page = write_reports(SuiteReport(cases, 1.0, "<now>", tmp_path), tmp_path).read_text("utf-8")
     assert "why &lt;i&gt;" in page
     assert not re.search("<script|why <i>|<u>|<now>|<b>&", page)
 
@@ -413,7 +422,7 @@ display(Image(base64.b64decode(
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A project of four cases: one passes, one fails, one stops, one has no baseline; the paths are not plain."""
+    """A project of five cases: one passes, one fails, one stops, two could not run; the paths are not plain."""
     root = tmp_path_factory.mktemp("a {b} é")
     (root / "notebooks").mkdir()
     notebook(root / "notebooks" / "n.ipynb", FIGURE, CELL, parameters="n = 1\nx = 1.0")
@@ -434,43 +443,31 @@ def project(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def regressed(project):
-    """The command, run on the project as from a shell."""
+STATUSES = {"good": PASSED, "grid-n=2": FAILED, "stops": FAILED, "unknown": COULD_NOT_RUN, "typo": COULD_NOT_RUN}
+
+
+def test_the_command_with_kernels(project):
+    """One run of all that can happen: what it prints, the files that it leaves, the page."""
     suite, folder = project / "notebooks" / "regression.toml", project / "out"
     command = [sys.executable, "-m", "musetools", "regress", "--suite", suite, "--report", folder, "--jobs", "2"]
-    return folder, subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120)
-
-
-def test_the_command_tells_of_every_case(regressed):
-    folder, done = regressed
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    for name, verdict in (
-        ("good", "passed"),
-        ("grid-n=2", "failed"),
-        ("stops", "failed"),
-        ("unknown", "could not run"),
-    ):
-        assert re.search(rf"^{name}\s+{verdict}", done.stdout, re.MULTILINE), done.stdout
-        assert f"{name} {verdict} in" in done.stderr
+    for name, status in STATUSES.items():
+        assert re.search(rf"^{name}\s+{status}", done.stdout, re.MULTILINE), done.stdout
+        assert f"{name} {status} in" in done.stderr
     assert f"The report: {folder / 'report.html'}" in done.stdout
+    check_files(folder)
+    check_page(folder)
 
 
-def test_the_reports_it_leaves(regressed):
-    folder, _ = regressed
+def check_files(folder: Path) -> None:
     report = SuiteReport.load(folder / "report.json")
-    assert {one.name: one.status for one in report.cases} == {
-        "good": PASSED,
-        "grid-n=2": FAILED,
-        "stops": FAILED,
-        "unknown": COULD_NOT_RUN,
-        "typo": COULD_NOT_RUN,
-    }
-    by_name = {one.name: one for one in report.cases}
-    assert by_name["grid-n=2"].message == "n is off by 1, allowed is 0"
-    assert "ValueError: <5>" in by_name["stops"].message
-    assert "no parameter 'm'" in by_name["typo"].message
+    assert {one.name: one.status for one in report.cases} == STATUSES
+    messages = {one.name: one.message for one in report.cases}
+    assert messages["grid-n=2"] == "n is off by 1, allowed is 0"
+    assert "ValueError: <5>" in messages["stops"]
+    assert "no parameter 'm'" in messages["typo"]
     suite = ElementTree.fromstring((folder / "junit.xml").read_bytes())
     assert (suite.get("failures"), suite.get("errors")) == ("2", "2")
     assert not temporary(folder)
@@ -480,8 +477,8 @@ def test_the_reports_it_leaves(regressed):
     }
 
 
-def test_the_page_stands_alone_and_escapes(regressed):
-    folder, _ = regressed
+def check_page(folder: Path) -> None:
+    """It stands alone, and escapes what a notebook says."""
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "✗ Regression suite failed" in page
     assert "&lt;guards&gt;" in page
@@ -501,17 +498,20 @@ def invoke(*arguments):
     return CliRunner().invoke(main, ["regress", *map(str, arguments)])
 
 
-def test_the_command_after_all_passed(project, tmp_path):
-    done = invoke("--suite", project / "notebooks" / "regression.toml", "--only", "good", "--report", tmp_path / "r")
+def test_the_command_after_all_passed(three, ran, tmp_path, monkeypatch):
+    for one in ("a-1", "a-2", "b"):
+        notebook(tmp_path / f"{one}.ipynb")
+    done = invoke("--suite", three, "--only", "a", "--report", tmp_path)
     assert done.exit_code == 0, done.output
+    assert sorted(ran) == ["a-1", "a-2"]
     assert "Regression suite passed" in done.output
-    assert (tmp_path / "r" / "report.html").is_file()
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_the_command_without_a_baseline(project, tmp_path):
     done = invoke("--suite", project / "notebooks" / "regression.toml", "--only", "unknown", "--report", tmp_path)
     assert done.exit_code == 2
-    assert "no baseline unknown.json" in done.output
+    assert "unknown.json" in done.output
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("errors") == "1"
 
 
@@ -530,20 +530,6 @@ def test_the_command_that_could_not_run(project, monkeypatch, arguments):
     done = invoke(*arguments)
     assert done.exit_code == 2
     assert "Traceback" not in done.output
-
-
-def test_update_with_kernels_measures_the_noise(project, tmp_path):
-    (tmp_path / "notebooks").mkdir()
-    notebook(tmp_path / "notebooks" / "n.ipynb", CELL, parameters="n = 1\nx = 1.0")
-    path = tmp_path / "notebooks" / "s.toml"
-    path.write_text(case("good", 'ignore = ["took_s"]'))
-    report = run_suite(path, update=True)
-    assert report.ok, report
-    made = Baseline.load(tmp_path / "data" / "baselines" / "good.json")
-    assert set(made.quantities) == {"n", "x", "who"}
-    assert made.quantities["x"].noise == 0
-    assert made.quantities["x"].tolerance == pytest.approx(1e-5)
-    assert "4 runs" in made.measured
 
 
 def test_reports_of_a_folder_that_is_gone(tmp_path):

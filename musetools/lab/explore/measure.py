@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from html import escape
 
 import numpy as np
-from IPython.display import Audio
 
 from musetools.audio.loudness import loudness
 from musetools.check.findings import SILENT_DBFS
@@ -21,17 +19,17 @@ from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import signed, spans
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_start
 
-__all__ = ["Scene", "Side", "player", "prepare"]
+__all__ = ["Scene", "Side", "prepare"]
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One recipe's chunks of a clip; none where the pipeline stops."""
+    """One recipe's chunks of a clip."""
 
-    role: str
+    role: str  # "training" or "inference"
     colour: str
     profile: Profile
-    chunks: Chunks | None
+    chunks: Chunks | None  # None where the pipeline stops
 
     @property
     def name(self) -> str:
@@ -42,11 +40,11 @@ class Side:
         """Return the rows that a frame takes, -1 for one of zeros; None if it has no chunk."""
         return rows_of(self.chunks, frame) if self.chunks else None
 
-    def window_s(self, frame: int) -> tuple[float, float] | None:
+    def span_s(self, frame: int) -> tuple[float, float] | None:
         """Return the stretch that a frame's rows are centred on, in seconds; None if it has no rows."""
         return span_s(self.rows(frame))
 
-    def placed(self, frame: int) -> str:
+    def coverage(self, frame: int) -> str:
         """Write how much audio a frame's chunk covers, and its lag."""
         if not self.chunks:
             return f"stops at {float(self.profile.fps):.5g} fps"
@@ -55,44 +53,27 @@ class Side:
 
     def sentence(self, frame: int) -> str:
         """Write which rows a frame takes, and when they are."""
-        rows = self.rows(frame)
+        rows, span = self.rows(frame), self.span_s(frame)
         if not self.chunks:
             return f"{self.profile.stops}."
         if rows is None:
             return f"{self.name} has no chunk for this frame."
-        window, zeros = self.window_s(frame), int((rows == ZERO_ROW).sum())
-        when = "" if window is None else f", {max(0, window[0]):.2f} s to {window[1]:.2f} s"
-        taken = f"rows {spans(np.unique(rows[rows != ZERO_ROW]))}{when}" if window else "no row of the features"
-        filled = f", and {zeros} of zeros" if zeros else ""
-        return f"{self.name} takes {taken}{filled}: it {self.placed(frame)}."
+        taken, zeros = "no row of the features", int((rows == ZERO_ROW).sum())
+        if span:
+            taken = f"rows {spans(np.unique(rows[rows != ZERO_ROW]))}, {max(0, span[0]):.2f} s to {span[1]:.2f} s"
+        return f"{self.name} takes {taken}{f', and {zeros} of zeros' if zeros else ''}: it {self.coverage(frame)}."
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A clip at a frame rate, chunked by two recipes: all that is needed to show any frame of it.
-
-    Attributes
-    ----------
-    clip : Clip
-        The clip.
-    fps : Fraction
-        Video frames per second.
-    context : (int, int)
-        Frames of audio left and right of a frame.
-    sides : (Side, Side)
-        Training and inference.
-    weights : str
-        Name of the encoder.
-    loudness : ndarray of float32, shape (n,)
-        Of each whole frame, in dBFS.
-    """
+    """A clip at a frame rate, chunked by two recipes: all that is needed to show any frame of it."""
 
     clip: Clip
-    fps: Fraction
-    context: tuple[int, int]
-    sides: tuple[Side, Side]
-    weights: str
-    loudness: np.ndarray
+    fps: Fraction  # video frames per second
+    context: tuple[int, int]  # frames of audio left and right of a frame
+    sides: tuple[Side, Side]  # training and inference
+    weights: str  # name of the encoder
+    loudness: np.ndarray  # (n,), of each whole frame, in dBFS
 
     @property
     def n_frames(self) -> int:
@@ -101,7 +82,7 @@ class Scene:
 
     @cached_property
     def silent(self) -> np.ndarray:
-        """Whether each frame's own sound lies below -50 dBFS; frames after the end of the sound are silent, too."""
+        """Whether each frame's own audio lies below -50 dBFS; frames after the end of the audio are silent too."""
         quiet = np.ones(self.n_frames, bool)
         quiet[: len(self.loudness)] = self.loudness < SILENT_DBFS
         return quiet
@@ -134,80 +115,69 @@ class Scene:
 
     def chunk(self, side: int, frame: int) -> np.ndarray | None:
         """Return a frame's chunk in standard deviations, (rows · layers, width), NaN where it is zeros."""
-        chosen = self.sides[side]
-        rows = chosen.rows(frame)
-        if rows is None:
+        chosen, (mean, spread) = self.sides[side], self.scale
+        if (rows := chosen.rows(frame)) is None:
             return None
-        mean, spread = self.scale
-        chunk = chosen.chunks.at(frame).reshape(len(rows), *mean.shape)
-        seen = np.where((rows == ZERO_ROW)[:, None, None], np.nan, (chunk - mean) / spread)
+        seen = (chosen.chunks.at(frame).reshape(len(rows), *mean.shape) - mean) / spread
+        seen[rows == ZERO_ROW] = np.nan
         return seen.reshape(-1, mean.shape[-1])
 
     def difference(self, frame: int) -> np.ndarray | None:
         """Return training's chunk less inference's, in standard deviations; None unless both have one."""
         both = [side.chunks.at(frame) for side in self.sides if side.rows(frame) is not None]
-        if len(both) < len(self.sides) or both[0].shape != both[1].shape:
+        if len(both) < 2 or both[0].shape != both[1].shape:
             return None
         _, spread = self.scale
-        gap = (both[0] - both[1]).reshape(-1, *spread.shape) / spread
-        return gap.reshape(both[0].shape)
+        return ((both[0] - both[1]).reshape(-1, *spread.shape) / spread).reshape(both[0].shape)
 
-    def picture(self, frame: int) -> np.ndarray | None:
-        """Return the picture that is on screen when a frame starts, (height, width, 3); None if there is none."""
-        pictures = self.clip.pictures
-        number = None if pictures is None else pictures.at(self.start_s(frame))
-        return None if number is None else pictures[number]
+    def image_number(self, frame: int) -> int | None:
+        """Return which image is on screen when a frame starts; None if there is none."""
+        return self.clip.images.at(self.start_s(frame)) if self.clip.images else None
 
     def seen_s(self, frame: int) -> float:
-        """Return when the picture on screen began; the frame's own start where there is none."""
-        start, pictures = self.start_s(frame), self.clip.pictures
-        number = None if pictures is None else pictures.at(start)
-        return start if number is None else float(pictures.times_s[number])
+        """Return when the image on screen appeared; the frame's own start where there is none."""
+        number = self.image_number(frame)
+        return self.start_s(frame) if number is None else float(self.clip.images.times_s[number])
 
     def opening(self, frame: int) -> float | None:
-        """Return how far the mouth is open in the picture on screen, by the csv; None without one."""
+        """Return how far the mouth is open in the image on screen, by the csv; None without one."""
         return None if self.clip.openings is None else float(np.interp(self.seen_s(frame), *self.clip.openings))
 
     def sound(self, side: int, frame: int) -> np.ndarray:
         """Return the samples that a frame's rows are centred on, as many of them as the clip has."""
-        window = self.sides[side].window_s(frame)
-        if window is None:
-            return self.clip.waveform[:0]
-        first, stop = (round(edge * SAMPLE_RATE) for edge in window)
-        return self.clip.waveform[max(0, first) : max(0, stop)]
+        first, stop = (max(0, round(edge * SAMPLE_RATE)) for edge in self.sides[side].span_s(frame) or (0, 0))
+        return self.clip.waveform[first:stop]
+
+    def level(self, frame: int) -> str:
+        """Write how loud a frame is, and whether that is silence."""
+        if frame >= len(self.loudness):
+            return "after the audio"
+        return ("silent, " if self.silent[frame] else "") + f"{signed(self.loudness[frame])} dBFS"
 
     def sentences(self, frame: int) -> list[str]:
         """Write what one frame is and gets, computed from the numbers."""
-        said = [self._on_frame(frame), *(side.sentence(frame) for side in self.sides), *self._on_difference(frame)]
+        found = [self._frame_sentence(frame), *(side.sentence(frame) for side in self.sides)]
+        if (gap := self.difference(frame)) is not None:
+            found.append(self._difference_sentence(gap, *(side.rows(frame) for side in self.sides)))
         if (opening := self.opening(frame)) is not None:
-            said.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide).")
-        positions = [side.name for side in self.sides if side.profile.recipe.positional_encoding]
-        return (
-            [*said, f"Positional encoding, which {' and '.join(positions)} adds, is not drawn."] if positions else said
-        )
+            found.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide).")
+        if positions := [side.name for side in self.sides if side.profile.recipe.positional_encoding]:
+            found.append(f"Positional encoding, which {' and '.join(positions)} adds, is not drawn.")
+        return found
 
-    def _on_frame(self, frame: int) -> str:
+    def _frame_sentence(self, frame: int) -> str:
         start, stop = self.start_s(frame), self.start_s(frame + 1)
         if frame >= len(self.loudness):
-            end = f"the sound ends at {self.clip.duration_s:.3f} s"
+            end = f"the audio ends at {self.clip.duration_s:.3f} s"
             return f"Frame {frame} starts at {start:.3f} s and is not whole: {end}."
         below = f" (below {signed(SILENT_DBFS)} dBFS)" if self.silent[frame] else ""
-        return f"Frame {frame} lasts from {start:.3f} s to {stop:.3f} s: {self.loud(frame)}{below}."
+        return f"Frame {frame} lasts from {start:.3f} s to {stop:.3f} s: {self.level(frame)}{below}."
 
-    def loud(self, frame: int) -> str:
-        """Write how loud a frame is, and whether that is silence."""
-        if frame >= len(self.loudness):
-            return "after the sound"
-        return ("silent, " if self.silent[frame] else "") + f"{signed(self.loudness[frame])} dBFS"
-
-    def _on_difference(self, frame: int) -> list[str]:
-        gap, (a, b) = self.difference(frame), (side.rows(frame) for side in self.sides)
-        if gap is None:
-            return []
-        same = int((a == b).sum())
+    @staticmethod
+    def _difference_sentence(gap: np.ndarray, a: np.ndarray, b: np.ndarray) -> str:
+        same, size = int((a == b).sum()), float(np.sqrt(np.square(gap).mean()))
         rows = "Both take the same rows" if same == len(a) else f"{same} of {len(a)} rows are the same"
-        size = float(np.sqrt(np.square(gap).mean()))
-        return [f"{rows}; the chunks " + (f"differ by {size:.2g} standard deviations." if size else "are equal.")]
+        return f"{rows}; the chunks " + (f"differ by {size:.2g} standard deviations." if size else "are equal.")
 
 
 def prepare(
@@ -246,46 +216,16 @@ def prepare(
     AudioError
         If the clip is too short for features.
     """
-    rate = exact_fps(fps)
-    recipes = recipe_of(train), recipe_of(infer)
-    sides = tuple(
-        _side(clip, *side, fps, context, encoder)
-        for side in zip(("training", "inference"), (TRAIN, INFER), recipes, strict=True)
-    )
+    rate, recipes = exact_fps(fps), (recipe_of(train), recipe_of(infer))
+
+    def side(role: str, colour: str, recipe: Recipe) -> Side:
+        features, n_samples = clip.features(recipe.features, encoder)
+        made = profile(recipe, n_samples, fps, context)
+        chunks = None if made.stops else Chunks(features, made.rows, fps, first_frame=made.first_frame)
+        return Side(role, colour, made, chunks)
+
+    sides = side("training", TRAIN, recipes[0]), side("inference", INFER, recipes[1])
     scene = Scene(clip, rate, context, sides, encoder.name, loudness(clip.waveform, rate))
     if not scene.n_frames:
         raise ParameterError(f"{clip.name} lasts {clip.duration_s:.3f} s, less than a frame at {float(rate):g} fps")
     return scene
-
-
-def _side(
-    clip: Clip, role: str, colour: str, recipe: Recipe, fps: float | Fraction, context: tuple, encoder: Encoder
-) -> Side:
-    features, n_samples = clip.features(recipe.features, encoder)
-    cut = profile(recipe, n_samples, fps, context)
-    chunks = None if cut.stops else Chunks(features, cut.rows, fps, first_frame=cut.first_frame)
-    return Side(role, colour, cut, chunks)
-
-
-def player(title: str, samples: np.ndarray) -> str:
-    """Return HTML that plays samples as loud as they are, under a title that says their true length.
-
-    Parameters
-    ----------
-    title : str
-        What is played.
-    samples : ndarray of float32, shape (n,)
-        At 16 kHz, within -1 and 1.
-
-    Returns
-    -------
-    str
-    """
-    block = '<div style="display: inline-block; margin-right: 1em">{}</div>'
-    if not len(samples):
-        return block.format(f"{escape(title)}: no sound there")
-    length = len(samples) / SAMPLE_RATE
-    said = f"{1000 * length:.0f} ms" if length < 1 else f"{length:.2f} s"
-    # normalising, Audio's default, would make silence as loud as speech
-    sound = Audio(samples, rate=SAMPLE_RATE, normalize=False)._repr_html_()
-    return block.format(f"{escape(title)}: {said}<br>{sound}")

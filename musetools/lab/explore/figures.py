@@ -1,0 +1,263 @@
+"""One frame of a scene as a figure: what is fixed is drawn once, so that the next frame takes little time.
+
+All that has a time is drawn at its time in the clip, in ms; one transform moves it to the time from the frame's start.
+"""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import Affine2D, Transform
+from PIL import Image
+
+from musetools.check.findings import SILENT_DBFS
+from musetools.lab.explore.measure import Scene
+from musetools.lab.explore.panels import FULL, PLAIN, REPEATED, ChunkPanels, RowsPanel
+from musetools.lab.look import COLOURS, STYLE
+from musetools.table import signed
+from musetools.timing import MEL_HOP, SAMPLE_RATE
+
+__all__ = ["FrameView"]
+
+WIDTH, HEIGHT, DPI = 1000, 860, 100  # pixels, as it is shown
+PLACES = {  # left, top, width and height of each panel, in pixels
+    "clip": (92, 86, 892, 58),
+    "sound": (92, 214, 546, 104),
+    "mel": (92, 328, 546, 124),
+    "bar of mel": (646, 328, 9, 124),
+    "rows": (92, 462, 546, 92),
+    "image": (748, 214, 214, 214),
+    "mouth": (748, 466, 186, 88),
+    "training": (92, 644, 226, 150),
+    "inference": (356, 644, 226, 150),
+    "bar of chunks": (592, 644, 9, 150),
+    "difference": (748, 644, 236, 150),
+}
+TIMED = ("sound", "mel", "rows", "mouth")  # panels on one axis of time
+NEAR_MS = 400  # seen either side of a frame; twice as much, or four times … where a side's chunk lies farther off
+SILENCE = "#DADADA"
+STYLE_OF_VIEW = STYLE | {"font.size": 9, "axes.titlesize": 10, "figure.constrained_layout.use": False}
+
+
+class FrameView:
+    """Draws any frame of a scene: the clip, what both chunks cover, their rows and values, the image on screen.
+
+    Parameters
+    ----------
+    scene : Scene
+        What `prepare` returns.
+
+    Attributes
+    ----------
+    figure : Figure
+        As it was drawn last.
+    axes : dict of str to Axes
+        Its panels.
+    """
+
+    def __init__(self, scene: Scene):
+        self.scene, self._still, self._shift = scene, None, Affine2D()
+        with plt.rc_context(STYLE_OF_VIEW):
+            self.figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI)
+            self.canvas = FigureCanvasAgg(self.figure)
+            self.axes = {name: self.figure.add_axes(_place(*place)) for name, place in PLACES.items()}
+            self.rows = RowsPanel(self.axes["rows"], scene, self._shift)
+            self.chunks = ChunkPanels([self.axes[name] for name in ("training", "inference", "difference")], scene)
+            label = "standard deviations from\neach dimension's mean"
+            self._bar("chunks", self.chunks.images[0], label, ticks=[-FULL, 0, FULL])
+            parts = (self._header, self._clip, self._sound, self._mel, self._image, self._mouth)
+            self._moving: list[Artist] = [artist for part in parts for artist in part()]
+            self._moving += [*self.rows.artists, *self.chunks.artists]
+            self._legend()
+        for artist in self._moving:
+            artist.set_animated(True)
+        for name in TIMED:
+            self.axes[name].set_xlim(-NEAR_MS, NEAR_MS)
+
+    def png(self, frame: int) -> bytes:
+        """Draw a frame.
+
+        Parameters
+        ----------
+        frame : int
+            Its number, 0 … scene.n_frames - 1.
+
+        Returns
+        -------
+        bytes
+            A PNG of 1000 × 860 pixels.
+        """
+        self._reach(frame)
+        self._shift.clear().translate(-1000 * self.scene.start_s(frame), 0)
+        for show in (self._show_header, self._show_spans, self._show_image, self.rows.show, self.chunks.show):
+            show(frame)
+        if self._still is None:
+            self.canvas.draw()
+            self._still = self.canvas.copy_from_bbox(self.figure.bbox)
+        self.canvas.restore_region(self._still)
+        for artist in self._moving:
+            (artist.axes or self.figure).draw_artist(artist)
+        file = io.BytesIO()
+        pixels = np.ascontiguousarray(np.asarray(self.canvas.buffer_rgba())[..., :3])
+        Image.fromarray(pixels).save(file, "png", compress_level=1)  # more would take longer than the drawing
+        return file.getvalue()
+
+    def _reach(self, frame: int) -> None:
+        """Let the axis of time reach as far as either side's chunk; only then what is fixed is drawn again."""
+        edges = [edge for side in self.scene.sides for edge in side.span_s(frame) or ()]
+        farthest = 1000 * max((abs(edge - self.scene.start_s(frame)) for edge in edges), default=0)
+        reach = NEAR_MS
+        while reach < farthest:
+            reach *= 2
+        if reach != self.axes["rows"].get_xlim()[1]:
+            for name in TIMED:
+                self.axes[name].set_xlim(-reach, reach)
+            self._still = None
+
+    # --- each panel: what is fixed, and the artists that move
+
+    def _header(self) -> list[Artist]:
+        style = {"va": "top", "fontweight": "bold", **PLAIN}
+        self.title = self.figure.text(0.015, 0.982, "", fontsize=14, **style)
+        self.coverage = []
+        for side, y in zip(self.scene.sides, (0.986, 0.962), strict=True):
+            style |= {"fontsize": 10, "color": side.colour}
+            self.figure.text(0.745, y, f"{side.role}, {side.name}", ha="right", **style)
+            self.coverage.append(self.figure.text(0.755, y, "", **style))
+        y = 1 - 618 / HEIGHT
+        self.figure.text(92 / WIDTH, y, f"What the frame is conditioned on · weights: {self.scene.weights}", **PLAIN)
+        return [self.title, *self.coverage]
+
+    def _show_header(self, frame: int) -> None:
+        scene = self.scene
+        self.title.set_text(f"Frame {frame} at {scene.start_s(frame):.3f} s: {scene.level(frame)}")
+        self.title.set_bbox({"facecolor": SILENCE, "edgecolor": "none"} if scene.silent[frame] else None)
+        for text, side in zip(self.coverage, scene.sides, strict=True):
+            text.set_text(side.coverage(frame))
+        self.cursor.set_xdata([1000 * scene.start_s(frame)] * 2)
+
+    def _clip(self) -> list[Artist]:
+        """Draw the whole clip, its silent stretches, and where the frame is."""
+        scene, ax = self.scene, self.axes["clip"]
+        end_ms = 1000 * max(scene.clip.duration_s, scene.start_s(scene.n_frames))
+        self._waveform(ax, ax.transData, ax.get_xaxis_transform())
+        silent = f"{100 * scene.silent.mean():.0f} % of {scene.n_frames} frames silent"
+        title = f"{scene.clip.name}: {scene.clip.duration_s:.2f} s at {float(scene.fps):.5g} fps, {silent}"
+        ax.set_title(title, **PLAIN)
+        ax.set(xlim=(0, end_ms), xlabel="time in s")
+        ax.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")
+        self.cursor = ax.axvline(0, color=COLOURS["purple"], linewidth=2)
+        return [self.cursor]
+
+    def _waveform(self, ax: Axes, data: Transform, span: Transform) -> list[Artist]:
+        """Draw the least and the greatest sample of each ms, and silence, on an axis for all frames."""
+        scene, per_ms = self.scene, SAMPLE_RATE // 1000
+        blocks = scene.clip.waveform[: len(scene.clip.waveform) // per_ms * per_ms].reshape(-1, per_ms)
+        extremes = np.column_stack([blocks.min(axis=1), blocks.max(axis=1)]).ravel()
+        edges_ms = 1000 * np.arange(scene.n_frames + 1) / float(scene.fps)
+        silence = ax.stairs(scene.silent, edges_ms, fill=True, color=SILENCE, linewidth=0, transform=span)
+        (line,) = ax.plot(np.repeat(np.arange(len(blocks)), 2), extremes, color="0.3", linewidth=0.6, transform=data)
+        peak = max(0.1, float(np.ceil(10 * np.abs(extremes).max()) / 10))
+        ax.set(ylim=(-peak, peak), ylabel="amplitude\n(full scale 1)")
+        ax.set_yticks([-peak, 0, peak], [f"−{peak:g}", "0", f"{peak:g}"])
+        return [silence, line]
+
+    def _sound(self) -> list[Artist]:
+        """Draw the waveform around the frame, silence, and the stretch that each side's rows are centred on."""
+        scene, ax = self.scene, self.axes["sound"]
+        span = self._shift + ax.get_xaxis_transform()
+        self.silence, line = self._waveform(ax, self._moved(ax), span)
+        ax.tick_params(labelbottom=False)
+        ax.set_title("What the frame's chunk covers: training below, inference above")
+        ax.plot([0, 1000 / float(scene.fps)], [ax.get_ylim()[1]] * 2, color="black", linewidth=5, solid_capstyle="butt")
+        ax.axvline(0, color="black", linestyle="--", linewidth=1)
+        self.bands = [_band(ax, span, half, fc=side.colour, alpha=0.35) for half, side in enumerate(scene.sides)]
+        return [self.silence, *self.bands, line]
+
+    def _mel(self) -> list[Artist]:
+        """Draw the log-mel around the frame, and a box around what each side's chunk covers."""
+        mel, ax, hop = self.scene.clip.log_mel, self.axes["mel"], 1000 * MEL_HOP / SAMPLE_RATE
+        extent = (-hop / 2, (mel.shape[1] - 0.5) * hop, -0.5, len(mel) - 0.5)
+        style = {"origin": "lower", "aspect": "auto", "cmap": "gray_r"}
+        image = ax.imshow(mel, extent=extent, transform=self._moved(ax), **style)
+        ax.tick_params(labelbottom=False)
+        ax.set(ylabel="mel bin", ylim=(-0.5, len(mel) - 0.5))
+        self._bar("mel", image, "log-mel, normalised")
+        span = self._shift + ax.get_xaxis_transform()
+        frames = [_band(ax, span, i, fill=False, ec=side.colour, lw=2.5) for i, side in enumerate(self.scene.sides)]
+        self.bands += frames
+        return [image, ax.axvline(0, color="black", linestyle="--", linewidth=1), *frames]
+
+    def _show_spans(self, frame: int) -> None:
+        for band, side in zip(self.bands, 2 * self.scene.sides, strict=True):
+            first, stop = side.span_s(frame) or (0, 0)
+            band.set(x=1000 * first, width=1000 * (stop - first), visible=stop > first)
+
+    def _image(self) -> list[Artist]:
+        """Draw the image that is on screen when the frame starts."""
+        ax, images = self.axes["image"], self.scene.clip.images
+        ax.spines[:].set(visible=True, color="0.6")
+        ax.set(xticks=[], yticks=[], facecolor="0.95")
+        ax.set_title("On screen")
+        self.image = ax.imshow(images[0] if images else np.full((1, 1, 3), 255, np.uint8), interpolation="bilinear")
+        self.no_image = ax.text(0.5, 0.5, "", ha="center", va="center", color="0.35", transform=ax.transAxes)
+        return [self.image, self.no_image]
+
+    def _mouth(self) -> list[Artist]:
+        """Draw how far the mouth is open around the frame, and in the image on screen."""
+        ax, openings = self.axes["mouth"], self.scene.clip.openings
+        ax.set(ylim=(-0.05, 1.05), xlabel="time in ms from the start of the frame", visible=openings is not None)
+        ax.yaxis.tick_right()
+        ax.set_yticks([0, 1], ["0 shut", "1 wide"])
+        self.mouth = ax.text(0, 1.06, "", fontsize=10, fontweight="bold", transform=ax.transAxes)
+        (self.point,) = ax.plot([], [], "o", color="black", markersize=7, transform=self._moved(ax))
+        if openings is None:
+            return []
+        style = {"color": COLOURS["green"], "linewidth": 1, "markersize": 4, "transform": self._moved(ax)}
+        return [self.mouth, *ax.plot(1000 * openings[0], openings[1], ".-", **style), self.point]
+
+    def _show_image(self, frame: int) -> None:
+        scene, number = self.scene, self.scene.image_number(frame)
+        self.image.set_visible(number is not None)
+        if number is not None:
+            self.image.set_data(scene.clip.images[number])
+        missing = "no image at this time" if scene.clip.images else "no image in this file"
+        self.no_image.set_text(missing if number is None else "")
+        if (opening := scene.opening(frame)) is not None:
+            self.point.set_data([1000 * scene.seen_s(frame)], [opening])
+            self.mouth.set_text(f"Mouth: {opening:.2f} open")
+
+    def _bar(self, of: str, image: AxesImage, label: str, **options: object) -> None:
+        self.figure.colorbar(image, cax=self.axes[f"bar of {of}"], label=label, **options)
+
+    def _legend(self) -> None:
+        training, inference = self.scene.sides
+        keys = [
+            Patch(facecolor=training.colour, alpha=0.5, label="training's chunk"),
+            Patch(facecolor=inference.colour, alpha=0.5, label="inference's chunk"),
+            Patch(facecolor=REPEATED, edgecolor="0.4", label="row taken n times"),
+            Patch(facecolor="none", edgecolor="0.4", label="row of zeros"),
+            Patch(facecolor=SILENCE, label=f"silent: below {signed(SILENT_DBFS)} dBFS"),
+            Line2D([], [], color="black", linestyle="--", linewidth=1, label="frame starts"),
+            Line2D([], [], color="black", linewidth=5, label="frame"),
+        ]
+        self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.2, columnspacing=1.3)
+
+    def _moved(self, ax: Axes) -> Transform:
+        return self._shift + ax.transData
+
+
+def _place(left: int, top: int, width: int, height: int) -> tuple[float, float, float, float]:
+    return left / WIDTH, 1 - (top + height) / HEIGHT, width / WIDTH, height / HEIGHT
+
+
+def _band(ax: Axes, span: Transform, half: int, **style: object) -> Rectangle:
+    """Add a side's band: training's in the lower half of a panel, inference's in the upper."""
+    return ax.add_patch(Rectangle((0, half / 2), 0, 0.5, transform=span, **style))
