@@ -25,6 +25,7 @@ FASTEST = 1000  # fps; a header that declares more declares a clock
 UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
 ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have
 UNKNOWN, NOTHING = Structure(), Timeline(decoded=False)
+COUNTED = ("wav", "flac", "mp3", "aac", "aiff", "caf", "w64", "au")  # formats of sound alone, without time stamps
 SHOWN_VP8 = 0x10  # bit of a frame's first byte: frames without it serve others and are not shown
 
 
@@ -115,8 +116,7 @@ def probe_media(
         picture, sound = picture_track(container, video_track), _sound(container, name, audio_track)
         stamps, times = _stamps(container, picture, sound, name)
         streams = tuple(_stream(stream, stamps if stream is picture else None) for stream in container.streams)
-        start = picture.start_time * picture.time_base if picture and picture.start_time else 0
-        shown = [float(start + (at - stamps[0]) * picture.time_base) for at in stamps.tolist()] if picture else []
+        shown = _seconds(stamps, picture) if len(stamps) else []
         times.zero_s = shown[0] if shown else None
         return MediaInfo(
             name,
@@ -179,16 +179,26 @@ def _stamps(container: Any, picture: Any, sound: Any, name: str) -> tuple[np.nda
 
     From the file's index where it has one, else from its packets.
     """
-    if all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (picture, sound)):
-        entries = [
-            [(e.timestamp, 0) for e in s.index_entries if not e.is_discard] if s else [] for s in (picture, sound)
-        ]
+    if picture is None and container.format.name in COUNTED:
+        entries = [], []
+    elif all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (picture, sound)):
+        entries = [_of_index(stream) if stream else [] for stream in (picture, sound)]
     else:
         entries = _of_packets(container, picture, sound)
     times = SoundTimes(name, tick_s=float(sound.time_base) if sound else 0.0)
     if sound and sound.codec_context.frame_size:
         _note(times, np.array(sorted(entries[1]), np.int64).reshape(-1, 2), sound)
     return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times
+
+
+def _seconds(stamps: np.ndarray, picture: Any) -> list[float]:
+    """Convert time stamps, which an index counts from another start than packets do."""
+    start = float(picture.start_time * picture.time_base) if picture.start_time else 0.0
+    return (start + (stamps - stamps[0]) * float(picture.time_base)).tolist()
+
+
+def _of_index(stream: Any) -> list[tuple[int, int]]:
+    return [(entry.timestamp, 0) for entry in stream.index_entries if not entry.is_discard]
 
 
 def _of_packets(container: Any, picture: Any, sound: Any) -> list[list[tuple[int, int]]]:

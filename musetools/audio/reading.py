@@ -69,7 +69,7 @@ def _frames_s(path: str | os.PathLike, name: str, info: MediaInfo, number: int |
         with opened(path, name) as container:
             stream = picture_track(container, number)
             stream.thread_type = "AUTO"
-            frames = sorted(shown_times(container, stream))
+            frames = sorted(shown_times(container.demux(stream)))
     else:
         first, zero = first_shown_s(path, name, number), info.video.start_s
         packets = [zero + at for at in info.timeline.frames_s]
