@@ -221,8 +221,12 @@ def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
     base, at = float(sound.time_base), packets[:, 0] * float(sound.time_base)
     usual = sound.codec_context.frame_size / sound.codec_context.sample_rate
     ends = at + np.where(packets[:, 1] > 0, packets[:, 1] * base, usual)
+    if sound.start_time is not None:  # what comes before is an encoder's priming, which decoders skip
+        start = sound.start_time * base
+        kept = ends > start + base / 2
+        at, ends = np.maximum(at[kept], start), ends[kept]
     breaks = np.flatnonzero(np.abs(at[1:] - ends[:-1]) > max(BREAK_S, 2 * base)) + 1
-    for first, last in pairwise([0, *breaks.tolist(), len(at)]):
+    for first, last in pairwise([0, *breaks.tolist(), len(at)] if len(at) else []):
         times.starts_s.append(float(at[first]))
         times.lengths.append(round((float(ends[last - 1]) - float(at[first])) * times.rate))
 

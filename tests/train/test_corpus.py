@@ -68,7 +68,7 @@ def test_the_good_are_there_and_the_bad_are_told(good, empty, small):
         assert path in reason
     assert len(report.added) + len(report.failed) == len(find_media([good]))
     assert json.loads((empty.root / "failures.json").read_text(encoding="utf-8")) == report.failed
-    assert repr(report).splitlines()[0].startswith("4 added, 0 there already, 4 failed; 1 files passed over: 1 .txt")
+    assert repr(report).splitlines()[0].startswith("4 added, 0 there already, 4 failed; 1 file passed over: 1 .txt")
     assert FeatureStore.open(empty.root).clips == tuple(GOOD)
     assert empty.verify().ok
     assert empty.verify().orphans == ()
