@@ -25,6 +25,8 @@ from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
 __all__ = ["ClipAudit", "ClipFacts", "audit_clip", "clip_facts", "judged", "known_samples"]
 
+QUICK = "packets alone were read: silence, damage, and frames or packets that cannot be decoded are not known"
+
 
 @dataclass(frozen=True, repr=False)
 class ClipAudit:
@@ -85,6 +87,7 @@ class ClipAudit:
 
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
+        lines += [QUICK] if self.timeline and not self.timeline.decoded else []
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
 
     def _repr_html_(self) -> str:
