@@ -1,5 +1,11 @@
 """What many tests share."""
 
+import os
+
+# The workers of pytest-xdist fill the cores: more threads would only wait for each other, which takes processor time.
+# Set before torch is loaded, and inherited by every process that a test starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Iterator
 from pathlib import Path
 
