@@ -154,7 +154,7 @@ def test_the_files_peak_may_lie_in_a_tail_without_rows(tail, small, weights):
 
 
 @pytest.mark.parametrize("spec", ["musetools", *ORACLES])
-@pytest.mark.parametrize("n_samples", [400, 640, SEGMENT - 1, SEGMENT + 159, SEGMENT + 320, SEGMENT + 321])
+@pytest.mark.parametrize("n_samples", [400, SEGMENT + 321])
 def test_row_counts_with_tiny(spec, n_samples, encoder):
     got = audio2feat((speech(n_samples), 16_000), encoder, spec=spec)
     assert got.shape == (n_samples // 320, 5, 384)
@@ -394,6 +394,5 @@ def peaks_mib(folder: Path, minutes: tuple[int, int], encoder: Path | str, spec:
 def test_memory_stays_flat(spec, size, minutes, tmp_path, weights):
     name = save_openai(tmp_path / "small.pt", weights) if size == "small" else size
     short, long = peaks_mib(tmp_path, minutes, name, spec)
-    print(short, long)
     assert long < short + 30
     assert long < 450
