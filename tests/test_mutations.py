@@ -1,5 +1,6 @@
 """The regression suite sees each fault that it is there for: a package with one line changed turns its case red."""
 
+import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -11,67 +12,68 @@ from books import notebook
 import musetools
 from musetools.lab.regression import CaseReport, run_notebook, run_suite
 from musetools.lab.regression.baselines import Baseline
-from musetools.lab.regression.runner import FAILED, PASSED
+from musetools.lab.regression.runner import FAILED
 
 PACKAGE = Path(musetools.__file__).parent
-IMPORTS = """
+# One small notebook that records what the large ones do, of one copy of the package after the other.
+CANARY = (
+    """
 import sys
-sys.path.insert(0, package)
-import numpy as np
-import musetools as mt
-from musetools.lab.record import record
-assert mt.__file__.startswith(package)
-"""
-# Two small notebooks that record what the large ones do: one of chunks, which loads no torch, and one of features.
-CANARIES = {
-    "chunks": (
-        """
-from musetools.recipes.profile import lag_table
-features = np.sin(np.arange(50 * 5 * 384, dtype=np.float32)).reshape(50, 5, 384)
-chunks = mt.feature2chunks(features, 29.97)
-recipe = mt.RECIPES["musetalk-v1.5-infer"]
-""",
-        """
-record(
-    ends=np.stack([chunks[0][:, ::16], chunks[-1][:, ::16]]),
-    inside=chunks[10][:, ::16],
-    given=recipe.model_input(recipe.chunks(features, 16000, 25), 10)[:, ::16],
-    lags={name: [profile.lag_text() for profile in lags] for name, lags in lag_table().recipes.items()},
-)
-""",
-    ),
-    "features": (
-        """
 import tempfile
-sound = np.random.default_rng(0).normal(size=32_000).astype(np.float32) / 10
-sound[:16_000] /= 1e5
-seconds = mt.EncoderWindow(0, 1, 0, None)
-whisper, other = (mt.load_encoder("untrained-tiny", dtype=dtype) for dtype in ("float32", "bfloat16"))
-store = mt.FeatureStore.create(tempfile.mkdtemp() + "/store", mt.FeatureSpec(window=seconds), whisper)
-try:
-    refused = not store.add("stale", (sound, 16_000), other)
-except mt.StoreError:
-    refused = True
+import numpy as np
+
+def chunks(mt):
+    from musetools.recipes.profile import lag_table
+    features = np.sin(np.arange(50 * 5 * 384, dtype=np.float32)).reshape(50, 5, 384)
+    made, recipe = mt.feature2chunks(features, 29.97), mt.RECIPES["musetalk-v1.5-infer"]
+    return {
+        "ends": np.stack([made[0][:, ::16], made[-1][:, ::16]]),
+        "inside": made[10][:, ::16],
+        "given": recipe.model_input(recipe.chunks(features, 16000, 25), 10)[:, ::16],
+        "lags": {name: [profile.lag_text() for profile in lags] for name, lags in lag_table().recipes.items()},
+    }
+
+def features(mt):
+    sound = np.random.default_rng(0).normal(size=32_000).astype(np.float32) / 10
+    sound[:16_000] /= 1e5
+    seconds = mt.EncoderWindow(0, 1, 0, None)
+    whisper, other = (mt.load_encoder("untrained-tiny", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    store = mt.FeatureStore.create(tempfile.mkdtemp() + "/store", mt.FeatureSpec(window=seconds), whisper)
+    try:
+        refused = not store.add("stale", (sound, 16_000), other)
+    except mt.StoreError:
+        refused = True
+    rows, file_peak = (
+        mt.audio2feat((sound, 16_000), whisper, spec=mt.FeatureSpec(mel_peak=peak, window=seconds))[::10, :, ::16]
+        for peak in ("window", "file")
+    )
+    return {"rows": rows, "file_peak": file_peak, "stale_refused": refused}
 """,
-        """
-rows, file_peak = (
-    mt.audio2feat((sound, 16_000), whisper, spec=mt.FeatureSpec(mel_peak=peak, window=seconds))[::10, :, ::16]
-    for peak in ("window", "file")
+    """
+found = {}
+for name, (package, measured) in packages.items():
+    for module in [module for module in sys.modules if module.split(".")[0] == "musetools"]:
+        del sys.modules[module]
+    sys.path.insert(0, package)
+    import musetools
+    assert musetools.__file__.startswith(package)
+    found |= {f"{name}_{quantity}": value for quantity, value in globals()[measured](musetools).items()}
+""",
+    """
+from musetools.lab.record import record
+record(**found)
+""",
 )
-record(rows=rows, file_peak=file_peak, stale_refused=refused)
-""",
-    ),
-}
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One line of the package changed, the canary that must turn red, and the quantity that shows it."""
+    """One line of the package changed, what is measured of it, and the quantity that must turn red."""
 
     module: str
     old: str
     new: str
-    canary: str
+    measured: str
     quantity: str
 
 
@@ -141,6 +143,8 @@ MUTATIONS = {
     ),
 }
 
+MEASURED = ("chunks", "features")
+
 
 def copied(folder: Path, mutation: Mutation | None) -> Path:
     """Copy the package, compiled modules too, and change the copy."""
@@ -154,39 +158,45 @@ def copied(folder: Path, mutation: Mutation | None) -> Path:
     return folder
 
 
-def case_of(name: str) -> str:
-    return re.sub(r"\W", "-", name)
+def slug(name: str) -> str:
+    return re.sub(r"\W", "_", name)
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory) -> dict[str, CaseReport]:
-    """One suite: each canary with the package as it is, and each mutation's canary with its own copy."""
-    root, suite, baselines = tmp_path_factory.mktemp("canaries"), [], {}
-    for canary, cells in CANARIES.items():
-        book = notebook(root / f"{canary}.ipynb", IMPORTS, *cells, parameters='package = ""')
-        run = run_notebook(book, root / "out.ipynb", {"package": str(PACKAGE.parent)}, threads=1)
-        assert run.ok, run
-        baselines[canary] = Baseline.of_runs([run.results], [], "once", run.seconds)
-    cases = [(canary, canary, None) for canary in CANARIES]
-    cases += [(case_of(name), mutation.canary, mutation) for name, mutation in MUTATIONS.items()]
-    for name, canary, mutation in cases:
-        baselines[canary].save(root / f"{name}.json")
-        package = copied(root / "packages" / name, mutation)
-        suite.append(f'[[case]]\nname = "{name}"\nnotebook = "{canary}.ipynb"\nparameters.package = "{package}"\n')
-    (root / "suite.toml").write_text("".join(suite), encoding="utf-8")
-    report = run_suite(root / "suite.toml", out=root / "runs", baselines=root, jobs=2)
-    return {case.name: case for case in report.cases}
+def report(tmp_path_factory) -> CaseReport:
+    """A suite of the canary alone, whose baseline was made with the package as it is."""
+    root = tmp_path_factory.mktemp("canary")
+    book = notebook(root / "canary.ipynb", *CANARY, parameters="packages = {}")
+    as_it_is = {measured: (str(copied(root / "copies" / measured, None)), measured) for measured in MEASURED}
+    run = run_notebook(book, root / "out.ipynb", {"packages": as_it_is}, threads=1)
+    assert run.ok, run
+    packages, results = dict(as_it_is), dict(run.results)
+    for name, mutation in MUTATIONS.items():
+        packages[slug(name)] = str(copied(root / "copies" / slug(name), mutation)), mutation.measured
+        of = {quantity: value for quantity, value in run.results.items() if quantity.startswith(mutation.measured)}
+        results |= {quantity.replace(mutation.measured, slug(name), 1): value for quantity, value in of.items()}
+    Baseline.of_runs([results], [], "once", run.seconds).save(root / "canary.json")
+    given = json.dumps({name: list(each) for name, each in packages.items()}).replace(": ", " = ")
+    suite = f'[[case]]\nname = "canary"\nnotebook = "canary.ipynb"\nparameters.packages = {given}\n'
+    (root / "suite.toml").write_text(suite, encoding="utf-8")
+    return run_suite(root / "suite.toml", out=root / "runs", baselines=root, jobs=1).cases[0]
 
 
-@pytest.mark.parametrize("canary", CANARIES)
-def test_the_package_as_it_is_passes(reports, canary):
-    assert reports[canary].status == PASSED, reports[canary].message
+def faults_of(report: CaseReport, name: str) -> dict[str, str]:
+    """What deviates of one copy's quantities."""
+    found = {d.quantity.removeprefix(f"{name}_"): d for d in report.deviations if d.quantity.startswith(f"{name}_")}
+    assert found
+    return {quantity: deviation.fault for quantity, deviation in found.items() if not deviation.ok}
+
+
+@pytest.mark.parametrize("measured", MEASURED)
+def test_the_package_as_it_is_passes(report, measured):
+    assert faults_of(report, measured) == {}
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_the_suite_turns_red(reports, name):
-    report = reports[case_of(name)]
+def test_the_suite_turns_red(report, name):
     assert report.status == FAILED, report.message
-    faults = {deviation.quantity: deviation.fault for deviation in report.deviations if not deviation.ok}
+    faults = faults_of(report, slug(name))
     assert MUTATIONS[name].quantity in faults, faults
     assert "is missing" not in faults.values()
