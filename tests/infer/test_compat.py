@@ -152,8 +152,9 @@ def test_the_published_default_calls(small, weights, tmp_path):
     for made in (LatentSync(model_path=path), LatentSync(path, "cpu")):
         assert isinstance(made.audio2feat(str(SPEECH)), torch.Tensor)
         assert hasattr(made, "crop_overlap_audio_window")
-    assert isinstance(Audio2Feature(model_path=path).audio2feat(str(SPEECH)), np.ndarray)
-    assert Audio2Feature("tiny", path).model.fingerprint == small.fingerprint
+    expected = Audio2Feature(model_path=small).audio2feat(str(SPEECH))
+    for made in (Audio2Feature(model_path=path), Audio2Feature("tiny", path)):
+        np.testing.assert_array_equal(made.audio2feat(str(SPEECH)), expected)
 
 
 def test_the_names_of_earlier_versions():
@@ -163,12 +164,6 @@ def test_the_names_of_earlier_versions():
 def test_unknown_keywords_are_an_error(small):
     with pytest.raises(TypeError, match="colour"):
         Audio2Feature(model_path=small, colour="red")
-
-
-def test_a_checkpoint_may_be_named(tiny_weights, tmp_path, wav, v1):
-    path = save_openai(tmp_path / "tiny.pt", tiny_weights)
-    for made in (Audio2Feature(model_path=str(path)), Audio2Feature("tiny", str(path))):
-        np.testing.assert_array_equal(made.audio2feat(wav(20_000)), v1.audio2feat(wav(20_000)))
 
 
 # --- MuseTalk v1: features
