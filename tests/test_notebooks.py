@@ -125,9 +125,6 @@ def test_train_vs_inference_by_default(recorded):
     assert (result["frames_with_other_rows"], result["frames_equal_bit_for_bit"]) == (2, 0)
     assert 0 < max(result["difference_inside"]) < 0.01 < max(result["difference_at_edges"])
     assert result["verdict"] == "same rows, other values"
-    lags = result["lag_over_a_minute"]
-    assert lags["musetalk-v1.5-infer"][:5] == ["0", "−40…−58", "−40, drift +42 ms/s", "0, drift +33 ms/s", "0…−13"]
-    assert lags["musetalk-v1.5-infer"][5:] == ["stops", "stops", "−40…−50", "−80…−93"]
 
 
 def test_alignment_by_default(recorded):

@@ -186,11 +186,6 @@ def test_v1_gives_what_was_recorded(clip, shared, v1):
         assert error_by_layer(got[recorded["v1_rows"]], recorded["v1"]).max() < 0.001
 
 
-def test_v1_on_the_bundled_speech(v1, tiny_weights):
-    got = v1.audio2feat(str(SPEECH))
-    np.testing.assert_allclose(got, published_v1(load_audio(SPEECH), tiny_weights), **CLOSE)
-
-
 @pytest.mark.parametrize("n_samples", [320, 399, 400, 640, SEGMENT - 1, SEGMENT + 1, SEGMENT + 319, SEGMENT + 320])
 def test_v1_on_every_boundary(n_samples, small, weights, wav):
     path = wav(n_samples)
