@@ -12,7 +12,7 @@ import numpy as np
 
 from musetools.errors import ParameterError, StreamError
 
-__all__ = ["WatchedSource", "awaited", "checked_limit"]
+__all__ = ["AwaitedSource", "WatchedSource", "checked_limit"]
 
 END = object()  # after a source's last block
 
@@ -64,22 +64,44 @@ def _in_thread(iterator: Iterator[np.ndarray]) -> Future:
     return future
 
 
-async def awaited(blocks: AsyncIterable[np.ndarray], stall_s: float | None) -> AsyncIterator[np.ndarray]:
-    """Pass on the blocks of an asynchronous source; StreamError if no sample comes for `stall_s` seconds."""
-    iterator = aiter(blocks)
-    while True:
-        asked = asyncio.ensure_future(_with_samples(iterator))
-        try:
-            await asyncio.wait({asked}, timeout=stall_s)
-            if not asked.done():
+class AwaitedSource:
+    """An asynchronous source whose blocks are awaited for a limited time; after a stall it can be read on.
+
+    The block that was asked for is not cancelled by a stall, which would end an asynchronous generator: it is kept for
+    whoever reads on in the same event loop.
+    """
+
+    def __init__(self, blocks: AsyncIterable[np.ndarray]):
+        self.blocks, self._iterator = blocks, aiter(blocks)
+        self._asked: asyncio.Task | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a block was asked for that can still come."""
+        return self._asked is not None and not self._asked.cancelled()
+
+    async def close(self) -> None:
+        """Ask for nothing more: what comes from now on is left to other readers of the same device."""
+        asked, self._asked = self._asked, None
+        if asked is not None and asked.cancel():
+            with suppress(asyncio.CancelledError):
+                await asked
+
+    async def read(self, stall_s: float | None) -> AsyncIterator[np.ndarray]:
+        """Yield the blocks that have samples; StreamError if none comes for `stall_s` seconds."""
+        while True:
+            asked = self._asked = self._asked or asyncio.ensure_future(_with_samples(self._iterator))
+            try:
+                done, _ = await asyncio.wait({asked}, timeout=stall_s)
+            except asyncio.CancelledError:  # whoever reads is gone
+                await self.close()
+                raise
+            if not done:
                 raise _stall_error(stall_s)
-        finally:
-            if asked.cancel():
-                with suppress(asyncio.CancelledError):
-                    await asked
-        if (block := asked.result()) is END:
-            return
-        yield block
+            self._asked = None
+            if (block := asked.result()) is END:
+                return
+            yield block
 
 
 async def _with_samples(iterator: AsyncIterator[np.ndarray]) -> np.ndarray:

@@ -17,7 +17,7 @@ from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.frames import LiveFrames
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
-from musetools.infer.sources import WatchedSource, awaited, checked_limit
+from musetools.infer.sources import AwaitedSource, WatchedSource, checked_limit
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps
 
 __all__ = ["ChunkStream"]
@@ -91,7 +91,7 @@ class ChunkStream:
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
         PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
         self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        self._source, self._busy = None, threading.Lock()
+        self._source, self._awaited, self._busy = None, None, threading.Lock()
         self.reset()
 
     @classmethod
@@ -224,7 +224,12 @@ class ChunkStream:
         self, blocks: AsyncIterable[np.ndarray], *, stall_s: float | None = None
     ) -> AsyncIterator[LiveChunk]:
         """Do as `iterate` for an asynchronous source; the encoder works in a thread, so the event loop stays free."""
-        async for block in awaited(blocks, checked_limit(stall_s)):
+        stall_s = checked_limit(stall_s)
+        if not (self._awaited and self._awaited.blocks is blocks and self._awaited.stalled):
+            if self._awaited:
+                await self._awaited.close()
+            self._awaited = AwaitedSource(blocks)
+        async for block in self._awaited.read(stall_s):
             for live in await asyncio.to_thread(self.push, block):
                 yield live
         for live in await asyncio.to_thread(self.flush):

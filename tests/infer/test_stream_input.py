@@ -585,6 +585,28 @@ def test_an_asynchronous_stall_is_told_of_and_nothing_is_lost():
     assert_same(asyncio.run(run()), EXPECTED)
 
 
+def test_an_asynchronous_generator_goes_on_after_a_stall():
+    """The block that came late is the first that is read on: a generator that is cancelled would be at its end."""
+
+    async def run() -> list:
+        heard, stream, live, blocks = asyncio.Queue(), quick(), [], blocks_of()
+
+        async def microphone() -> AsyncIterator[np.ndarray]:
+            while (block := await heard.get()) is not None:
+                yield block
+
+        source = microphone()
+        for block in blocks[:20]:
+            heard.put_nowait(block)
+        with pytest.raises(StreamError, match="stalled"):
+            await collected(stream.aiterate(source, stall_s=STALL_S), live)
+        for block in [*blocks[20:], None]:
+            heard.put_nowait(block)
+        return await collected(stream.aiterate(source, stall_s=5), live)
+
+    assert_same(asyncio.run(run()), EXPECTED)
+
+
 def test_asynchronous_blocks_without_samples_are_a_stall_as_well():
     async def source() -> AsyncIterator[np.ndarray]:
         while True:
