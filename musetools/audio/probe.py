@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from musetools.audio.container import moving, name_of, opened, picture_track, sound_track
+from musetools.audio.container import moving, name_of, opened, picture_track, shown_late_s, sound_track
 from musetools.audio.structure import Structure, structure_of
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
@@ -114,9 +114,11 @@ def probe_media(
     with opened(path, name, "opened") as container:
         picture, sound = picture_track(container, video_track), _sound(container, name, audio_track)
         stamps, times = _stamps(container, picture, sound, name)
-        streams = tuple(_stream(stream, stamps if stream is picture else None) for stream in container.streams)
-        start = picture.start_time * picture.time_base if picture and picture.start_time else 0
-        shown = [float(start + (at - stamps[0]) * picture.time_base) for at in stamps.tolist()] if picture else []
+        late = shown_late_s(path, picture.id, picture.time_base) if picture else 0.0
+        found = {picture.index: (stamps, late)} if picture else {}
+        streams = tuple(_stream(stream, *found.get(stream.index, (None, 0.0))) for stream in container.streams)
+        start = streams[picture.index].start_s if picture else 0.0
+        shown = [start + float((at - stamps[0]) * picture.time_base) for at in stamps.tolist()] if picture else []
         times.zero_s = shown[0] if shown else None
         return MediaInfo(
             name,
@@ -138,9 +140,9 @@ def _sound(container: Any, name: str, number: int | None) -> Any:
         return None
 
 
-def _stream(stream: Any, stamps: np.ndarray | None) -> StreamInfo:
+def _stream(stream: Any, stamps: np.ndarray | None, late_s: float) -> StreamInfo:
     base, context = stream.time_base, stream.codec_context
-    start = float(stream.start_time * base) if stream.start_time else 0.0
+    start = (float(stream.start_time * base) if stream.start_time else 0.0) - late_s
     duration, codec = declared_s(stream), context.name if context else "unknown"
     if stream.type == "audio":
         lead = _lead(stream, start)
@@ -194,23 +196,29 @@ def _stamps(container: Any, picture: Any, sound: Any, name: str) -> tuple[np.nda
 def _of_packets(container: Any, picture: Any, sound: Any) -> list[list[tuple[int, int]]]:
     """Demux once; return time stamp and duration of each packet that is shown, of picture and of sound."""
     found = [[], []]
+    timed = "mp4" not in container.format.name  # which knows no holes: the packet before one lasts longer
     for packet in container.demux([s for s in (picture, sound) if s is not None]):
         if packet.pts is None or packet.is_discard:
             continue
         of_sound = sound is not None and packet.stream_index == sound.index
         hidden = not of_sound and picture.codec_context.name in ("vp8", "libvpx") and not bytes(packet)[0] & SHOWN_VP8
         if not hidden:
-            found[of_sound].append((packet.pts, packet.duration or 0))
+            found[of_sound].append((packet.pts, (timed and packet.duration) or 0))
     return found
 
 
 def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
     """Note where packets of one length break off; stretches in seconds, since no sample was counted."""
-    if not len(packets):
-        return
     base, at = float(sound.time_base), packets[:, 0] * float(sound.time_base)
     usual = sound.codec_context.frame_size / sound.codec_context.sample_rate
+    if len(at) > 2:  # a decoder that doubles the rate (HE-AAC) may not know it yet
+        usual = float(np.median(np.diff(at)))
     ends = at + np.where(packets[:, 1] > 0, packets[:, 1] * base, usual)
+    if sound.start_time is not None:  # the first packets hold what the encoder puts in front, too
+        heard = ends > sound.start_time * base + BREAK_S
+        at, ends = np.maximum(at[heard], sound.start_time * base), ends[heard]
+    if not len(at):
+        return
     breaks = np.flatnonzero(np.abs(at[1:] - ends[:-1]) > max(BREAK_S, 2 * base)) + 1
     for first, last in pairwise([0, *breaks.tolist(), len(at)]):
         times.starts_s.append(float(at[first]))

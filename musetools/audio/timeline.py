@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musetools.audio.container import opened, picture_track
+from musetools.audio.container import opened, picture_track, shown_late_s
 from musetools.audio.resample import BLOCK_S, SignalCheck, in_blocks, swresample_mono
 from musetools.errors import AudioError
 from musetools.timing import SAMPLE_RATE
@@ -213,5 +213,7 @@ def shown_times(container: Any, stream: Any) -> Iterator[float]:
 def first_shown_s(source: Any, name: str, number: int | None = None) -> float | None:
     """Return when the first frame is shown, on the container's clock; None without a moving picture."""
     with opened(source, name) as container:
-        stream = picture_track(container, number)
-        return None if stream is None else next(shown_times(container, stream), None)
+        if (stream := picture_track(container, number)) is None:
+            return None
+        first, track, tick = next(shown_times(container, stream), None), stream.id, stream.time_base
+    return None if first is None else first - shown_late_s(source, track, tick)
