@@ -215,7 +215,7 @@ def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
         usual = float(np.median(np.diff(at)))
     ends = at + np.where(packets[:, 1] > 0, packets[:, 1] * base, usual)
     if sound.start_time is not None:  # the first packets hold what the encoder puts in front, too
-        heard = ends > sound.start_time * base + BREAK_S
+        heard = ends > sound.start_time * base
         at, ends = np.maximum(at[heard], sound.start_time * base), ends[heard]
     if not len(at):
         return
