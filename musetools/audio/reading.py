@@ -8,7 +8,7 @@ import numpy as np
 
 from musetools.audio.container import opened, picture_track, shown_late_s
 from musetools.audio.decode import blocks_of_file
-from musetools.audio.probe import MediaInfo, probe_media
+from musetools.audio.probe import MediaInfo, as_shown, probe_media
 from musetools.audio.timeline import ROUNDED_S, SoundTimes, Timeline, first_shown_s, shown_times
 from musetools.errors import AudioError
 
@@ -58,6 +58,8 @@ def read_media(
     frames = _frames_s(path, name, info, video_track, decode_video) if info.video else []
     times = SoundTimes(name, zero_s=frames[0] if frames else None)
     found = times.timeline(frames)
+    if decode_video:
+        info = as_shown(info, frames)
     yield replace(info, timeline=replace(info.timeline, frames_s=found.frames_s))
     yield from blocks_of_file(path, decoder, audio_track=audio_track, video_track=video_track, times=times)
     yield times.timeline(frames)
