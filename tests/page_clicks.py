@@ -90,10 +90,10 @@ def page(rows: list[tuple[Pair, Stamps, dict[str, float]]]) -> str:
             sentences(rows),
             "",
             "Numbers are ms, the largest of four clicks, positive where the click is late against its flash (in sound "
-            "alone: against its place before encoding). `stamps` is where the stamp of the decoded frame that holds the click "
-            f"puts it, read apart from musetools. `program` is `ffmpeg -i X -ac 1 -ar 16000` (version {version}), "
-            f"`program by stamps` the same with `{' '.join(BY_STAMPS)}`. Files are made with PyAV {av.__version__}, "
-            f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}.",
+            "alone: against its place before encoding). `stamps` is where the stamp of the decoded frame that holds "
+            "the click puts it, read apart from musetools. `program` is `ffmpeg -i X -ac 1 -ar 16000` (version "
+            f"{version}), `program by stamps` the same with `{' '.join(BY_STAMPS)}`. Files are made with PyAV "
+            f"{av.__version__}, libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}.",
             "",
             "Made by `python tests/page_clicks.py docs/clicks.md`; `tests/audio/test_clicks.py` asserts it.",
             "",
