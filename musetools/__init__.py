@@ -6,7 +6,7 @@ Public names are imported on first use, so that ``import musetools`` loads neith
 from importlib import import_module
 
 _HOMES = {
-    "audio": ["MediaInfo", "audio_blocks", "load_audio", "loudness", "probe_media"],
+    "audio": ["MediaInfo", "Timeline", "audio_blocks", "load_audio", "loudness", "probe_media", "read_timeline"],
     "check": ["ClipAudit", "audit_clip"],
     "chunks": ["Chunks", "chunk_rows", "feature2chunks"],
     "errors": [

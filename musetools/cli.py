@@ -96,6 +96,7 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool, **tr
 @click.option("--only", multiple=True, help="Run the cases whose name starts so; may be given several times.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time.  [default: one a core]")
 @click.option("--update", is_flag=True, help="Run each case four times and make its baseline anew.")
+@click.option("--encoder", help="Run with other Whisper weights, which are compared with no baseline.")
 @click.option(
     "--report",
     "folder",
@@ -103,12 +104,19 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool, **tr
     help="Folder of executed notebooks and report.  [default: the project's runs]",
 )
 @click.option("--suite", type=click.Path(path_type=Path), help="A TOML file of cases.  [default: the project's]")
-def regress(only: tuple[str, ...], jobs: int | None, update: bool, folder: Path | None, suite: Path | None) -> None:
+def regress(
+    only: tuple[str, ...],
+    jobs: int | None,
+    update: bool,
+    encoder: str | None,
+    folder: Path | None,
+    suite: Path | None,
+) -> None:
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
     from musetools.lab.regression import run_suite, write_reports
 
     try:
-        report = run_suite(suite, only=only, jobs=jobs, update=update, out=folder, progress=True)
+        report = run_suite(suite, only=only, jobs=jobs, update=update, encoder=encoder, out=folder, progress=True)
         page = write_reports(report, report.folder)
     except MusetoolsError as error:
         click.echo(f"could not run: {error}", err=True)

@@ -186,7 +186,8 @@ class Found(list[tuple[str, Path]]):
         """Say which files were passed over: how many of each suffix, and hidden ones."""
         kinds = Counter("hidden" if p.name.startswith(".") else p.suffix or "no suffix" for p in self.passed_over)
         listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
-        return f"{len(self.passed_over)} files passed over: {listed}" if kinds else ""
+        n = len(self.passed_over)
+        return f"{n} file{'s' * (n > 1)} passed over: {listed}" if n else ""
 
 
 def find_media(sources: Iterable[str | os.PathLike]) -> Found:

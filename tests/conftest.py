@@ -1,5 +1,11 @@
 """What many tests share."""
 
+import os
+
+# The workers of pytest-xdist fill the cores: more threads would only wait for each other, which takes processor time.
+# Set before torch is loaded, and inherited by every process that a test starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +18,26 @@ from oracles import encoder_of
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.weights import EncoderWeights
 
+FIRST = ("test_notebooks.py",)  # what takes longest begins first, so that no core is left without work at the end
+
 # The same examples in every run, so that a test that turns red tells of a change.
 # `pytest --hypothesis-profile search` looks for new ones, and for more of them.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=1000, deadline=None)
 settings.load_profile("same")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Give each file to one worker, so that what its tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in FIRST)
 
 
 @pytest.fixture(scope="session")

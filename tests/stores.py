@@ -8,7 +8,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -41,20 +40,12 @@ def make_store(root: Path, encoder: Encoder, clips: Iterable[str] = (), n_rows: 
     return store
 
 
-def add_all(
-    root: Path,
-    clips: Iterable[str],
-    n_rows: int = 60,
-    told: Connection | None = None,
-    store: FeatureStore | None = None,
-) -> None:
-    """Add the clips that are missing, telling of each when it is there."""
+def add_all(root: Path, clips: Iterable[str], n_rows: int = 60, store: FeatureStore | None = None) -> None:
+    """Add the clips that are missing."""
     store = FeatureStore.open(root) if store is None else store  # an empty store is false
     for clip in clips:
         if clip not in store:
             store.add_rows(clip, rows_of(clip, n_rows), fps=25)
-        if told:
-            told.send(clip)
 
 
 def add_marked(root: Path, names: Iterable[str], mark: int, replace: bool) -> list[str]:

@@ -28,12 +28,6 @@ def test_import_is_light():
     assert "numpy" not in loaded
 
 
-@pytest.mark.parametrize("name", ["chunk_rows", "load_audio", "AudioError"])
-def test_what_needs_no_weights_loads_no_torch(name):
-    loaded = python("import sys, musetools; getattr(musetools, sys.argv[1]); print(*sys.modules)", name).split()
-    assert {"torch", "whisper", "librosa"}.isdisjoint(loaded)
-
-
 def test_chunks_and_decoding_run_without_torch(tmp_path):
     path = write_media(tmp_path / "speech.wav", speech(0.5), 44_100)
     code = """

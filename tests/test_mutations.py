@@ -1,74 +1,79 @@
-"""The regression suite sees each fault that it is there for: a package with one line changed turns a named case red."""
+"""The regression suite sees each fault that it is there for: a package with one line changed turns its case red."""
 
-import os
+import json
+import re
 import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from books import RECORD, notebook
+from books import notebook
 
 import musetools
-from musetools.lab.regression import CaseReport, SuiteReport, run_notebook
+from musetools.lab.regression import CaseReport, run_notebook, run_suite
 from musetools.lab.regression.baselines import Baseline
-from musetools.lab.regression.runner import FAILED, PASSED
+from musetools.lab.regression.runner import FAILED
 
 PACKAGE = Path(musetools.__file__).parent
-ROOT = Path(__file__).resolve().parents[1]
-BASELINES = ROOT / "data" / "baselines"
-JOBS = 2
-SUITE = ROOT / "notebooks" / "regression.toml"
-# What notebooks 01 and 04 record, of little audio: one kernel of four seconds instead of a whole case.
-CANARY = f"""
+# One small notebook that records what the large ones do, of one copy of the package after the other.
+CANARY = (
+    """
+import sys
 import tempfile
-from pathlib import Path
 import numpy as np
-import musetools as mt
-from musetools.lab.difference import lag_table
-from musetools.lab.storage.measure import stale_refusals
-{RECORD}
-sound = np.random.default_rng(0).normal(size=32 * 16000) * 0.1
-sound[: 30 * 16000] /= 100
-sound = sound.astype(np.float32)
-whisper, folder = mt.load_encoder("untrained-tiny"), Path(tempfile.mkdtemp())
-rows = mt.audio2feat((sound[:16000], 16000), whisper)
-chunks = mt.feature2chunks(rows, 29.97)
-v1 = mt.audio2feat((sound, 16000), whisper, spec="musetalk-v1")
-recipe = mt.RECIPES["musetalk-v1.5-infer"]
-store = mt.FeatureStore.create(folder / "store", "musetools", whisper)
-stale = stale_refusals(store, (sound[:16000], 16000), mt.load_encoder("untrained-tiny", dtype="bfloat16"), folder / "s")
-record(
-    rows=rows[::10, :, ::16],
-    v1=v1[::100, :, ::16],
-    ends=np.stack([chunks[0][:, ::16], chunks[-1][:, ::16]]),
-    inside=chunks[10][:, ::16],
-    given=recipe.model_input(recipe.chunks(rows, 16000, 25), 10)[:, ::16],
-    stale={{name: bool(refusal) for name, refusal in stale.items()}},
-    lags={{name: [p.lag_text() for p in lags] for name, lags in lag_table().recipes.items()}},
+
+def chunks(mt):
+    from musetools.lab.difference import lag_table
+    features = np.sin(np.arange(50 * 5 * 384, dtype=np.float32)).reshape(50, 5, 384)
+    made, recipe = mt.feature2chunks(features, 29.97), mt.RECIPES["musetalk-v1.5-infer"]
+    return {
+        "ends": np.stack([made[0][:, ::16], made[-1][:, ::16]]),
+        "inside": made[10][:, ::16],
+        "given": recipe.model_input(recipe.chunks(features, 16000, 25), 10)[:, ::16],
+        "lags": {name: [profile.lag_text() for profile in lags] for name, lags in lag_table().recipes.items()},
+    }
+
+def features(mt):
+    sound = np.random.default_rng(0).normal(size=32_000).astype(np.float32) / 10
+    sound[:16_000] /= 1e5
+    seconds = mt.EncoderWindow(0, 1, 0, None)
+    whisper, other = (mt.load_encoder("untrained-tiny", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    store = mt.FeatureStore.create(tempfile.mkdtemp() + "/store", mt.FeatureSpec(window=seconds), whisper)
+    try:
+        refused = not store.add("stale", (sound, 16_000), other)
+    except mt.StoreError:
+        refused = True
+    rows, file_peak = (
+        mt.audio2feat((sound, 16_000), whisper, spec=mt.FeatureSpec(mel_peak=peak, window=seconds))[::10, :, ::16]
+        for peak in ("window", "file")
+    )
+    return {"rows": rows, "file_peak": file_peak, "stale_refused": refused}
+""",
+    """
+found = {}
+for name, (package, measured) in packages.items():
+    for module in [module for module in sys.modules if module.split(".")[0] == "musetools"]:
+        del sys.modules[module]
+    sys.path.insert(0, package)
+    import musetools
+    assert musetools.__file__.startswith(package)
+    found |= {f"{name}_{quantity}": value for quantity, value in globals()[measured](musetools).items()}
+""",
+    """
+from musetools.lab.record import record
+record(**found)
+""",
 )
-"""
-# A process for each, since a suite run has one environment; the suite is found in the folder above, and the kernel
-# looks for the package in PYTHONPATH first.
-RUN = """
-import sys, musetools
-from musetools.lab.regression import run_suite, write_reports
-report = run_suite(sys.argv[4], only=[sys.argv[1]], jobs=1, out=sys.argv[2], baselines=sys.argv[3])
-write_reports(report, report.folder)
-print(musetools.__file__)
-"""
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One line of the package changed, the case that must turn red, and the quantity that shows it."""
+    """One line of the package changed, what is measured of it, and the quantity that must turn red."""
 
     module: str
     old: str
     new: str
-    case: str
+    measured: str
     quantity: str
 
 
@@ -77,69 +82,68 @@ MUTATIONS = {
         "chunks/rows.py",
         "return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context)",
         "return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context) + 1",
-        "01-v1.5",
-        "given",
+        "chunks",
+        "ends",
     ),
     "int(fps)": Mutation(
         "chunks/rows.py",
         "frame_start(frames, fps, ROW_RATE)[..., None]",
         "frame_start(frames, int(fps), ROW_RATE)[..., None]",
-        "canary",
+        "chunks",
         "ends",
     ),
     "the edge rule swapped": Mutation(
-        "chunks/rows.py", '    if edge == "clamp":\n', '    if edge != "clamp":\n', "canary", "ends"
+        "chunks/rows.py", '    if edge == "clamp":\n', '    if edge != "clamp":\n', "chunks", "ends"
     ),
     "rows and layers swapped": Mutation(
         "chunks/sequence.py",
         "return taken.reshape(*rows.shape[:-1]",
         "return taken.swapaxes(-3, -2).reshape(*rows.shape[:-1]",
-        "canary",
+        "chunks",
         "ends",
     ),
     "rows and layers swapped in a view": Mutation(
         "chunks/sequence.py",
         "self.rows.shape[1]].reshape(self.chunk_shape)",
         "self.rows.shape[1]].swapaxes(0, 1).reshape(self.chunk_shape)",
-        "canary",
+        "chunks",
         "inside",
     ),
     "no positional encoding": Mutation(
-        "recipes/recipe.py", "return (chunks + positions).astype", "return chunks.astype", "canary", "given"
+        "recipes/recipe.py", "return (chunks + positions).astype", "return chunks.astype", "chunks", "given"
     ),
     "the mel floor from each window instead of the file": Mutation(
         "features/extract.py",
         "window.log_mel.max() if peak is None else peak",
         "window.log_mel.max()",
-        "canary",
-        "v1",
+        "features",
+        "file_peak",
     ),
     "float16 for float32": Mutation(
         "features/extract.py",
         "window.skip + window.keep].cpu().numpy()",
         'window.skip + window.keep].cpu().numpy().astype("float16")',
-        "canary",
+        "features",
         "rows",
     ),
-    "another seed": Mutation("features/weights.py", "seed: int = 0)", "seed: int = 1)", "canary", "rows"),
+    "another seed": Mutation("features/weights.py", "seed: int = 0)", "seed: int = 1)", "features", "rows"),
     "a stale store that is taken": Mutation(
         "train/store.py",
         "if differing := differences(self.provenance, provenance):",
         "if differing := []:",
-        "canary",
-        "stale/a clip by another encoder",
+        "features",
+        "stale_refused",
     ),
     "a recipe edited": Mutation(
         "recipes/published.py",
         "cut=partial(cuts.livetalking, centred=False)",
         "cut=partial(cuts.livetalking, centred=True)",
-        "canary",
+        "chunks",
         "lags/livetalking-0-5",
     ),
 }
 
-
-UNCHANGED = "nothing"
+MEASURED = ("chunks", "features")
 
 
 def copied(folder: Path, mutation: Mutation | None) -> Path:
@@ -154,59 +158,45 @@ def copied(folder: Path, mutation: Mutation | None) -> Path:
     return folder
 
 
+def slug(name: str) -> str:
+    return re.sub(r"\W", "_", name)
+
+
 @pytest.fixture(scope="module")
-def canary(tmp_path_factory) -> Path:
-    """A suite of one small case, with a baseline of the package as it is."""
+def report(tmp_path_factory) -> CaseReport:
+    """A suite of the canary alone, whose baseline was made with the package as it is."""
     root = tmp_path_factory.mktemp("canary")
-    book = notebook(root / "canary.ipynb", CANARY)
-    (root / "suite.toml").write_text('[[case]]\nname = "canary"\nnotebook = "canary.ipynb"\n')
-    run = run_notebook(book, root / "out.ipynb", threads=1)
+    book = notebook(root / "canary.ipynb", *CANARY, parameters="packages = {}")
+    as_it_is = {measured: (str(copied(root / "copies" / measured, None)), measured) for measured in MEASURED}
+    run = run_notebook(book, root / "out.ipynb", {"packages": as_it_is}, threads=1)
     assert run.ok, run
-    Baseline.of_runs([run.results], [], "once", run.seconds).save(root / "canary.json")
-    return root
+    packages, results = dict(as_it_is), dict(run.results)
+    for name, mutation in MUTATIONS.items():
+        packages[slug(name)] = str(copied(root / "copies" / slug(name), mutation)), mutation.measured
+        of = {quantity: value for quantity, value in run.results.items() if quantity.startswith(mutation.measured)}
+        results |= {quantity.replace(mutation.measured, slug(name), 1): value for quantity, value in of.items()}
+    Baseline.of_runs([results], [], "once", run.seconds).save(root / "canary.json")
+    given = json.dumps({name: list(each) for name, each in packages.items()}).replace(": ", " = ")
+    suite = f'[[case]]\nname = "canary"\nnotebook = "canary.ipynb"\nparameters.packages = {given}\n'
+    (root / "suite.toml").write_text(suite, encoding="utf-8")
+    return run_suite(root / "suite.toml", out=root / "runs", baselines=root, jobs=1).cases[0]
 
 
-@pytest.fixture(scope="module")
-def reports(request, canary, tmp_path_factory):
-    """Start the runs of all chosen tests, two at a time, each in an environment of its own; give what comes of them."""
-
-    def run(name: str) -> CaseReport:
-        mutation = MUTATIONS.get(name)
-        folder = copied(tmp_path_factory.mktemp("mutated"), mutation)
-        case = mutation.case if mutation else "canary"
-        suite, baselines = (canary / "suite.toml", canary) if case == "canary" else (SUITE, BASELINES)
-        command = [sys.executable, "-P", "-c", RUN, case, folder / "out", baselines, suite]
-        environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split()[-1] == str(folder / "musetools" / "__init__.py"), "another package was imported"
-        return SuiteReport.load(folder / "out" / "report.json").cases[0]
-
-    with ThreadPoolExecutor(JOBS) as pool:
-        here = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-        names = [params["mutation"] for params in here if "mutation" in params]
-        yield {name: pool.submit(run, name) for name in names}
-        pool.shutdown(cancel_futures=True)
+def faults_of(report: CaseReport, name: str) -> dict[str, str]:
+    """What deviates of one copy's quantities."""
+    found = {d.quantity.removeprefix(f"{name}_"): d for d in report.deviations if d.quantity.startswith(f"{name}_")}
+    assert found
+    return {quantity: deviation.fault for quantity, deviation in found.items() if not deviation.ok}
 
 
-@pytest.mark.parametrize("mutation", [UNCHANGED])
-def test_the_package_as_it_is_passes(reports, mutation):
-    report = reports[mutation].result()
-    assert report.status == PASSED, report.message
+@pytest.mark.parametrize("measured", MEASURED)
+def test_the_package_as_it_is_passes(report, measured):
+    assert faults_of(report, measured) == {}
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_the_suite_turns_red(reports, mutation):
-    report, expected = reports[mutation].result(), MUTATIONS[mutation]
-    assert report.name == expected.case
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_the_suite_turns_red(report, name):
     assert report.status == FAILED, report.message
-    faults = {deviation.quantity: deviation.fault for deviation in report.deviations if not deviation.ok}
-    assert expected.quantity in faults, faults
+    faults = faults_of(report, slug(name))
+    assert MUTATIONS[name].quantity in faults, faults
     assert "is missing" not in faults.values()
-
-
-def test_a_kernel_imports_the_copy(tmp_path):
-    copied(tmp_path, None)
-    book = notebook(tmp_path / "n.ipynb", f"import musetools\n{RECORD}\nrecord(at=musetools.__file__)")
-    run = run_notebook(book, tmp_path / "out.ipynb", env={"PYTHONPATH": str(tmp_path)})
-    assert run.results == {"at": str(tmp_path / "musetools" / "__init__.py")}, run

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from musetools.audio.structure import lowest_offset, structure_of
-from musetools.errors import AudioError, ParameterError
+from musetools.errors import AudioError, MusetoolsError, ParameterError
 
 __all__ = ["Mapped", "moving", "name_of", "opened", "picture_track", "reading", "shown_late_s"]
 __all__ += ["sound_track"]
@@ -88,6 +88,8 @@ def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
             if container.format.name in PLAYLIST_FORMATS:
                 raise AudioError(f"{name} is a playlist ({container.format.name}). Name the files that it lists")
             yield container
+    except MusetoolsError:
+        raise
     except (av.FFmpegError, ValueError) as error:
         with reading(source) as file:
             kind = structure_of(file).kind

@@ -25,6 +25,7 @@ FASTEST = 1000  # fps; a header that declares more declares a clock
 UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
 ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have
 UNKNOWN, NOTHING = Structure(), Timeline(decoded=False)
+COUNTED = ("wav", "flac", "mp3", "aac", "aiff", "caf", "w64", "au")  # formats of sound alone, without time stamps
 SHOWN_VP8 = 0x10  # bit of a frame's first byte: frames without it serve others and are not shown
 
 
@@ -118,8 +119,7 @@ def probe_media(
         late = shown_late_s(path, picture.id, picture.time_base) - float(unseen * picture.time_base) if picture else 0.0
         found = {picture.index: (stamps, late)} if picture else {}
         streams = tuple(_stream(stream, *found.get(stream.index, (None, 0.0))) for stream in container.streams)
-        start = streams[picture.index].start_s if picture else 0.0
-        shown = (start + (stamps - stamps[:1]) * float(picture.time_base)).tolist() if picture else []
+        shown = _seconds(stamps, picture, streams[picture.index].start_s) if len(stamps) else []
         times.zero_s = shown[0] if shown else None
         return MediaInfo(
             name,
@@ -195,16 +195,25 @@ def _stamps(container: Any, picture: Any, sound: Any, name: str) -> tuple[np.nda
     From the file's index where it has one, else from its packets; and for how many ticks the first show nothing.
     """
     unseen = 0
-    if all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (picture, sound)):
-        entries = [
-            [(e.timestamp, 0) for e in s.index_entries if not e.is_discard] if s else [] for s in (picture, sound)
-        ]
+    if picture is None and container.format.name in COUNTED:
+        entries = [], []
+    elif all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (picture, sound)):
+        entries = [_of_index(stream) if stream else [] for stream in (picture, sound)]
     else:
         entries, unseen = _of_packets(container, picture, sound)
     times = SoundTimes(name, tick_s=float(sound.time_base) if sound else 0.0)
     if sound and (sound.codec_context.frame_size or "opus" in sound.codec_context.name):
         _note(times, np.array(sorted(entries[1]), np.int64).reshape(-1, 2), sound)
     return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times, unseen
+
+
+def _seconds(stamps: np.ndarray, picture: Any, start_s: float) -> list[float]:
+    """Convert time stamps, which an index counts from another start than packets do."""
+    return (start_s + (stamps - stamps[0]) * float(picture.time_base)).tolist()
+
+
+def _of_index(stream: Any) -> list[tuple[int, int]]:
+    return [(entry.timestamp, 0) for entry in stream.index_entries if not entry.is_discard]
 
 
 def _of_packets(container: Any, picture: Any, sound: Any) -> tuple[list[list[tuple[int, int]]], int]:
@@ -238,13 +247,12 @@ def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
     if len(at) > 2:  # a decoder that doubles the rate (HE-AAC) may not know it yet
         usual = float(np.median(np.diff(at)))
     ends = at + np.where(packets[:, 1] > 0, packets[:, 1] * base, usual)
-    if sound.start_time is not None:  # the first packets hold what the encoder puts in front, too
-        heard = ends > sound.start_time * base
-        at, ends = np.maximum(at[heard], sound.start_time * base), ends[heard]
-    if not len(at):
-        return
+    if sound.start_time is not None:  # what comes before is an encoder's priming, which decoders skip
+        start = sound.start_time * base
+        kept = ends > start + base / 2
+        at, ends = np.maximum(at[kept], start), ends[kept]
     breaks = np.flatnonzero(np.abs(at[1:] - ends[:-1]) > max(BREAK_S, 2 * base)) + 1
-    for first, last in pairwise([0, *breaks.tolist(), len(at)]):
+    for first, last in pairwise([0, *breaks.tolist(), len(at)] if len(at) else []):
         times.starts_s.append(float(at[first]))
         times.lengths.append(round((float(ends[last - 1]) - float(at[first])) * times.rate))
 

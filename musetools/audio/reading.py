@@ -72,7 +72,7 @@ def _frames_s(path: str | os.PathLike, name: str, info: MediaInfo, number: int |
             stream = picture_track(container, number)
             stream.thread_type = "AUTO"
             late = shown_late_s(path, stream.id, stream.time_base)
-            frames = sorted(at - late for at in shown_times(container, stream))
+            frames = sorted(at - late for at in shown_times(container.demux(stream)))
     else:
         first, zero = first_shown_s(path, name, number), info.video.start_s
         packets = [zero + at for at in info.timeline.frames_s]

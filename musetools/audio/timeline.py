@@ -7,7 +7,7 @@ pieces lies a hole or an overlap. A decoder that counts samples, as all publishe
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import chain, groupby, islice, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ __all__ = ["BREAK_S", "ROUNDED_S", "Piece", "SoundTimes", "Timeline", "first_sho
 
 BREAK_S = 0.005  # as aresample's min_hard_comp where FFmpeg lays sound by time stamps
 ROUNDED_S = 0.001  # Matroska and Flash count milliseconds: a start within one is no offset
+LOOKED_AT = 32  # packets among which those lie that are shown before the first one
 LONGEST_HOLE_S, LONGEST_OVERLAP_S = 600, 10  # beyond, time stamps start anew: files were joined
 
 
@@ -198,11 +199,11 @@ def _silence(n_samples: int) -> Iterator[np.ndarray]:
     yield from (np.zeros(min(step, n_samples - i), np.float32) for i in range(0, n_samples, step))
 
 
-def shown_times(container: Any, stream: Any) -> Iterator[float]:
+def shown_times(packets: Iterable[Any]) -> Iterator[float]:
     """Yield when each frame is shown, on the container's clock; what a decoder cannot show is left out."""
     import av
 
-    for packet in container.demux(stream):
+    for packet in packets:
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -211,9 +212,21 @@ def shown_times(container: Any, stream: Any) -> Iterator[float]:
 
 
 def first_shown_s(source: Any, name: str, number: int | None = None) -> float | None:
-    """Return when the first frame is shown, on the container's clock; None without a moving picture."""
+    """Return when the first frame is shown, on the container's clock; None without a moving picture.
+
+    A key frame that no other frame precedes is it; else, as after a cut in mid-stream, the decoder says which it shows.
+    """
     with opened(source, name) as container:
         if (stream := picture_track(container, number)) is None:
             return None
-        first, track, tick = next(shown_times(container, stream), None), stream.id, stream.time_base
+        first, track, tick = _first_shown_s(container, stream), stream.id, stream.time_base
     return None if first is None else first - shown_late_s(source, track, tick)
+
+
+def _first_shown_s(container: Any, stream: Any) -> float | None:
+    packets = container.demux(stream)
+    start = list(islice(packets, LOOKED_AT))
+    first, stamps = start[0], [packet.pts for packet in start if packet.size]
+    if first.is_keyframe and not first.is_discard and None not in stamps and first.pts == min(stamps):
+        return float(first.pts * stream.time_base)
+    return next(shown_times(chain(start, packets)), None)

@@ -25,6 +25,8 @@ from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
 __all__ = ["ClipAudit", "ClipFacts", "audit_clip", "clip_facts", "judged", "known_samples"]
 
+QUICK = "packets alone were read: silence, damage, and frames or packets that cannot be decoded are not known"
+
 
 @dataclass(frozen=True, repr=False)
 class ClipAudit:
@@ -85,6 +87,7 @@ class ClipAudit:
 
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
+        lines += [QUICK] if self.timeline and not self.timeline.decoded else []
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
 
     def _repr_html_(self) -> str:
@@ -133,9 +136,7 @@ def audit_clip(
     """
     recipe, rate = recipe_of(recipe), exact_fps(fps) if fps is not None else None
     if isinstance(source, tuple):
-        waveform = load_audio(source)
-        facts = ClipFacts(loudness_dbfs=loudness(waveform, rate or MUSETALK_FPS), n_samples=len(waveform))
-        return judged("the array", recipe, facts, n_frames, rate)
+        return judged("the array", recipe, _array_facts(source, rate or MUSETALK_FPS), n_frames, rate)
     tracks = {"audio_track": audio_track, "video_track": video_track}
     return judged(os.fspath(source), recipe, next(clip_facts(source, quick=quick, **tracks)), n_frames, rate)
 
@@ -180,6 +181,14 @@ def clip_facts(
         return
     dbfs = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
     yield ClipFacts(info, timeline, n_samples, dbfs, _others(path, info) if _is_silent(dbfs) else {})
+
+
+def _array_facts(source: tuple[np.ndarray, int], fps: float | Fraction) -> ClipFacts:
+    try:
+        waveform = load_audio(source)
+    except AudioError as error:
+        return ClipFacts(fault=("undecodable", str(error)))
+    return ClipFacts(n_samples=len(waveform), loudness_dbfs=loudness(waveform, fps))
 
 
 def _is_silent(dbfs: np.ndarray) -> bool:

@@ -40,7 +40,7 @@ class FolderAudit:
     def table(self) -> Table:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
-        caption += f"\n{self.passed_over}" if self.passed_over else ""
+        caption += f"; {self.passed_over}" if self.passed_over else ""
         return Table(
             ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits], caption
         )

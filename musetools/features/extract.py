@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from musetools.audio.decode import Source, name_of
+from musetools.audio.container import name_of
+from musetools.audio.decode import Source
 from musetools.audio.load import audio_blocks
 from musetools.errors import AudioError
 from musetools.features.encoder import Encoder, load_encoder

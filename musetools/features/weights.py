@@ -1,4 +1,4 @@
-"""Encoder weights from every place they are published in: openai-whisper's cache, ``.pt`` files, Hugging Face folders.
+"""Encoder weights in every layout they are published in: ``.pt`` files, Hugging Face folders, CTranslate2 folders.
 
 Whatever the file calls them, they end as openai-whisper's names in float32: the same weights, one fingerprint.
 """
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from musetools.errors import EncoderError, ParameterError
+from musetools.features.ctranslate2 import Stored, read_index
+from musetools.features.published import PUBLISHED, find_published
 
 __all__ = ["EncoderDims", "EncoderWeights", "read_weights", "untrained_weights"]
 
@@ -31,8 +33,6 @@ _SIZES = {  # mel bins, width, heads, blocks: openai-whisper's model card
     "large-v2": (80, 1280, 20, 32),
     "large-v3": (128, 1280, 20, 32),
 }
-PUBLISHED = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium", "large-v1", "large-v2")
-PUBLISHED += ("large-v3", "large", "large-v3-turbo", "turbo")  # openai-whisper's names, which it downloads by
 _HUGGING_FACE_NAMES = (
     ("embed_positions.weight", "positional_embedding"),
     ("self_attn_layer_norm", "attn_ln"),
@@ -79,13 +79,11 @@ def read_weights(name: str | os.PathLike) -> EncoderWeights:
     """Find and read the weights that a name or a path stands for; see `musetools.load_encoder`."""
     if str(name).startswith(UNTRAINED):
         return untrained_weights(str(name).removeprefix(UNTRAINED))
-    if str(name) in PUBLISHED:
-        return _read_openai(_downloaded(str(name)))
     if not isinstance(name, (str, os.PathLike)):
         raise ParameterError(f"an encoder is named by text or a path; got {name!r}")
-    path = Path(name)
+    path = find_published(str(name)) if str(name) in PUBLISHED else Path(name)
     if path.is_dir():
-        return _read_hugging_face(path)
+        return _read_folder(path)
     if path.is_file():
         return _read_openai(path)
     raise ParameterError(
@@ -154,22 +152,6 @@ def _with_positions(state: dict[str, torch.Tensor], dims: EncoderDims) -> dict[s
     return {"positional_embedding": torch.cat([angles.sin(), angles.cos()], dim=1), **state}
 
 
-def _downloaded(name: str) -> Path:
-    """Let openai-whisper find or fetch a checkpoint in its own cache."""
-    import whisper
-
-    cache = Path(os.getenv("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper"
-    url = whisper._MODELS[name]
-    try:
-        return Path(whisper._download(url, str(cache), False))
-    except (OSError, RuntimeError) as error:
-        raise EncoderError(
-            f"cannot get the weights of {name!r}: {error}. Two ways out: put the file at {cache / Path(url).name} "
-            "(on a machine with a network, whisper.load_model puts it there), or pass the path of an OpenAI .pt file "
-            f"or of a Hugging Face folder. To try structure alone, without trained weights: {UNTRAINED}tiny"
-        ) from None
-
-
 def _read_openai(path: Path) -> EncoderWeights:
     checkpoint = _load_pickled(path)
     try:
@@ -179,9 +161,17 @@ def _read_openai(path: Path) -> EncoderWeights:
         got = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else type(checkpoint).__name__
         raise EncoderError(
             f"{path} is no OpenAI Whisper checkpoint: 'dims' and 'model_state_dict' expected, got {got}. "
-            "A Hugging Face model is loaded by its folder"
+            "A Hugging Face or CTranslate2 model is loaded by its folder"
         ) from None
     return _checked(path, sizes, _encoder_tensors(path, state))
+
+
+def _read_folder(folder: Path) -> EncoderWeights:
+    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin", "model.bin")]
+    if [file.is_file() for file in files] == [False, False, True]:
+        sizes, stored = read_index(files[-1])
+        return _checked(files[-1], sizes, stored)
+    return _read_hugging_face(folder)
 
 
 def _read_hugging_face(folder: Path) -> EncoderWeights:
@@ -191,7 +181,10 @@ def _read_hugging_face(folder: Path) -> EncoderWeights:
         sizes = [config[key] for key in keys]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise EncoderError(f"{folder} is no Whisper model in Hugging Face layout, config.json: {reason}") from None
+        raise EncoderError(
+            f"{folder} is no Whisper model in Hugging Face layout, config.json: {reason}; "
+            "nor in CTranslate2's, which has a model.bin and neither model.safetensors nor pytorch_model.bin"
+        ) from None
     state = {}
     for name, tensor in _hugging_face_tensors(folder).items():
         for theirs, ours in _HUGGING_FACE_NAMES:
@@ -241,13 +234,14 @@ def _encoder_tensors(path: Path, state: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor]) -> EncoderWeights:
-    """Copy the encoder's tensors out of a mapped file, and see that all are there in the right shape."""
+def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor | Stored]) -> EncoderWeights:
+    """See that all of the encoder is there in the right shape, then copy it out of its file."""
     dims = EncoderDims(*sizes)
     if not all(type(size) is int and size > 0 for size in sizes) or dims.n_state % dims.n_head or dims.n_state % 2:
         raise EncoderError(f"{path} declares an encoder that cannot be: {dims}. Download or copy it again")
-    shapes = _shapes(dims) | {"positional_embedding": (dims.n_ctx, dims.n_state)}
-    state = _with_positions({name.removeprefix("encoder."): tensor for name, tensor in found.items()}, dims)
+    state = {name.removeprefix("encoder."): tensor for name, tensor in found.items()}
+    no_positions = "positional_embedding" not in state and dims.n_ctx == N_CTX
+    shapes = _shapes(dims) | ({} if no_positions else {"positional_embedding": (dims.n_ctx, dims.n_state)})
     wrong = [
         f"{name} {shape} expected, got {tuple(state[name].shape) if name in state else 'nothing'}"
         for name, shape in shapes.items()
@@ -255,4 +249,12 @@ def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor]) ->
     ]
     if wrong:
         raise EncoderError(f"{path} lacks the encoder that it declares, {len(wrong)} tensors: {'; '.join(wrong[:3])}")
-    return EncoderWeights(dims, {name: state[name].to(torch.float32, copy=True) for name in shapes})
+    loaded = {name: _float32(state[name]) for name in shapes}  # only now: what is declared is there to be read
+    return EncoderWeights(dims, _with_positions(loaded, dims) if no_positions else loaded)
+
+
+def _float32(tensor: torch.Tensor | Stored) -> torch.Tensor:
+    """Copy a tensor, which may lie in a mapped file."""
+    if isinstance(tensor, Stored):
+        return torch.from_numpy(tensor.read())
+    return tensor.to(torch.float32, copy=True)

@@ -13,12 +13,12 @@ import pytest
 import torch
 import whisper
 from checkpoints import hugging_face_state, openai_checkpoint, save_hugging_face, save_openai, small_weights
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from whisper.model import AudioEncoder, sinusoids
 
-from musetools import EncoderError, ParameterError, audio2feat, load_encoder
+from musetools import EncoderError, ParameterError, load_encoder
 from musetools.features.weights import _SIZES, EncoderWeights, read_weights, untrained_weights
 from musetools.features.weights import PUBLISHED as PUBLISHED_NAMES
 
@@ -88,9 +88,9 @@ def test_another_seed_or_another_value_is_another_fingerprint():
 def test_a_layout_changes_neither_fingerprint_nor_features(layout, tmp_path, encoder):
     weights = untrained_weights("tiny", 0)
     loaded = load_encoder(LAYOUTS[layout](tmp_path, weights), device="cpu")
-    audio = (np.sin(np.arange(16_000) ** 1.5 / 999).astype(np.float32), 16_000)
+    mel = np.sin(np.arange(80 * 200) ** 1.5 / 999).reshape(80, 200).astype(np.float32)
     assert loaded.fingerprint == encoder.fingerprint
-    np.testing.assert_array_equal(audio2feat(audio, loaded), audio2feat(audio, encoder))
+    assert torch.equal(loaded.hidden_states(mel), encoder.hidden_states(mel))
 
 
 def test_half_precision_checkpoints_become_float32(tmp_path, weights):
@@ -259,15 +259,10 @@ def test_a_pt_of_something_else_is_refused(kind, tmp_path, weights):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("content", [b"no weights at all, only text\n", b"RIFF\x00\x00\x00\x00WAVEfmt ", b"\x80\x04."])
-def test_a_pt_that_torch_did_not_write_is_refused(content, tmp_path):
-    (tmp_path / "strange.pt").write_bytes(content)
-    with pytest.raises(EncoderError, match=r"strange\.pt"):
-        load_encoder(tmp_path / "strange.pt")
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @given(st.binary(max_size=64))
+@example(b"no weights at all, only text\n")
+@example(b"RIFF\x00\x00\x00\x00WAVEfmt ")
+@example(b"\x80\x04.")
 def test_any_other_bytes_are_refused(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "strange.pt"

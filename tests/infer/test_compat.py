@@ -152,8 +152,9 @@ def test_the_published_default_calls(small, weights, tmp_path):
     for made in (LatentSync(model_path=path), LatentSync(path, "cpu")):
         assert isinstance(made.audio2feat(str(SPEECH)), torch.Tensor)
         assert hasattr(made, "crop_overlap_audio_window")
-    assert isinstance(Audio2Feature(model_path=path).audio2feat(str(SPEECH)), np.ndarray)
-    assert Audio2Feature("tiny", path).model.fingerprint == small.fingerprint
+    expected = Audio2Feature(model_path=small).audio2feat(str(SPEECH))
+    for made in (Audio2Feature(model_path=path), Audio2Feature("tiny", path)):
+        np.testing.assert_array_equal(made.audio2feat(str(SPEECH)), expected)
 
 
 def test_the_names_of_earlier_versions():
@@ -163,12 +164,6 @@ def test_the_names_of_earlier_versions():
 def test_unknown_keywords_are_an_error(small):
     with pytest.raises(TypeError, match="colour"):
         Audio2Feature(model_path=small, colour="red")
-
-
-def test_a_checkpoint_may_be_named(tiny_weights, tmp_path, wav, v1):
-    path = save_openai(tmp_path / "tiny.pt", tiny_weights)
-    for made in (Audio2Feature(model_path=str(path)), Audio2Feature("tiny", str(path))):
-        np.testing.assert_array_equal(made.audio2feat(wav(20_000)), v1.audio2feat(wav(20_000)))
 
 
 # --- MuseTalk v1: features
@@ -189,11 +184,6 @@ def test_v1_gives_what_was_recorded(clip, shared, v1):
         np.testing.assert_allclose(got[recorded["v1_rows"]], recorded["v1"], **OTHER_CPU)
     else:  # 48 kHz: FFmpeg's resamplers differ by up to 3 of 32768
         assert error_by_layer(got[recorded["v1_rows"]], recorded["v1"]).max() < 0.001
-
-
-def test_v1_on_the_bundled_speech(v1, tiny_weights):
-    got = v1.audio2feat(str(SPEECH))
-    np.testing.assert_allclose(got, published_v1(load_audio(SPEECH), tiny_weights), **CLOSE)
 
 
 @pytest.mark.parametrize("n_samples", [320, 399, 400, 640, SEGMENT - 1, SEGMENT + 1, SEGMENT + 319, SEGMENT + 320])

@@ -78,9 +78,9 @@ def test_other_rates_do_not_depend_on_the_pushes(rate, decoder, dtype, sizes, se
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("rate", [*RATES, 11_025, 96_000])
 def test_the_waveform_is_that_of_load_audio_to_the_bit(rate, decoder):
-    pcm = at_rate(rate, 0.5)
+    pcm = at_rate(rate, 0.2)
     expected = load_audio((pcm, rate), decoder=decoder)
-    for size in (1, 2, 3, 160, rate // 100, 10_000, len(pcm)):
+    for size in (1, 2, 3, 160, rate // 100, 5_000, len(pcm)):
         source = PcmInput(rate, decoder, "error")
         got = [source.push(block) for block in in_pieces(pcm, [size] * (len(pcm) // size))]
         np.testing.assert_array_equal(np.concatenate([*got, source.flush()]), expected)
@@ -119,46 +119,32 @@ def test_a_resampled_stream_starts_anew(decoder):
 # --- arguments
 
 
-@pytest.mark.parametrize("rate", [0, -1, 16_000.5, 16_000.0, "16000", True, None, float("nan"), 10**9])
-def test_a_rate_that_is_none_is_refused(rate):
-    with pytest.raises(ParameterError, match=r"sample rate must be a whole number of Hz, 2000 … 768000; got"):
-        quick(sample_rate=rate)
+BAD_ARGUMENTS = {
+    "sample_rate": (
+        [0, -1, 16_000.5, 16_000.0, "16000", True, None, float("nan"), 10**9],
+        "whole number of Hz, 2000 …",
+    ),
+    "fps": ([0, -25, float("nan"), float("inf"), "25", None, True, 1j], "number of frames per second above zero"),
+    "context": ([(2,), (2, 2, 2), 2, (-1, 2), (2, 2.5), "22", None], "two whole numbers"),
+    "window": (["lively", "", None, 0.2, (5, 0.3, 0.2, None)], "a FeatureSpec or one of .*live-low, live, live-exact"),
+    "edge": (["repeat", "", None, 0], "one of clamp, zeros, drop"),
+    "non_finite": (["zero", "", None, 0], "one of error, silence"),
+}
 
 
-@pytest.mark.parametrize("fps", [0, -25, float("nan"), float("inf"), "25", None, True, 1j])
-def test_a_bad_frame_rate_is_refused(fps):
-    with pytest.raises(ParameterError, match=r"fps must be a number of frames per second above zero.*got"):
-        ChunkStream(RowTeller(), fps)
-
-
-@pytest.mark.parametrize("context", [(2,), (2, 2, 2), 2, (-1, 2), (2, 2.5), "22", None])
-def test_a_bad_context_is_refused(context):
-    with pytest.raises(ParameterError, match=r"context must be two whole numbers.*got"):
-        ChunkStream(RowTeller(), 25, context)
-
-
-@pytest.mark.parametrize("window", ["lively", "", None, 0.2, (5, 0.3, 0.2, None)])
-def test_an_unknown_window_is_refused(window):
-    with pytest.raises(ParameterError, match=r"must be a FeatureSpec or one of .*live-low, live, live-exact; got"):
-        ChunkStream(RowTeller(), 25, window=window)
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [(name, value, expected) for name, (values, expected) in BAD_ARGUMENTS.items() for value in values],
+)
+def test_a_bad_argument_is_refused(name, value, expected):
+    with pytest.raises(ParameterError, match=f"must be {'a ' * (name in ('fps', 'sample_rate'))}{expected}.*got"):
+        ChunkStream(RowTeller(), **{"fps": 25, "window": QUICK, name: value})
 
 
 @pytest.mark.parametrize("window", ["musetalk-v1", FeatureSpec(mel_peak="file", window=QUICK)])
 def test_a_spec_that_needs_the_whole_file_is_refused(window):
     with pytest.raises(ParameterError, match=r"whole file's peak.*mel_peak='window'.*got"):
         ChunkStream(RowTeller(), 25, window=window)
-
-
-@pytest.mark.parametrize("edge", ["repeat", "", None, 0])
-def test_an_unknown_edge_is_refused(edge):
-    with pytest.raises(ParameterError, match="edge must be one of clamp, zeros, drop; got"):
-        quick(edge=edge)
-
-
-@pytest.mark.parametrize("non_finite", ["zero", "", None, 0])
-def test_an_unknown_way_with_nan_is_refused(non_finite):
-    with pytest.raises(ParameterError, match="non_finite must be one of error, silence; got"):
-        quick(non_finite=non_finite)
 
 
 def test_arguments_are_refused_before_weights_are_loaded():

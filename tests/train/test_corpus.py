@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from broken import with_sound
 from checkpoints import save_openai, small_weights
 from click.testing import CliRunner
 from media import speech, write_media, write_silent_film
@@ -68,7 +69,7 @@ def test_the_good_are_there_and_the_bad_are_told(good, empty, small):
         assert path in reason
     assert len(report.added) + len(report.failed) == len(find_media([good]))
     assert json.loads((empty.root / "failures.json").read_text(encoding="utf-8")) == report.failed
-    assert repr(report).splitlines()[0].startswith("4 added, 0 there already, 4 failed; 1 files passed over: 1 .txt")
+    assert repr(report).splitlines()[0].startswith("4 added, 0 there already, 4 failed; 1 file passed over: 1 .txt")
     assert FeatureStore.open(empty.root).clips == tuple(GOOD)
     assert empty.verify().ok
     assert empty.verify().orphans == ()
@@ -355,3 +356,36 @@ def test_new_clips_are_checked_on_the_way(tmp_path, small):
     assert report.ok
     with pytest.raises(ParameterError, match="no recipe"):
         extract(clips, store, small, check="nobody's", progress=False)
+
+
+@pytest.mark.parametrize("fault", [{"late_s": 0.3}, {"drop": (1.0, 1.3)}], ids=["late", "hole"])
+def test_sound_is_laid_by_its_time_stamps_and_the_record_says_so(tmp_path, small, fault):
+    path = with_sound(tmp_path / "clip.mp4", **fault)
+    store = FeatureStore.create(tmp_path / "store", "musetools", small)
+    report = extract([path], store, small, progress=False)
+    assert report.ok
+    (timeline,) = report.aligned.values()
+    assert store.record("clip.mp4").source["timeline"] == timeline.to_json()
+    assert "laid by its time stamps: clip.mp4" in repr(report)
+    np.testing.assert_array_equal(store["clip.mp4"], audio2feat(path, small))
+    assert len(store["clip.mp4"]) == pytest.approx(50 * (3 + fault.get("late_s", 0)), abs=3)
+
+
+def test_where_decoding_does_not_mend_it_a_clip_is_left_out(tmp_path, small):
+    """v1.5's decoder counts samples: what comes after a hole would be early."""
+    path = with_sound(tmp_path / "clip.mp4", drop=(1.0, 1.3))
+    store = FeatureStore.create(tmp_path / "store", "musetalk-v1.5", small)
+    report = extract([path], store, small, progress=False)
+    ((name, reason),) = report.failed.items()
+    assert (name, report.added, store.clips) == (str(path), [], ())
+    assert reason.startswith("left out: 299 ms of sound are missing")
+    assert extract([path], store, small, lenient=True, progress=False).added == ["clip.mp4"]
+    assert store.record("clip.mp4").source.get("timeline") is None
+    assert store.verify().ok
+
+
+def test_a_whole_clip_needs_no_word(tmp_path, small):
+    path = with_sound(tmp_path / "clip.mp4")
+    store = FeatureStore.create(tmp_path / "store", "musetools", small)
+    report = extract([path], store, small, progress=False)
+    assert (report.aligned, store.record("clip.mp4").source.get("timeline")) == ({}, None)

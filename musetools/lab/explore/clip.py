@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from musetools.audio.decode import name_of
+from musetools.audio.container import name_of, opened, picture_track
 from musetools.audio.load import load_audio
-from musetools.errors import AudioError, ParameterError
+from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.mel import whole_log_mel
@@ -104,24 +104,16 @@ def read_clip(path: str | os.PathLike) -> Clip:
 
 
 def _read_images(path: Path) -> Images | None:
-    """Decode the images of a media file; None if it has no video, the cover of a song aside."""
-    import av
-
-    try:
-        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
-            stream = next((s for s in container.streams.video if not s.disposition & s.disposition.attached_pic), None)
-            shown = sorted(dict(_decoded(container, stream)).items()) if stream else []
-    except av.FFmpegError as error:
-        raise AudioError(
-            f"the images of {name_of(path)} cannot be decoded ({error.strerror}). Copy or export it again"
-        ) from None
-    return Images(np.array([time_s for time_s, _ in shown]), tuple(jpeg for _, jpeg in shown)) if shown else None
+    """Decode the images of a media file; None if it has no moving picture."""
+    with opened(path, f"the video of {name_of(path)}") as container:
+        if (stream := picture_track(container)) is None:
+            return None
+        shown = sorted(dict(_decoded(container, stream)).items())
+    return Images(np.array([time_s - shown[0][0] for time_s, _ in shown]), tuple(jpeg for _, jpeg in shown))
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, bytes]]:
-    """Yield each image's time on the sound's clock, and the image as a JPEG."""
-    sound = container.streams.best("audio")
-    zero = float((sound.start_time or 0) * sound.time_base) if sound else 0.0
+    """Yield each image's time on the container's clock, and the image as a JPEG."""
     stream.thread_type = "AUTO"
     for frame in container.decode(stream):
         if frame.time is not None:
@@ -129,4 +121,4 @@ def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, bytes]]:
             width, height = (max(1, round(shrink * side)) for side in (frame.width, frame.height))
             image, file = frame.to_image(width=width, height=height), io.BytesIO()
             image.rotate(frame.rotation, expand=True).save(file, "jpeg", quality=QUALITY, subsampling=0)
-            yield frame.time - zero, file.getvalue()
+            yield frame.time, file.getvalue()

@@ -2,14 +2,17 @@
 
 import ast
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbformat import NotebookNode
 
 from musetools.errors import ParameterError
 from musetools.lab.record import check_plain
 
-__all__ = ["checked_parameters", "declared"]
+__all__ = ["checked_parameters", "declared", "has_parameter"]
 
 
 def declared(notebook: NotebookNode) -> dict[str, Any]:
@@ -29,6 +32,13 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
                 f"{name} = {found['default']:.80}"
             ) from None
     return defaults
+
+
+def has_parameter(notebook: Path, name: str) -> bool:
+    """Whether a notebook on disk declares a parameter; one that cannot be read has none, and its run says why."""
+    with suppress(Exception):  # nbformat raises what its parser happens to
+        return name in declared(nbformat.read(notebook, as_version=4))
+    return False
 
 
 def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict[str, Any]:

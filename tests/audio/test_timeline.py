@@ -1,0 +1,507 @@
+"""Sound lies where its time stamps say; every fault that people sent in is laid right, or refused by name."""
+
+import os
+import shutil
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from broken import (
+    FRAME,
+    RATE,
+    joined,
+    pcm,
+    picture,
+    rifx,
+    sound,
+    trimmed,
+    wav_with_size,
+    with_bad_packet,
+    with_sound,
+    write,
+)
+from clips import write_clip
+from media import speech, write_media
+
+import musetools as mt
+from musetools.audio.load import DECODERS, audio_blocks
+from musetools.audio.reading import read_timeline
+
+LATE_S = 0.478
+HOLE = (1.0, 1.3)
+
+
+def delay_s(waveform: np.ndarray, at_s: float) -> float:
+    """Return how late half a second of the speech comes in a waveform, against its place in the speech."""
+    expected = speech(6, 16_000, 1)[:, 0] / 32768
+    first = round(at_s * 16_000)
+    part = expected[first : first + 8000]
+    around = waveform[max(0, first - 8000) : first + 16_000]
+    energy = np.convolve(np.square(around, dtype=float), np.ones(len(part)), "valid") + 1e-9
+    found = int(np.argmax(np.correlate(around, part, "valid") / np.sqrt(energy)))
+    return (max(0, first - 8000) + found - first) / 16_000
+
+
+# --- late, early, holes, overlaps
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.ts", "a.flv", "a.webm", "a.avi"])
+@pytest.mark.parametrize("late_s", [LATE_S, 0.12])
+def test_late_sound(tmp_path, name, late_s):
+    codecs = {"a.webm": ("libopus", "libvpx"), "a.avi": ("libmp3lame", "mpeg4")}.get(name, ("aac", "libx264"))
+    if name == "a.avi":
+        pytest.skip("AVI has no time stamps: its sound starts with its first frame")
+    path = with_sound(tmp_path / name, *codecs, late_s=late_s)
+    priming = 0 if name == "a.webm" else FRAME / RATE
+    assert delay_s(mt.load_audio(path), 1.0) == pytest.approx(late_s, abs=priming + 0.002)
+    timeline = read_timeline(path)
+    assert timeline.start_offset_s == pytest.approx(late_s - priming, abs=priming + 0.002)
+    counted = delay_s(mt.load_audio(path, decoder="ffmpeg"), 1.0)
+    placed = delay_s(mt.load_audio(path), 1.0)
+    assert placed - counted == pytest.approx(timeline.worst.early_s, abs=0.001)
+    (finding,) = [f for f in mt.audit_clip(path).findings if f.what == "start offset"]
+    assert (finding.level, finding.mended) == ("error", True)
+    assert finding.number == pytest.approx(1000 * timeline.start_offset_s, abs=0.1)
+
+
+def test_sound_that_starts_before_the_picture_is_cut(tmp_path):
+    path = with_sound(tmp_path / "a.mkv", "pcm_s16le", picture_starts_s=0.2)
+    assert delay_s(mt.load_audio(path), 1.0) == pytest.approx(-0.2, abs=0.001)
+    assert delay_s(mt.load_audio(path, decoder="ffmpeg"), 1.0) == pytest.approx(0, abs=0.001)
+    assert read_timeline(path).start_offset_s == pytest.approx(-0.2, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "video"),
+    [
+        ("a.mp4", "aac", "libx264"),
+        ("a.mkv", "pcm_s16le", "libx264"),
+        ("a.webm", "libopus", "libvpx"),
+        ("a.ts", "aac", "libx264"),
+    ],
+)
+@pytest.mark.parametrize("live", [False, True])
+def test_a_hole(tmp_path, name, codec, video, live):
+    """What a browser or a phone lost comes back as silence of the same length, and is listed."""
+    if live and name != "a.webm":
+        pytest.skip("one live format is enough")
+    path = with_sound(tmp_path / name, codec, video, drop=HOLE, live=live)
+    before, after = delay_s(mt.load_audio(path), 0.3), delay_s(mt.load_audio(path), 1.8)
+    assert after == pytest.approx(before, abs=0.001)
+    timeline = read_timeline(path)
+    ((start, length),) = timeline.holes
+    assert start == pytest.approx(HOLE[0], abs=0.05)
+    assert length == pytest.approx(HOLE[1] - HOLE[0], abs=0.05)
+    counted = mt.load_audio(path, decoder="ffmpeg")
+    assert delay_s(counted, 1.8) - delay_s(counted, 0.3) == pytest.approx(-length, abs=0.001)
+    silent = mt.load_audio(path)[round((start + 0.06) * 16_000) : round((start + length - 0.06) * 16_000)]
+    assert np.abs(silent).max() < 0.01
+    (hole,) = [f for f in mt.audit_clip(path).findings if f.what == "hole"]
+    assert (hole.level, hole.mended) == ("error", True)
+    assert hole.number == pytest.approx(1000 * length, abs=0.1)
+    (hole,) = [f for f in mt.audit_clip(path, "musetalk-v1.5-infer").findings if f.what == "hole"]
+    assert f"musetalk-v1.5-infer plays it {1000 * timeline.worst.early_s:.0f} ms early" in hole.sentence
+
+
+def test_packets_show_the_hole_too(tmp_path):
+    path = with_sound(tmp_path / "a.mp4", drop=HOLE)
+    quick, whole = mt.audit_clip(path, quick=True), mt.audit_clip(path)
+    np.testing.assert_allclose(quick.timeline.holes, whole.timeline.holes, atol=0.03)
+    assert not quick.timeline.decoded
+    assert whole.timeline.decoded
+
+
+def test_an_overlap_is_cut_and_listed(tmp_path):
+    """Segments of a live stream that share their ends: the later one loses what both claim, and is in place."""
+    one, two = with_sound(tmp_path / "1.ts", seconds=1.5), tmp_path / "2.ts"
+    with_sound(two, seconds=1.5, late_s=1.3, picture_starts_s=1.3)
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    first, second = (first_frames_s(path) for path in (one, two))
+    ((start, length),) = read_timeline(both).overlaps
+    assert start == pytest.approx(1.5, abs=0.05)
+    assert start - length == pytest.approx(second["audio"] - first["video"], abs=0.001)
+    waveform = mt.load_audio(both)
+    assert len(waveform) / 16_000 == pytest.approx(start - length + 1.5, abs=0.06)
+    placed, priming = second["audio"] - first["video"], FRAME / RATE
+    assert delay_s(waveform[round((placed + priming) * 16_000) :], 0.5) == pytest.approx(0, abs=0.001)
+
+
+def first_frames_s(path) -> dict[str, float]:
+    """Return when the first frame of each kind comes, on the container's clock."""
+    found = {}
+    for kind in ("audio", "video"):
+        with av.open(str(path)) as container:
+            found[kind] = next(container.decode(**{kind: 0})).time
+    return found
+
+
+def test_what_has_no_fault_equals_the_ffmpeg_decoder(tmp_path):
+    for path in (
+        write_clip(tmp_path / "a.mp4", b_frames=3),
+        with_sound(tmp_path / "b.mov", "pcm_s16le"),
+        with_sound(tmp_path / "c.mkv", "flac"),
+        write_media(tmp_path / "d.mp3", speech(2), 44_100),
+        write_media(tmp_path / "e.ogg", speech(5), 44_100),  # whose time stamps wobble where blocks change their length
+        write_media(tmp_path / "f.m4a", speech(2), 44_100),
+    ):
+        np.testing.assert_array_equal(mt.load_audio(path), mt.load_audio(path, decoder="ffmpeg"))
+
+
+def test_time_stamps_that_start_anew_are_refused(tmp_path):
+    """Joined transport streams: to lay the second half on top of the first would lose it."""
+    one = with_sound(tmp_path / "one.ts", seconds=12)
+    two = tmp_path / "two.ts"
+    two.write_bytes(one.read_bytes() * 2)
+    for decoder in DECODERS:
+        with pytest.raises(mt.AudioError, match=r"time stamps jump from .* joined"):
+            mt.load_audio(two, decoder=decoder)
+
+
+# --- frames that are shown
+
+
+def test_frames_that_an_edit_list_hides(tmp_path):
+    path = trimmed(tmp_path / "a.mp4", 1.3)
+    with av.open(str(path)) as container:
+        shown = sum(1 for _ in container.decode(video=0))
+    audit = mt.audit_clip(path)
+    assert shown < 150
+    assert audit.n_frames == shown == len(read_timeline(path).frames_s)
+    assert audit.level == "ok", audit
+    assert mt.audit_clip(path, quick=True).n_frames == shown
+
+
+def test_an_undecodable_start(tmp_path):
+    """A stream that was cut in mid-shot: what comes before the next key frame is never shown."""
+    whole, path = with_sound(tmp_path / "whole.mkv", "pcm_s16le", "mpeg4", seconds=4), tmp_path / "cut.mkv"
+    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None and (packet.stream.type == "audio" or packet.pts > 0):
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
+    with av.open(str(path)) as container:
+        shown = [frame.time for frame in container.decode(video=0)]
+    timeline = read_timeline(path)
+    assert len(timeline.frames_s) == len(shown)
+    assert timeline.start_offset_s == pytest.approx(-shown[0], abs=0.002)
+    assert delay_s(mt.load_audio(path), 2.0) == pytest.approx(-shown[0], abs=0.002)
+
+
+def test_the_codecs_clock_is_no_frame_rate(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", 30, coded_fps=Fraction(90_000))
+    audit = mt.audit_clip(path)
+    assert (audit.fps, audit.info.video.coded_rate) == (30, None)
+    assert all(finding.number < 1000 for finding in audit.findings), audit
+
+
+# --- tracks
+
+
+def test_the_default_track_is_decoded_and_judged(tmp_path):
+    path = write(
+        tmp_path / "a.mp4",
+        lambda container: picture(container, 3),
+        lambda container: sound(container, "aac", 3, default=False, level=0.3),
+        lambda container: sound(container, "aac", 3, late_s=0.278),
+    )
+    with av.open(str(path)) as container:
+        defaults = [bool(s.disposition & s.disposition.default) for s in container.streams.audio]
+    used = defaults.index(True) + 1
+    assert read_timeline(path).start_offset_s == read_timeline(path, audio_track=used).start_offset_s
+    late = [read_timeline(path, audio_track=n).start_offset_s for n in (1, 2)]
+    assert late == [0, pytest.approx(0.278, abs=0.03)]
+    for n in (1, 2):
+        np.testing.assert_array_equal(
+            mt.load_audio(path, audio_track=n), np.concatenate(list(audio_blocks(path, audio_track=n)))
+        )
+    assert np.abs(mt.load_audio(path, audio_track=1)).max() < 0.5 * np.abs(mt.load_audio(path, audio_track=2)).max()
+    assert [f.what for f in mt.audit_clip(path, audio_track=1).findings if "tracks" in f.what] == ["audio tracks"]
+    with pytest.raises(mt.ParameterError, match=r"audio_track must be 1 … 2"):
+        mt.load_audio(path, audio_track=3)
+
+
+def test_a_still_before_the_moving_picture(tmp_path):
+    path = write(
+        tmp_path / "a.mp4",
+        lambda container: picture(container, 0.04, "mjpeg"),
+        lambda container: picture(container, 3),
+        lambda container: sound(container, "aac", 3),
+    )
+    audit = mt.audit_clip(path)
+    assert (audit.n_frames, audit.fps, audit.level) == (75, 25, "ok"), audit
+
+
+def test_a_silent_track_beside_one_with_speech(tmp_path):
+    path = write(
+        tmp_path / "a.mkv",
+        lambda container: picture(container, 2),
+        lambda container: sound(container, "pcm_s16le", 2, level=0),
+        lambda container: sound(container, "pcm_s16le", 2),
+    )
+    (finding,) = [f for f in mt.audit_clip(path, audio_track=1).findings if f.what == "silent track"]
+    assert finding.number == 2
+
+
+# --- what is whole, and what is not
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    "name", ["a.ts", "late.mkv", "frag.mp4", "wma.wma", "avi.avi", "novbr.mp3", "piped.flac", "live.webm"]
+)
+def test_whole_files_are_taken(tmp_path, name, decoder):
+    path = tmp_path / name
+    if name == "frag.mp4":
+        write(path, lambda c: picture(c, 3), lambda c: sound(c, "aac", 3), movflags="frag_keyframe+empty_moov")
+    elif name == "wma.wma":
+        write(path, lambda c: sound(c, "wmav2", 3, layout="stereo", rate=44_100))
+    elif name == "novbr.mp3":
+        write(path, lambda c: sound(c, "libmp3lame", 3, rate=44_100), write_xing="0")
+    elif name == "piped.flac":
+        soundfile.write(path, pcm(3, 16_000), 16_000)
+        content = bytearray(path.read_bytes())
+        content[21] &= 0xF0  # the number of samples: not known, as an encoder writes it to a pipe
+        content[22:26] = bytes(4)
+        path.write_bytes(content)
+    else:
+        codecs = {"live.webm": ("libopus", "libvpx"), "avi.avi": ("libmp3lame", "mpeg4")}.get(name, ("aac", "libx264"))
+        with_sound(path, *codecs, late_s=LATE_S if name == "late.mkv" else 0, live=name == "live.webm")
+    expected = 3 + (LATE_S if name == "late.mkv" and decoder == "timeline" else 0)
+    assert len(mt.load_audio(path, decoder=decoder)) / 16_000 == pytest.approx(expected, abs=0.07)
+    assert "truncated" not in {f.what for f in mt.audit_clip(path).findings}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("declared", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_a_length_that_was_not_known(tmp_path, declared, decoder):
+    path = wav_with_size(tmp_path / "a.wav", declared)
+    assert len(mt.load_audio(path, decoder=decoder)) == 32_000
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_wav_in_the_other_byte_order(tmp_path, decoder):
+    expected = pcm(2, 16_000)[:, 0] / 32768
+    np.testing.assert_allclose(mt.load_audio(rifx(tmp_path / "a.wav"), decoder=decoder), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.opus"])
+def test_files_joined_byte_by_byte(tmp_path, name, decoder):
+    with pytest.raises(mt.AudioError, match="joined"):
+        mt.load_audio(joined(tmp_path / name), decoder=decoder)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    "name", ["a.ogg", "a.opus", "a.avi", "a.caf", "a.aiff", "a.wma", "a.webm", "a.mkv", "novbr.mp3", "a.mov"]
+)
+@pytest.mark.parametrize("keep", [0.5, 0.83])
+def test_half_a_file_is_truncated(tmp_path, name, keep, decoder):
+    path = tmp_path / name
+    if name in ("a.ogg", "a.caf", "a.aiff"):
+        soundfile.write(path, pcm(3, 16_000), 16_000)
+    elif name == "a.opus":
+        write(path, lambda c: sound(c, "libopus", 3))
+    elif name == "a.wma":
+        write(path, lambda c: sound(c, "wmav2", 3, layout="stereo", rate=44_100))
+    elif name == "novbr.mp3":
+        write(path, lambda c: sound(c, "libmp3lame", 3, rate=44_100), write_xing="0")
+    else:
+        codecs = {"a.webm": ("libopus", "libvpx"), "a.avi": ("pcm_s16le", "mpeg4")}.get(name, ("aac", "libx264"))
+        with_sound(path, *codecs, live=name == "a.webm")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) | 1])
+    with pytest.raises(mt.AudioError, match=r"truncated|damaged"):
+        mt.load_audio(path, decoder=decoder)
+    assert mt.audit_clip(path).level == "error"
+
+
+@pytest.mark.parametrize("name", ["a.ts", "live.webm", "novbr.mp3", "frag.mp4", "a.flv"])
+def test_formats_without_evidence_say_so(tmp_path, name):
+    path = tmp_path / name
+    if name == "novbr.mp3":
+        write(path, lambda c: sound(c, "libmp3lame", 3, rate=44_100), write_xing="0")
+    elif name == "frag.mp4":
+        options = {"movflags": "frag_keyframe+empty_moov+skip_trailer+default_base_moof"}
+        write(path, lambda c: picture(c, 3), lambda c: sound(c, "aac", 3), **options)
+    else:
+        with_sound(path, *(("libopus", "libvpx") if "webm" in name else ("aac", "libx264")), live="webm" in name)
+    audit = mt.audit_clip(path)
+    assert "unverified length" in {f.what for f in audit.findings}
+    assert audit.level in ("ok", "warning"), audit
+
+
+def test_one_bad_packet(tmp_path):
+    path = with_bad_packet(tmp_path / "a.mp4")
+    for decoder in ("ffmpeg", "librosa"):
+        with pytest.raises(mt.AudioError, match=r"one packet at 1\.\d+ s cannot be decoded"):
+            mt.load_audio(path, decoder=decoder)
+    waveform = mt.load_audio(path)
+    assert delay_s(waveform, 2.2) == pytest.approx(delay_s(waveform, 0.5), abs=0.001)
+    (at,) = read_timeline(path).bad_s
+    assert at == pytest.approx(1.5, abs=0.05)
+    (finding,) = [f for f in mt.audit_clip(path).findings if f.what == "bad packet"]
+    assert (finding.level, finding.number) == ("warning", 1)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("ext", ["ogg", "flac"])
+def test_a_flipped_bit(tmp_path, ext, decoder):
+    """Pages and frames hold checksums: what does not match is refused, or silence in its place and a finding."""
+    path = tmp_path / f"a.{ext}"
+    soundfile.write(path, pcm(4, 44_100), 44_100)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    if ext == "ogg" and decoder == "timeline":
+        waveform = mt.load_audio(path)
+        assert delay_s(waveform, 3.2) == pytest.approx(0, abs=0.001)
+        assert mt.audit_clip(path).level == "error"
+    else:
+        with pytest.raises(mt.AudioError, match=r"checksum|damaged|corrupt|cannot be decoded"):
+            mt.load_audio(path, decoder=decoder)
+
+
+# --- what would end the process, or fill the memory
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.mov", "pcm_s16le"), ("a.mkv", "flac")])
+@pytest.mark.parametrize("layout", ["5.1", "7.1"])
+def test_many_channels(tmp_path, name, codec, layout, decoder):
+    path = write(tmp_path / name, lambda container: sound(container, codec, 1, layout=layout))
+    waveform = mt.load_audio(path, decoder=decoder)
+    assert len(waveform) == pytest.approx(16_000, abs=800)
+    assert 0.05 < np.abs(waveform).max() <= 1.0
+    assert delay_s(waveform, 0.3) == pytest.approx(0, abs=0.03)
+
+
+def test_a_custom_order_of_channels(shared, tmp_path):
+    """QuickTime's own layouts: PyAV frees their memory twice, which ends the process."""
+    source = shared / "broken" / "crash_pcm_71.mov"
+    for decoder in DECODERS:
+        waveform = mt.load_audio(source, decoder=decoder)
+        assert len(waveform) == 4800
+    assert np.abs(mt.load_audio(source)).max() == pytest.approx(0.046, abs=0.002)
+    store = mt.FeatureStore.create(tmp_path / "store", "musetools", mt.load_encoder("untrained-tiny"))
+    assert mt.extract([source], store, mt.load_encoder("untrained-tiny"), progress=False).ok
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("rate", [1, 100])
+def test_a_rate_that_is_none(tmp_path, rate, decoder):
+    path = wav_with_size(tmp_path / "a.wav", 64_000)
+    riff = bytearray(path.read_bytes())
+    riff[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(riff)
+    with pytest.raises(mt.AudioError, match=f"declares {rate} samples a second"):
+        mt.load_audio(path, decoder=decoder)
+    with pytest.raises(mt.ParameterError, match="sample rate"):
+        mt.load_audio((np.zeros(1000, np.float32), rate), decoder=decoder)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("factor", [32768, 100, 2e38])
+def test_floats_beyond_full_scale(tmp_path, factor, decoder):
+    samples = (pcm(1, 16_000)[:, 0] / 32768 * factor).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    for source in (tmp_path / "a.wav", (samples, 16_000)):
+        with pytest.raises(mt.AudioError, match="full scale is 1"):
+            mt.load_audio(source, decoder=decoder)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_integers_that_were_never_scaled(dtype, decoder):
+    samples = pcm(1, 16_000)[:, 0].astype(dtype)
+    with pytest.raises(mt.AudioError, match="almost none of their range"):
+        mt.load_audio((samples, 16_000), decoder=decoder)
+    quiet = samples // 4096 << (8 * samples.itemsize - 24)  # 24 bits, left-justified, near silence
+    assert len(mt.load_audio((quiet, 16_000), decoder=decoder)) == 16_000
+
+
+def test_tensors_are_arrays():
+    import torch
+
+    samples = torch.from_numpy(pcm(1, 16_000)[:, 0] / 32768).float()
+    expected = mt.load_audio((samples.numpy(), 16_000))
+    np.testing.assert_array_equal(mt.load_audio((samples.clone().requires_grad_(), 16_000)), expected)
+    np.testing.assert_allclose(mt.load_audio((samples.bfloat16(), 16_000)), expected, atol=4e-3)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("text", ["ffconcat version 1.0\nfile secret.mp4\n", "#EXTM3U\n#EXTINF:2,\nsecret.mp4\n"])
+def test_playlists_under_a_media_name(tmp_path, text, decoder):
+    write_clip(tmp_path / "secret.mp4", seconds=1)
+    (tmp_path / "list.mp4").write_text(text)
+    with pytest.raises(mt.AudioError, match="playlist"):
+        mt.load_audio(tmp_path / "list.mp4", decoder=decoder)
+    assert mt.audit_clip(tmp_path / "list.mp4").level == "error"
+
+
+# --- the given files
+
+
+RIGHT = {  # seconds of sound by decoder "timeline"; None: an error
+    "crash_aac_71.m4a": 16_043 / 16_000,
+    "crash_pcm_71.mov": 0.3,
+    "gap300_unseen.webm": 6.30,
+    "gap300_called_truncated.mp4": 6.016,
+    "late500_called_truncated.mkv": 6.037 + 0.479,
+    "whole_called_longer.ts": 6.016,
+    "frag_called_truncated.mp4": 6.016,
+    "preskip_called_truncated.opus": 6.0,
+    "edit_list_hidden_frames.mp4": 4.716,
+    "default_track_late.mp4": 6.037 + 0.278,
+    "undecodable_first_track.mp4": 6.016,
+    "still_picture_first.mp4": 6.016,
+    "size_7ffff000_sox.wav": 6.0,
+    "size_0.wav": 6.0,
+    "two_wavs_joined.wav": None,
+    "joined.opus": None,
+    "joined.flac": None,
+    "piped.flac": 6.0,
+    "rifx.wav": 6.0,
+    "float_times_32768.wav": None,
+    "one_bad_packet.mp4": 6.016,
+    "vui_clock_90000.mp4": 5.995,
+    "variable_pause.mp4": 6.016,
+    "late500.mp4": 6.037 + 0.478,
+    "nearly_antiphase.wav": None,
+    "ambisonic.opus": None,
+}
+LEVELS = {
+    "edit_list_hidden_frames.mp4": "ok",
+    "frag_called_truncated.mp4": "ok",
+    "still_picture_first.mp4": "ok",
+    "vui_clock_90000.mp4": "ok",
+    "default_track_late.mp4": "error",
+    "variable_pause.mp4": "error",
+    "late500.mp4": "error",
+    "gap300_unseen.webm": "error",
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_the_given_files(shared, name):
+    path, seconds = shared / "broken" / name, RIGHT[name]
+    if seconds is None:
+        with pytest.raises(mt.AudioError, match=name):
+            mt.load_audio(path)
+    else:
+        assert len(mt.load_audio(path)) / 16_000 == pytest.approx(seconds, abs=0.012)
+    audit = mt.audit_clip(path)
+    assert audit.level == ("error" if seconds is None else LEVELS.get(name, audit.level)), audit
+
+
+def test_a_folder_of_all_suffixes(shared, tmp_path):
+    folder = shutil.copytree(shared / "broken" / "folder", tmp_path / "folder")
+    assert os.path.exists(folder / "._e.m4v")
+    encoder = mt.load_encoder("untrained-tiny")
+    store = mt.FeatureStore.create(tmp_path / "store", "musetools", encoder)
+    report = mt.extract([folder], store, encoder, progress=False)
+    assert (len(report.added), report.ok, report.passed_over) == (5, True, "1 file passed over: 1 hidden")

@@ -1,0 +1,58 @@
+"""A file that ends the process that reads it is a failure of that file alone."""
+
+import os
+
+import psutil
+import pytest
+from deadly import DEADLY, counting, deadly_facts, deadly_media, failing
+from media import speech, write_media
+
+import musetools as mt
+from musetools.check import folder
+from musetools.train import corpus
+from musetools.worker import Worker
+
+
+@pytest.fixture
+def clips(tmp_path):
+    inside = tmp_path / "clips"
+    inside.mkdir()
+    for name in ("a.wav", DEADLY, "z.wav"):
+        write_media(inside / name, speech(12), 44_100)
+    return inside
+
+
+def test_what_a_generator_yields_and_raises():
+    with Worker() as worker:
+        assert list(worker.run(counting, "a", up_to=4)) == [0, 1, 2, 3]
+        with pytest.raises(mt.AudioError, match=r"^b is no sound$"):
+            list(worker.run(failing, "b"))
+        assert list(worker.run(counting, "c")) == [0, 1, 2]  # the same process goes on
+
+
+def test_a_generator_that_is_left_holds_nothing_up():
+    with Worker() as worker:
+        endless = worker.run(counting, "a", up_to=10**9)
+        assert next(endless) == 0
+        endless.close()
+        assert list(worker.run(counting, "b")) == [0, 1, 2]
+    assert not psutil.Process().children()
+
+
+def test_extract_survives(clips, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(corpus, "read_media", deadly_media)
+    store = mt.FeatureStore.create(tmp_path / "store", "musetools", small)
+    report = mt.extract([clips], store, small, progress=False)
+    assert report.added == ["a.wav", "z.wav"]
+    ((path, reason),) = report.failed.items()
+    assert path == str(clips / DEADLY)
+    assert "ends the process that reads it (SIGSEGV)" in reason
+    assert store.verify().ok
+    assert sorted(p.name for p in (store.root / "clips").iterdir()) == ["a.wav.npy", "z.wav.npy"]
+
+
+def test_check_survives(clips, monkeypatch):
+    monkeypatch.setattr(folder, "clip_facts", deadly_facts)
+    audits = {os.path.basename(audit.name): audit for audit in folder.audit_folder(clips).audits}
+    assert {name: audit.level for name, audit in audits.items()} == {"a.wav": "ok", DEADLY: "error", "z.wav": "ok"}
+    assert "SIGSEGV" in audits[DEADLY].findings[0].sentence
