@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from flashes import FPS, PAIRS, SECONDS, click_times, stamps_of, write_flashes
+from flashes import FPS, PAIRS, SECONDS, Pair, click_times, stamps_of, write_flashes
 
-from musetools import load_audio, probe_media
+from musetools import AudioError, load_audio, probe_media
+from musetools.audio.load import DECODERS
 from musetools.audio.reading import read_media, read_timeline
 from musetools.timing import SAMPLE_RATE
 
@@ -74,3 +75,11 @@ def test_packets_alone_know_what_the_encoder_puts_in_front(tmp_path, pair):
     assert quick.start_offset_s == pytest.approx(decoded.start_offset_s, abs=0.001)
     assert not quick.holes
     assert not quick.overlaps
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_half_a_frame_of_mp2_is_truncated(tmp_path, decoder):
+    path = write_flashes(tmp_path / "clip.mp2", Pair("mp2", "mp2"))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(AudioError, match="truncated"):
+        load_audio(path, decoder=decoder)
