@@ -22,7 +22,9 @@ __all__ = ["MEDIA", "Found", "find_media", "replacing", "save_rows", "sha256_of"
 PART = ".part"
 # Suffixes that are looked for in a folder; a file that is named itself may have any.
 AUDIO = ".wav .flac .mp3 .m4a .aac .ogg .oga .opus .aiff .aif .aifc .caf .wma .mka .au .w64 .amr .ac3 .m4b .mp2 .weba"
+AUDIO += " .tta .wv"
 VIDEO = ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .3gp .3g2 .flv .f4v .mpg .mpeg .mpe .vob .wmv .asf .ogv .mxf .dv"
+VIDEO += " .nut .rm .rmvb .swf .wtv"
 MEDIA = tuple((AUDIO + " " + VIDEO).split())
 
 

@@ -45,7 +45,7 @@ def write_clip(
     times = np.arange(round(seconds * fps)) / float(fps) if times is None else times
     n_samples = round((seconds if sound_s is None else sound_s) * SPEECH_RATE)
     with av.open(str(path), "w", options=options) as container:
-        packets = list(_picture(container, times, coded_fps or Fraction(fps), b_frames, codec, size))
+        packets = list(film_packets(container, times, coded_fps or Fraction(fps), b_frames, codec, size))
         if n_samples:
             pcm = np.resize(speech(12), (n_samples, 2))
             # where sound starts late no edit list hides what the encoder puts in front, so this is heard, too
@@ -122,16 +122,17 @@ def write_song(path: Path, seconds: float = 2) -> Path:
     return path
 
 
-def _picture(
+def film_packets(
     container: av.container.OutputContainer,
     times: Iterable[float],
     coded_fps: Fraction,
     b_frames: int,
     codec: str,
     size: tuple[int, int],
+    between_keys: int = 250,
 ) -> Iterator[av.Packet]:
     """Encode frames that the codec is told to be even, then give each the time that it shall have."""
-    order = {"preset": "ultrafast", "x264-params": f"bframes={b_frames}:b-adapt=0:scenecut=0"}
+    order = {"preset": "ultrafast", "x264-params": f"bframes={b_frames}:b-adapt=0:scenecut=0:keyint={between_keys}"}
     stream = container.add_stream(codec, rate=coded_fps, options=order if codec == "libx264" else {})
     stream.width, stream.height = size
     stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"

@@ -64,10 +64,10 @@ def write_tone(path: Path, minutes: int, rate: int) -> Path:
 
 
 def sound_packets(
-    container: av.container.OutputContainer, pcm: np.ndarray, rate: int, codec: str, pts: int = 0
+    container: av.container.OutputContainer, pcm: np.ndarray, rate: int, codec: str, pts: int = 0, **options: str
 ) -> Iterator[av.Packet]:
-    """Encode 16-bit samples, the first of which has the time stamp `pts`."""
-    stream = container.add_stream(codec, rate=rate, layout="stereo" if pcm.shape[1] == 2 else "mono")
+    """Encode 16-bit samples, the first of which has the time stamp `pts`; options of the codec."""
+    stream = container.add_stream(codec, rate=rate, layout="stereo" if pcm.shape[1] == 2 else "mono", options=options)
     yield from stream.encode(_frame(pcm, rate, pts))
     yield from stream.encode()
 

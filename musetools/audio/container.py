@@ -4,19 +4,22 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from musetools.audio.structure import structure_of
+from musetools.audio.structure import lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = ["Mapped", "moving", "name_of", "opened", "picture_track", "reading", "sound_track"]
+__all__ = ["Mapped", "moving", "name_of", "opened", "picture_track", "reading", "shown_late_s"]
+__all__ += ["sound_track"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
 STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}  # codecs of covers, if there is a single frame
+FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"free")  # of an mp4 that may have fragments
 MOST_PLANES = 7  # PyAV counts the planes of a frame with more one too many, and reads beyond its memory
 RATES = (2_000, 768_000)  # Hz; below, a few kilobytes would become gigabytes
 NATIVE = {  # names of layouts by the set of their channels, in FFmpeg's own order
@@ -134,6 +137,17 @@ def _chosen(kind: str, tracks: Any, usable: list[Any], number: int | None) -> An
             )
         return tracks[number - 1]
     return max(usable, key=lambda s: (s.frames != 1, bool(s.disposition & s.disposition.default)), default=None)
+
+
+def shown_late_s(source: Any, track: int, tick: Fraction) -> float:
+    """Return how late FFmpeg shows a track of a fragmented mp4 that has composition offsets below 0, as CMAF allows.
+
+    It adds the lowest to the time stamp of each frame, and takes it off again in files without fragments alone.
+    """
+    with reading(source) as file:
+        if file.read(8)[4:] not in FIRST_BOXES:
+            return 0.0
+        return float(-lowest_offset(file, track) * tick)
 
 
 class Mapped:

@@ -181,7 +181,7 @@ def _blocks_of_sndfile(file: Any, name: str, decoder: str, structure: Structure)
             raise AudioError(
                 f"{name} is truncated or corrupt after {at:.3f} s ({error}). Copy or export it again"
             ) from None
-        if file.frames - signal.n_in > 1 and structure.kind != "mp3":
+        if file.frames - signal.n_in > 1 and file.format != "MP3":  # for MPEG libsndfile guesses
             signal.finish(file.frames / file.samplerate)
         signal.finish(structure.exact_s)
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from html import escape
 from itertools import pairwise
@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from musetools.audio.container import moving, name_of, opened, picture_track, sound_track
+from musetools.audio.container import moving, name_of, opened, picture_track, shown_late_s, sound_track
 from musetools.audio.structure import Structure, structure_of
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
 from musetools.timing import exact_fps
 
-__all__ = ["MediaInfo", "StreamInfo", "probe_media"]
+__all__ = ["MediaInfo", "StreamInfo", "as_shown", "probe_media"]
 
 CLOCKED = ("mpeg4", "msmpeg4v2", "msmpeg4v3")  # their headers declare the ticks of a clock, no frame rate
 FASTEST = 1000  # fps; a header that declares more declares a clock
@@ -38,6 +38,7 @@ class StreamInfo:
     start_s: float  # time of its first sample or frame
     duration_s: float | None  # that its header declares
     rate: Fraction | None  # frames per second (video, average over the stream) or samples per second (audio)
+    tick: Fraction | None = None  # of its time stamps, in seconds
     coded_rate: Fraction | None = None  # frames per second that the codec's own header declares
     timed_rate: Fraction | None = None  # frames per second that the time stamps show
     variable: bool = False  # whether frames lie unevenly in time
@@ -114,9 +115,11 @@ def probe_media(
         structure = structure_of(file)
     with opened(path, name, "opened") as container:
         picture, sound = picture_track(container, video_track), _sound(container, name, audio_track)
-        stamps, times = _stamps(container, picture, sound, name)
-        streams = tuple(_stream(stream, stamps if stream is picture else None) for stream in container.streams)
-        shown = _seconds(stamps, picture) if len(stamps) else []
+        stamps, times, unseen = _stamps(container, picture, sound, name)
+        late = shown_late_s(path, picture.id, picture.time_base) - float(unseen * picture.time_base) if picture else 0.0
+        found = {picture.index: (stamps, late)} if picture else {}
+        streams = tuple(_stream(stream, *found.get(stream.index, (None, 0.0))) for stream in container.streams)
+        shown = _seconds(stamps, picture, streams[picture.index].start_s) if len(stamps) else []
         times.zero_s = shown[0] if shown else None
         return MediaInfo(
             name,
@@ -138,9 +141,9 @@ def _sound(container: Any, name: str, number: int | None) -> Any:
         return None
 
 
-def _stream(stream: Any, stamps: np.ndarray | None) -> StreamInfo:
+def _stream(stream: Any, stamps: np.ndarray | None, late_s: float) -> StreamInfo:
     base, context = stream.time_base, stream.codec_context
-    start = float(stream.start_time * base) if stream.start_time else 0.0
+    start = (float(stream.start_time * base) if stream.start_time else 0.0) - late_s
     duration, codec = declared_s(stream), context.name if context else "unknown"
     if stream.type == "audio":
         lead = _lead(stream, start)
@@ -153,12 +156,24 @@ def _stream(stream: Any, stamps: np.ndarray | None) -> StreamInfo:
         return StreamInfo("cover" if stream.type == "video" else stream.type, codec, start, duration, None)
     coded = context.framerate if context else None
     coded = None if codec in CLOCKED or not coded or coded > FASTEST else coded
-    claims = {"coded_rate": coded, "frames_declared": stream.frames or None}
+    claims = {"tick": base, "coded_rate": coded, "frames_declared": stream.frames or None}
     if stamps is None:
         return StreamInfo("video", codec, start, duration, stream.average_rate, **claims)
     timed, variable = _timing(stamps, base, (coded, stream.average_rate))
     shown = {"timed_rate": timed, "variable": variable, "frames_counted": len(stamps)}
     return StreamInfo("video", codec, start, duration, stream.average_rate, **claims, **shown)
+
+
+def as_shown(info: MediaInfo, frames_s: list[float]) -> MediaInfo:
+    """Return what was found, with the frame rate of what a decoder shows, where that is not every packet."""
+    video = info.video
+    if video is None or not video.tick or video.frames_counted == len(frames_s):
+        return info
+    stamps = np.round(np.array(frames_s) / float(video.tick)).astype(np.int64)
+    timed, variable = _timing(stamps, video.tick, (video.coded_rate, video.rate))
+    shown = replace(video, timed_rate=timed, variable=variable, frames_counted=len(frames_s))
+    streams = tuple(shown if stream is video else stream for stream in info.streams)
+    return replace(info, streams=streams)
 
 
 def declared_s(stream: Any) -> float | None:
@@ -174,52 +189,63 @@ def declared_s(stream: Any) -> float | None:
     return None
 
 
-def _stamps(container: Any, picture: Any, sound: Any, name: str) -> tuple[np.ndarray, SoundTimes]:
+def _stamps(container: Any, picture: Any, sound: Any, name: str) -> tuple[np.ndarray, SoundTimes, int]:
     """Return the time stamps of the frames that are shown, in order, and where sound lies by its packets.
 
-    From the file's index where it has one, else from its packets.
+    From the file's index where it has one, else from its packets; and for how many ticks the first show nothing.
     """
+    unseen = 0
     if picture is None and container.format.name in COUNTED:
         entries = [], []
     elif all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (picture, sound)):
         entries = [_of_index(stream) if stream else [] for stream in (picture, sound)]
     else:
-        entries = _of_packets(container, picture, sound)
+        entries, unseen = _of_packets(container, picture, sound)
     times = SoundTimes(name, tick_s=float(sound.time_base) if sound else 0.0)
-    if sound and sound.codec_context.frame_size:
+    if sound and (sound.codec_context.frame_size or "opus" in sound.codec_context.name):
         _note(times, np.array(sorted(entries[1]), np.int64).reshape(-1, 2), sound)
-    return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times
+    return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times, unseen
 
 
-def _seconds(stamps: np.ndarray, picture: Any) -> list[float]:
+def _seconds(stamps: np.ndarray, picture: Any, start_s: float) -> list[float]:
     """Convert time stamps, which an index counts from another start than packets do."""
-    start = float(picture.start_time * picture.time_base) if picture.start_time else 0.0
-    return (start + (stamps - stamps[0]) * float(picture.time_base)).tolist()
+    return (start_s + (stamps - stamps[0]) * float(picture.time_base)).tolist()
 
 
 def _of_index(stream: Any) -> list[tuple[int, int]]:
     return [(entry.timestamp, 0) for entry in stream.index_entries if not entry.is_discard]
 
 
-def _of_packets(container: Any, picture: Any, sound: Any) -> list[list[tuple[int, int]]]:
-    """Demux once; return time stamp and duration of each packet that is shown, of picture and of sound."""
-    found = [[], []]
+def _of_packets(container: Any, picture: Any, sound: Any) -> tuple[list[list[tuple[int, int]]], int]:
+    """Demux once; return time stamp and duration of each packet that is shown, of picture and of sound.
+
+    And how long, in ticks, packets of picture go on that cannot be shown: a stream that was cut begins between two key
+    frames.
+    """
+    found, first_key = [[], []], None
+    timed = "mp4" not in container.format.name  # which knows no holes: the packet before one lasts longer
     for packet in container.demux([s for s in (picture, sound) if s is not None]):
-        if packet.pts is None or packet.is_discard:
+        if packet.pts is None:
             continue
         of_sound = sound is not None and packet.stream_index == sound.index
+        if packet.is_keyframe and not of_sound and first_key is None:
+            first_key = len(found[0]), packet.pts
         hidden = not of_sound and picture.codec_context.name in ("vp8", "libvpx") and not bytes(packet)[0] & SHOWN_VP8
-        if not hidden:
-            found[of_sound].append((packet.pts, packet.duration or 0))
-    return found
+        if not hidden and not packet.is_discard:
+            found[of_sound].append((packet.pts, (timed and packet.duration) or 0))
+    if not first_key or not first_key[0]:
+        return found, 0
+    number, key = first_key
+    first = min(at for at, _ in found[0])
+    return [[(at, lasts) for at, lasts in found[0][number:] if at >= key], found[1]], key - first
 
 
 def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
     """Note where packets of one length break off; stretches in seconds, since no sample was counted."""
-    if not len(packets):
-        return
     base, at = float(sound.time_base), packets[:, 0] * float(sound.time_base)
     usual = sound.codec_context.frame_size / sound.codec_context.sample_rate
+    if len(at) > 2:  # a decoder that doubles the rate (HE-AAC) may not know it yet
+        usual = float(np.median(np.diff(at)))
     ends = at + np.where(packets[:, 1] > 0, packets[:, 1] * base, usual)
     if sound.start_time is not None:  # what comes before is an encoder's priming, which decoders skip
         start = sound.start_time * base

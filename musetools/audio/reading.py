@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from musetools.audio.container import opened, picture_track
+from musetools.audio.container import opened, picture_track, shown_late_s
 from musetools.audio.decode import blocks_of_file
-from musetools.audio.probe import MediaInfo, probe_media
+from musetools.audio.probe import MediaInfo, as_shown, probe_media
 from musetools.audio.timeline import ROUNDED_S, SoundTimes, Timeline, first_shown_s, shown_times
 from musetools.errors import AudioError
 
@@ -58,6 +58,8 @@ def read_media(
     frames = _frames_s(path, name, info, video_track, decode_video) if info.video else []
     times = SoundTimes(name, zero_s=frames[0] if frames else None)
     found = times.timeline(frames)
+    if decode_video:
+        info = as_shown(info, frames)
     yield replace(info, timeline=replace(info.timeline, frames_s=found.frames_s))
     yield from blocks_of_file(path, decoder, audio_track=audio_track, video_track=video_track, times=times)
     yield times.timeline(frames)
@@ -69,7 +71,8 @@ def _frames_s(path: str | os.PathLike, name: str, info: MediaInfo, number: int |
         with opened(path, name) as container:
             stream = picture_track(container, number)
             stream.thread_type = "AUTO"
-            frames = sorted(shown_times(container.demux(stream)))
+            late = shown_late_s(path, stream.id, stream.time_base)
+            frames = sorted(at - late for at in shown_times(container.demux(stream)))
     else:
         first, zero = first_shown_s(path, name, number), info.video.start_s
         packets = [zero + at for at in info.timeline.frames_s]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musetools.audio.container import opened, picture_track
+from musetools.audio.container import opened, picture_track, shown_late_s
 from musetools.audio.resample import BLOCK_S, SignalCheck, in_blocks, swresample_mono
 from musetools.errors import AudioError
 from musetools.timing import SAMPLE_RATE
@@ -219,9 +219,14 @@ def first_shown_s(source: Any, name: str, number: int | None = None) -> float | 
     with opened(source, name) as container:
         if (stream := picture_track(container, number)) is None:
             return None
-        packets = container.demux(stream)
-        start = list(islice(packets, LOOKED_AT))
-        first, stamps = start[0], [packet.pts for packet in start if packet.size]
-        if first.is_keyframe and not first.is_discard and None not in stamps and first.pts == min(stamps):
-            return float(first.pts * stream.time_base)
-        return next(shown_times(chain(start, packets)), None)
+        first, track, tick = _first_shown_s(container, stream), stream.id, stream.time_base
+    return None if first is None else first - shown_late_s(source, track, tick)
+
+
+def _first_shown_s(container: Any, stream: Any) -> float | None:
+    packets = container.demux(stream)
+    start = list(islice(packets, LOOKED_AT))
+    first, stamps = start[0], [packet.pts for packet in start if packet.size]
+    if first.is_keyframe and not first.is_discard and None not in stamps and first.pts == min(stamps):
+        return float(first.pts * stream.time_base)
+    return next(shown_times(chain(start, packets)), None)

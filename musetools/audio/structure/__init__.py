@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
-from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, matroska, riff, wave64
+from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, lowest_offset, matroska, riff, wave64
 from musetools.audio.structure.found import Structure
 from musetools.audio.structure.pages import adts, flac, flv, mp3, ogg, program, transport
 
-__all__ = ["Structure", "structure_of"]
+__all__ = ["Structure", "lowest_offset", "structure_of"]
 
 EBML, W64_HEADER = b"\x1a\x45\xdf\xa3", b"riff\x2e\x91\xcf\x11"
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")

@@ -1,11 +1,15 @@
 """Formats made of chunks, boxes and elements with a name and a size: RIFF, AIFF, CAF, MP4, Matroska, ASF."""
 
+import os
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
+
+import numpy as np
 
 from musetools.audio.structure.found import Structure, ends, spare
 
-__all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
+__all__ = ["aiff", "asf", "au", "boxes", "caf", "lowest_offset", "matroska", "riff", "wave64"]
 
 UNKNOWN = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
 SEGMENT = 0x18538067
@@ -100,6 +104,46 @@ def boxes(file: BinaryIO, size: int) -> Structure:
     if b"moov" not in names and b"moof" not in names:
         return Structure("mp4", missing=max(1, place - size), fault="its index (moov) is missing")
     return ends("mp4", place, size, verified=b"moof" not in names or b"mfra" in names or b"sidx" in names)
+
+
+def lowest_offset(file: BinaryIO, track: int) -> int:
+    """Return the lowest composition offset in the first fragment of an mp4's track, in ticks; 0 if none is below."""
+    for name, start, end in _boxes(file, 0, file.seek(0, os.SEEK_END)):
+        if name == b"moof":
+            for _, first, last in (box for box in _boxes(file, start, end) if box[0] == b"traf"):
+                if offsets := _offsets(file, track, first, last):
+                    return min(0, *offsets)
+    return 0
+
+
+def _boxes(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of what each box between two places holds."""
+    while place + 8 <= end:
+        file.seek(place)
+        length, name = struct.unpack(">I4s", file.read(8))
+        head = 16 if length == 1 else 8
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        after = place + length if length else end
+        if not place + head <= after <= end:
+            return
+        yield name, place + head, after
+        place = after
+
+
+def _offsets(file: BinaryIO, track: int, place: int, end: int) -> list[int]:
+    """Return the composition offsets of a fragment (traf); none if it is of another track."""
+    found = []
+    for name, start, after in _boxes(file, place, end):
+        file.seek(start)
+        body = file.read(after - start)
+        if name == b"tfhd" and int.from_bytes(body[4:8], "big") != track:
+            return []
+        if name == b"trun" and body[2] & 8:  # flags: what comes before the samples, and fields of each
+            before, fields = 8 + 4 * (body[3] & 1) + 4 * (body[3] >> 2 & 1), (body[2] & 15).bit_count()
+            values = np.frombuffer(body[before : before + (len(body) - before) // 4 * 4], ">i4")
+            found += values[fields - 1 :: fields].tolist()
+    return found
 
 
 def matroska(file: BinaryIO, size: int) -> Structure:

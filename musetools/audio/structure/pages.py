@@ -10,8 +10,13 @@ from musetools.audio.structure.found import Structure, ends, find
 __all__ = ["adts", "flac", "flv", "mp3", "ogg", "program", "transport"]
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-MP3_KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG-1 layer III
-MP3_KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG-2 and 2.5
+KBPS_1 = {  # MPEG-1, by the code of the layer in a frame's header: III, II, I
+    1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    3: tuple(range(32, 449, 32)),
+}
+KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG-2 and 2.5, layers II and III
+KBPS_2_I = (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)  # layer I
 
 
 def ogg(file: BinaryIO, size: int) -> Structure:
@@ -101,12 +106,12 @@ def adts(file: BinaryIO, size: int, place: int) -> Structure:
 
 
 def mp3(file: BinaryIO, size: int, place: int) -> Structure:
-    """MP3: frames whose headers say how long they are; a Xing header, where there is one, how many there are."""
+    """MP3, MP2, MP1: frames whose headers say how long they are; a Xing header, if there is one, how many there are."""
     start, count, declared = place, 0, None
     while place + 4 <= size:
         file.seek(place)
         head = file.read(4)
-        if not (length := _mp3_frame(head)):
+        if not (length := _mpeg_frame(head)):
             break
         if place == start:
             first = head + file.read(min(length, 200))
@@ -120,15 +125,17 @@ def mp3(file: BinaryIO, size: int, place: int) -> Structure:
     return ends("mp3", place, size, **known)
 
 
-def _mp3_frame(head: bytes) -> int:
-    """Return the length in bytes of the layer III frame that a header begins; 0 if it is none."""
+def _mpeg_frame(head: bytes) -> int:
+    """Return the length in bytes of the frame that a header begins; 0 if it is none."""
     word = int.from_bytes(head, "big")
     version, layer, rate, speed = word >> 19 & 3, word >> 17 & 3, word >> 12 & 15, word >> 10 & 3
-    if word >> 21 != 0x7FF or version == 1 or layer != 1 or rate in (0, 15) or speed == 3:
+    if word >> 21 != 0x7FF or version == 1 or layer == 0 or rate in (0, 15) or speed == 3:
         return 0
-    kbps = (MP3_KBPS_1 if version == 3 else MP3_KBPS_2)[rate - 1]
-    hertz = (44_100, 48_000, 32_000)[speed] >> {3: 0, 2: 1, 0: 2}[version]
-    return (144 if version == 3 else 72) * 1000 * kbps // hertz + (word >> 9 & 1)
+    kbps = (KBPS_1[layer] if version == 3 else KBPS_2_I if layer == 3 else KBPS_2)[rate - 1]
+    hertz, padding = (44_100, 48_000, 32_000)[speed] >> {3: 0, 2: 1, 0: 2}[version], word >> 9 & 1
+    if layer == 3:
+        return 4 * (12_000 * kbps // hertz + padding)
+    return (72 if layer == 1 and version != 3 else 144) * 1000 * kbps // hertz + padding
 
 
 def _xing(frame: bytes) -> int | None:
