@@ -51,6 +51,7 @@ CLIPS = {  # by name
     "mp3.avi": Kind("libmp3lame", "mpeg4"),
     "pcm.avi": Kind("pcm_s16le", "mpeg4"),
     "aac.ts": Kind("aac", "libx264"),
+    "mp2.mpg": Kind("mp2", "mpeg1video"),
     "aac.flv": Kind("aac", "flv1"),
     "mp3.asf": Kind("libmp3lame", "mpeg4"),
     "aac.aac": Kind("aac"),
@@ -144,6 +145,6 @@ def join(data: bytearray, starts: list[int], r: random.Random) -> bytes:
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *(flip, field, noise, cut, cut_at_packet),
+    *(flip, flip, field, field, field, noise, noise, cut, cut_at_packet),
     *(remove, remove_packets, repeat_packets, insert, join),
 )

@@ -28,6 +28,7 @@ from musetools.audio.load import DECODERS
 
 UNVERIFIED = "unverified length"
 SLOW_S, LARGE_MIB, KILL_S, MEMORY = 10, 1024, 30, 4 << 30
+PACKET = 2000  # bytes that the last packet may have
 RATE, FLOOR = 16_000, 10 ** (-45 / 20)  # of level: what is softer counts as this soft
 
 
@@ -92,6 +93,9 @@ class Case:
         content = self.mutation(bytearray(clip.read_bytes()), starts, r)
         self.path = folder / f"{seed.replace(':', '-')}-{self.mutation.__name__}-{clip.name}"
         self.path.write_bytes(content)
+        changed = [i for i, (a, b) in enumerate(zip(clip.read_bytes(), content, strict=False)) if a != b]
+        kept = self.mutation in (flip, field, noise) and clip.name in NO_CHECKSUM
+        self.inside = kept and bool(changed) and starts[0] <= changed[0] and changed[-1] <= starts[-1] + PACKET
         whole = {name: np.tile(sound, 1 + (self.mutation is join)) for name, sound in whole.items()}
         self.receiver, sender = mp.Pipe(duplex=False)
         self.child = mp.Process(target=examine, args=(self.path, whole, sender))
@@ -115,22 +119,21 @@ class Case:
             said, peak = (said, what) if isinstance(what, int) else ([*said, what], peak)
         self.child.join()
         audit = next((item[2] for item in said if item[:2] == ("audit", "audited")), {"killed"})
-        found = [(name, self._verdict(outcome, audit), str(detail)) for name, outcome, detail, _ in said]
+        found = [(name, self._verdict(outcome, str(detail), audit), str(detail)) for name, outcome, detail, _ in said]
         if self.child.exitcode:
             found.append(((*DECODERS, "audit", "end")[len(said)], "killed", f"exit code {self.child.exitcode}"))
         found += [(name, "slow", f"{seconds:.1f} s") for name, *_, seconds in said if seconds > SLOW_S]
         found += [("all", "large", f"{peak} MiB")] if peak > LARGE_MIB else []
         return found, peak, max((seconds for *_, seconds in said), default=KILL_S)
 
-    def _verdict(self, outcome: str, audit: set[str]) -> str:
+    def _verdict(self, outcome: str, detail: str, audit: set[str]) -> str:
         if outcome != "wrong":
             return outcome
         if audit - self.usual - {UNVERIFIED}:
             return "reported"
         if UNVERIFIED in audit:
             return "told"
-        inside = self.mutation in (flip, field, noise) and self.clip in NO_CHECKSUM
-        return "samples" if inside else "MISS"
+        return "samples" if self.inside and not detail.startswith("length") else "MISS"
 
 
 BAD = ("MISS", "exception", "killed", "slow", "large")

@@ -85,7 +85,7 @@ def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
             if container.format.name in PLAYLIST_FORMATS:
                 raise AudioError(f"{name} is a playlist ({container.format.name}). Name the files that it lists")
             yield container
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, IndexError) as error:  # PyAV: an index, for a track that begins on the way
         with reading(source) as file:
             kind = structure_of(file).kind
         what = "it is no media file, truncated or corrupt" if kind == "unknown" else f"this {kind} file is damaged"
@@ -141,7 +141,7 @@ class Mapped:
         import av
 
         self.rate = stream.codec_context.sample_rate
-        if not self.rate:
+        if not self.rate or not stream.codec_context.format:
             raise AudioError(f"{name} cannot be decoded: it is no media file, truncated or corrupt. Copy it again")
         if not RATES[0] <= self.rate <= RATES[1]:
             raise AudioError(

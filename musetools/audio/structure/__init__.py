@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, matroska, riff, wave64
-from musetools.audio.structure.found import Structure
+from musetools.audio.structure.found import UNKNOWN, Structure
 from musetools.audio.structure.pages import adts, flac, flv, mp3, ogg, program, transport
 
 __all__ = ["Structure", "structure_of"]
@@ -34,7 +34,7 @@ def structure_of(file: BinaryIO) -> Structure:
         return transport(file, size)
     if head[:1] == b"\xff" and len(head) > 4:
         return adts(file, size, 0) if head[1] & 0xF6 == 0xF0 else mp3(file, size, 0)
-    return Structure()
+    return UNKNOWN
 
 
 def _after_id3(file: BinaryIO, head: bytes, size: int) -> Structure:
@@ -46,7 +46,7 @@ def _after_id3(file: BinaryIO, head: bytes, size: int) -> Structure:
         return flac(file, size, start)
     if len(sync) == 4 and sync[0] == 0xFF:
         return adts(file, size, start) if sync[1] & 0xF6 == 0xF0 else mp3(file, size, start)
-    return Structure()
+    return UNKNOWN
 
 
 WALKS: dict[tuple[bytes, ...], Callable[[BinaryIO, int], Structure]] = {

@@ -3,12 +3,14 @@
 import struct
 from typing import BinaryIO
 
-from musetools.audio.structure.found import Structure, ends, spare
+from musetools.audio.structure.found import Structure, closed, ends
 
 __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
-UNKNOWN = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
-SEGMENT = 0x18538067
+NO_SIZE = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
+EBML, SEGMENT = 0x1A45DFA3, 0x18538067
+PARTS = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}  # of a segment
+PARTS |= {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854}  # of a cluster, and padding
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
@@ -19,7 +21,7 @@ def riff(file: BinaryIO, size: int) -> Structure:
     order = "big" if head[:4] == b"RIFX" else "little"
     if head[8:12] != b"WAVE":
         return _avi(file, size)
-    kind, large, place, data_seen = "rifx" if order == "big" else "wav", None, 12, False
+    kind, large, place, data_seen, odd = "rifx" if order == "big" else "wav", None, 12, False, False
     while place + 8 <= size:
         file.seek(place)
         name, length = file.read(4), int.from_bytes(file.read(4), order)
@@ -29,58 +31,76 @@ def riff(file: BinaryIO, size: int) -> Structure:
             data_seen = True
             length = large if large and length == 0xFFFFFFFF else length
             present = size - place - 8
-            if length in UNKNOWN and length != present and ((length == 0 and present > 0) or length > present):
+            if length in NO_SIZE and length != present and ((length == 0 and present > 0) or length > present):
                 return Structure(kind, sized=False)
         elif data_seen and (name in (b"RIFF", b"RIFX") or not name.strip(b"\0 ").isalnum()):
-            return Structure(kind, fault=spare(file, place, size))
-        place += 8 + length + length % 2
+            return closed(file, kind, place, size)
+        odd = length % 2 == 1
+        place += 8 + length + odd
     if not data_seen:
         return Structure(kind, fault="the wav file ends inside its header", missing=1)
-    return ends(kind, place - (place == size + 1), size)
+    return closed(file, kind, place - (odd and place == size + 1), size)
 
 
 def _avi(file: BinaryIO, size: int) -> Structure:
-    place, unknown = 0, False
-    while place + 8 <= size:
+    place, damage, odd = 0, "", False
+    while place + 12 <= size:
         file.seek(place)
-        name, length = file.read(4), int.from_bytes(file.read(4), "little")
-        if name != b"RIFF":
-            return Structure("avi", fault=spare(file, place, size))
-        unknown = unknown or length in UNKNOWN
-        place = size if unknown else place + 8 + length + length % 2
-    return ends("avi", place - (place == size + 1), size, verified=not unknown)
+        name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
+        if name != b"RIFF" or (place and form != b"AVIX"):  # what goes on beyond 1 GiB
+            break
+        if length in NO_SIZE:
+            return Structure("avi", verified=False)
+        odd = length % 2 == 1
+        start, place = place + 12, place + 8 + length + odd
+        damage = damage or _not_tiled(file, start, min(place, size))
+    return closed(file, "avi", place - (odd and place == size + 1), size, damage=damage)
+
+
+def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
+    """Say where the chunks of an avi, and of its lists of pictures and sound, are not one after the other."""
+    while place + 8 <= end:
+        file.seek(place)
+        name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
+        if not name.isalnum():
+            return f"no chunk begins at byte {place}, where one should"
+        place += 12 if name == b"LIST" and form in (b"movi", b"rec ") else 8 + length + length % 2
+    return "" if place in (end, end + 1) else f"its chunks do not end at byte {end}"
 
 
 def aiff(file: BinaryIO, size: int) -> Structure:
     """AIFF: the size of the whole."""
     file.seek(4)
     length = int.from_bytes(file.read(4), "big")
-    return ends("aiff", size if length in UNKNOWN else 8 + length, size, verified=length not in UNKNOWN)
+    return closed(file, "aiff", size if length in NO_SIZE else 8 + length, size, verified=length not in NO_SIZE)
 
 
 def caf(file: BinaryIO, size: int) -> Structure:
     """CAF: chunks; the samples may go on to the end."""
-    place = 8
+    place, data_seen = 8, False
     while place + 12 <= size:
-        file.seek(place + 4)
-        length = int.from_bytes(file.read(8), "big", signed=True)
+        file.seek(place)
+        name, length = file.read(4), int.from_bytes(file.read(8), "big", signed=True)
+        if data_seen and not (name.isalnum() and length >= 0):
+            break
         if length < 0:  # samples to the end, how many was not known
             return Structure("caf", verified=False, sized=False)
+        data_seen = data_seen or name == b"data"
         place += 12 + length
-    return ends("caf", place, size)
+    return closed(file, "caf", place, size)
 
 
 def wave64(file: BinaryIO, size: int) -> Structure:
     """Wave64: the size of the whole."""
     file.seek(16)
-    return ends("w64", int.from_bytes(file.read(8), "little"), size)
+    return closed(file, "w64", int.from_bytes(file.read(8), "little"), size)
 
 
 def au(file: BinaryIO, size: int) -> Structure:
     """Sun au: where the samples start, and how many bytes they are."""
     file.seek(4)
     start, length = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
-    return ends("au", size if length in UNKNOWN else start + length, size, verified=length not in UNKNOWN)
+    return closed(file, "au", size if length in NO_SIZE else start + length, size, verified=length not in NO_SIZE)
 
 
 def boxes(file: BinaryIO, size: int) -> Structure:
@@ -93,6 +113,9 @@ def boxes(file: BinaryIO, size: int) -> Structure:
             length = int.from_bytes(file.read(8), "big")
         if length and length < 8:
             break
+        if name == b"moov" and name in names:
+            fault = f"a second index (moov) begins at byte {place}: files were joined. Take them apart again"
+            return Structure("mp4", fault=fault)
         names.append(name)
         place = size if length == 0 else place + length
     if 0 < size - place < 8:
@@ -103,24 +126,27 @@ def boxes(file: BinaryIO, size: int) -> Structure:
 
 
 def matroska(file: BinaryIO, size: int) -> Structure:
-    """EBML elements; live ones have segments and clusters of unknown size, whose children tile the file."""
-    place, live = 0, False
-    while place < size:
+    """EBML elements, those of the segment too; live ones have segments and clusters of unknown size."""
+    place, end, live, damage = 0, None, False, ""
+    while place < (size if end is None else end):
         file.seek(place)
         name, length, start = _element(file)
+        if name == EBML and place:
+            return Structure("matroska", fault=f"a second file begins at byte {place}: files were joined")
         if length is None:
             live, place = True, start  # go on with its children
-        elif name == SEGMENT and start + length > size:
-            return ends("matroska", start + length, size)
-        elif name == SEGMENT and not live:
-            return Structure("matroska")
-        elif name == 0 and not live:
-            return Structure("matroska", fault=spare(file, place, size))
+        elif name == SEGMENT:
+            place, end = start, start + length
+            if end > size:
+                break
+        elif end is not None and (name not in PARTS or start + length > end):
+            damage = f"what begins at byte {place} is no part of Matroska"
+            break
         elif name == 0:
             return Structure("matroska", missing=1)
         else:
             place = start + length
-    return ends("matroska", place, size, verified=not live)
+    return closed(file, "matroska", end or place, size, damage=damage, verified=end is not None or not live)
 
 
 def _element(file: BinaryIO) -> tuple[int, int | None, int]:
@@ -148,4 +174,4 @@ def asf(file: BinaryIO, size: int) -> Structure:
     declared, flags = int.from_bytes(head[place + 40 : place + 48], "little"), head[place + 88]
     if flags & 1 or not declared:
         return Structure("asf", verified=False)
-    return ends("asf", declared, size)
+    return closed(file, "asf", declared, size)

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from musetools.audio.structure.found import Structure, ends, find
+from musetools.audio.structure.found import UNKNOWN, Structure, ends, find
 
 __all__ = ["adts", "flac", "flv", "mp3", "ogg", "program", "transport"]
 
@@ -79,7 +79,7 @@ def transport(file: BinaryIO, size: int) -> Structure:
     """MPEG transport stream: packets of 188 bytes."""
     file.seek(188)
     if file.read(1) != b"\x47":
-        return Structure()
+        return UNKNOWN
     return Structure("mpegts", missing=-size % 188, verified=False)
 
 
@@ -113,10 +113,13 @@ def mp3(file: BinaryIO, size: int, place: int) -> Structure:
             declared = _xing(first)
         place, count = place + length, count + 1
     if not count:
-        return Structure()
+        return UNKNOWN
     known = {"verified": declared is not None, "sized": declared is not None}
     if declared and count - 1 < declared:
         return Structure("mp3", missing=1, **known)
+    if declared and count - 2 > declared:  # one that counts itself is no fault
+        fault = f"it has {count - 1} frames, its Xing header counts {declared}: files were joined. Export it again"
+        return Structure("mp3", fault=fault, **known)
     return ends("mp3", place, size, **known)
 
 
