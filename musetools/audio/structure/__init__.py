@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, matroska, riff, wave64
 from musetools.audio.structure.found import UNKNOWN, Structure
-from musetools.audio.structure.pages import adts, flac, flv, mp3, ogg, program, transport
+from musetools.audio.structure.pages import adts, flac, flv, id3_length, mp3, ogg, program, transport
 
 __all__ = ["Structure", "structure_of"]
 
@@ -39,7 +39,7 @@ def structure_of(file: BinaryIO) -> Structure:
 
 def _after_id3(file: BinaryIO, head: bytes, size: int) -> Structure:
     """Skip the tag in front of an mp3, an aac or a flac."""
-    start = 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+    start = id3_length(head)
     file.seek(start)
     sync = file.read(4)
     if sync == b"fLaC":

@@ -1,6 +1,7 @@
 """Formats made of chunks, boxes and elements with a name and a size: RIFF, AIFF, CAF, MP4, Matroska, ASF."""
 
 import struct
+import zlib
 from typing import BinaryIO
 
 from musetools.audio.structure.found import Structure, closed, ends
@@ -8,7 +9,8 @@ from musetools.audio.structure.found import Structure, closed, ends
 __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
 NO_SIZE = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
-EBML, SEGMENT = 0x1A45DFA3, 0x18538067
+EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+LARGEST = 2**27  # bytes of an element that is read for its checksum
 PARTS = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}  # of a segment
 PARTS |= {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854}  # of a cluster, and padding
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -59,11 +61,23 @@ def _avi(file: BinaryIO, size: int) -> Structure:
 
 def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
     """Say where the chunks of an avi, and of its lists of pictures and sound, are not one after the other."""
+    chunks, movi = {}, 0
     while place + 8 <= end:
         file.seek(place)
         name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
         if not name.isalnum():
             return f"no chunk begins at byte {place}, where one should"
+        if name == b"idx1":
+            file.seek(place + 8)
+            entries = list(struct.iter_unpack("<4sIII", file.read(length - length % 16)))
+            first = min((at for _, _, at, _ in entries), default=0)
+            base = movi if first < movi else 0
+            if any(chunks.get(base + at) != (kind, size) for kind, _, at, size in entries if kind != b"rec "):
+                return f"its index at byte {place} does not match its chunks"
+        elif name == b"LIST" and form == b"movi":
+            movi = place + 8
+        elif movi:
+            chunks[place] = name, length
         place += 12 if name == b"LIST" and form in (b"movi", b"rec ") else 8 + length + length % 2
     return "" if place in (end, end + 1) else f"its chunks do not end at byte {end}"
 
@@ -81,7 +95,7 @@ def caf(file: BinaryIO, size: int) -> Structure:
     while place + 12 <= size:
         file.seek(place)
         name, length = file.read(4), int.from_bytes(file.read(8), "big", signed=True)
-        if data_seen and not (name.isalnum() and length >= 0):
+        if data_seen and (name == b"caff" or length < 0 or not name.isalnum()):
             break
         if length < 0:  # samples to the end, how many was not known
             return Structure("caf", verified=False, sized=False)
@@ -139,14 +153,30 @@ def matroska(file: BinaryIO, size: int) -> Structure:
             place, end = start, start + length
             if end > size:
                 break
-        elif end is not None and (name not in PARTS or start + length > end):
-            damage = f"what begins at byte {place} is no part of Matroska"
+        elif end is not None and (damage := _not_part(file, name, place, start, start + length, end)):
             break
         elif name == 0:
             return Structure("matroska", missing=1)
         else:
             place = start + length
     return closed(file, "matroska", end or place, size, damage=damage, verified=end is not None or not live)
+
+
+def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end: int) -> str:
+    """Say what is wrong with an element of a segment, by its checksum or by its own elements."""
+    if name not in PARTS or stop > end:
+        return f"what begins at byte {place} is no part of Matroska"
+    file.seek(start)
+    if (head := file.read(6)).startswith(b"\xbf\x84") and stop - start < LARGEST:
+        crc = zlib.crc32(file.read(stop - start - 6))
+        return "" if crc == int.from_bytes(head[2:], "little") else f"its checksum at byte {start} does not match"
+    while name == CLUSTER and start < stop:
+        file.seek(start)
+        part, length, first = _element(file)
+        if part not in PARTS or length is None or first + length > stop:
+            return f"what begins at byte {start} is no part of Matroska"
+        start = first + length
+    return ""
 
 
 def _element(file: BinaryIO) -> tuple[int, int | None, int]:
@@ -165,13 +195,26 @@ def _element(file: BinaryIO) -> tuple[int, int | None, int]:
 
 
 def asf(file: BinaryIO, size: int) -> Structure:
-    """ASF (wma, wmv): the file properties hold the file's size, unless it was broadcast."""
+    """ASF (wma, wmv): the properties hold the file's size, unless it was broadcast; packets have one length."""
     file.seek(0)
     head = file.read(2**16)
     place = head.find(ASF_PROPERTIES)
-    if place < 0 or len(head) < place + 92:
+    if place < 0 or len(head) < place + 100:
         return Structure("asf", missing=1)
     declared, flags = int.from_bytes(head[place + 40 : place + 48], "little"), head[place + 88]
+    n_packets, length = int.from_bytes(head[place + 56 : place + 64], "little"), head[place + 92 : place + 96]
     if flags & 1 or not declared:
         return Structure("asf", verified=False)
-    return closed(file, "asf", declared, size)
+    first, step = int.from_bytes(head[16:24], "little") + 50, int.from_bytes(length, "little")
+    damage = ""
+    if step and declared <= size:
+        places = range(first, min(first + n_packets * step, size), step)
+        without = (place for place in places if _at(file, place, 3) != b"\x82\0\0")
+        if _at(file, first, 3) == b"\x82\0\0" and (bad := next(without, None)):
+            damage = f"the packet at byte {bad} has no header"
+    return closed(file, "asf", declared, size, damage=damage)
+
+
+def _at(file: BinaryIO, place: int, n: int) -> bytes:
+    file.seek(place)
+    return file.read(n)

@@ -7,9 +7,10 @@ from typing import BinaryIO
 
 from musetools.audio.structure.found import UNKNOWN, Structure, ends, find
 
-__all__ = ["adts", "flac", "flv", "mp3", "ogg", "program", "transport"]
+__all__ = ["adts", "flac", "flv", "id3_length", "mp3", "ogg", "program", "transport"]
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+LAME = (b"LAME", b"Lavf", b"Lavc", b"L3.9", b"GOGO")  # who writes a tag with the delay of the encoder
 MP3_KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG-1 layer III
 MP3_KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG-2 and 2.5
 
@@ -100,21 +101,30 @@ def adts(file: BinaryIO, size: int, place: int) -> Structure:
     return ends("adts", place if place >= size else size + 1, size, verified=False)
 
 
+def id3_length(head: bytes) -> int:
+    """Return the length of the tag that a header of ten bytes begins."""
+    return 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+
+
 def mp3(file: BinaryIO, size: int, place: int) -> Structure:
     """MP3: frames whose headers say how long they are; a Xing header, where there is one, how many there are."""
-    start, count, declared = place, 0, None
+    start, count, declared, known = place, 0, None, {"verified": False, "sized": False}
     while place + 4 <= size:
         file.seek(place)
-        head = file.read(4)
-        if not (length := _mp3_frame(head)):
+        head = file.read(10)
+        if head.startswith(b"ID3"):  # of a file that was joined to this one
+            place += id3_length(head)
+            continue
+        if not (length := _mp3_frame(head[:4])):
             break
         if place == start:
-            first = head + file.read(min(length, 200))
+            first = head + file.read(min(length, 250))
             declared = _xing(first)
+            known = {"verified": declared is not None, "sized": declared is not None}
+            known |= _lame(first) if known["verified"] else {}
         place, count = place + length, count + 1
     if not count:
         return UNKNOWN
-    known = {"verified": declared is not None, "sized": declared is not None}
     if declared and count - 1 < declared:
         return Structure("mp3", missing=1, **known)
     if declared and count - 2 > declared:  # one that counts itself is no fault
@@ -140,6 +150,20 @@ def _xing(frame: bytes) -> int | None:
         if (at := frame.find(mark)) >= 0 and frame[at + 7] & 1:
             return int.from_bytes(frame[at + 8 : at + 12], "big")
     return None
+
+
+def _lame(frame: bytes) -> dict[str, object]:
+    """Check the tag behind a Xing header, which says what to cut at both ends; without it, nobody knows."""
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if frame[at + 7] & 15 != 15 or frame[at + 120 : at + 124] not in LAME:
+        return {"verified": False}
+    crc = 0
+    for byte in frame[: at + 154]:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    stored = int.from_bytes(frame[at + 154 : at + 156], "big")
+    return {} if stored in (0, crc) else {"damage": "the tag of its first frame does not match its checksum"}
 
 
 def flac(file: BinaryIO, size: int, place: int = 0) -> Structure:
