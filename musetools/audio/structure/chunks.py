@@ -10,6 +10,7 @@ __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
 NO_SIZE = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
 EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+BLOCK = 0xA3
 LARGEST = 2**27  # bytes of an element that is read for its checksum
 PARTS = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}  # of a segment
 PARTS |= {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854}  # of a cluster, and padding
@@ -175,6 +176,8 @@ def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end:
         part, length, first = _element(file)
         if part not in PARTS or length is None or first + length > stop:
             return f"what begins at byte {start} is no part of Matroska"
+        if part == BLOCK and _at(file, first, 1) == b"\0":  # where FFmpeg stops reading
+            return f"the block at byte {start} is of no track"
         start = first + length
     return ""
 
