@@ -1,6 +1,8 @@
 """Damaged and joined files of many containers: told by an error or by a finding, whole files are not."""
 
+import re
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,16 +76,70 @@ def test_an_odd_last_chunk_needs_no_pad(tmp_path):
     assert len(load_audio(path)) == 32_000
 
 
-@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
-def test_chunks_that_do_not_tile_are_damage(tmp_path, suffix):
-    path = write(tmp_path / f"clip{suffix}")
+def changed(path: Path, mark: bytes, ahead: int, new: bytes, after: int = 0) -> Path:
+    """Overwrite bytes some way behind a mark."""
     content = bytearray(path.read_bytes())
-    place = content.index({".avi": b"01wb", ".mkv": b"\x1c\x53\xbb\x6b"}[suffix], len(content) // 2)
-    content[place : place + 4] = b"\x81\0\0\x81"
+    place = content.index(mark, after) + ahead
+    content[place : place + len(new)] = new
     path.write_bytes(content)
+    return path
+
+
+def refused(path: Path, match: str) -> None:
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match=match):
+            load_audio(path, decoder=decoder)
+    assert audit_clip(path).level == "error"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mark", "ahead", "new", "match"),
+    [
+        (".avi", b"01wb", 0, b"\x81\0\0\x81", "no chunk begins at byte"),
+        (".avi", b"idx1", 32, b"\xff", "index at byte .* does not match"),
+        (".mkv", b"\x1c\x53\xbb\x6b", 0, b"\x81\0\0\x81", "no part of Matroska"),
+        (".mkv", b"\x16\x54\xae\x6b", 40, b"\x55", "checksum at byte"),
+        (".asf", b"\x82\0\0", 0, b"\0\0\0", "no header"),
+        (".mp3", b"Info", 141, b"\x55\x55", "does not match its checksum"),
+        (".aiff", b"SSND", 9, b"\1", "truncated"),
+    ],
+)
+def test_structure_that_does_not_fit_is_refused(tmp_path, suffix, mark, ahead, new, match):
+    path = write(tmp_path / f"clip{suffix}")
+    after = 110 if mark[0] == 0x16 else path.stat().st_size // 2 if suffix in (".avi", ".asf", ".mkv") else 0
+    refused(changed(path, mark, ahead, new, after), match)
+
+
+@pytest.mark.parametrize(("ahead", "new"), [(0, b"\0"), (3, b"\xf0")], ids=["track", "flags"])
+def test_a_block_that_ffmpeg_stops_at_is_refused(tmp_path, ahead, new):
+    """FFmpeg would skip the rest of the cluster, and of the last one nothing would show it."""
+    path = write(tmp_path / "clip.mkv")
+    head = re.compile(rb"\xa3[\x81-\xff]\x82|\xa3[\x40-\x7f].\x82", re.DOTALL).search(path.read_bytes(), 4000)
+    refused(changed(path, head[0], len(head[0]) - 1 + ahead, new, 4000), "block at byte")
+
+
+def test_bits_inside_a_cluster_do_not_match_its_checksum(tmp_path):
+    path = write(tmp_path / "clip.mkv")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x1f\x43\xb6\x75") + 10] ^= 1  # of the checksum itself
+    path.write_bytes(content)
+    assert len(load_audio(path)) > 30_000
     assert "damage" in found(path)
-    with pytest.raises(AudioError, match="byte"):
+    with pytest.raises(AudioError, match="checksum"):
         load_audio(path, decoder="ffmpeg")
+
+
+def test_a_track_that_begins_on_the_way_is_no_crash(tmp_path):
+    path = write(tmp_path / "clip.flv")
+    content = bytearray(path.read_bytes())
+    tag = b"\x12\0\0\1" + bytes(7) + b"\x02" + (12).to_bytes(4, "big")  # a tag of text
+    place = 13
+    for _ in range(8):
+        place += 15 + int.from_bytes(content[place + 1 : place + 4], "big")
+    path.write_bytes(content[:place] + tag + content[place:])
+    with suppress(AudioError):
+        load_audio(path)
+    audit_clip(path)
 
 
 def test_a_format_whose_structure_is_not_known_has_a_length_that_is_not(tmp_path):

@@ -1,5 +1,6 @@
 """Formats made of chunks, boxes and elements with a name and a size: RIFF, AIFF, CAF, MP4, Matroska, ASF."""
 
+import re
 import struct
 import zlib
 from typing import BinaryIO
@@ -10,10 +11,13 @@ __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
 NO_SIZE = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
 EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+TRACKS = 0x1654AE6B
 BLOCK = 0xA3
 LARGEST = 2**27  # bytes of an element that is read for its checksum
 PARTS = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}  # of a segment
 PARTS |= {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854}  # of a cluster, and padding
+AGAIN = ": it is damaged. Copy or export it again"
+PACKET = b"\x82\0\0"  # how a packet of ASF begins
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
@@ -46,7 +50,7 @@ def riff(file: BinaryIO, size: int) -> Structure:
 
 
 def _avi(file: BinaryIO, size: int) -> Structure:
-    place, damage, odd = 0, "", False
+    place, odd = 0, False
     while place + 12 <= size:
         file.seek(place)
         name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
@@ -56,8 +60,9 @@ def _avi(file: BinaryIO, size: int) -> Structure:
             return Structure("avi", verified=False)
         odd = length % 2 == 1
         start, place = place + 12, place + 8 + length + odd
-        damage = damage or _not_tiled(file, start, min(place, size))
-    return closed(file, "avi", place - (odd and place == size + 1), size, damage=damage)
+        if place <= size + odd and (fault := _not_tiled(file, start, min(place, size))):
+            return Structure("avi", fault=fault + AGAIN)
+    return closed(file, "avi", place - (odd and place == size + 1), size)
 
 
 def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
@@ -84,9 +89,20 @@ def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
 
 
 def aiff(file: BinaryIO, size: int) -> Structure:
-    """AIFF: the size of the whole."""
-    file.seek(4)
-    length = int.from_bytes(file.read(4), "big")
+    """AIFF: the size of the whole, and how many samples there are behind the offset of their chunk."""
+    head = _at(file, 0, 12)
+    length = int.from_bytes(head[4:8], "big")
+    place, least, there = 12, 0, None
+    while place + 16 <= size and head[8:] == b"AIFF" and length not in NO_SIZE:
+        name, chunk, body = struct.unpack(">4sI8s", _at(file, place, 16))
+        if name == b"COMM":
+            channels, frames, bits = struct.unpack(">HIH", body)
+            least = channels * frames * ((bits + 7) // 8)
+        elif name == b"SSND":
+            there = chunk - 8 - int.from_bytes(body[:4], "big")
+        place += 8 + chunk + chunk % 2
+    if there is not None and there < least:
+        return Structure("aiff", missing=least - there)
     return closed(file, "aiff", size if length in NO_SIZE else 8 + length, size, verified=length not in NO_SIZE)
 
 
@@ -142,7 +158,7 @@ def boxes(file: BinaryIO, size: int) -> Structure:
 
 def matroska(file: BinaryIO, size: int) -> Structure:
     """EBML elements, those of the segment too; live ones have segments and clusters of unknown size."""
-    place, end, live, damage = 0, None, False, ""
+    place, end, live, damage, tracks = 0, None, False, "", set()
     while place < (size if end is None else end):
         file.seek(place)
         name, length, start = _element(file)
@@ -154,32 +170,44 @@ def matroska(file: BinaryIO, size: int) -> Structure:
             place, end = start, start + length
             if end > size:
                 break
-        elif end is not None and (damage := _not_part(file, name, place, start, start + length, end)):
-            break
+        elif end is not None and (fault := _not_part(file, name, place, start, start + length, end, tracks)):
+            return Structure("matroska", fault=fault + AGAIN)
         elif name == 0:
             return Structure("matroska", missing=1)
         else:
             place = start + length
+            if name == TRACKS:
+                tracks |= set(re.findall(rb"\xd7[\x81-\x88]\0*(.)", _at(file, start, length), re.DOTALL))
+            if name == CLUSTER and not _intact(file, start, place):
+                damage = damage or f"the checksum at byte {start} does not match"
     return closed(file, "matroska", end or place, size, damage=damage, verified=end is not None or not live)
 
 
-def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end: int) -> str:
-    """Say what is wrong with an element of a segment, by its checksum or by its own elements."""
+def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end: int, tracks: set[bytes]) -> str:
+    """Say what is wrong with an element of a segment, by its own elements or, unless these have times, its checksum."""
     if name not in PARTS or stop > end:
         return f"what begins at byte {place} is no part of Matroska"
-    file.seek(start)
-    if (head := file.read(6)).startswith(b"\xbf\x84") and stop - start < LARGEST:
-        crc = zlib.crc32(file.read(stop - start - 6))
-        return "" if crc == int.from_bytes(head[2:], "little") else f"its checksum at byte {start} does not match"
-    while name == CLUSTER and start < stop:
+    if name != CLUSTER:
+        return "" if _intact(file, start, stop) else f"the checksum at byte {start} does not match"
+    while start < stop:
         file.seek(start)
         part, length, first = _element(file)
         if part not in PARTS or length is None or first + length > stop:
             return f"what begins at byte {start} is no part of Matroska"
-        if part == BLOCK and _at(file, first, 1) == b"\0":  # where FFmpeg stops reading
-            return f"the block at byte {start} is of no track"
+        head = _at(file, first, 4).ljust(4, b"\0")
+        odd = tracks and head[0] & 0x80 and (bytes([head[0] & 0x7F]) not in tracks or head[3] & 0x70)
+        if part == BLOCK and (odd or not head[0]):  # FFmpeg skips the rest of the cluster
+            return f"the block at byte {start} is of no track, or of no known kind"
         start = first + length
     return ""
+
+
+def _intact(file: BinaryIO, start: int, stop: int) -> bool:
+    """Whether an element matches its checksum, where it has one."""
+    head = _at(file, start, 6)
+    if not head.startswith(b"\xbf\x84") or stop - start > LARGEST:
+        return True
+    return zlib.crc32(file.read(stop - start - 6)) == int.from_bytes(head[2:], "little")
 
 
 def _element(file: BinaryIO) -> tuple[int, int | None, int]:
@@ -209,13 +237,11 @@ def asf(file: BinaryIO, size: int) -> Structure:
     if flags & 1 or not declared:
         return Structure("asf", verified=False)
     first, step = int.from_bytes(head[16:24], "little") + 50, int.from_bytes(length, "little")
-    damage = ""
-    if step and declared <= size:
+    if step and declared <= size and _at(file, first, 3) == PACKET:
         places = range(first, min(first + n_packets * step, size), step)
-        without = (place for place in places if _at(file, place, 3) != b"\x82\0\0")
-        if _at(file, first, 3) == b"\x82\0\0" and (bad := next(without, None)):
-            damage = f"the packet at byte {bad} has no header"
-    return closed(file, "asf", declared, size, damage=damage)
+        if bad := next((place for place in places if _at(file, place, 3) != PACKET), None):
+            return Structure("asf", fault=f"the packet at byte {bad} has no header" + AGAIN)
+    return closed(file, "asf", declared, size)
 
 
 def _at(file: BinaryIO, place: int, n: int) -> bytes:

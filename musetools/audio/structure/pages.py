@@ -127,9 +127,9 @@ def mp3(file: BinaryIO, size: int, place: int) -> Structure:
         return UNKNOWN
     if declared and count - 1 < declared:
         return Structure("mp3", missing=1, **known)
-    if declared and count - 2 > declared:  # one that counts itself is no fault
+    if declared and not known.get("fault") and count - 2 > declared:  # one that counts itself is no fault
         fault = f"it has {count - 1} frames, its Xing header counts {declared}: files were joined. Export it again"
-        return Structure("mp3", fault=fault, **known)
+        return Structure("mp3", **known, fault=fault)
     return ends("mp3", place, size, **known)
 
 
@@ -166,7 +166,7 @@ def _lame(frame: bytes) -> dict[str, object]:
             crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
     if int.from_bytes(frame[190:192], "big") in (0, crc):
         return {}
-    return {"damage": "the tag of its first frame does not match its checksum"}
+    return {"fault": "the tag of its first frame does not match its checksum: it is damaged. Copy or export it again"}
 
 
 def flac(file: BinaryIO, size: int, place: int = 0) -> Structure:
