@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(CLIPS), help="names of clips")
     parser.add_argument("--keep", type=Path, help="folder for files that went wrong")
     args = parser.parse_args()
-    counts, end, running, n, peak, longest = Counter(), time.monotonic() + 60 * args.minutes, [], 0, (0, ""), (0.0, "")
+    counts, running, n, peak, longest = Counter(), [], 0, (0, ""), (0.0, "")
     with tempfile.TemporaryDirectory() as name:
         clips = []
         for clip in write_clips(Path(name), args.only):
@@ -101,6 +101,7 @@ def main() -> None:
             clips.append(
                 (clip, starts, {decoder: load_audio(clip, decoder=decoder) for decoder in DECODERS}, complaints(clip))
             )
+        end = time.monotonic() + 60 * args.minutes
         while running or time.monotonic() < end:
             while len(running) < args.jobs and time.monotonic() < end:
                 running.append(Case(Path(name), *clips[n % len(clips)], f"{args.seed}:{n}"))
@@ -119,7 +120,7 @@ def main() -> None:
                     (args.keep / case.path.name).write_bytes(case.path.read_bytes())
                 case.path.unlink()
             time.sleep(0.005)
-    for what in (*args.only, *(mutation.__name__ for mutation in MUTATIONS), "all"):
+    for what in (*args.only, *dict.fromkeys(mutation.__name__ for mutation in MUTATIONS), "all"):
         for decoder in (*DECODERS, "audit", "all", "end"):
             of = {verdict: k for (a, b, verdict), k in sorted(counts.items()) if (a, b) == (what, decoder)}
             if of:
