@@ -90,7 +90,7 @@ def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
             yield container
     except MusetoolsError:
         raise
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError, IndexError) as error:  # PyAV: an index, for a track that begins on the way
         with reading(source) as file:
             kind = structure_of(file).kind
         what = "it is no media file, truncated or corrupt" if kind == "unknown" else f"this {kind} file is damaged"
@@ -157,7 +157,7 @@ class Mapped:
         import av
 
         self.rate = stream.codec_context.sample_rate
-        if not self.rate:
+        if not self.rate or not stream.codec_context.format:
             raise AudioError(f"{name} cannot be decoded: it is no media file, truncated or corrupt. Copy it again")
         if not RATES[0] <= self.rate <= RATES[1]:
             raise AudioError(

@@ -147,6 +147,11 @@ class SoundTimes:
                     f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or "
                     "it is damaged. Export it again"
                 )
+            if not self.starts_s and self.zero_s is not None and abs(at - self.zero_s) > LONGEST_HOLE_S:
+                raise AudioError(
+                    f"{self.name}: by its time stamps its sound starts {at - self.zero_s:.3f} s from its picture: "
+                    "it is damaged. Export it again"
+                )
             self.starts_s.append(at)
             self.lengths.append(0)
         self.lengths[-1] += frame.samples

@@ -53,8 +53,12 @@ def of_streams(info: MediaInfo) -> Iterator[Finding]:
     if missing := info.missing_bytes:
         sentence = f"{info.path} lacks {missing} bytes that its index or structure names. Copy it again"
         yield Finding("error", "truncated", float(missing), sentence)
+    elif after := info.structure.after:
+        sentence = f"The length cannot be verified: {after} bytes follow its declared end, or slipped in before"
+        yield Finding("note", "unverified length", float(after), sentence)
     elif not info.structure.verified:
-        sentence = f"The length cannot be verified: {info.structure.kind} without a mark at its end, cut, looks whole"
+        kind = info.container if info.structure.kind == "unknown" else info.structure.kind
+        sentence = f"The length cannot be verified: {kind} without a mark at its end, cut, looks whole"
         yield Finding("note", "unverified length", 1.0, sentence)
     if info.structure.damage:
         yield Finding("error", "damage", 1.0, f"In {info.path} {info.structure.damage}. Copy it again", mended=True)

@@ -3,17 +3,22 @@
 A container is a row of elements, each with a size: boxes, chunks, pages, tags, packets. A file is truncated if its last
 element reaches beyond the end of the file, or if a mark that a writer puts at the end is missing. Where a format has
 neither a total size nor such a mark, a file cut between two elements looks whole: `Structure.verified` is then False.
-Formats without evidence: MP3 without a Xing header, ADTS, MPEG transport and program streams, FLV, live WebM and
-Matroska, fragmented MP4 without an index at its end. No structure shows a bit that flipped inside uncompressed samples.
+Formats without evidence of their end: MP3 without a Xing header or the encoder's tag behind it, ADTS, MPEG transport
+and program streams, FLV, live WebM and Matroska, fragmented MP4 without an index at its end, and all that is not known
+here; where bytes follow a declared end, none can tell padding from as many that slipped in. Formats without evidence of
+their samples: a bit that flips inside changes what is heard, and nothing shows it unless the decoder stumbles. These
+are PCM in any container, and MP3, AAC, WMA and MP2 in any but Matroska with checksums, as FFmpeg writes it; Opus and
+Vorbis in WebM, which has none. FLAC and Ogg have a checksum in each frame and page.
 """
 
 import os
 from collections.abc import Callable
 from typing import BinaryIO
 
-from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, lowest_offset, matroska, riff, wave64
-from musetools.audio.structure.found import Structure
-from musetools.audio.structure.pages import adts, flac, flv, mp3, ogg, program, transport
+from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, matroska, riff, wave64
+from musetools.audio.structure.found import UNKNOWN, Structure
+from musetools.audio.structure.fragments import lowest_offset
+from musetools.audio.structure.pages import adts, flac, flv, id3_length, mp3, ogg, program, transport
 
 __all__ = ["Structure", "lowest_offset", "structure_of"]
 
@@ -34,19 +39,19 @@ def structure_of(file: BinaryIO) -> Structure:
         return transport(file, size)
     if head[:1] == b"\xff" and len(head) > 4:
         return adts(file, size, 0) if head[1] & 0xF6 == 0xF0 else mp3(file, size, 0)
-    return Structure()
+    return UNKNOWN
 
 
 def _after_id3(file: BinaryIO, head: bytes, size: int) -> Structure:
     """Skip the tag in front of an mp3, an aac or a flac."""
-    start = 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+    start = id3_length(head)
     file.seek(start)
     sync = file.read(4)
     if sync == b"fLaC":
         return flac(file, size, start)
     if len(sync) == 4 and sync[0] == 0xFF:
         return adts(file, size, start) if sync[1] & 0xF6 == 0xF0 else mp3(file, size, start)
-    return Structure()
+    return UNKNOWN
 
 
 WALKS: dict[tuple[bytes, ...], Callable[[BinaryIO, int], Structure]] = {

@@ -1,18 +1,23 @@
 """Formats made of chunks, boxes and elements with a name and a size: RIFF, AIFF, CAF, MP4, Matroska, ASF."""
 
-import os
+import re
 import struct
-from collections.abc import Iterator
+import zlib
 from typing import BinaryIO
 
-import numpy as np
+from musetools.audio.structure.found import Structure, closed, ends
 
-from musetools.audio.structure.found import Structure, ends, spare
+__all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
-__all__ = ["aiff", "asf", "au", "boxes", "caf", "lowest_offset", "matroska", "riff", "wave64"]
-
-UNKNOWN = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
-SEGMENT = 0x18538067
+NO_SIZE = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
+EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+TRACKS = 0x1654AE6B
+BLOCK = 0xA3
+LARGEST = 2**27  # bytes of an element that is read for its checksum
+PARTS = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}  # of a segment
+PARTS |= {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854}  # of a cluster, and padding
+AGAIN = ": it is damaged. Copy or export it again"
+PACKET = b"\x82\0\0"  # how a packet of ASF begins
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
@@ -23,7 +28,7 @@ def riff(file: BinaryIO, size: int) -> Structure:
     order = "big" if head[:4] == b"RIFX" else "little"
     if head[8:12] != b"WAVE":
         return _avi(file, size)
-    kind, large, place, data_seen = "rifx" if order == "big" else "wav", None, 12, False
+    kind, large, place, data_seen, odd = "rifx" if order == "big" else "wav", None, 12, False, False
     while place + 8 <= size:
         file.seek(place)
         name, length = file.read(4), int.from_bytes(file.read(4), order)
@@ -33,58 +38,100 @@ def riff(file: BinaryIO, size: int) -> Structure:
             data_seen = True
             length = large if large and length == 0xFFFFFFFF else length
             present = size - place - 8
-            if length in UNKNOWN and length != present and ((length == 0 and present > 0) or length > present):
+            if length in NO_SIZE and length != present and ((length == 0 and present > 0) or length > present):
                 return Structure(kind, sized=False)
         elif data_seen and (name in (b"RIFF", b"RIFX") or not name.strip(b"\0 ").isalnum()):
-            return Structure(kind, fault=spare(file, place, size))
-        place += 8 + length + length % 2
+            return closed(file, kind, place, size)
+        odd = length % 2 == 1
+        place += 8 + length + odd
     if not data_seen:
         return Structure(kind, fault="the wav file ends inside its header", missing=1)
-    return ends(kind, place - (place == size + 1), size)
+    return closed(file, kind, place - (odd and place == size + 1), size)
 
 
 def _avi(file: BinaryIO, size: int) -> Structure:
-    place, unknown = 0, False
-    while place + 8 <= size:
+    place, odd = 0, False
+    while place + 12 <= size:
         file.seek(place)
-        name, length = file.read(4), int.from_bytes(file.read(4), "little")
-        if name != b"RIFF":
-            return Structure("avi", fault=spare(file, place, size))
-        unknown = unknown or length in UNKNOWN
-        place = size if unknown else place + 8 + length + length % 2
-    return ends("avi", place - (place == size + 1), size, verified=not unknown)
+        name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
+        if name != b"RIFF" or (place and form != b"AVIX"):  # what goes on beyond 1 GiB
+            break
+        if length in NO_SIZE:
+            return Structure("avi", verified=False)
+        odd = length % 2 == 1
+        start, place = place + 12, place + 8 + length + odd
+        if place <= size + odd and (fault := _not_tiled(file, start, min(place, size))):
+            return Structure("avi", fault=fault + AGAIN)
+    return closed(file, "avi", place - (odd and place == size + 1), size)
+
+
+def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
+    """Say where the chunks of an avi, and of its lists of pictures and sound, are not one after the other."""
+    chunks, movi = {}, 0
+    while place + 8 <= end:
+        file.seek(place)
+        name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
+        if not name.isalnum():
+            return f"no chunk begins at byte {place}, where one should"
+        if name == b"idx1":
+            file.seek(place + 8)
+            entries = list(struct.iter_unpack("<4sIII", file.read(length - length % 16)))
+            first = min((at for _, _, at, _ in entries), default=0)
+            base = movi if first < movi else 0
+            if any(chunks.get(base + at) != (kind, size) for kind, _, at, size in entries if kind != b"rec "):
+                return f"its index at byte {place} does not match its chunks"
+        elif name == b"LIST" and form == b"movi":
+            movi = place + 8
+        elif movi:
+            chunks[place] = name, length
+        place += 12 if name == b"LIST" and form in (b"movi", b"rec ") else 8 + length + length % 2
+    return "" if place in (end, end + 1) else f"its chunks do not end at byte {end}"
 
 
 def aiff(file: BinaryIO, size: int) -> Structure:
-    """AIFF: the size of the whole."""
-    file.seek(4)
-    length = int.from_bytes(file.read(4), "big")
-    return ends("aiff", size if length in UNKNOWN else 8 + length, size, verified=length not in UNKNOWN)
+    """AIFF: the size of the whole, and how many samples there are behind the offset of their chunk."""
+    head = _at(file, 0, 12)
+    length = int.from_bytes(head[4:8], "big")
+    place, least, there = 12, 0, None
+    while place + 16 <= size and head[8:] == b"AIFF" and length not in NO_SIZE:
+        name, chunk, body = struct.unpack(">4sI8s", _at(file, place, 16))
+        if name == b"COMM":
+            channels, frames, bits = struct.unpack(">HIH", body)
+            least = channels * frames * ((bits + 7) // 8)
+        elif name == b"SSND":
+            there = chunk - 8 - int.from_bytes(body[:4], "big")
+        place += 8 + chunk + chunk % 2
+    if there is not None and there < least:
+        return Structure("aiff", missing=least - there)
+    return closed(file, "aiff", size if length in NO_SIZE else 8 + length, size, verified=length not in NO_SIZE)
 
 
 def caf(file: BinaryIO, size: int) -> Structure:
     """CAF: chunks; the samples may go on to the end."""
-    place = 8
+    place, data_seen = 8, False
     while place + 12 <= size:
-        file.seek(place + 4)
-        length = int.from_bytes(file.read(8), "big", signed=True)
+        file.seek(place)
+        name, length = file.read(4), int.from_bytes(file.read(8), "big", signed=True)
+        if data_seen and (name == b"caff" or length < 0 or not name.isalnum()):
+            break
         if length < 0:  # samples to the end, how many was not known
             return Structure("caf", verified=False, sized=False)
+        data_seen = data_seen or name == b"data"
         place += 12 + length
-    return ends("caf", place, size)
+    return closed(file, "caf", place, size)
 
 
 def wave64(file: BinaryIO, size: int) -> Structure:
     """Wave64: the size of the whole."""
     file.seek(16)
-    return ends("w64", int.from_bytes(file.read(8), "little"), size)
+    return closed(file, "w64", int.from_bytes(file.read(8), "little"), size)
 
 
 def au(file: BinaryIO, size: int) -> Structure:
     """Sun au: where the samples start, and how many bytes they are."""
     file.seek(4)
     start, length = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
-    return ends("au", size if length in UNKNOWN else start + length, size, verified=length not in UNKNOWN)
+    return closed(file, "au", size if length in NO_SIZE else start + length, size, verified=length not in NO_SIZE)
 
 
 def boxes(file: BinaryIO, size: int) -> Structure:
@@ -97,6 +144,9 @@ def boxes(file: BinaryIO, size: int) -> Structure:
             length = int.from_bytes(file.read(8), "big")
         if length and length < 8:
             break
+        if name == b"moov" and name in names:
+            fault = f"a second index (moov) begins at byte {place}: files were joined. Take them apart again"
+            return Structure("mp4", fault=fault)
         names.append(name)
         place = size if length == 0 else place + length
     if 0 < size - place < 8:
@@ -106,65 +156,58 @@ def boxes(file: BinaryIO, size: int) -> Structure:
     return ends("mp4", place, size, verified=b"moof" not in names or b"mfra" in names or b"sidx" in names)
 
 
-def lowest_offset(file: BinaryIO, track: int) -> int:
-    """Return the lowest composition offset in the first fragment of an mp4's track, in ticks; 0 if none is below."""
-    for name, start, end in _boxes(file, 0, file.seek(0, os.SEEK_END)):
-        if name == b"moof":
-            for _, first, last in (box for box in _boxes(file, start, end) if box[0] == b"traf"):
-                if offsets := _offsets(file, track, first, last):
-                    return min(0, *offsets)
-    return 0
-
-
-def _boxes(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of what each box between two places holds."""
-    while place + 8 <= end:
-        file.seek(place)
-        length, name = struct.unpack(">I4s", file.read(8))
-        head = 16 if length == 1 else 8
-        if length == 1:
-            length = int.from_bytes(file.read(8), "big")
-        after = place + length if length else end
-        if not place + head <= after <= end:
-            return
-        yield name, place + head, after
-        place = after
-
-
-def _offsets(file: BinaryIO, track: int, place: int, end: int) -> list[int]:
-    """Return the composition offsets of a fragment (traf); none if it is of another track."""
-    found = []
-    for name, start, after in _boxes(file, place, end):
-        file.seek(start)
-        body = file.read(after - start)
-        if name == b"tfhd" and int.from_bytes(body[4:8], "big") != track:
-            return []
-        if name == b"trun" and body[2] & 8:  # flags: what comes before the samples, and fields of each
-            before, fields = 8 + 4 * (body[3] & 1) + 4 * (body[3] >> 2 & 1), (body[2] & 15).bit_count()
-            values = np.frombuffer(body[before : before + (len(body) - before) // 4 * 4], ">i4")
-            found += values[fields - 1 :: fields].tolist()
-    return found
-
-
 def matroska(file: BinaryIO, size: int) -> Structure:
-    """EBML elements; live ones have segments and clusters of unknown size, whose children tile the file."""
-    place, live = 0, False
-    while place < size:
+    """EBML elements, those of the segment too; live ones have segments and clusters of unknown size."""
+    place, end, live, damage, tracks = 0, None, False, "", set()
+    while place < (size if end is None else end):
         file.seek(place)
         name, length, start = _element(file)
+        if name == EBML and place:
+            return Structure("matroska", fault=f"a second file begins at byte {place}: files were joined")
         if length is None:
             live, place = True, start  # go on with its children
-        elif name == SEGMENT and start + length > size:
-            return ends("matroska", start + length, size)
-        elif name == SEGMENT and not live:
-            return Structure("matroska")
-        elif name == 0 and not live:
-            return Structure("matroska", fault=spare(file, place, size))
+        elif name == SEGMENT:
+            place, end = start, start + length
+            if end > size:
+                break
+        elif end is not None and (fault := _not_part(file, name, place, start, start + length, end, tracks)):
+            return Structure("matroska", fault=fault + AGAIN)
         elif name == 0:
             return Structure("matroska", missing=1)
         else:
             place = start + length
-    return ends("matroska", place, size, verified=not live)
+            if name == TRACKS:
+                tracks |= set(re.findall(rb"\xd7[\x81-\x88]\0*(.)", _at(file, start, length), re.DOTALL))
+            if name == CLUSTER and not _intact(file, start, place):
+                damage = damage or f"the checksum at byte {start} does not match"
+    return closed(file, "matroska", end or place, size, damage=damage, verified=end is not None or not live)
+
+
+def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end: int, tracks: set[bytes]) -> str:
+    """Say what is wrong with an element of a segment, by its own elements or, unless these have times, its checksum."""
+    if name not in PARTS or stop > end:
+        return f"what begins at byte {place} is no part of Matroska"
+    if name != CLUSTER:
+        return "" if _intact(file, start, stop) else f"the checksum at byte {start} does not match"
+    while start < stop:
+        file.seek(start)
+        part, length, first = _element(file)
+        if part not in PARTS or length is None or first + length > stop:
+            return f"what begins at byte {start} is no part of Matroska"
+        head = _at(file, first, 4).ljust(4, b"\0")
+        odd = tracks and head[0] & 0x80 and (bytes([head[0] & 0x7F]) not in tracks or head[3] & 0x70)
+        if part == BLOCK and (odd or not head[0]):  # FFmpeg skips the rest of the cluster
+            return f"the block at byte {start} is of no track, or of no known kind"
+        start = first + length
+    return ""
+
+
+def _intact(file: BinaryIO, start: int, stop: int) -> bool:
+    """Whether an element matches its checksum, where it has one."""
+    head = _at(file, start, 6)
+    if not head.startswith(b"\xbf\x84") or stop - start > LARGEST:
+        return True
+    return zlib.crc32(file.read(stop - start - 6)) == int.from_bytes(head[2:], "little")
 
 
 def _element(file: BinaryIO) -> tuple[int, int | None, int]:
@@ -183,13 +226,24 @@ def _element(file: BinaryIO) -> tuple[int, int | None, int]:
 
 
 def asf(file: BinaryIO, size: int) -> Structure:
-    """ASF (wma, wmv): the file properties hold the file's size, unless it was broadcast."""
+    """ASF (wma, wmv): the properties hold the file's size, unless it was broadcast; packets have one length."""
     file.seek(0)
     head = file.read(2**16)
     place = head.find(ASF_PROPERTIES)
-    if place < 0 or len(head) < place + 92:
+    if place < 0 or len(head) < place + 100:
         return Structure("asf", missing=1)
     declared, flags = int.from_bytes(head[place + 40 : place + 48], "little"), head[place + 88]
+    n_packets, length = int.from_bytes(head[place + 56 : place + 64], "little"), head[place + 92 : place + 96]
     if flags & 1 or not declared:
         return Structure("asf", verified=False)
-    return ends("asf", declared, size)
+    first, step = int.from_bytes(head[16:24], "little") + 50, int.from_bytes(length, "little")
+    if step and declared <= size and _at(file, first, 3) == PACKET:
+        places = range(first, min(first + n_packets * step, size), step)
+        if bad := next((place for place in places if _at(file, place, 3) != PACKET), None):
+            return Structure("asf", fault=f"the packet at byte {bad} has no header" + AGAIN)
+    return closed(file, "asf", declared, size)
+
+
+def _at(file: BinaryIO, place: int, n: int) -> bytes:
+    file.seek(place)
+    return file.read(n)

@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["Structure", "ends", "find", "spare"]
+__all__ = ["UNKNOWN", "Structure", "closed", "ends", "find"]
 
-SPARE = 512  # bytes after the end that are no loss: tags, padding
+SPARE = 512  # bytes after the end that are no loss: padding
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -18,9 +18,13 @@ class Structure:
     missing: int = 0  # bytes, at least, that its last element lacks; it is truncated
     fault: str = ""  # what else is wrong, for an error
     damage: str = ""  # what is wrong inside, where the rest can be decoded in place
+    after: int = 0  # bytes after its declared end, too few or too empty for sound: padding, or others slipped in before
     verified: bool = True  # whether a file cut between two elements would show
     sized: bool = True  # whether its header knows its length: libsndfile reads no other
     exact_s: float | None = None  # length that its header guarantees: less decoded is truncated
+
+
+UNKNOWN = Structure(verified=False)
 
 
 def ends(kind: str, end: int, size: int, **known: object) -> Structure:
@@ -28,16 +32,19 @@ def ends(kind: str, end: int, size: int, **known: object) -> Structure:
     return Structure(kind, missing=max(0, end - size), **known)
 
 
-def spare(file: BinaryIO, end: int, size: int) -> str:
-    """Say what lies after the declared end, if it is more than tags and padding."""
-    file.seek(end)
-    rest = size - end
-    if rest <= SPARE or file.read(11).startswith(TAGS) or not any(file.read(2**16)):
-        return ""
-    return (
+def closed(file: BinaryIO, kind: str, end: int, size: int, **known: object) -> Structure:
+    """Compare as `ends` does, for a header that declares where the file ends; look at what lies after."""
+    file.seek(min(end, size))
+    rest, head = size - end, file.read(2**16)
+    if rest <= 0 or head.startswith(TAGS):
+        return ends(kind, end, size, **known)
+    if rest <= SPARE or not any(head):
+        return Structure(kind, after=rest, **known)
+    fault = (
         f"{rest} bytes follow the end that its header declares, as where files are joined byte by byte. "
         "Join them with an audio program instead, or take them apart again"
     )
+    return Structure(kind, fault=fault, **known)
 
 
 def find(file: BinaryIO, mark: bytes, place: int) -> int:

@@ -5,11 +5,12 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from musetools.audio.structure.found import Structure, ends, find
+from musetools.audio.structure.found import UNKNOWN, Structure, ends, find
 
-__all__ = ["adts", "flac", "flv", "mp3", "ogg", "program", "transport"]
+__all__ = ["adts", "flac", "flv", "id3_length", "mp3", "ogg", "program", "transport"]
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+LAME = (b"LAME", b"Lavf", b"Lavc", b"L3.9", b"GOGO")  # who writes a tag with the delay of the encoder
 KBPS_1 = {  # MPEG-1, by the code of the layer in a frame's header: III, II, I
     1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -84,7 +85,7 @@ def transport(file: BinaryIO, size: int) -> Structure:
     """MPEG transport stream: packets of 188 bytes."""
     file.seek(188)
     if file.read(1) != b"\x47":
-        return Structure()
+        return UNKNOWN
     return Structure("mpegts", missing=-size % 188, verified=False)
 
 
@@ -105,23 +106,35 @@ def adts(file: BinaryIO, size: int, place: int) -> Structure:
     return ends("adts", place if place >= size else size + 1, size, verified=False)
 
 
+def id3_length(head: bytes) -> int:
+    """Return the length of the tag that a header of ten bytes begins."""
+    return 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+
+
 def mp3(file: BinaryIO, size: int, place: int) -> Structure:
     """MP3, MP2, MP1: frames whose headers say how long they are; a Xing header, if there is one, how many there are."""
-    start, count, declared = place, 0, None
+    start, count, declared, known = place, 0, None, {"verified": False, "sized": False}
     while place + 4 <= size:
         file.seek(place)
-        head = file.read(4)
-        if not (length := _mpeg_frame(head)):
+        head = file.read(10)
+        if head.startswith(b"ID3"):  # of a file that was joined to this one
+            place += id3_length(head)
+            continue
+        if not (length := _mpeg_frame(head[:4])):
             break
         if place == start:
-            first = head + file.read(min(length, 200))
+            first = head + file.read(min(length, 250))
             declared = _xing(first)
+            known = {"verified": declared is not None, "sized": declared is not None}
+            known |= _lame(first) if known["verified"] else {}
         place, count = place + length, count + 1
     if not count:
-        return Structure()
-    known = {"verified": declared is not None, "sized": declared is not None}
+        return UNKNOWN
     if declared and count - 1 < declared:
         return Structure("mp3", missing=1, **known)
+    if declared and not known.get("fault") and count - 2 > declared:  # one that counts itself is no fault
+        fault = f"it has {count - 1} frames, its Xing header counts {declared}: files were joined. Export it again"
+        return Structure("mp3", **known, fault=fault)
     return ends("mp3", place, size, **known)
 
 
@@ -144,6 +157,23 @@ def _xing(frame: bytes) -> int | None:
         if (at := frame.find(mark)) >= 0 and frame[at + 7] & 1:
             return int.from_bytes(frame[at + 8 : at + 12], "big")
     return None
+
+
+def _lame(frame: bytes) -> dict[str, object]:
+    """Check the tag behind a Xing header, which says what to cut at both ends; without it, nobody knows."""
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if frame[at + 7] & 15 != 15 or frame[at + 120 : at + 124] not in LAME:
+        return {"verified": False}
+    if at != 36:  # in mono and at low rates writers differ on what the checksum covers
+        return {}
+    crc = 0
+    for byte in frame[:190]:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    if int.from_bytes(frame[190:192], "big") in (0, crc):
+        return {}
+    return {"fault": "the tag of its first frame does not match its checksum: it is damaged. Copy or export it again"}
 
 
 def flac(file: BinaryIO, size: int, place: int = 0) -> Structure:

@@ -1,0 +1,50 @@
+"""Composition offsets of fragmented MP4: FFmpeg moves all frames of a track by the lowest one that is below 0."""
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+__all__ = ["lowest_offset"]
+
+
+def lowest_offset(file: BinaryIO, track: int) -> int:
+    """Return the lowest composition offset in the first fragment of an mp4's track, in ticks; 0 if none is below."""
+    for name, start, end in _boxes(file, 0, file.seek(0, os.SEEK_END)):
+        if name == b"moof":
+            for _, first, last in (box for box in _boxes(file, start, end) if box[0] == b"traf"):
+                if offsets := _offsets(file, track, first, last):
+                    return min(0, *offsets)
+    return 0
+
+
+def _boxes(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of what each box between two places holds."""
+    while place + 8 <= end:
+        file.seek(place)
+        length, name = struct.unpack(">I4s", file.read(8))
+        head = 16 if length == 1 else 8
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        after = place + length if length else end
+        if not place + head <= after <= end:
+            return
+        yield name, place + head, after
+        place = after
+
+
+def _offsets(file: BinaryIO, track: int, place: int, end: int) -> list[int]:
+    """Return the composition offsets of a fragment (traf); none if it is of another track."""
+    found = []
+    for name, start, after in _boxes(file, place, end):
+        file.seek(start)
+        body = file.read(after - start)
+        if name == b"tfhd" and int.from_bytes(body[4:8], "big") != track:
+            return []
+        if name == b"trun" and body[2] & 8:  # flags: what comes before the samples, and fields of each
+            before, fields = 8 + 4 * (body[3] & 1) + 4 * (body[3] >> 2 & 1), (body[2] & 15).bit_count()
+            values = np.frombuffer(body[before : before + (len(body) - before) // 4 * 4], ">i4")
+            found += values[fields - 1 :: fields].tolist()
+    return found
