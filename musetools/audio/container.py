@@ -13,8 +13,8 @@ import numpy as np
 from musetools.audio.structure import lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = ["Mapped", "moving", "name_of", "opened", "picture_track", "reading", "shown_late_s"]
-__all__ += ["sound_track"]
+__all__ = ["Mapped", "chosen_video", "moving", "name_of", "opened", "reading", "shown_late_s"]
+__all__ += ["chosen_audio"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
@@ -110,13 +110,13 @@ def moving(stream: Any) -> bool:
     return not (still and stream.codec_context and stream.codec_context.name in STILLS)
 
 
-def picture_track(container: Any, number: int | None = None) -> Any:
-    """Return the video track that counts: a moving picture, decodable, the default one, in that order; None without."""
+def chosen_video(container: Any, number: int | None = None) -> Any:
+    """Return the video track that counts: one that moves, decodable, the default one, in that order; None without."""
     usable = [stream for stream in container.streams.video if moving(stream) and stream.codec_context]
     return _chosen("video", container.streams.video, usable, number)
 
 
-def sound_track(container: Any, name: str, number: int | None = None) -> Any:
+def chosen_audio(container: Any, name: str, number: int | None = None) -> Any:
     """Return the audio track that counts: decodable, the default one; AudioError without."""
     tracks = container.streams.audio
     if track := _chosen("audio", tracks, [s for s in tracks if s.codec_context], number):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from musetools.audio.container import RATES, Mapped, name_of, opened, reading, sound_track
+from musetools.audio.container import RATES, Mapped, chosen_audio, name_of, opened, reading
 from musetools.audio.resample import (
     BLOCK_S,
     SignalCheck,
@@ -196,7 +196,7 @@ def _blocks_of_container(
     source: Any, name: str, decoder: str, number: int | None, structure: Structure, times: SoundTimes
 ) -> Iterator[np.ndarray]:
     with opened(source, name) as container:
-        stream = sound_track(container, name, number)
+        stream = chosen_audio(container, name, number)
         mapped = Mapped(stream, name)
         if stream.codec_context.name in CHECKED:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}

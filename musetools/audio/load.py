@@ -38,7 +38,7 @@ def load_audio(
         float, resamples with soxr and counts samples (MuseTalk v1.5).
     audio_track, video_track : int, optional
         Tracks of the file, counted from 1 among those of their kind. By default the first that can be decoded and is
-        marked as default; of videos the first moving picture.
+        marked as default; of videos the first that moves.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from musetools.audio.container import moving, name_of, opened, picture_track, shown_late_s, sound_track
+from musetools.audio.container import chosen_audio, chosen_video, moving, name_of, opened, shown_late_s
 from musetools.audio.structure import Structure, structure_of
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
@@ -33,7 +33,7 @@ SHOWN_VP8 = 0x10  # bit of a frame's first byte: frames without it serve others 
 class StreamInfo:
     """One stream of a media file: what its header claims, and what the time stamps of its packets show."""
 
-    kind: str  # "video", "audio", "cover" (a picture that does not move), …
+    kind: str  # "video", "audio", "cover" (an image that does not move), …
     codec: str  # "unknown" where it cannot be decoded
     start_s: float  # time of its first sample or frame
     duration_s: float | None  # that its header declares
@@ -63,7 +63,7 @@ class MediaInfo:
 
     @property
     def video(self) -> StreamInfo | None:
-        """The video track that counts: a moving picture, decodable, the default one, in that order."""
+        """The video track that counts: one that moves, decodable, the default one, in that order."""
         return None if self.video_stream is None else self.streams[self.video_stream]
 
     @property
@@ -114,12 +114,12 @@ def probe_media(
     with open(path, "rb") as file:
         structure = structure_of(file)
     with opened(path, name, "opened") as container:
-        picture, sound = picture_track(container, video_track), _sound(container, name, audio_track)
-        stamps, times, unseen = _stamps(container, picture, sound, name)
-        late = shown_late_s(path, picture.id, picture.time_base) - float(unseen * picture.time_base) if picture else 0.0
-        found = {picture.index: (stamps, late)} if picture else {}
+        video, sound = chosen_video(container, video_track), _sound(container, name, audio_track)
+        stamps, times, unseen = _stamps(container, video, sound, name)
+        late = shown_late_s(path, video.id, video.time_base) - float(unseen * video.time_base) if video else 0.0
+        found = {video.index: (stamps, late)} if video else {}
         streams = tuple(_stream(stream, *found.get(stream.index, (None, 0.0))) for stream in container.streams)
-        shown = _seconds(stamps, picture, streams[picture.index].start_s) if len(stamps) else []
+        shown = _seconds(stamps, video, streams[video.index].start_s) if len(stamps) else []
         times.zero_s = shown[0] if shown else None
         return MediaInfo(
             name,
@@ -129,14 +129,14 @@ def probe_media(
             max(structure.missing, _missing(container, Path(path))),
             structure,
             times.timeline(shown, decoded=False),
-            picture.index if picture else None,
+            video.index if video else None,
             sound.index if sound else None,
         )
 
 
 def _sound(container: Any, name: str, number: int | None) -> Any:
     try:
-        return sound_track(container, name, number)
+        return chosen_audio(container, name, number)
     except AudioError:
         return None
 
@@ -189,48 +189,48 @@ def declared_s(stream: Any) -> float | None:
     return None
 
 
-def _stamps(container: Any, picture: Any, sound: Any, name: str) -> tuple[np.ndarray, SoundTimes, int]:
+def _stamps(container: Any, video: Any, sound: Any, name: str) -> tuple[np.ndarray, SoundTimes, int]:
     """Return the time stamps of the frames that are shown, in order, and where sound lies by its packets.
 
     From the file's index where it has one, else from its packets; and for how many ticks the first show nothing.
     """
     unseen = 0
-    if picture is None and container.format.name in COUNTED:
+    if video is None and container.format.name in COUNTED:
         entries = [], []
-    elif all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (picture, sound)):
-        entries = [_of_index(stream) if stream else [] for stream in (picture, sound)]
+    elif all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (video, sound)):
+        entries = [_of_index(stream) if stream else [] for stream in (video, sound)]
     else:
-        entries, unseen = _of_packets(container, picture, sound)
+        entries, unseen = _of_packets(container, video, sound)
     times = SoundTimes(name, tick_s=float(sound.time_base) if sound else 0.0)
     if sound and (sound.codec_context.frame_size or "opus" in sound.codec_context.name):
         _note(times, np.array(sorted(entries[1]), np.int64).reshape(-1, 2), sound)
     return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times, unseen
 
 
-def _seconds(stamps: np.ndarray, picture: Any, start_s: float) -> list[float]:
+def _seconds(stamps: np.ndarray, video: Any, start_s: float) -> list[float]:
     """Convert time stamps, which an index counts from another start than packets do."""
-    return (start_s + (stamps - stamps[0]) * float(picture.time_base)).tolist()
+    return (start_s + (stamps - stamps[0]) * float(video.time_base)).tolist()
 
 
 def _of_index(stream: Any) -> list[tuple[int, int]]:
     return [(entry.timestamp, 0) for entry in stream.index_entries if not entry.is_discard]
 
 
-def _of_packets(container: Any, picture: Any, sound: Any) -> tuple[list[list[tuple[int, int]]], int]:
-    """Demux once; return time stamp and duration of each packet that is shown, of picture and of sound.
+def _of_packets(container: Any, video: Any, sound: Any) -> tuple[list[list[tuple[int, int]]], int]:
+    """Demux once; return time stamp and duration of each packet that is shown, of video and of sound.
 
-    And how long, in ticks, packets of picture go on that cannot be shown: a stream that was cut begins between two key
+    And how long, in ticks, packets of video go on that cannot be shown: a stream that was cut begins between two key
     frames.
     """
     found, first_key = [[], []], None
     timed = "mp4" not in container.format.name  # which knows no holes: the packet before one lasts longer
-    for packet in container.demux([s for s in (picture, sound) if s is not None]):
+    for packet in container.demux([s for s in (video, sound) if s is not None]):
         if packet.pts is None:
             continue
         of_sound = sound is not None and packet.stream_index == sound.index
         if packet.is_keyframe and not of_sound and first_key is None:
             first_key = len(found[0]), packet.pts
-        hidden = not of_sound and picture.codec_context.name in ("vp8", "libvpx") and not bytes(packet)[0] & SHOWN_VP8
+        hidden = not of_sound and video.codec_context.name in ("vp8", "libvpx") and not bytes(packet)[0] & SHOWN_VP8
         if not hidden and not packet.is_discard:
             found[of_sound].append((packet.pts, (timed and packet.duration) or 0))
     if not first_key or not first_key[0]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from musetools.audio.container import opened, picture_track, shown_late_s
+from musetools.audio.container import chosen_video, opened, shown_late_s
 from musetools.audio.decode import blocks_of_file
 from musetools.audio.probe import MediaInfo, as_shown, probe_media
 from musetools.audio.timeline import ROUNDED_S, SoundTimes, Timeline, first_shown_s, shown_times
@@ -69,7 +69,7 @@ def _frames_s(path: str | os.PathLike, name: str, info: MediaInfo, number: int |
     """Return when each frame is shown, on the container's clock."""
     if decode:
         with opened(path, name) as container:
-            stream = picture_track(container, number)
+            stream = chosen_video(container, number)
             stream.thread_type = "AUTO"
             late = shown_late_s(path, stream.id, stream.time_base)
             frames = sorted(at - late for at in shown_times(container.demux(stream)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musetools.audio.container import opened, picture_track, shown_late_s
+from musetools.audio.container import chosen_video, opened, shown_late_s
 from musetools.audio.resample import BLOCK_S, SignalCheck, in_blocks, swresample_mono
 from musetools.errors import AudioError
 from musetools.timing import SAMPLE_RATE
@@ -149,7 +149,7 @@ class SoundTimes:
                 )
             if not self.starts_s and self.zero_s is not None and abs(at - self.zero_s) > LONGEST_HOLE_S:
                 raise AudioError(
-                    f"{self.name}: by its time stamps its sound starts {at - self.zero_s:.3f} s from its picture: "
+                    f"{self.name}: by its time stamps its sound starts {at - self.zero_s:.3f} s from its video: "
                     "it is damaged. Export it again"
                 )
             self.starts_s.append(at)
@@ -217,12 +217,12 @@ def shown_times(packets: Iterable[Any]) -> Iterator[float]:
 
 
 def first_shown_s(source: Any, name: str, number: int | None = None) -> float | None:
-    """Return when the first frame is shown, on the container's clock; None without a moving picture.
+    """Return when the first frame is shown, on the container's clock; None without a moving one.
 
     A key frame that no other frame precedes is it; else, as after a cut in mid-stream, the decoder says which it shows.
     """
     with opened(source, name) as container:
-        if (stream := picture_track(container, number)) is None:
+        if (stream := chosen_video(container, number)) is None:
             return None
         first, track, tick = _first_shown_s(container, stream), stream.id, stream.time_base
     return None if first is None else first - shown_late_s(source, track, tick)

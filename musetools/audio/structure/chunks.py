@@ -66,11 +66,11 @@ def _avi(file: BinaryIO, size: int) -> Structure:
 
 
 def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
-    """Say where the chunks of an avi, and of its lists of pictures and sound, are not one after the other."""
+    """Say where the chunks of an avi, and of its lists of frames and sound, are not one after the other."""
     chunks, movi = {}, 0
     while place + 8 <= end:
-        file.seek(place)
-        name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
+        head = _at(file, place, 12)
+        name, length, form = head[:4], int.from_bytes(head[4:8], "little"), head[8:]
         if not name.isalnum():
             return f"no chunk begins at byte {place}, where one should"
         if name == b"idx1":

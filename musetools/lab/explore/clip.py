@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from musetools.audio.container import name_of, opened, picture_track
+from musetools.audio.container import chosen_video, name_of, opened
 from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
@@ -106,7 +106,7 @@ def read_clip(path: str | os.PathLike) -> Clip:
 def _read_images(path: Path) -> Images | None:
     """Decode the images of a media file; None if it has no moving picture."""
     with opened(path, f"the video of {name_of(path)}") as container:
-        if (stream := picture_track(container)) is None:
+        if (stream := chosen_video(container)) is None:
             return None
         shown = sorted(dict(_decoded(container, stream)).items())
     return Images(np.array([time_s - shown[0][0] for time_s, _ in shown]), tuple(jpeg for _, jpeg in shown))
