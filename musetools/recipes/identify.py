@@ -89,9 +89,8 @@ def identify_rows(
     """
     rows = np.asarray(rows)
     if rows.ndim != 2 or rows.dtype.kind not in "iu" or not rows.size or rows.shape[1] % 2:
-        raise ParameterError(
-            f"an index matrix is integers (n_frames, rows_per_chunk), even; got {rows.dtype} {rows.shape}"
-        )
+        got = f"got {rows.dtype} {rows.shape}"
+        raise ParameterError(f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}")
     n_samples = (int(rows.max()) + 1 if n_rows is None else n_rows) * ROW_SAMPLES
     context = context or _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]

@@ -1,9 +1,9 @@
 """The index matrix of anybody's chunker, read by sending numbered rows through it.
 
-A chunker is an index matrix: whatever it does, each row of a chunk is a row of the features, or zeros. So features whose
-values are the number of their row come back as the matrix. A row's number is written in digits below 128, which half
-precision and bfloat16 hold exactly, with check digits beside them that no sum or mean of two rows has: what mixes rows is
-not taken for a third row. Whether layers keep their order is read in a second pass, whose values are the layer's number.
+A chunker is an index matrix: whatever it does, each row of a chunk is a row of the features, or zeros. So features
+whose values are the number of their row come back as the matrix. A row's number is written in digits below 128, which
+half precision and bfloat16 hold exactly. Check digits beside them fit no sum or mean of two rows, so a mixture is not
+taken for a third row. The order of the layers is read in a second pass, whose values are the layer's number.
 """
 
 import math
@@ -55,8 +55,9 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
     Parameters
     ----------
     chunker : callable
-        Takes features, float32 ``(n_rows, n_layers, width)``, and returns a chunk for each frame: an array, tensor, list
-        or generator of ``(rows · n_layers, width)`` or ``(rows, n_layers, width)``, in any float type, on any device.
+        Takes features, float32 ``(n_rows, n_layers, width)``, and returns a chunk for each frame: an array, tensor,
+        list or generator of ``(rows · n_layers, width)`` or ``(rows, n_layers, width)``, of any float type, on any
+        device.
     n_rows : int
         Feature rows to send through it, 50 a second.
     n_layers, width : int
@@ -119,7 +120,7 @@ def read_rows(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
     rows, bad = _decoded(chunks, n_rows)
     if not bad.any():
         return rows, False
-    n, per_chunk, n_layers, width = chunks.shape
+    per_chunk, n_layers, width = chunks.shape[1:]
     encoding = add_positions(np.zeros((per_chunk * n_layers, width), np.float32)) if width % 2 == 0 else None
     if encoding is not None:
         plain, still_bad = _decoded(chunks - encoding.reshape(per_chunk, n_layers, width), n_rows)
@@ -134,7 +135,7 @@ def _decoded(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
     length = DIGITS + CHECKS
     code = chunks[..., : chunks.shape[-1] // length * length]
     code = code.reshape(*chunks.shape[:-1], -1, length)
-    word = np.rint(code[..., :1, :, :][..., 0, 0, :])
+    word = np.rint(np.nan_to_num(code[..., 0, 0, :]))
     numbers = (word[..., :DIGITS].astype(np.int64) * BASE ** np.arange(DIGITS)).sum(-1)
     rows = np.where(numbers == 0, ZERO_ROW, numbers - 1)
     expected = np.where((rows == ZERO_ROW)[..., None], 0, _code(rows.ravel()).reshape(*rows.shape, length))
