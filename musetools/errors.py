@@ -34,7 +34,7 @@ class EmptyAudioError(AudioError):
 
 
 class EncoderError(MusetoolsError):
-    """Weights that cannot be had or read: no network, a torn download, a file in neither published layout."""
+    """Weights that cannot be had or read: no network, a torn download, a file in no published layout."""
 
 
 class MissingExtraError(MusetoolsError, ImportError):

@@ -15,6 +15,7 @@ from checkpoints import small_weights
 from hypothesis import settings
 from oracles import encoder_of
 
+from musetools.features import published
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.weights import EncoderWeights
 
@@ -64,6 +65,15 @@ def shared() -> Path:
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip(f"the given recordings are not there: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    """The CTranslate2 folder of trained weights, tiny.en."""
+    folder = published._installed()
+    if folder is None:
+        pytest.skip(f"no trained weights are installed: {published.EXTRA}")
     return folder
 
 

