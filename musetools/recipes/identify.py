@@ -1,8 +1,13 @@
 """Which known recipe gives an index matrix, best first."""
 
+import os
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +15,11 @@ from musetools.chunks.rows import row_lag_ms
 from musetools.errors import ParameterError, RecipeError
 from musetools.recipes.profile import WindowLag, lag_statistics
 from musetools.recipes.recipe import RECIPES, Recipe
-from musetools.timing import ROW_SAMPLES, exact_fps
+from musetools.recipes.trace import TraceError, trace_rows
+from musetools.table import Table
+from musetools.timing import ROW_RATE, ROW_SAMPLES, exact_fps
 
-__all__ = ["RowsMatch", "RowsMatches", "identify_rows"]
+__all__ = ["RowsMatch", "RowsMatches", "chunker_named", "identify_rows", "trace_at_rates"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class RowsMatch:
     equal: float  # share of the frames that both have whose rows are equal, of all frames of either
     first_difference: int | None  # the first frame whose rows differ; None where all that both have are equal
     n_frames: int  # that the recipe gives
+    rows_apart: float  # mean distance of the rows that both give
     lag: WindowLag  # of the recipe
 
     def __repr__(self) -> str:
@@ -94,7 +102,7 @@ def identify_rows(
     n_samples = (int(rows.max()) + 1 if n_rows is None else n_rows) * ROW_SAMPLES
     context = context or _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
-    found = RowsMatches(sorted(matches, key=lambda match: -match.equal))
+    found = RowsMatches(sorted(matches, key=lambda match: (-match.equal, match.rows_apart)))
     found.n_frames, found.lag = len(rows), _lag(rows, fps)
     return found
 
@@ -125,9 +133,50 @@ def _match(
     other = np.flatnonzero(~same)
     first_difference = int(other[0]) if len(other) else None
     share = float(same.sum()) / max(len(rows), len(theirs))
-    return RowsMatch(recipe.name, share, first_difference, len(theirs), _lag(theirs, fps, first))
+    apart = float(np.abs(rows[:shared] - theirs[:shared]).mean()) if shared else np.inf
+    return RowsMatch(recipe.name, share, first_difference, len(theirs), apart, _lag(theirs, fps, first))
 
 
 def _lag(rows: np.ndarray, fps: float | Fraction, first: int = 0) -> WindowLag:
     times = (first + np.arange(len(rows))) / float(exact_fps(fps))
     return lag_statistics(row_lag_ms(rows, fps, first_frame=first), times)
+
+
+def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
+    """Import the function that ``package.module:function`` names, from the working folder too.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ParameterError(
+            f"{name!r} cannot be imported: {error}. Name it package.module:function, from the folder that holds it"
+        ) from None
+    finally:
+        sys.path.remove(os.getcwd())
+    if not callable(found):
+        raise ParameterError(f"{name!r} is no function: got {type(found).__name__}")
+    return found
+
+
+def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
+    """Trace the function of a name at some frame rates; a table of what it equals, or how it stops."""
+    chunker, n_rows = chunker_named(name), round(seconds * ROW_RATE)
+    return Table(["fps", "frames", "lag in ms", "it"], [_traced(chunker, n_rows, fps) for fps in rates])
+
+
+def _traced(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float) -> list[str]:
+    fps = int(fps) if float(fps).is_integer() else fps
+    try:
+        trace = trace_rows(lambda features: chunker(features, fps), n_rows)
+    except TraceError as error:
+        return [f"{fps:g}", "–", "–", str(error)]
+    matches = identify_rows(trace, fps, n_rows=n_rows)
+    notes = "; ".join([matches.summary(), *trace.notes])
+    return [f"{fps:g}", str(len(trace.rows)), f"{matches.lag.mean_ms:+.0f}", notes]

@@ -179,9 +179,7 @@ def _chunks(chunker: Callable[[np.ndarray], Any], features: np.ndarray, shape: t
     try:
         given = chunker(features)
         chunks = [_array(one) for one in given] if _is_sequence(given) else _array(given)
-    except MusetoolsError:
-        raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # whatever his code raises
         raise TraceError(f"the chunker stops on {len(features)} rows: {type(error).__name__}: {error}") from error
     lengths = {one.shape for one in chunks}
     if len(lengths) != 1:

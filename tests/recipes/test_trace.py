@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import musetools as mt
+from musetools.cli import main
 from musetools.recipes.identify import identify_rows
 from musetools.recipes.recipe import add_positions
 from musetools.recipes.trace import TraceError, trace_rows
@@ -136,3 +138,34 @@ def test_what_is_no_index_matrix(rows):
 def test_what_cannot_be_numbered(shape):
     with pytest.raises(mt.ParameterError, match="are needed"):
         trace_rows(gather, shape[0], n_layers=shape[1], width=shape[2])
+
+
+OWN = """
+import musetools as mt
+def chunks(features, fps):
+    return mt.RECIPES["musetalk-v1.5-infer"].chunks(features, len(features) * 320, fps)
+late = lambda features, fps: mt.feature2chunks(features, fps)[3:]
+number = 3
+"""
+
+
+def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "own_code.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(
+        main, ["trace", "own_code:chunks", "--fps", "25", "--fps", "29.97", "--fps", "50", "--seconds", "20"]
+    )
+    assert done.exit_code == 0, done
+    lines = done.stdout.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == ["25", "29.97", "50"]
+    assert all("it is musetalk-v1.5-infer" in line for line in lines[:2])
+    assert "stops on 1000 rows: RecipeError" in lines[2]
+    done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25"])
+    assert "it is none of them" in done.stdout
+    for name, fault in (
+        ("own_code:number", "is no function"),
+        ("own_code:gone", "cannot be imported"),
+        ("x", "cannot be"),
+    ):
+        done = CliRunner().invoke(main, ["trace", name])
+        assert (done.exit_code, fault in done.output) == (1, True), done.output
