@@ -133,3 +133,19 @@ def notebooks(folder: Path) -> None:
     from musetools.lab.project import copy_notebooks
 
     click.echo(f"Notebooks and sample media are in {copy_notebooks(folder)}: jupyter lab {folder / 'notebooks'}")
+
+
+@main.command()
+@click.argument("function", metavar="MODULE:FUNCTION")
+@click.option("--fps", "rates", multiple=True, type=float, default=(24, 25, 29.97, 30), show_default=True)
+@click.option("--seconds", default=60.0, show_default=True, help="Length of the clip that is chunked.")
+def trace(function: str, rates: tuple[float, ...], seconds: float) -> None:
+    """Read the index matrix of your own chunker, a function of (features, fps), and name the recipe that it equals.
+
+    The module is imported from the working folder, or from where Python finds it.
+    """
+    from musetools.recipes.identify import trace_at_rates
+
+    table = trace_at_rates(function, rates, seconds)
+    click.echo(f"{function} was imported from {Path.cwd()} or Python's path, and given {seconds:g} s of numbered rows")
+    click.echo(table)

@@ -1,0 +1,182 @@
+"""Which known recipe gives an index matrix, best first."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from html import escape
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from musetools.chunks.rows import row_lag_ms
+from musetools.errors import ParameterError, RecipeError
+from musetools.recipes.profile import WindowLag, lag_statistics
+from musetools.recipes.recipe import RECIPES, Recipe
+from musetools.recipes.trace import TraceError, trace_rows
+from musetools.table import Table
+from musetools.timing import ROW_RATE, ROW_SAMPLES, exact_fps
+
+__all__ = ["RowsMatch", "RowsMatches", "chunker_named", "identify_rows", "trace_at_rates"]
+
+
+@dataclass(frozen=True)
+class RowsMatch:
+    """How well a recipe's matrix agrees with a given one."""
+
+    recipe: str  # its name
+    equal: float  # share of the frames that both have whose rows are equal, of all frames of either
+    first_difference: int | None  # the first frame whose rows differ; None where all that both have are equal
+    n_frames: int  # that the recipe gives
+    rows_apart: float  # mean distance of the rows that both give
+    lag: WindowLag  # of the recipe
+
+    def __repr__(self) -> str:
+        where = "" if self.first_difference is None else f", first other at frame {self.first_difference}"
+        return f"{self.recipe}: {100 * self.equal:.1f} % of the frames equal{where}, {self.n_frames} frames"
+
+
+class RowsMatches(tuple[RowsMatch, ...]):
+    """Recipes, best first."""
+
+    lag: WindowLag  # of the matrix that was given
+    n_frames: int
+
+    def summary(self) -> str:
+        """Say which recipe it is, or which is nearest and in what they differ."""
+        best = self[0]
+        same = [match.recipe for match in self if match.equal == 1]
+        if same:
+            return f"it is {' or '.join(same)}: every row of every frame is equal"
+        differ = []
+        if best.n_frames != self.n_frames:
+            differ.append(f"{self.n_frames - best.n_frames:+d} frames")
+        if abs(best.lag.mean_ms - self.lag.mean_ms) > 0.5:
+            differ.append(f"{self.lag.mean_ms - best.lag.mean_ms:+.0f} ms of lag")
+        if abs(best.lag.drift_ms_s - self.lag.drift_ms_s) > 0.5:
+            differ.append(f"{self.lag.drift_ms_s - best.lag.drift_ms_s:+.1f} ms/s of drift")
+        if best.first_difference is not None:
+            differ.append(f"other rows from frame {best.first_difference} on")
+        return f"it is none of them: nearest is {best.recipe}, but for {', '.join(differ) or 'some rows'}"
+
+    def __repr__(self) -> str:
+        return "\n".join([self.summary(), *map(repr, self)])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def identify_rows(
+    rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None = None, context: tuple[int, int] | None = None
+) -> RowsMatches:
+    """Find the known recipes that give an index matrix.
+
+    Parameters
+    ----------
+    rows : ndarray of int, shape (n_frames, rows_per_chunk), or Trace
+        The matrix; -1 for a row of zeros.
+    fps : float or Fraction
+        Video frames per second, as the chunker was told.
+    n_rows : int, optional
+        Feature rows that there were; by default one more than the largest.
+    context : (int, int), optional
+        Frames of audio taken left and right; by default those of the published models for chunks of ten rows, else
+        whatever the number of rows and the first interior frame show.
+
+    Returns
+    -------
+    RowsMatches
+        Best first; recipes that stop on this input are left out.
+
+    Raises
+    ------
+    ParameterError
+        If it is no index matrix.
+    """
+    rows = np.asarray(rows)
+    if rows.ndim != 2 or rows.dtype.kind not in "iu" or not rows.size or rows.shape[1] % 2:
+        got = f"got {rows.dtype} {rows.shape}"
+        raise ParameterError(f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}")
+    n_samples = (int(rows.max()) + 1 if n_rows is None else n_rows) * ROW_SAMPLES
+    context = context or _context(rows, fps)
+    matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
+    found = RowsMatches(sorted(matches, key=lambda match: (-match.equal, match.rows_apart)))
+    found.n_frames, found.lag = len(rows), _lag(rows, fps)
+    return found
+
+
+def _context(rows: np.ndarray, fps: float | Fraction) -> tuple[int, int]:
+    """Read the context off the frames whose rows follow each other."""
+    total = rows.shape[1] // 2 - 1
+    if rows.shape[1] == 10:
+        return 2, 2
+    inside = np.flatnonzero((np.diff(rows, axis=1) == 1).all(1) & (rows[:, 0] >= 0))
+    if not len(inside):
+        return total // 2, total - total // 2
+    left = round((50 * inside[0] / float(exact_fps(fps)) - rows[inside[0], 0]) / 2)
+    return min(max(left, 0), total), total - min(max(left, 0), total)
+
+
+def _match(
+    recipe: Recipe, rows: np.ndarray, n_samples: int, fps: float | Fraction, context: tuple[int, int]
+) -> RowsMatch | None:
+    try:
+        first, theirs = recipe.first_frame(n_samples, fps, context), recipe.chunk_rows(n_samples, fps, context)
+    except (RecipeError, ParameterError):
+        return None
+    if theirs.shape[1] != rows.shape[1]:
+        return None
+    shared = min(len(rows), len(theirs))
+    same = (rows[:shared] == theirs[:shared]).all(1)
+    other = np.flatnonzero(~same)
+    first_difference = int(other[0]) if len(other) else None
+    share = float(same.sum()) / max(len(rows), len(theirs))
+    apart = float(np.abs(rows[:shared] - theirs[:shared]).mean()) if shared else np.inf
+    return RowsMatch(recipe.name, share, first_difference, len(theirs), apart, _lag(theirs, fps, first))
+
+
+def _lag(rows: np.ndarray, fps: float | Fraction, first: int = 0) -> WindowLag:
+    times = (first + np.arange(len(rows))) / float(exact_fps(fps))
+    return lag_statistics(row_lag_ms(rows, fps, first_frame=first), times)
+
+
+def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
+    """Import the function that ``package.module:function`` names, from the working folder too.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ParameterError(
+            f"{name!r} cannot be imported: {error}. Name it package.module:function, from the folder that holds it"
+        ) from None
+    finally:
+        sys.path.remove(os.getcwd())
+    if not callable(found):
+        raise ParameterError(f"{name!r} is no function: got {type(found).__name__}")
+    return found
+
+
+def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
+    """Trace the function of a name at some frame rates; a table of what it equals, or how it stops."""
+    chunker, n_rows = chunker_named(name), round(seconds * ROW_RATE)
+    return Table(["fps", "frames", "lag in ms", "it"], [_traced(chunker, n_rows, fps) for fps in rates])
+
+
+def _traced(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float) -> list[str]:
+    fps = int(fps) if float(fps).is_integer() else fps
+    try:
+        trace = trace_rows(lambda features: chunker(features, fps), n_rows)
+    except TraceError as error:
+        return [f"{fps:g}", "–", "–", str(error)]
+    matches = identify_rows(trace, fps, n_rows=n_rows)
+    notes = "; ".join([matches.summary(), *trace.notes])
+    return [f"{fps:g}", str(len(trace.rows)), f"{matches.lag.mean_ms:+.0f}", notes]

@@ -1,0 +1,205 @@
+"""The index matrix of anybody's chunker, read by sending numbered rows through it.
+
+A chunker is an index matrix: whatever it does, each row of a chunk is a row of the features, or zeros. So features
+whose values are the number of their row come back as the matrix. A row's number is written in digits below 128, which
+half precision and bfloat16 hold exactly. Check digits beside them fit no sum or mean of two rows, so a mixture is not
+taken for a third row. The order of the layers is read in a second pass, whose values are the layer's number.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from musetools.chunks.rows import ZERO_ROW
+from musetools.errors import MusetoolsError, ParameterError
+from musetools.recipes.recipe import add_positions
+
+__all__ = ["Trace", "TraceError", "numbered_features", "read_rows", "trace_rows"]
+
+BASE = 128
+DIGITS = 4  # of a row's number: 268 million rows
+CHECKS = 2
+PRIME = 127
+NEAR = 0.26  # half precision rounds a digit and a positional encoding together by less
+
+
+class TraceError(MusetoolsError):
+    """A chunker that is no gather: it mixes, rescales or reorders what it is given, or stops."""
+
+
+@dataclass(frozen=True, repr=False)
+class Trace:
+    """What `trace_rows` read."""
+
+    rows: np.ndarray  # int64, (n_frames, rows_per_chunk); -1 for a row of zeros
+    notes: tuple[str, ...] = ()  # what else the chunker does, in sentences
+    positions: bool = False  # whether MuseTalk's positional encoding was added
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.rows, dtype) if copy or dtype else self.rows
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Trace: {len(self.rows)} chunks of {self.rows.shape[1]} rows", *self.notes])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: int = 5, width: int = 384) -> Trace:
+    """Read the index matrix of anybody's chunker.
+
+    Parameters
+    ----------
+    chunker : callable
+        Takes features, float32 ``(n_rows, n_layers, width)``, and returns a chunk for each frame: an array, tensor,
+        list or generator of ``(rows · n_layers, width)`` or ``(rows, n_layers, width)``, of any float type, on any
+        device.
+    n_rows : int
+        Feature rows to send through it, 50 a second.
+    n_layers, width : int
+        Shape of a row; those of Whisper tiny by default.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    TraceError
+        If rows are mixed, interpolated or rescaled, layers are not row-major, or the chunker itself raises.
+    ParameterError
+        If there are too few rows, or `width` is too small to hold a number.
+    """
+    if n_rows < 1 or n_layers < 1 or width < DIGITS + CHECKS:
+        raise ParameterError(
+            f"at least 1 row, 1 layer and a width of {DIGITS + CHECKS} are needed; got {n_rows}, {n_layers}, {width}"
+        )
+    shape = n_layers, width
+    chunks = _chunks(chunker, numbered_features(n_rows, *shape), shape)
+    rows, positions = read_rows(chunks, n_rows)
+    layers = np.broadcast_to(np.arange(1, n_layers + 1, dtype=np.float32)[:, None], (n_rows, *shape))
+    _check_layers(_chunks(chunker, np.ascontiguousarray(layers), shape), rows, positions)
+    notes = ["MuseTalk's positional encoding is added to each chunk; it was taken off here"] if positions else []
+    return Trace(rows, tuple(notes), positions)
+
+
+def numbered_features(n_rows: int, n_layers: int, width: int) -> np.ndarray:
+    """Return features whose values are the digits of their row's number, and check digits; no row is zeros."""
+    code = _code(np.arange(n_rows))
+    columns = np.arange(width) % code.shape[1]
+    return np.repeat(code[:, None, columns], n_layers, axis=1)
+
+
+def _code(rows: np.ndarray) -> np.ndarray:
+    """Return the code word of each row, ``(n, DIGITS + CHECKS)``."""
+    number = rows.astype(np.int64) + 1
+    digits = [number // BASE**i % BASE for i in range(DIGITS)]
+    checks = [1 + number * number % PRIME, 1 + number * number * number % (PRIME - 4)]
+    return np.stack([*digits, *checks], axis=1).astype(np.float32)
+
+
+def read_rows(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
+    """Return the index matrix of chunks of numbered features, and whether they carry positional encoding.
+
+    Parameters
+    ----------
+    chunks : ndarray of float32, shape (n_frames, rows, n_layers, width)
+        What a chunker returned for `numbered_features`.
+    n_rows : int
+        Rows that there were.
+
+    Raises
+    ------
+    TraceError
+        If a row of a chunk is no row of the features.
+    """
+    rows, bad = _decoded(chunks, n_rows)
+    if not bad.any():
+        return rows, False
+    per_chunk, n_layers, width = chunks.shape[1:]
+    encoding = add_positions(np.zeros((per_chunk * n_layers, width), np.float32)) if width % 2 == 0 else None
+    if encoding is not None:
+        plain, still_bad = _decoded(chunks - encoding.reshape(per_chunk, n_layers, width), n_rows)
+        if not still_bad.any():
+            return plain, True
+    frame, place = np.argwhere(bad)[0]
+    raise TraceError(f"{_fault(chunks[frame, place], n_rows)} (chunk {frame}, row {place} of it)")
+
+
+def _decoded(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row that each row of each chunk is, and where it is none."""
+    length = DIGITS + CHECKS
+    code = chunks[..., : chunks.shape[-1] // length * length]
+    code = code.reshape(*chunks.shape[:-1], -1, length)
+    word = np.rint(np.nan_to_num(code[..., 0, 0, :]))
+    numbers = (word[..., :DIGITS].astype(np.int64) * BASE ** np.arange(DIGITS)).sum(-1)
+    rows = np.where(numbers == 0, ZERO_ROW, numbers - 1)
+    expected = np.where((rows == ZERO_ROW)[..., None], 0, _code(rows.ravel()).reshape(*rows.shape, length))
+    apart = np.abs(code - expected[..., None, None, :]).reshape(*rows.shape, -1).max(-1)
+    return rows, ~(apart <= NEAR) | (rows >= n_rows) | (rows < ZERO_ROW)
+
+
+def _fault(row: np.ndarray, n_rows: int) -> str:
+    """Say what a row of a chunk is that is no row of the features."""
+    features = numbered_features(n_rows, *row.shape).reshape(n_rows, -1)
+    flat = row.ravel().astype(np.float64)
+    if not np.isfinite(flat).all():
+        return "it holds values that are not finite"
+    scale = features @ flat / np.square(features).sum(1)
+    left = np.abs(flat - scale[:, None] * features).max(1)
+    best = int(left.argmin())
+    if left[best] < NEAR * max(1.0, abs(scale[best])):
+        return f"row {best} comes back times {scale[best]:.4g}: values are rescaled, a chunker gathers"
+    weights, *_ = np.linalg.lstsq(features[:4096].T, flat, rcond=None)
+    strongest = np.sort(np.argsort(-np.abs(weights))[:2])
+    return f"it is no row of the features: rows are mixed or interpolated, mostly {' and '.join(map(str, strongest))}"
+
+
+def _check_layers(chunks: np.ndarray, rows: np.ndarray, positions: bool) -> None:
+    n_layers = chunks.shape[2]
+    if positions:
+        flat = np.zeros((chunks.shape[1] * n_layers, chunks.shape[3]), np.float32)
+        chunks = chunks - add_positions(flat).reshape(chunks.shape[1:])
+    expected = np.where((rows == ZERO_ROW)[..., None], 0, np.arange(1, n_layers + 1))
+    got = np.rint(chunks.mean(-1)).astype(int)
+    if (wrong := np.argwhere(got != expected)).size:
+        frame, place, _ = wrong[0]
+        raise TraceError(
+            f"layers are in another order: chunk {frame}, row {place} has layers {(got[frame, place] - 1).tolist()}, "
+            f"expected {list(range(n_layers))}: row-major, then layer"
+        )
+
+
+def _chunks(chunker: Callable[[np.ndarray], Any], features: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Call the chunker; return what it gives as float32 (n_frames, rows, n_layers, width)."""
+    try:
+        given = chunker(features)
+        chunks = [_array(one) for one in given] if _is_sequence(given) else _array(given)
+    except (Exception, SystemExit) as error:  # whatever his code raises
+        raise TraceError(f"the chunker stops on {len(features)} rows: {type(error).__name__}: {error}") from error
+    lengths = {one.shape for one in chunks}
+    if len(lengths) != 1:
+        raise TraceError(
+            f"chunks have shapes {sorted(lengths)[:4]}: one shape is expected" if lengths else "no chunks came"
+        )
+    chunks = np.stack(list(chunks)).astype(np.float32)
+    n_layers, width = shape
+    if chunks.shape[-1] != width or math.prod(chunks.shape[1:]) % (n_layers * width):
+        raise TraceError(
+            f"chunks must be (rows · {n_layers}, {width}) or (rows, {n_layers}, {width}); got {chunks.shape[1:]}"
+        )
+    return chunks.reshape(len(chunks), -1, n_layers, width)
+
+
+def _is_sequence(given: Any) -> bool:
+    return isinstance(given, Iterable) and not hasattr(given, "shape")
+
+
+def _array(one: Any) -> np.ndarray:
+    """Convert an array or a tensor of any float type on any device."""
+    one = one.detach().cpu().float() if hasattr(one, "detach") else one
+    return np.asarray(one)

@@ -1,0 +1,171 @@
+"""Any chunker's index matrix is read off numbered rows; what is no gather is an error that says what it is."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import musetools as mt
+from musetools.cli import main
+from musetools.recipes.identify import identify_rows
+from musetools.recipes.recipe import add_positions
+from musetools.recipes.trace import TraceError, trace_rows
+
+N_ROWS = 300
+
+
+def gather(features, fps=25.0):
+    return np.asarray(mt.feature2chunks(features, fps))
+
+
+SHAPES = {
+    "array": gather,
+    "rows and layers": lambda f: gather(f).reshape(-1, 10, 5, 384),
+    "list": lambda f: list(mt.feature2chunks(f, 25)),
+    "generator": lambda f: (chunk for chunk in mt.feature2chunks(f, 25)),
+    "float16": lambda f: gather(f).astype(np.float16),
+    "float64": lambda f: gather(f).astype(np.float64),
+    "tensor": lambda f: torch.from_numpy(gather(f)),
+    "tensors with grad": lambda f: [torch.from_numpy(c.copy()).requires_grad_() for c in mt.feature2chunks(f, 25)],
+    "bfloat16": lambda f: torch.from_numpy(gather(f)).bfloat16(),
+    "half on the way": lambda f: gather(f.astype(np.float16)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whatever_a_chunker_returns(shape):
+    trace = trace_rows(SHAPES[shape], N_ROWS)
+    np.testing.assert_array_equal(np.asarray(trace), mt.chunk_rows(N_ROWS, 25))
+    assert (trace.rows.dtype, trace.notes) == (np.int64, ())
+
+
+@pytest.mark.parametrize("fps", [24, 25, 29.97, 30])
+@pytest.mark.parametrize("name", ["musetools", "musetalk-v1-infer", "musetalk-v1.5-infer", "latentsync"])
+def test_recipes_are_traced_and_identified(name, fps):
+    recipe = mt.RECIPES[name]
+    trace = trace_rows(lambda f: np.asarray(recipe.chunks(f, N_ROWS * 320, fps)), N_ROWS)
+    np.testing.assert_array_equal(trace.rows, recipe.chunk_rows(N_ROWS * 320, fps))
+    matches = identify_rows(trace, fps, n_rows=N_ROWS)
+    assert name in [match.recipe for match in matches if match.equal == 1]
+    assert matches[0].first_difference is None
+    assert name in matches.summary()
+
+
+def test_rows_beyond_what_half_precision_counts():
+    n_rows = 70_000
+    rows = np.array([[0, 2049], [4097, 65_537], [69_999, -1]])
+    features = {}
+
+    def chunker(given):
+        features["sent"] = given
+        return np.where((rows >= 0)[..., None, None], given[rows], 0).astype(np.float16)
+
+    np.testing.assert_array_equal(trace_rows(chunker, n_rows, n_layers=1, width=8).rows, rows)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_positional_encoding_is_taken_off_and_noted(kind):
+    trace = trace_rows(lambda f: add_positions(gather(f)).astype(kind), N_ROWS)
+    np.testing.assert_array_equal(trace.rows, mt.chunk_rows(N_ROWS, 25))
+    assert trace.positions
+    assert "positional encoding" in trace.notes[0]
+
+
+def interpolated(features):
+    chunks = gather(features).copy()
+    chunks[7] = (chunks[7] + chunks[9]) / 2
+    return chunks
+
+
+def layers_first(features):
+    return gather(features).reshape(-1, 10, 5, 384).swapaxes(1, 2).reshape(-1, 50, 384)
+
+
+def layers_reversed(features):
+    return gather(features[:, ::-1])
+
+
+def stops(features):
+    raise ValueError("no such clip")
+
+
+@pytest.mark.parametrize(
+    ("chunker", "expected"),
+    [
+        (interpolated, r"mixed or interpolated.*chunk 7"),
+        (lambda f: gather(f) * 0.5, r"times 0\.5: values are rescaled.*chunk 0"),
+        (lambda f: gather(f) * 2, r"times 2: values are rescaled"),
+        (layers_first, r"chunk 0|layers are in another order"),
+        (layers_reversed, r"layers are in another order.*\[4, 3, 2, 1, 0\]"),
+        (stops, r"stops on 300 rows: ValueError: no such clip"),
+        (lambda f: exit(), r"stops on 300 rows: SystemExit"),
+        (lambda f: gather(f)[:, :, :100], r"chunks must be \(rows · 5, 384\)"),
+        (lambda f: [], "no chunks"),
+        (lambda f: [np.zeros((50, 384)), np.zeros((45, 384))], "one shape is expected"),
+        (lambda f: gather(f) + np.nan, "not finite"),
+    ],
+)
+def test_what_is_no_gather(chunker, expected):
+    with pytest.raises(TraceError, match=expected):
+        trace_rows(chunker, N_ROWS)
+
+
+def test_a_mean_of_two_rows_is_not_taken_for_the_row_between():
+    def blurred(features):
+        return (gather(features) + gather(np.roll(features, 2, axis=0))) / 2
+
+    with pytest.raises(TraceError, match="mixed or interpolated"):
+        trace_rows(blurred, N_ROWS)
+
+
+def test_a_fork_that_is_none_of_them():
+    """A context that does not follow the frame rate, and two frames too few."""
+    rows = mt.RECIPES["musetalk-v1.5-infer"].chunk_rows(N_ROWS * 320, 25)[:-2]
+    found = identify_rows(rows, 25, n_rows=N_ROWS)
+    assert found[0].equal < 1
+    assert "none of them: nearest is" in found.summary()
+    late = identify_rows(np.maximum(rows - 3, -1), 25, n_rows=N_ROWS)
+    assert "ms of lag" in late.summary()
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 10)), np.zeros(10, int), np.zeros((0, 10), int), np.zeros((3, 9), int)])
+def test_what_is_no_index_matrix(rows):
+    with pytest.raises(mt.ParameterError, match="an index matrix is"):
+        identify_rows(rows, 25)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 384), (10, 0, 384), (10, 5, 3)])
+def test_what_cannot_be_numbered(shape):
+    with pytest.raises(mt.ParameterError, match="are needed"):
+        trace_rows(gather, shape[0], n_layers=shape[1], width=shape[2])
+
+
+OWN = """
+import musetools as mt
+def chunks(features, fps):
+    return mt.RECIPES["musetalk-v1.5-infer"].chunks(features, len(features) * 320, fps)
+late = lambda features, fps: mt.feature2chunks(features, fps)[3:]
+number = 3
+"""
+
+
+def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "own_code.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(
+        main, ["trace", "own_code:chunks", "--fps", "25", "--fps", "29.97", "--fps", "50", "--seconds", "20"]
+    )
+    assert done.exit_code == 0, done
+    lines = done.stdout.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == ["25", "29.97", "50"]
+    assert all("it is musetalk-v1.5-infer" in line for line in lines[:2])
+    assert "stops on 1000 rows: RecipeError" in lines[2]
+    done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25"])
+    assert "it is none of them" in done.stdout
+    for name, fault in (
+        ("own_code:number", "is no function"),
+        ("own_code:gone", "cannot be imported"),
+        ("x", "cannot be"),
+    ):
+        done = CliRunner().invoke(main, ["trace", name])
+        assert (done.exit_code, fault in done.output) == (1, True), done.output
