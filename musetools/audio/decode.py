@@ -209,10 +209,7 @@ def _blocks_of_container(
             yield from laid_out(frames, signal, times)
         else:
             blocks = in_blocks((frame for frame, _ in times.numbered(frames)), signal)
-            resampled = (
-                soxr_mono(planes_of(blocks), signal) if decoder == "librosa" else swresample_mono(blocks, signal)
-            )
-            yield from resampled
+            yield from soxr_mono(planes_of(blocks), signal) if decoder == "librosa" else swresample_mono(blocks, signal)
         if not signal.n_in and times.bad_s:
             raise AudioError(f"{name}: none of its {len(times.bad_s)} packets of sound can be decoded. Copy it again")
         signal.finish(structure.exact_s)
