@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import soundfile
-from clips import CLOCK, _picture
+from clips import CLOCK, film_packets
 from media import sound_packets, speech
 
 SECONDS, FPS = 3, 25
@@ -72,10 +72,10 @@ def write_clips(folder: Path, names: Iterable[str]) -> Iterator[Path]:
             packets = list(sound_packets(container, pcm, kind.rate, kind.sound))
             if kind.picture:
                 times = [i / FPS for i in range(SECONDS * FPS)]
-                picture = list(_picture(container, times, FPS, 0, kind.picture, (64, 64)))
-                for packet in picture:
+                video = list(film_packets(container, times, FPS, 0, kind.picture, (64, 64)))
+                for packet in video:
                     packet.duration = CLOCK // FPS
-                packets += picture
+                packets += video
             container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
         yield path
 

@@ -153,6 +153,6 @@ def test_a_format_whose_structure_is_not_known_has_a_length_that_is_not(tmp_path
 def test_sound_hours_after_its_picture_is_refused_before_hours_of_silence_are_made(tmp_path):
     """One flipped bit of a time stamp; decoders that count samples do not look at it."""
     path = write_clip(tmp_path / "clip.mkv", late_s=25_000)
-    with pytest.raises(AudioError, match=r"starts 25000\..* s from its picture"):
+    with pytest.raises(AudioError, match=r"starts 25000\..* s from its video"):
         load_audio(path)
     assert "undecodable" in found(path)
