@@ -217,6 +217,7 @@ def judged(
         n_frames, rate = n_frames or (len(timeline.frames_s) if info.video else None), rate or _rate(info)
     if timeline is not None and info.audio is not None:
         found += findings.of_timeline(timeline, recipe)
+        found += findings.of_claim(info.audio.duration_s, timeline)
     if facts.loudness_dbfs is not None:
         found += findings.of_silence(facts.loudness_dbfs)
         found += findings.of_other_tracks(float(facts.loudness_dbfs.max(initial=-120)), facts.others_dbfs)

@@ -14,17 +14,28 @@ from musetools.recipes.recipe import Recipe
 from musetools.recipes.sampler import audit_sampler
 from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_counted", "as_passed", "by_level", "of_lengths", "of_other_tracks"]
+__all__ = [
+    "LEVELS",
+    "SILENT_DBFS",
+    "Finding",
+    "as_counted",
+    "as_passed",
+    "by_level",
+    "of_claim",
+    "of_lengths",
+    "of_other_tracks",
+]
 __all__ += ["of_recipe", "of_silence", "of_streams", "of_timeline"]
 
 LEVELS = ("error", "warning", "note")
-LATE_MS, OFF_MS = 20.0, 45.0  # start offsets: worth a word; seen by viewers (ITU-R BT.1359: 45 ms early, 125 ms late)
+LATE_MS, OFF_MS = 20.0, 45.0  # start offsets: a warning; seen by viewers (ITU-R BT.1359: 45 ms early, 125 ms late)
 SHORT_ROWS = 10  # |2·frames − rows| above which MuseTalk's authors drop a clip (K18)
 RATES = (1, 1000)  # fps; beyond, time stamps are wrong
 LATE_FRAME = 700  # from here on the v1.5 loader's windows go wrong, which is a finding of its own
 RATE_GAP = 0.0002  # relative; 29.97 and 30 are 0.001 apart
 SILENT_DBFS, MOSTLY = -50.0, 0.5
 COUNTING = "a pipeline that counts samples (musetalk-v1.5-infer)"
+CLAIM_S = 0.25  # between declared and decoded sound: encoders' priming and last packets are shorter
 MOST_BAD = 5  # packets of sound that silence may stand for; more is damage
 
 
@@ -94,6 +105,20 @@ def of_timeline(timeline: Timeline, recipe: Recipe) -> Iterator[Finding]:
 
 def _counting(recipe: Recipe) -> str:
     return COUNTING if recipe.features.decoder == "timeline" else recipe.name
+
+
+def of_claim(declared_s: float | None, timeline: Timeline) -> Iterator[Finding]:
+    """Compare the length that a header declares with the sound that there is: alone it proves nothing."""
+    if declared_s is None or not timeline.pieces:
+        return
+    there = timeline.sound_s, timeline.end_s, timeline.end_s - timeline.start_offset_s
+    gap = min((length - declared_s for length in there), key=abs)
+    if abs(gap) > CLAIM_S:
+        sentence = (
+            f"The header declares {declared_s:.2f} s of sound, {declared_s + gap:.2f} s are there. "
+            "Listen to its end, or export it again"
+        )
+        yield Finding("warning", "declared length", 1000 * gap, sentence)
 
 
 def _of_start(late_ms: float, who: str) -> Iterator[Finding]:

@@ -11,7 +11,9 @@ from clips import FAULTS, NTSC, cut_off, forbid_decoding, write_clip, write_good
 from media import FASTSTART, SPEECH_RATE, speech, write_media
 
 from musetools import RECIPES, ParameterError, audit_clip
+from musetools.audio.timeline import Piece, Timeline
 from musetools.check.clip import ClipAudit
+from musetools.check.findings import of_claim
 from musetools.check.folder import audit_folder
 
 RATE = 16_000
@@ -412,3 +414,13 @@ def test_files_damaged_at_random(tmp_path):
         path.write_bytes(damaged)
         for quick in (True, False):
             json.dumps(audit_clip(path, quick=quick).to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("declared_s", "n"), [(3.0, 0), (2.8, 0), (3.2, 0), (4.5, 1), (1.4, 1), (None, 0)])
+def test_a_declared_length_is_a_claim(declared_s, n):
+    """Another length than there is: a warning; late sound and holes explain a difference."""
+    late = Timeline((0.0,), (Piece(0.5, 0.0, 1.0), Piece(1.8, 1.0, 2.0)))  # 3 s of sound between 0.5 and 3.8 s
+    found = list(of_claim(declared_s, late))
+    assert [finding.level for finding in found] == ["warning"] * n
+    assert not list(of_claim(3.8, late))
+    assert not list(of_claim(3.3, late))
