@@ -6,6 +6,8 @@ from musetools.table import Table
 
 __all__ = ["Answer"]
 
+BOX = "border-left:6px solid #0072B2;background:#eef4f9;color:black;padding:8px 4px;margin:4px 0"
+
 
 class Answer:
     """Base of what shows itself by its sentences and its table, as text and as HTML."""
@@ -24,4 +26,5 @@ class Answer:
 
     def _repr_html_(self) -> str:
         items, table = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences()), self.table()
-        return (f"<ul>{items}</ul>" if items else "") + (table._repr_html_() if table else "")
+        box = f'<div style="{BOX}"><ul style="margin:0">{items}</ul></div>' if items else ""
+        return box + (table._repr_html_() if table else "")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def record(**quantities: Any) -> None:
         If a value is NaN, infinite or of another type.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
-    display({RESULT_MIME: plain, "text/plain": "\n".join(map(_line, plain, plain.values()))}, raw=True)
+    text = "\n".join(map(_line, plain, plain.values()))
+    html = f"<details><summary>{len(plain)} recorded results</summary><pre>{escape(text)}</pre></details>"
+    display({RESULT_MIME: plain, "text/html": html, "text/plain": text}, raw=True)
 
 
 def _plain(name: str, value: Any) -> Any:
