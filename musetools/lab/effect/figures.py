@@ -4,17 +4,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from musetools.lab.answer import AnswerBox
 from musetools.lab.effect.answer import BAND_MS, Effect
 from musetools.lab.effect.measure import INFERENCE
 from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
 from musetools.recipes.profile import COMMON_FPS
 from musetools.table import minus, signed
 
-__all__ = ["delay_figure", "prediction_figure", "r2_figure"]
+__all__ = ["answer_box", "delay_figure", "prediction_figure", "r2_figure"]
 
 SHOWN_S = 6.0  # stretch of speech drawn, the last one of the interior
 STEADY_MS = 150  # outcomes with a larger expected delay are drawn over time
 DRIFTING = {"^": INFER, "s": COLOURS["black"], "D": COLOURS["green"], "v": COLOURS["purple"]}  # mark and colour
+
+
+def answer_box(effect: Effect) -> AnswerBox:
+    """Return the answer in its sentences and the figure of R²."""
+    return AnswerBox(effect.sentences(), r2_figure(effect))
 
 
 def prediction_figure(effect: Effect) -> Figure:
