@@ -25,8 +25,8 @@ ARRAY_KEYS = {"npy", "dtype", "shape"}  # of the dict that is recorded for an ar
 def record(**quantities: Any) -> None:
     """Leave a notebook's results in its last cell, for people and programs to read.
 
-    They are shown as ``application/vnd.musetools.result+json``. An array is recorded as the base64 text of its
-    ``.npy`` file, with its type and shape.
+    They are shown as ``application/vnd.musetools.result+json``, folded away on a page. An array is recorded as the
+    base64 text of its ``.npy`` file, with its type and shape.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def record(**quantities: Any) -> None:
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
     text = "\n".join(map(_line, plain, plain.values()))
-    html = f"<details><summary>{len(plain)} recorded results</summary><pre>{escape(text)}</pre></details>"
-    display({RESULT_MIME: plain, "text/html": html, "text/plain": text}, raw=True)
+    folded = f"<details><summary>{len(plain)} results recorded</summary><pre>{escape(text)}</pre></details>"
+    display({RESULT_MIME: plain, "text/plain": text, "text/html": folded}, raw=True)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ from musetools.lab.effect import (
     Effect,
     Experiment,
     Model,
+    answer_box,
     delay_figure,
     differences,
     prediction_figure,
@@ -22,6 +23,7 @@ from musetools.lab.effect import (
     r2_figure,
     ridge,
 )
+from musetools.lab.effect.answer import SHADES
 from musetools.lab.effect.measure import INFERENCE, SIDES
 from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
 from musetools.recipes.profile import COMMON_FPS
@@ -331,8 +333,19 @@ def test_costs_are_sorted_behind_the_pair_as_it_is_run(effect):
     assert "33 ms earlier with every second" in why["musetalk-v1.5-infer at 29.97 fps"]
 
 
+def test_lines_are_shaded_by_verdict(effect):
+    table = effect.cost_table()
+    html = table._repr_html_()
+    for verdict, shade in SHADES.items():
+        assert html.count(f"background:{shade}") == sum(line[2] == verdict for line in table.lines)
+    assert "background" not in replace(table, shades=())._repr_html_()
+
+
 def test_the_answer_is_three_sentences(effect):
     pair, most, valid = effect.sentences()
+    box = answer_box(effect)
+    assert box.sentences == effect.sentences()
+    assert box.figure.axes[0].get_yticklabels()[0].get_text() == "MuseTalk v1.5 as it is run"
     assert effect.published["v1.5"].r2_text in pair
     assert f"{max(effect.costs.values()):.2f}" in most
     assert "is valid" in valid

@@ -201,6 +201,12 @@ def test_the_answer_holds_what_was_measured(answer, traded):
     assert answer.same_table().lines == [["25", "150", "0"], ["24", "144", "0.5"]]
 
 
+def test_the_answer_box_has_sentences_and_figure(answer):
+    box = streaming.answer_box(answer)
+    assert box.sentences == answer.sentences()
+    assert box.figure.axes[0].get_xlabel() == "computing in % of real time, one thread"
+
+
 def test_table_of_costs(traded):
     table = streaming.cost_table({"live-low": traded.grid[0], "a buffer": traded.others[3]})
     assert [line[0] for line in table.lines] == ["live-low", "a buffer"]
