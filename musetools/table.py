@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
 
 import numpy as np
 
@@ -21,11 +22,14 @@ class Table:
         Cells.
     caption : str, default ""
         What to know when reading it.
+    shades : sequence of str, default ()
+        Background of each line, a CSS colour; "" for none.
     """
 
     head: Sequence[str]
     lines: Sequence[Sequence[str]]
     caption: str = ""
+    shades: Sequence[str] = ()
 
     def __repr__(self) -> str:
         cells = [[str(cell) for cell in line] for line in (self.head, *self.lines)]
@@ -36,7 +40,8 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(str(cell))}</th>" for cell in self.head)
         rows = ("".join(f"<td>{escape(str(cell))}</td>" for cell in line) for line in self.lines)
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        styles = [f' style="background:{escape(shade)};color:black"' if shade else "" for shade in self.shades]
+        body = "".join(f"<tr{style}>{row}</tr>" for row, style in zip_longest(rows, styles, fillvalue=""))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self.caption)}</p>"
 
 

@@ -126,8 +126,8 @@ class FeatureSpec:
     def named(cls, name: "str | FeatureSpec") -> "FeatureSpec":
         """Return the spec of a name; a spec is returned as it is.
 
-        Names are "musetools", "musetalk-v1", "musetalk-v1.5", and what live streams make: "live-low", "live", and
-        "live-exact", which equals "musetalk-v1.5".
+        Names are "musetools", "musetalk-v1", "musetalk-v1.5", and what live streams make: "live-low", "live",
+        "live-near", and "live-exact", which equals "musetalk-v1.5".
 
         Raises
         ------
@@ -145,8 +145,19 @@ _SPECS = {
     "musetools": FeatureSpec(),
     "musetalk-v1": FeatureSpec(decoder="ffmpeg", mel_peak="file", padding="mel", final_norm=False),
     "musetalk-v1.5": FeatureSpec(decoder="librosa"),
-    # what a `ChunkStream` makes, and so what to train on for it; notebook 05 measures these choices
+    # What a `ChunkStream` makes, and so what to train on for it: what lies nearest to offline features at each latency
+    # for about a quarter of a core. Measured with tiny.en on 30 s of real English and of bundled speech: distance over
+    # that of neighbouring rows, and one thread of a busy machine of two cores.
+    #   live-low   0.3 s behind: 0.52, 0.54, 27 %; left 4 s 0.47, 0.49, 48 %; hop 0.16 and right 0.04 s 0.58, 0.61, 17 %
+    #   live       0.6 s:        0.36, 0.37, 22 %; left 8 s 0.33, 0.33, 33 %; 3 s, hop 0.2, right 0.3 s 0.38, 0.36, 22 %
+    #   live-near  1.6 s:        0.24, 0.23, 14 %; left 5 s 0.27, 0.26,  8 %; hop 0.5, right 1 s 0.25, 0.24, 28 %
+    #   LiveTalking's buffer:    2.71, 2.52, 78 %; positions of the clip 0.57, 0.68; and not padded 0.56, 0.56, 3 %
+    # The passes are a sample, so a run may differ by a tenth:
+    #   python -c "import musetools as mt; from musetools.lab.streaming import trade; print(trade(
+    #       mt.load_audio('data/voice_a.m4a')[:480000], mt.load_encoder('tiny.en'), lefts_s=(1, 2, 3, 5, 8, 10),
+    #       rights_s=(0.1, 0.2, 0.5), hops_s=(0.1, 0.3, 1), passes=60))"
     "live-low": FeatureSpec(window=EncoderWindow(2, 0.1, 0.1, None, positions="clip")),
     "live": FeatureSpec(window=EncoderWindow(5, 0.3, 0.2, None, positions="clip")),
+    "live-near": FeatureSpec(window=EncoderWindow(10, 1, 0.5, None, positions="clip")),
     "live-exact": FeatureSpec(decoder="librosa"),
 }

@@ -39,8 +39,9 @@ class ChunkStream:
     context : (int, int), default (2, 2)
         Frames of audio, 40 ms each, left and right of a frame.
     window : str, EncoderWindow or FeatureSpec, default "live"
-        How encoder passes slide: "live-low" (0.3 s behind the sound), "live" (0.6 s), "live-exact" (30.1 s: waits for
-        its 30 s segment and equals "musetalk-v1.5"); a window of your own; or all that makes features.
+        How encoder passes slide: "live-low" (0.3 s behind the sound), "live" (0.6 s), "live-near" (1.6 s, nearest to
+        offline features), "live-exact" (30.1 s: waits for its 30 s segment and equals "musetalk-v1.5"); a window of
+        your own; or all that makes features.
     edge : {"clamp", "zeros", "drop"}
         What becomes of rows before the first and after the last, see `chunk_rows`.
     sample_rate : int, default 16000

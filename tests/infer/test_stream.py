@@ -50,6 +50,7 @@ KEPT = FeatureSpec(window=EncoderWindow(0.4, 0.2, 0.1, 1), keep_padding=True)
 WINDOWS = {
     "live-low": "live-low",
     "live": "live",
+    "live-near": "live-near",
     "live-exact": "live-exact",
     "hop alone": EncoderWindow(0, 0.1, 0, None),
     "a row a pass": EncoderWindow(0.3, 0.02, 0.04, None),
@@ -275,7 +276,9 @@ def test_no_frame_waits_longer_than_promised_and_one_nearly_so(window, fps, cont
     assert max(waits) > stream.latency_s - spec_of(window).window.hop_s
 
 
-@pytest.mark.parametrize(("window", "promised"), [("live-low", 0.3), ("live", 0.6), ("live-exact", 30.1)])
+@pytest.mark.parametrize(
+    ("window", "promised"), [("live-low", 0.3), ("live", 0.6), ("live-near", 1.6), ("live-exact", 30.1)]
+)
 def test_the_latency_is_the_one_that_is_documented(window, promised):
     assert ChunkStream(RowTeller(), 25, window=window).latency_s == pytest.approx(promised, abs=1e-9)
 

@@ -126,7 +126,10 @@ BAD_ARGUMENTS = {
     ),
     "fps": ([0, -25, float("nan"), float("inf"), "25", None, True, 1j], "number of frames per second above zero"),
     "context": ([(2,), (2, 2, 2), 2, (-1, 2), (2, 2.5), "22", None], "two whole numbers"),
-    "window": (["lively", "", None, 0.2, (5, 0.3, 0.2, None)], "a FeatureSpec or one of .*live-low, live, live-exact"),
+    "window": (
+        ["lively", "", None, 0.2, (5, 0.3, 0.2, None)],
+        "a FeatureSpec or one of .*live-low, live, live-near, live-exact",
+    ),
     "edge": (["repeat", "", None, 0], "one of clamp, zeros, drop"),
     "non_finite": (["zero", "", None, 0], "one of error, silence"),
 }

@@ -1,19 +1,26 @@
 """Figures of the effect of preprocessing on a model."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from musetools.lab.answer import AnswerBox
 from musetools.lab.effect.answer import BAND_MS, Effect
 from musetools.lab.effect.measure import INFERENCE
 from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
 from musetools.recipes.profile import COMMON_FPS
-from musetools.table import signed
+from musetools.table import minus, signed
 
-__all__ = ["delay_figure", "prediction_figure", "r2_figure"]
+__all__ = ["answer_box", "delay_figure", "prediction_figure", "r2_figure"]
 
 SHOWN_S = 6.0  # stretch of speech drawn, the last one of the interior
 STEADY_MS = 150  # outcomes with a larger expected delay are drawn over time
 DRIFTING = {"^": INFER, "s": COLOURS["black"], "D": COLOURS["green"], "v": COLOURS["purple"]}  # mark and colour
+
+
+def answer_box(effect: Effect) -> AnswerBox:
+    """Return the answer in its sentences and the figure of R²."""
+    return AnswerBox(effect.sentences(), r2_figure(effect))
 
 
 def prediction_figure(effect: Effect) -> Figure:
@@ -108,24 +115,44 @@ def r2_figure(effect: Effect) -> Figure:
     -------
     Figure
     """
-    grid, places = effect.grid, np.arange(len(INFERENCE))
-    with figure(figsize=(9, 0.45 * len(places) + 1.8)) as (fig, axes):
+    grid, pairs = effect.grid, list(effect.published.items())
+    names = [*(f"MuseTalk {side} as it is run" for side, _ in pairs), *INFERENCE]
+    lowest = min(outcome.r2 for outcome in (*grid.values(), *effect.published.values()))
+    floor = max(lowest - 0.05, -1.0)  # worse than the mean opening is bad enough
+    with figure(figsize=(9, 0.42 * len(names) + 1.8)) as (fig, axes):
         ax, spread = axes[0, 0], np.linspace(-0.24, 0.24, len(COMMON_FPS))
+        for place, (_, outcome) in enumerate(pairs):
+            label = "the published pair, 25 fps" if place == 0 else None
+            _dot(ax, outcome.r2, place, floor, "*", INFER, label, size=11)
         for fps, shift, (mark, colour) in zip(COMMON_FPS, spread, MARKS.items(), strict=True):
-            r2 = [grid[name, fps].r2 if (name, fps) in grid else np.nan for name in INFERENCE]
-            ax.plot(r2, places + shift, mark[0], color=colour, label=f"{fps:g} fps")
+            for number, name in enumerate(INFERENCE):
+                if (name, fps) in grid:
+                    label = f"{fps:g} fps" if number == 0 else None
+                    place = len(pairs) + number + shift
+                    _dot(ax, grid[name, fps].r2, place, floor, mark[0], colour, label)
         for outcome, style, label in (
             (effect.matching, "-", "training's chunks"),
             (effect.control, ":", "shuffled openings"),
         ):
             ax.axvline(outcome.r2, color=TRAIN, linestyle=style, zorder=0, label=f"{label}: {outcome.r2_text}")
-        for place, name in enumerate(INFERENCE):
+        for number, name in enumerate(INFERENCE):
             if stopped := [f"{fps:g}" for fps in COMMON_FPS if (name, fps) not in grid]:
-                where = {"xy": (0.01, place), "xycoords": ("axes fraction", "data"), "va": "center"}
+                where = {"xy": (0.01, len(pairs) + number), "xycoords": ("axes fraction", "data"), "va": "center"}
                 ax.annotate(f"stops at {', '.join(stopped)} fps", **where)
-        ax.set_yticks(places, INFERENCE)
+        ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
+        ax.set_xlim(floor - 0.04, None)
         ax.set_xlabel("R² of the predicted opening, held-out speech without its first and last second")
-        ax.set_title(f"R² falls to {effect.worst.r2_text}: {effect.worst.title} · weights: {effect.weights}")
-        fig.legend(loc="outside lower center", ncols=6)
+        pair = f"{names[0]}: R² {pairs[0][1].r2_text}, training's chunks {effect.matching.r2_text}"
+        ax.set_title(f"{pair}\nworst: {effect.worst.title}, {effect.worst.r2_text} · weights: {effect.weights}")
+        fig.legend(loc="outside lower center", ncols=4)
     return fig
+
+
+def _dot(
+    ax: Axes, r2: float, place: float, floor: float, mark: str, colour: str, label: str | None, size: float = 6
+) -> None:
+    """Draw an R²; below the floor of the axis, at it, with the number."""
+    ax.plot(max(r2, floor), place, mark, color=colour, markersize=size, linestyle="none", label=label)
+    if r2 < floor:
+        ax.annotate(minus(f"← {r2:.1f}"), (floor, place), (9, 0), textcoords="offset points", va="center", fontsize=8)

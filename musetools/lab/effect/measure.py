@@ -23,7 +23,7 @@ from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
 from musetools.train.store import FeatureStore
 
-__all__ = ["INFERENCE", "SIDES", "TRAIN_FPS", "Experiment", "differences"]
+__all__ = ["INFERENCE", "SIDES", "TRAIN_FPS", "Experiment", "differences", "published"]
 
 BATCH = 128
 TRAIN_FPS = 25  # what MuseTalk converts every training video to
@@ -168,6 +168,28 @@ class Experiment:
         inside, outside = change[~edge], change[edge]
         largest = [float(part.max(initial=0)) for part in (inside, outside)]
         return Agreement(len(inside), int((inside == 0).sum()), len(outside), *largest)
+
+
+def published(experiment: Experiment) -> dict[str, Outcome]:
+    """Return what MuseTalk's own pairs do at 25 fps, as they are run, by version, v1.5's first.
+
+    The model learned from the training recipe's chunks, positional encoding added there or not, and predicts from the
+    inference recipe's, where it is added or not: v1.5's training adds none, its inference does (K1).
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+
+    Returns
+    -------
+    dict of str to Outcome
+    """
+    outcomes = {}
+    for side in ("v1.5", "v1"):
+        model = experiment.model(side, positional_encoding=RECIPES[f"musetalk-{side}-train"].positional_encoding)
+        outcomes[side] = experiment.outcome(f"musetalk-{side}-infer", model=model)
+    return outcomes
 
 
 def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:

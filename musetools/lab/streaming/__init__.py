@@ -1,30 +1,43 @@
 """Notebook 05's room: how late, how expensive and how far from offline a live stream is.
 
-`evaluate` gives the notebook's answer; `window_cost`, `stream_errors`, `arrivals` and `memory_over` are its measures,
-the ``…_figure`` functions draw them.
+`evaluate` gives the notebook's answer; `trade` measures many windows, `window_cost` one; `content_scale`,
+`stream_errors`, `arrivals` and `memory_over` are the other measures, the ``…_figure`` functions draw them.
 """
 
-from musetools.lab.streaming.answer import BASELINE, SEGMENTS, Streaming, evaluate
+from musetools.lab.streaming.answer import BASELINE, NAMED, SEGMENTS, Streaming, evaluate
 from musetools.lab.streaming.figures import (
-    cost_table,
+    answer_box,
     grid_figure,
     layer_figure,
     memory_figure,
     segment_figure,
     timeline_figure,
+    trade_figure,
 )
 from musetools.lab.streaming.measure import (
     REFERENCE,
+    Scale,
     WindowCost,
     arrivals,
-    distance,
+    content_scale,
     memory_over,
     row_distance,
     segment_levels,
     stream_errors,
     window_cost,
 )
+from musetools.lab.streaming.trade import COARSE, FINE, Trade, cost_table, trade
 
-__all__ = ["BASELINE", "REFERENCE", "SEGMENTS", "Streaming", "WindowCost", "arrivals", "cost_table", "distance"]
-__all__ += ["evaluate", "grid_figure", "layer_figure", "memory_figure", "memory_over", "row_distance"]
-__all__ += ["segment_figure", "segment_levels", "stream_errors", "timeline_figure", "window_cost"]
+__all__ = ["BASELINE", "COARSE", "FINE", "NAMED", "REFERENCE", "SEGMENTS", "Scale", "Streaming", "Trade", "WindowCost"]
+__all__ += [
+    "answer_box",
+    "arrivals",
+    "content_scale",
+    "cost_table",
+    "evaluate",
+    "grid_figure",
+    "layer_figure",
+    "memory_figure",
+]
+__all__ += ["memory_over", "row_distance", "segment_figure", "segment_levels", "stream_errors", "timeline_figure"]
+__all__ += ["trade", "trade_figure", "window_cost"]

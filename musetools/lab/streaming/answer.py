@@ -1,7 +1,7 @@
 """The answer of notebook 05: what a live stream costs, how far it is from offline, and when its chunks come."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -18,31 +18,33 @@ from musetools.lab.streaming.measure import (
     memory_over,
     row_distance,
     segment_levels,
-    segment_sentence,
     stream_errors,
     window_cost,
 )
+from musetools.lab.streaming.trade import COARSE, Trade, cost_table, trade
 from musetools.recipes.recipe import RECIPES
-from musetools.timing import SAMPLE_RATE
+from musetools.table import Table, minus
+from musetools.timing import ROW_RATE, SAMPLE_RATE
 
 __all__ = ["BASELINE", "SEGMENTS", "Streaming", "evaluate"]
 
 BASELINE = "LiveTalking's buffer"
 PADDED = "LiveTalking's buffer, positions of the clip"
+NOT_PADDED = "LiveTalking's buffer, positions of the clip, not padded"
+FROM_START = "live, positions of the window"
+NAMED = ("live-low", "live", "live-near")  # the specs that are chosen by these numbers
 WAYS = {
-    "live-low": "live-low",
-    "live": "live",
-    "live, positions of the window": EncoderWindow(5, 0.3, 0.2, None),
+    **{name: name for name in NAMED},
+    FROM_START: replace(FeatureSpec.named("live").window, positions="window"),
+    NOT_PADDED: EncoderWindow(0.2, 0.64, 0.2, None, positions="clip"),
     PADDED: EncoderWindow(0.2, 0.64, 0.2, 30, positions="clip"),
     BASELINE: RECIPES["livetalking"].features.window,
 }
-BARE = EncoderWindow(0.2, 0.64, 0.2, None, positions="clip")
 SEGMENTS = {
     "hard 30 s": EncoderWindow(0, 30, 0, 30, positions="clip"),
     "20 s that see 5 s more": EncoderWindow(5, 20, 5, 30, positions="clip"),
 }
 CHECKED_FPS, CHECKED_S = (24, 25, 29.97, 30), 10
-SEGMENT_S = 30  # of offline features: one full segment, none of it padding
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,9 +52,9 @@ class Streaming(Answer):
     """What live streams were measured to do."""
 
     errors: dict[float, tuple[int, float]]  # see `stream_errors`
-    grid: Sequence[Sequence[WindowCost]]  # by left context, then look-ahead
+    trade: Trade  # many windows, and what distances are stated in
     costs: dict[str, WindowCost]  # by way to stream; `BASELINE` is LiveTalking's
-    bare: WindowCost  # LiveTalking's buffer without padding
+    beside: dict[str, tuple[WindowCost, WindowCost]]  # by named spec: half and twice its left context
     gaps: dict[str, np.ndarray]  # `row_distance` of each of `SEGMENTS` from features with 14 s either side of every row
     played: np.ndarray  # the waveform that was played in real time
     stream: ChunkStream  # what it was played into
@@ -67,43 +69,49 @@ class Streaming(Answer):
     @property
     def padding_cost(self) -> float:
         """How many times as long a step takes when padded to 30 s."""
-        return self.costs[PADDED].step_ms / self.bare.step_ms
+        return self.costs[PADDED].step_ms / self.costs[NOT_PADDED].step_ms
 
     def sentences(self) -> list[str]:
-        """Write the answer, computed from the numbers."""
+        """Write the answer in three sentences: `live` against LiveTalking's way, why, and what training can do."""
+        live, slow, placed = (self.costs[name] for name in ("live", BASELINE, PADDED))
+        context = slow.overall - self.costs[FROM_START].overall  # what more audio alone would mend
+        counts = "positions, not context, count" if slow.overall - placed.overall > context else "context counts"
+        worst = max(error for _, error in self.errors.values())
         return [
-            *(
-                f"{fps} fps: {n} frames, stream and offline path differ by {error:g} at most."
-                for fps, (n, error) in self.errors.items()
-            ),
-            *_grid_sentences(self.grid),
-            *_way_sentences(self.costs),
-            f"A step of {BASELINE} takes {self.bare.step_ms:.1f} ms without padding, "
-            f"{self.costs[PADDED].step_ms:.1f} ms padded to 30 s: {self.padding_cost:.0f} times as much.",
-            f"{segment_sentence(self.levels)} standard deviations.",
+            f"“live” comes {live.latency_s:.2f} s behind the sound, computes {100 * live.of_real_time:.0f} % of real "
+            f"time on one thread, and lies {live.of_a_row:.2f} times as far from offline as neighbouring rows lie from "
+            f"each other; {BASELINE} lies {slow.of_a_row:.2f} times as far and computes "
+            f"{slow.of_real_time / live.of_real_time:.1f} times as much, {slow.latency_s:.2f} s behind.",
+            f"For distance {counts}: with positions of the clip that buffer would lie {placed.of_a_row:.2f} times as "
+            f"far, with the audio of “live” but its own positions {self.costs[FROM_START].of_a_row:.2f} times.",
+            f"Stream and offline path with the same spec differ by {worst:g} at most, at {len(self.errors)} frame "
+            "rates: a model can be trained on exactly what it gets live.",
         ]
 
+    def choice_sentences(self) -> list[str]:
+        """Write why the named specs are what they are: what half and twice their left context would change."""
+        return [
+            f"{name} sees {cost.window.left_s:g} s back, {cost.latency_s:.2f} s behind: half of that would lie "
+            f"{_percent(less.overall, cost.overall)} % farther from offline for "
+            f"{less.of_real_time / cost.of_real_time:.2f} times the computing, twice that "
+            f"{_percent(cost.overall, more.overall)} % nearer for {more.of_real_time / cost.of_real_time:.2f} times."
+            for name, (less, more) in self.beside.items()
+            for cost in [self.costs[name]]
+        ]
 
-def _grid_sentences(grid: Sequence[Sequence[WindowCost]]) -> list[str]:
-    first, last = grid[0], grid[-1]
-    return [
-        f"Left context: from {first[-1].window.left_s:g} to {last[-1].window.left_s:g} s the distance from offline "
-        f"falls from {first[-1].overall:.2f} to {last[-1].overall:.2f} standard deviations, and computing grows from "
-        f"{100 * first[-1].of_real_time:.0f} to {100 * last[-1].of_real_time:.0f} % of real time.",
-        f"Look-ahead: from {first[0].window.right_s:g} to {first[-1].window.right_s:g} s, at "
-        f"{last[0].window.left_s:g} s of left context, it falls from {last[0].overall:.3f} to {last[-1].overall:.3f}, "
-        f"and every frame waits {1000 * (last[-1].latency_s - last[0].latency_s):.0f} ms longer.",
-    ]
+    def ways_table(self) -> Table:
+        """Return the ways to stream, the nearest to offline first."""
+        return cost_table(dict(sorted(self.costs.items(), key=lambda item: item[1].overall)))
+
+    def same_table(self) -> Table:
+        """Return how far stream and offline path are apart, by frame rate."""
+        lines = [[f"{fps:g}", str(n), f"{error:g}"] for fps, (n, error) in self.errors.items()]
+        return Table(["fps", "frames", "largest difference"], lines)
 
 
-def _way_sentences(costs: dict[str, WindowCost]) -> list[str]:
-    slow = costs[BASELINE]
-    return [
-        f"{name}: {cost.overall:.2f} from offline, {cost.latency_s:.2f} s behind; {BASELINE} is {slow.overall:.2f} "
-        f"from it and costs {slow.of_real_time / cost.of_real_time:.1f} times as much."
-        for name, cost in costs.items()
-        if name != BASELINE
-    ]
+def _percent(far: float, near: float) -> str:
+    """Write by how much one distance is above another."""
+    return minus(f"{100 * (far / near - 1):.0f}")
 
 
 def evaluate(
@@ -113,12 +121,14 @@ def evaluate(
     *,
     window: str | FeatureSpec = "live",
     fps: float = 25,
-    lefts_s: Sequence[float] = (0.2, 1.0, 2.0, 5.0),
-    rights_s: Sequence[float] = (0.04, 0.2, 0.5),
+    lefts_s: Sequence[float] = COARSE["lefts_s"],
+    rights_s: Sequence[float] = COARSE["rights_s"],
     hop_s: float = 0.3,
     seconds: float = 20,
     play_s: float = 5,
     hours: float = 1,
+    padded: bool = False,
+    passes: int = 16,
 ) -> Streaming:
     """Stream speech in many ways, and measure: the answer of notebook 05.
 
@@ -140,28 +150,33 @@ def evaluate(
         Speech streamed for each measurement, and played in real time.
     hours : float, default 1
         Audio pushed through to read the memory.
+    padded : bool, default False
+        Whether the grid is measured padded to 30 s too, beside other positions.
+    passes : int, default 16
+        Encoder passes of each window, spread evenly over the speech.
 
     Returns
     -------
     Streaming
     """
     speech, played = voice[: int(seconds * SAMPLE_RATE)], voice[: int(play_s * SAMPLE_RATE)]
-    offline = audio2feat((voice[: SEGMENT_S * SAMPLE_RATE], SAMPLE_RATE), encoder)
     errors = stream_errors(speech[: CHECKED_S * SAMPLE_RATE], encoder, window, CHECKED_FPS)
     stream = ChunkStream(encoder, fps, window=window)
     came = arrivals(stream, played)
-    cost = partial(window_cost, speech, encoder, offline)
+    grid = trade(speech, encoder, lefts_s=lefts_s, rights_s=rights_s, hops_s=[hop_s], padded=padded, passes=passes)
+    offline = audio2feat((speech, SAMPLE_RATE), encoder)
+    cost = partial(window_cost, speech, encoder, offline, grid.scale, passes=passes)
     longer = (np.concatenate([voice, more]), SAMPLE_RATE)
     reference = audio2feat(longer, encoder, spec=FeatureSpec(window=REFERENCE))
     # buffers do not depend on depth, so the encoder's input layer is enough to read the memory
     endless = ChunkStream(encoder.truncated(1), fps, window=EncoderWindow(2, 0.64, 0.2, None, positions="clip"))
     return Streaming(
         errors,
-        [[cost(EncoderWindow(left, hop_s, right, None, positions="clip")) for right in rights_s] for left in lefts_s],
+        grid,
         {name: cost(way) for name, way in WAYS.items()},
-        cost(BARE),
+        {name: (cost(_looking_back(name, 0.5)), cost(_looking_back(name, 2))) for name in NAMED},
         {
-            name: row_distance(audio2feat(longer, encoder, spec=FeatureSpec(window=way)), reference)
+            name: row_distance(audio2feat(longer, encoder, spec=FeatureSpec(window=way)), reference, grid.scale)
             for name, way in SEGMENTS.items()
         },
         played,
@@ -169,3 +184,9 @@ def evaluate(
         came,
         memory_over(endless, voice, hours),
     )
+
+
+def _looking_back(name: str, times: float) -> EncoderWindow:
+    """Return the window of a named spec with so many times its left context."""
+    window = FeatureSpec.named(name).window
+    return replace(window, left_s=round(times * window.left_s * ROW_RATE) / ROW_RATE)

@@ -5,29 +5,105 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from musetools.check.findings import SILENT_DBFS
 from musetools.features.spec import EncoderWindow
 from musetools.infer.stream import ChunkStream
+from musetools.lab.answer import AnswerBox
 from musetools.lab.look import COLOURS, INFER, MARKS, figure
+from musetools.lab.streaming.answer import Streaming
 from musetools.lab.streaming.measure import REFERENCE, WindowCost, segment_levels, segment_sentence
-from musetools.table import Table
+from musetools.lab.streaming.trade import Trade
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["cost_table", "grid_figure", "layer_figure", "memory_figure", "segment_figure", "timeline_figure"]
+__all__ = [
+    "answer_box",
+    "grid_figure",
+    "layer_figure",
+    "memory_figure",
+    "segment_figure",
+    "timeline_figure",
+    "trade_figure",
+]
 
-DISTANCE = "distance from offline\nin standard deviations"
 Grid = Sequence[Sequence[WindowCost]]
+DISTANCE = "distance from offline\n(1: that of neighbouring rows)"
 
 
-def grid_figure(grid: Grid, *, weights: str) -> Figure:
-    """Draw distance and computing of every left context and look-ahead, latency with each look-ahead."""
-    far = np.array([[cost.overall for cost in costs] for costs in grid])
-    busy = np.array([[100 * cost.of_real_time for cost in costs] for costs in grid])
-    left_wins = (far[0] - far[-1]).mean() > (far[:, 0] - far[:, -1]).mean()
-    title = "Left context brings features nearer" if left_wins else "Distance by window"
-    with figure(1, 2, figsize=(10, 0.5 * len(grid) + 2.2)) as (fig, axes):
-        _draw_cells(axes[0, 0], grid, far, ".3f", DISTANCE, f"{title}\nweights: {weights}")
+def answer_box(answer: Streaming) -> AnswerBox:
+    """Return the answer in its sentences and the figure of distance over computing."""
+    return AnswerBox(answer.sentences(), trade_figure(answer.costs, answer.trade))
+
+
+def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:
+    """Draw the distance from offline of every window over its computing: the ways to stream among a grid of windows.
+
+    Parameters
+    ----------
+    costs : dict of str to WindowCost
+        Ways to stream, by name; the last one is what the others are compared with.
+    trade : Trade
+        The grid, drawn as a line for each look-ahead.
+
+    Returns
+    -------
+    Figure
+    """
+    with figure(figsize=(10, 4.6)) as (fig, axes):
+        ax = axes[0, 0]
+        rights = sorted({cost.window.right_s for cost in trade.grid})
+        for right_s, shade in zip(rights, np.linspace(0.8, 0.35, len(rights)), strict=True):
+            line = sorted((c for c in trade.grid if c.window.right_s == right_s), key=lambda c: c.window.left_s)
+            label = f"{right_s:g} s ahead, {line[0].latency_s:.2f} s behind"
+            ax.plot(*_places(line), "-", color=f"{shade:.2f}", marker=".", label=label)
+        for cost in line:
+            where = 100 * cost.of_real_time, cost.of_a_row
+            text = f"{cost.window.left_s:g} s back"
+            ax.annotate(text, where, (0, -12), textcoords="offset points", fontsize=8, ha="center")
+        for (name, cost), mark, colour in zip(costs.items(), "osD^vP*X", _colours(len(costs)), strict=False):
+            style = {"color": colour, "markersize": 9, "linestyle": "none", "markeredgecolor": "black"}
+            ax.plot(*_places([cost]), mark, label=f"{name}, {cost.latency_s:.2f} s behind", **style)
+        ax.set(xscale="log", yscale="log", ylabel=DISTANCE, xlabel="computing in % of real time, one thread")
+        for axis, ticks in ((ax.xaxis, (1, 2, 5, 10, 20, 50, 100)), (ax.yaxis, (0.1, 0.2, 0.3, 0.5, 1, 2, 3))):
+            low, high = axis.get_view_interval()
+            axis.set_ticks([tick for tick in ticks if low <= tick <= high])
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_locator(NullLocator())
+        (name, last), (first_name, first) = list(costs.items())[-1], min(costs.items(), key=lambda i: i[1].overall)
+        ax.set_title(
+            f"{name} lies {last.overall / first.overall:.1f} times as far from offline as {first_name}"
+            f" · weights: {trade.weights}"
+        )
+        fig.legend(loc="outside right center", fontsize=8)
+    return fig
+
+
+def _places(costs: Sequence[WindowCost]) -> tuple[list[float], list[float]]:
+    return [100 * cost.of_real_time for cost in costs], [cost.of_a_row for cost in costs]
+
+
+def _colours(n: int) -> list[str]:
+    """Return a colour for each way; the last one is vermilion."""
+    names = ("green", "sky", "yellow", "purple", "orange", "black")
+    return [*(COLOURS[name] for name in names[: n - 1]), INFER]
+
+
+def grid_figure(trade: Trade) -> Figure:
+    """Draw distance and computing of every left context and look-ahead, latency with each look-ahead.
+
+    Colours span what was measured. If several hops were measured, the last one is drawn.
+    """
+    hop = trade.grid[-1].window.hop_s
+    costs = [cost for cost in trade.grid if cost.window.hop_s == hop]
+    lefts, rights = (sorted({getattr(cost.window, name) for cost in costs}) for name in ("left_s", "right_s"))
+    grid = [[trade.cell(left, right, hop) for right in rights] for left in lefts]
+    far = np.array([[cost.of_a_row for cost in line] for line in grid])
+    busy = np.array([[100 * cost.of_real_time for cost in line] for line in grid])
+    back, ahead = (far[0] - far[-1]).mean(), (far[:, 0] - far[:, -1]).mean()
+    title = f"Distance falls by {back:.2f} with left context, by {ahead:.2f} with look-ahead"
+    with figure(1, 2, figsize=(11, 0.5 * len(grid) + 2.2)) as (fig, axes):
+        _draw_cells(axes[0, 0], grid, far, ".2f", DISTANCE, f"{title}\nweights: {trade.weights}")
         label = "computing in % of real time,\none thread"
         _draw_cells(axes[0, 1], grid, busy, ".1f", label, f"Computing takes up to {busy.max():.0f} % of real time")
         axes[0, 0].set_ylabel("left context")
@@ -35,12 +111,12 @@ def grid_figure(grid: Grid, *, weights: str) -> Figure:
 
 
 def _draw_cells(ax: Axes, grid: Grid, values: np.ndarray, form: str, label: str, title: str) -> None:
-    shown = ax.imshow(values, cmap="cividis", aspect="auto", vmin=0)
+    shown = ax.imshow(values, cmap="cividis", aspect="auto")
+    middle = (values.min() + values.max()) / 2
     for (y, x), value in np.ndenumerate(values):
-        colour = "white" if value < 0.6 * values.max() else "black"
-        ax.text(x, y, f"{value:{form}}", ha="center", va="center", color=colour)
+        ax.text(x, y, f"{value:{form}}", ha="center", va="center", color="white" if value < middle else "black")
     ax.figure.colorbar(shown, ax=ax, label=label, pad=0.02)
-    ahead = [f"{cost.window.right_s:g} s ahead\nlatency {cost.latency_s:.2f} s" for cost in grid[0]]
+    ahead = [f"{cost.window.right_s:g} s ahead\n{cost.latency_s:.2f} s behind" for cost in grid[0]]
     ax.set_xticks(range(len(ahead)), ahead)
     ax.set_yticks(range(len(grid)), [f"{costs[0].window.left_s:g} s" for costs in grid])
     ax.tick_params(length=0)
@@ -49,38 +125,28 @@ def _draw_cells(ax: Axes, grid: Grid, values: np.ndarray, form: str, label: str,
 
 
 def layer_figure(costs: dict[str, WindowCost], *, weights: str) -> Figure:
-    """Draw the distance from offline features layer by layer, a curve for each way to stream."""
-    styles = [*MARKS.items(), ("v-", INFER), ("x--", COLOURS["sky"])]
-    with figure(figsize=(10.5, 3.8)) as (fig, axes):
-        ax = axes[0, 0]
-        for (name, cost), (mark, colour) in zip(costs.items(), styles, strict=False):
+    """Draw the distance from offline features layer by layer, and that of neighbouring rows."""
+    with figure(figsize=(10.5, 4.6)) as (fig, axes):
+        ax, layers = axes[0, 0], range(len(next(iter(costs.values())).by_layer))
+        for (name, cost), mark, colour in zip(costs.items(), "osD^vP*X", _colours(len(costs)), strict=False):
             label = f"{name}: {cost.latency_s:.2f} s behind, {100 * cost.of_real_time:.0f} % of a core"
-            ax.plot(cost.by_layer, mark, color=colour, fillstyle="none", label=label)
-        nearest = min(costs, key=lambda name: costs[name].overall)
-        ax.set(xlabel="layer", ylabel=DISTANCE, xticks=range(len(cost.by_layer)))
-        ax.set(ylim=(-0.02, None), title=f"Nearest to offline: {nearest} · weights: {weights}")
+            ax.plot(layers, cost.by_layer, mark, linestyle="-", color=colour, markeredgecolor="black", label=label)
+        ax.plot(layers, cost.neighbours, "k--", label="neighbouring offline rows, from each other")
+        top = max(costs, key=lambda name: costs[name].by_layer.max())
+        worst = int(costs[top].by_layer.argmax())
+        ax.set(
+            xlabel="layer", ylabel="distance from offline in standard\ndeviations of a layer's content", xticks=layers
+        )
+        ax.set_yscale("symlog", linthresh=0.5)
+        ax.set_ylim(0, None)
+        ax.set_yticks([tick for tick in (0, 0.25, 0.5, 1, 2, 4, 8, 16) if tick <= ax.get_ylim()[1]])
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_title(
+            f"Farthest: layer {worst} of {top}, {costs[top].by_layer[worst]:.2f}\n"
+            f"(axis linear up to 0.5) · weights: {weights}"
+        )
         fig.legend(loc="outside lower center", ncols=2)
     return fig
-
-
-def cost_table(costs: dict[str, WindowCost]) -> Table:
-    """Return what each way to stream costs, and how far it is from offline."""
-    cells = [
-        [
-            name,
-            f"{cost.window.left_s:g}, {cost.window.hop_s:g}, {cost.window.right_s:g}",
-            "not padded" if cost.window.pad_to_s is None else f"{cost.window.pad_to_s:g} s",
-            cost.window.positions,
-            f"{cost.latency_s:.2f} s",
-            f"{cost.step_ms:.1f} ms",
-            f"{100 * cost.of_real_time:.1f} %",
-            *(f"{value:.3f}" for value in cost.by_layer),
-        ]
-        for name, cost in costs.items()
-    ]
-    layers = [f"layer {i}" for i in range(len(cells[0]) - 7)]
-    head = ["", "left, hop, look-ahead in s", "padded to", "positions of", "latency", "a step", "of one core", *layers]
-    return Table(head, cells, "Layers: distance from the offline features, in standard deviations of that layer.")
 
 
 def memory_figure(readings: np.ndarray) -> Figure:

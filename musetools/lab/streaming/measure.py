@@ -1,29 +1,40 @@
 """Live streams measured: what a window costs, how far its features are from offline ones, when each chunk comes.
 
-Distances are in standard deviations of a layer; times in seconds where a name ends in ``_s``. All computing is timed on
-one thread.
+Distances are root mean squares in standard deviations of a layer's content (see `content_scale`); times in seconds
+where a name ends in ``_s``. Computing is timed on one thread, in time of the processor: other programs do not count.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 import numpy as np
 
 from musetools.chunks.sequence import feature2chunks
+from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
-from musetools.features.extract import audio2feat
+from musetools.features.extract import audio2feat, encode_window
 from musetools.features.spec import EncoderWindow, FeatureSpec
+from musetools.features.windows import MelWindow, MelWindows
 from musetools.infer.stream import ChunkStream
 from musetools.lab.process import one_thread, resident_mib
-from musetools.timing import ROW_RATE, SAMPLE_RATE
+from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = ["REFERENCE", "WindowCost", "arrivals", "distance", "memory_over", "row_distance", "segment_levels"]
-__all__ += ["segment_sentence", "stream_errors", "window_cost"]
+__all__ = ["REFERENCE", "Scale", "WindowCost", "arrivals", "content_scale", "memory_over", "row_distance"]
+__all__ += ["segment_levels", "segment_sentence", "stream_errors", "window_cost"]
 
 REFERENCE = EncoderWindow(14, 2, 14, 30, positions="clip")  # every row has as much audio before as after it
 BLOCK = round(0.02 * SAMPLE_RATE)  # samples that a microphone sends at once
+LATENCY_FPS = 25
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What varies in offline features, layer by layer: the scale on which distances are stated."""
+
+    content: np.ndarray  # (n_layers,): standard deviation, the mean of each row position removed
+    neighbours: np.ndarray  # (n_layers,): root mean square of what neighbouring rows differ by, over `content`
 
 
 @dataclass(frozen=True)
@@ -31,41 +42,90 @@ class WindowCost:
     """What one window costs, and how far its features are from the offline ones."""
 
     window: EncoderWindow
+    positions: str  # "clip", "window", or "fixed": the window lies in the middle of the encoder's 30 s
     latency_s: float  # how long after a frame starts its chunk is certain, at most, at 25 fps
     of_real_time: float  # seconds of computing for a second of audio
     step_ms: float  # computing a step
-    by_layer: np.ndarray  # (n_layers,), see `distance`
+    by_layer: np.ndarray  # (n_layers,): distance from offline, in standard deviations of content
+    neighbours: np.ndarray  # (n_layers,): that of neighbouring rows
 
     @property
     def overall(self) -> float:
         """Distance of all layers together."""
         return float(np.sqrt(np.square(self.by_layer).mean()))
 
+    @property
+    def of_a_row(self) -> float:
+        """The same over the distance of neighbouring rows."""
+        return self.overall / float(np.sqrt(np.square(self.neighbours).mean()))
 
-def distance(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Measure, layer by layer, how far features are from others of the same audio.
+
+def content_scale(waveform: np.ndarray, encoder: Encoder, *, turns: int = 8) -> Scale:
+    """Measure what varies in offline features apart from positions.
+
+    30 s of the waveform are turned round by an eighth of them again and again and encoded, so that each row position
+    meets eight different moments: their mean is the position's, the rest is content.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32, shape (n_samples,)
+        16 kHz mono; 30 s of it are taken, or all of it is repeated.
+    encoder : Encoder
+        The weights.
+    turns : int, default 8
+        How many moments each position meets, 2 or more.
+
+    Returns
+    -------
+    Scale
+
+    Raises
+    ------
+    ParameterError
+        If there is one turn or none, or nothing varies: silence has no content.
+    """
+    if turns < 2:
+        raise ParameterError(f"a mean of each position needs 2 turns or more; got {turns!r}")
+    segment, step = np.resize(waveform, encoder.max_rows * ROW_SAMPLES), encoder.max_rows // turns * ROW_SAMPLES
+    turned = np.stack([audio2feat((np.roll(segment, i * step), SAMPLE_RATE), encoder) for i in range(turns)])
+    content = np.sqrt(turned.var(axis=0, ddof=1).mean(axis=(0, 2), dtype=np.float64))
+    if not content.all():
+        raise ParameterError("nothing varies in these features: distances need speech, not silence")
+    moved = np.sqrt(np.square(np.diff(turned[0], axis=0)).mean(axis=(0, 2), dtype=np.float64))
+    return Scale(content, moved / content)
+
+
+def row_distance(features: np.ndarray, reference: np.ndarray, scale: Scale) -> np.ndarray:
+    """Measure how far each row is from that of a reference, layer by layer.
 
     Parameters
     ----------
     features, reference : ndarray, shape (n_rows, n_layers, width)
+        Of the same audio; the shorter one counts.
+    scale : Scale
+        What distances are stated in.
 
     Returns
     -------
-    ndarray of float64, shape (n_layers,)
-        Root mean square of the difference over the standard deviation of that layer of the reference.
+    ndarray of float64, shape (n_rows, n_layers)
+        Root mean square of the difference, in standard deviations of that layer's content.
     """
-    return np.sqrt(np.square(row_distance(features, reference)).mean(axis=0))
-
-
-def row_distance(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Measure `distance` for each row by itself, shape (n_rows, n_layers)."""
     n_rows = min(len(features), len(reference))
     gap = features[:n_rows].astype(np.float64) - reference[:n_rows]
-    return np.sqrt(np.square(gap).mean(axis=2)) / reference.astype(np.float64).std(axis=(0, 2))
+    return np.sqrt(np.square(gap).mean(axis=2)) / scale.content
 
 
-def window_cost(waveform: np.ndarray, encoder: Encoder, offline: np.ndarray, window: str | EncoderWindow) -> WindowCost:
-    """Stream a waveform through a window, and compare its features with offline ones.
+def window_cost(
+    waveform: np.ndarray,
+    encoder: Encoder,
+    offline: np.ndarray,
+    scale: Scale,
+    window: str | EncoderWindow,
+    *,
+    fixed: bool = False,
+    passes: int = 24,
+) -> WindowCost:
+    """Encode a waveform window by window as a stream does, and compare its features with offline ones.
 
     Parameters
     ----------
@@ -75,18 +135,58 @@ def window_cost(waveform: np.ndarray, encoder: Encoder, offline: np.ndarray, win
         The weights.
     offline : ndarray, shape (n_rows, n_layers, width)
         What its features are compared with.
+    scale : Scale
+        What distances are stated in.
     window : str or EncoderWindow
         As for `ChunkStream`.
+    fixed : bool, default False
+        Whether the window lies in the middle of the encoder's positions, whatever its own say.
+    passes : int, default 24
+        Encoder passes that are measured, spread evenly over the waveform, at most.
 
     Returns
     -------
     WindowCost
+
+    Raises
+    ------
+    ParameterError
+        If the waveform is too short for one pass.
     """
-    stream = ChunkStream(encoder, ROW_RATE, (0, 0), window=window)  # a frame a row, which comes first in its chunk
+    stream = ChunkStream(encoder, LATENCY_FPS, window=window)
+    spec = replace(stream.spec, window=replace(stream.spec.window, positions="clip")) if fixed else stream.spec
+    loop, gaps, times = MelWindows(spec.window, padding=spec.padding, n_mels=encoder.n_mels), [], []
+    n_passes = len(waveform) // ROW_SAMPLES // spec.window.hop
+    taken = set(np.linspace(0, n_passes - 1, min(passes, n_passes)).round().astype(int))
     with one_thread():
-        features = np.stack([live.chunk[: encoder.n_layers] for live in stream.iterate(_blocks(waveform))])
-    latency, cost = ChunkStream(encoder, 25, window=window).latency_s, stream.compute
-    return WindowCost(stream.spec.window, latency, cost.of_real_time, 1000 * cost.mean_s, distance(features, offline))
+        for number, (mel, mel_s) in enumerate(_timed_windows(loop, waveform)):
+            if number in taken:
+                start, row = time.thread_time(), number * spec.window.hop
+                states = encode_window(encoder, spec, _centred(mel, spec.window, encoder) if fixed else mel)
+                times.append(mel_s + time.thread_time() - start)
+                gaps.append(row_distance(states, offline[row : row + len(states)], scale))
+    if not gaps:
+        raise ParameterError(f"{len(waveform) / SAMPLE_RATE:.2f} s are too short for a window of {spec.window}")
+    step_s = float(np.median(times))
+    by_layer = np.sqrt(np.square(np.concatenate(gaps)).mean(axis=0))
+    positions = "fixed" if fixed else spec.window.positions
+    cost = stream.latency_s, step_s / spec.window.hop_s, 1000 * step_s
+    return WindowCost(stream.spec.window, positions, *cost, by_layer, scale.neighbours)
+
+
+def _timed_windows(loop: MelWindows, waveform: np.ndarray) -> Iterator[tuple[MelWindow, float]]:
+    """Yield each window and the time of the processor that its log-mel took."""
+    for block in [*_blocks(waveform), None]:
+        start = time.thread_time()
+        windows = loop.flush() if block is None else loop.push(block)
+        took = (time.thread_time() - start) / max(1, len(windows))
+        yield from ((window, took) for window in windows)
+
+
+def _centred(mel: MelWindow, window: EncoderWindow, encoder: Encoder) -> MelWindow:
+    """Place a window in the middle of all positions: its kept rows have the same ones in every pass."""
+    first = (encoder.max_rows - window.left - window.hop - window.right) // 2
+    return replace(mel, first_row=first + window.left - mel.skip)
 
 
 def segment_levels(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow]) -> dict[str, float]:

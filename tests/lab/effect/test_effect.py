@@ -15,12 +15,15 @@ from musetools.lab.effect import (
     Effect,
     Experiment,
     Model,
+    answer_box,
     delay_figure,
     differences,
     prediction_figure,
+    published,
     r2_figure,
     ridge,
 )
+from musetools.lab.effect.answer import SHADES
 from musetools.lab.effect.measure import INFERENCE, SIDES
 from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
 from musetools.recipes.profile import COMMON_FPS
@@ -47,6 +50,7 @@ def effect(lab, small) -> Effect:
     model, grid = lab.model("v1.5"), lab.grid()
     return Effect(
         "small",
+        published(lab),
         lab.trained(model),
         lab.outcome("musetools", model=lab.model("v1.5", shuffled=True)),
         lab.outcome("musetools", model=model),
@@ -275,42 +279,85 @@ def test_a_figure(name, only, effect):
 
 def test_the_r2_figure_names_what_stops(effect):
     figure = r2_figure(effect)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["stops at 29.97 fps"] * 2
+    stopped = [text.get_text() for text in figure.axes[0].texts if "stops" in text.get_text()]
+    assert stopped == ["stops at 29.97 fps"] * 2
+
+
+def test_the_r2_figure_shows_the_pair_as_it_is_run_first(effect):
+    ax = r2_figure(effect).axes[0]
+    first = ax.get_lines()[0]
+    assert ax.get_yticklabels()[0].get_text() == "MuseTalk v1.5 as it is run"
+    assert first.get_ydata()[0] == 0
+    assert first.get_xdata()[0] == pytest.approx(max(effect.published["v1.5"].r2, ax.get_xlim()[0] + 0.04))
 
 
 def test_tables_name_the_weights(effect):
     whole = effect.outcome_table()
-    assert len(whole.lines) == len(INFERENCE) * len(COMMON_FPS)
+    assert len(whole.lines) == len(INFERENCE) * len(COMMON_FPS) + 2
+    assert whole.lines[0][2:4] == ["v1.5, no positions", effect.published["v1.5"].r2_text]
     assert all(len(line) == len(whole.head) for line in whole.lines)
     assert sum("stops" in line for line in whole.lines) == 2
     single, same = effect.difference_table(), effect.agreement_table()
-    assert (len(single.lines), len(same.lines)) == (9, len(INFERENCE))
+    assert (len(single.lines), len(same.lines)) == (11, len(INFERENCE))
+    r2 = [float(line[2].replace("−", "-")) for line in single.lines]
+    assert r2[0] == pytest.approx(effect.published["v1.5"].r2, abs=1e-3)
+    assert r2[3:] == sorted(r2[3:])
     assert all("Weights: small" in table.caption for table in (whole, single, same))
 
 
-def test_sentences_hold_the_numbers(effect):
-    valid, delays, same, other, nothing, little, *costly = effect.sentences()
-    assert f"{effect.matching.r2:.3f}" in valid
+def test_the_published_pairs_are_run_as_they_are(effect, lab):
+    """v1.5's training adds no positional encoding and its inference does; v1 adds it on both sides."""
+    pair, v1 = effect.published["v1.5"], effect.published["v1"]
+    assert [pair.model.positional_encoding, v1.model.positional_encoding] == [False, True]
+    mended = effect.grid["musetalk-v1.5-infer", 25]
+    assert mended.model.positional_encoding
+    assert pair.r2 < mended.r2 - 0.01
+    plain = lab.outcome("musetalk-v1.5-infer", model=pair.model, positional_encoding=False)
+    shift = pair.prediction - plain.prediction
+    np.testing.assert_allclose(shift, shift[0], atol=1e-5)  # a constant to a linear model
+    assert v1.r2 == effect.grid["musetalk-v1-infer", 25].r2
+
+
+def test_costs_are_sorted_behind_the_pair_as_it_is_run(effect):
+    table, costs = effect.cost_table(), effect.costs
+    assert len(table.lines) == len(table.shades) == 2 + 8 + len(effect.grid)
+    assert table.lines[0][0] == "MuseTalk v1.5 as it is run, 25 fps"
+    stated = [float(line[1].replace("−", "-")) for line in table.lines]
+    assert stated[0] == pytest.approx(effect.matching.r2 - effect.published["v1.5"].r2, abs=1e-3)
+    assert stated[1:] == sorted(stated[1:], reverse=True)
+    assert list(costs.values()) == sorted(costs.values(), reverse=True)
+    for name, cost, verdict, *_ in table.lines:
+        assert float(cost.replace("−", "-")) == pytest.approx(costs[name], abs=6e-4)
+        assert verdict == ("nothing" if costs[name] < 0.01 else "little" if costs[name] < 0.05 else "much")
+    why = {line[0]: line[-1] for line in table.lines}
+    assert "33 ms earlier with every second" in why["musetalk-v1.5-infer at 29.97 fps"]
+
+
+def test_lines_are_shaded_by_verdict(effect):
+    table = effect.cost_table()
+    html = table._repr_html_()
+    for verdict, shade in SHADES.items():
+        assert html.count(f"background:{shade}") == sum(line[2] == verdict for line in table.lines)
+    assert "background" not in replace(table, shades=())._repr_html_()
+
+
+def test_the_answer_is_three_sentences(effect):
+    pair, most, valid = effect.sentences()
+    box = answer_box(effect)
+    assert box.sentences == effect.sentences()
+    assert box.figure.axes[0].get_yticklabels()[0].get_text() == "MuseTalk v1.5 as it is run"
+    assert effect.published["v1.5"].r2_text in pair
+    assert f"{max(effect.costs.values()):.2f}" in most
     assert "is valid" in valid
-    assert "2 stop" in delays
-    assert "delay agrees with" in delays
-    assert all(name in same for name in EQUAL)
-    assert all(name in other for name in ("livetalking", "openavatarchat"))
-    assert "features stored in float16" in nothing
-    numbers = [float(line.split()[1]) for line in costly]
-    assert numbers == sorted(numbers, reverse=True)
-    drifting = next(line for line in costly if "musetalk-v1.5-infer at 29.97 fps" in line)
-    assert "33 ms earlier with every second" in drifting
-    names = [*effect.differing, *(outcome.title for outcome in effect.grid.values())]
-    ends = (";", ".", ":", " (")
-    assert all(sum(f"{name}{end}" in line for line in [nothing, little, *costly] for end in ends) for name in names)
+    assert "2 stop" in valid
+    assert "delay agrees with" in valid
 
 
-def test_sentences_admit_a_failed_experiment(effect, lab):
+def test_the_answer_admits_a_failed_experiment(effect, lab):
     """With control and matching pair exchanged; and with features that come later than their matrix says."""
     features = np.roll(lab.features(RECIPES["musetools"].features), 2, axis=0)
     late = lab.outcome("musetools", model=lab.model("v1.5"), features=features)
     failed = replace(effect, matching=effect.control, control=effect.matching, grid={("musetools", 25): late})
-    valid, delays, *_ = failed.sentences()
+    *_, valid = failed.sentences()
     assert "is not valid" in valid
-    assert "does not always agree" in delays
+    assert "does not always agree" in valid

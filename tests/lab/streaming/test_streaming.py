@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
+from figure_checks import check
 
 import musetools as mt
 from musetools.lab import streaming
-from musetools.lab.streaming.answer import Streaming
 
 EXACT = mt.EncoderWindow(0, 30, 0, 30)
 
@@ -26,31 +27,111 @@ def offline(encoder, speech):
 
 
 @pytest.fixture(scope="module")
-def grid(encoder, speech, offline):
-    """Two left contexts by two look-aheads."""
-    return [
-        [
-            streaming.window_cost(speech, encoder, offline, mt.EncoderWindow(left, 0.4, right, None, positions="clip"))
-            for right in (0.04, 0.4)
-        ]
-        for left in (0.2, 2.0)
-    ]
+def scale(encoder, speech):
+    return streaming.content_scale(speech, encoder, turns=4)
 
 
-def test_the_offline_window_is_no_distance_away_and_thirty_seconds_late(encoder, speech, offline):
-    cost = streaming.window_cost(speech, encoder, offline, EXACT)
-    assert (cost.by_layer == 0).all()
+@pytest.fixture(scope="module")
+def traded(encoder, speech):
+    """Two left contexts by two look-aheads, other positions, padded or not."""
+    return streaming.trade(
+        speech, encoder, lefts_s=(0.2, 2.0), rights_s=(0.04, 0.4), hops_s=(0.4,), beside_s=0.4, padded=True, passes=5
+    )
+
+
+def test_content_has_no_positions():
+    """Positions alone have no content; with content of known size, that is found."""
+
+    class Teller(mt.Encoder):
+        n_mels, n_layers, width, max_rows = 80, 2, 64, 1500
+
+        def __init__(self):
+            pass
+
+        def hidden_states(self, mel, *, first_position=0, final_norm=True):
+            place = torch.arange(1500.0)[None, :, None, None]
+            loud = mel.mean(dim=0)[None, ::2, None, None]
+            return torch.cat([place + 0.01 * loud, place + 3 * loud], dim=2).expand(1, 1500, 2, 64)
+
+    noise = np.random.default_rng(5).normal(0, 0.1, 30 * 16_000).astype(np.float32)
+    noise *= np.repeat(np.random.default_rng(6).uniform(0.01, 1, 1500), 320).astype(np.float32)
+    found = streaming.content_scale(noise, Teller())
+    assert found.content[1] / found.content[0] == pytest.approx(300, rel=0.02)
+    loud = mt.audio2feat((noise, 16_000), Teller())[:, 1, 0] - np.arange(1500)
+    assert found.content[1] == pytest.approx(loud.std(), rel=0.02)
+
+
+def test_neighbouring_rows_are_on_the_scale_of_content(encoder, speech, scale):
+    offline = mt.audio2feat((np.resize(speech, 30 * 16_000), 16_000), encoder)
+    moved = np.sqrt((np.diff(offline, axis=0) ** 2).mean(axis=(0, 2)))
+    assert scale.neighbours * scale.content == pytest.approx(moved, rel=1e-4)
+    with pytest.raises(mt.ParameterError, match="2 turns"):
+        streaming.content_scale(speech, encoder, turns=1)
+    with pytest.raises(mt.ParameterError, match="not silence"):
+        streaming.content_scale(0 * speech, encoder, turns=2)
+
+
+def test_the_offline_window_is_no_distance_away_and_thirty_seconds_late(encoder, speech, offline, scale):
+    cost = streaming.window_cost(np.resize(speech, 30 * 16_000), encoder, offline, scale, EXACT, passes=1)
     assert cost.latency_s == pytest.approx(30.1)
-    assert cost.of_real_time == pytest.approx(cost.step_ms / 1000 / 6, rel=1e-6)  # one step for six seconds
+    assert cost.of_real_time == pytest.approx(cost.step_ms / 1000 / 30, rel=1e-6)
+    exact = mt.audio2feat((np.resize(speech, 30 * 16_000), 16_000), encoder)
+    cost = streaming.window_cost(np.resize(speech, 30 * 16_000), encoder, exact, scale, EXACT)
+    assert cost.by_layer == pytest.approx(0, abs=1e-6)
 
 
-def test_distances_and_latencies_of_a_grid(encoder, speech, offline, grid):
-    assert [cost.latency_s for cost in grid[0]] == pytest.approx([0.54, 0.9])
-    assert grid[1][1].overall < grid[0][0].overall  # more audio brings it nearer
-    spec = mt.FeatureSpec(window=grid[1][0].window)
-    by_hand = mt.audio2feat((speech, 16_000), encoder, spec=spec) - offline
-    expected = [np.sqrt((by_hand[:, i] ** 2).mean()) / offline[:, i].std() for i in range(3)]
-    assert grid[1][0].by_layer == pytest.approx(expected, rel=1e-4)
+def test_distances_are_those_of_the_streams_features(encoder, speech, offline, scale):
+    window = mt.EncoderWindow(2, 0.4, 0.04, None, positions="clip")
+    cost = streaming.window_cost(speech, encoder, offline, scale, window, passes=99)
+    by_hand = (mt.audio2feat((speech, 16_000), encoder, spec=mt.FeatureSpec(window=window)) - offline)[:300]
+    expected = np.sqrt((by_hand**2).mean(axis=(0, 2))) / scale.content
+    assert cost.by_layer == pytest.approx(expected, rel=1e-4)
+    assert cost.overall == pytest.approx(np.sqrt((expected**2).mean()), rel=1e-4)
+    assert cost.of_a_row == pytest.approx(cost.overall / np.sqrt((scale.neighbours**2).mean()))
+    some = streaming.window_cost(speech, encoder, offline, scale, window, passes=3)
+    rows = np.r_[0:20, 140:160, 280:300]
+    assert some.by_layer == pytest.approx(np.sqrt((by_hand[rows] ** 2).mean(axis=(0, 2))) / scale.content, rel=1e-4)
+
+
+def test_a_fixed_window_lies_in_the_middle_of_the_positions(speech, scale):
+    placed = []
+
+    class Teller(mt.Encoder):
+        n_mels, n_layers, width, max_rows = 80, 3, 4, 1500
+
+        def __init__(self):
+            pass
+
+        def hidden_states(self, mel, *, first_position=0, final_norm=True):
+            placed.append((first_position, mel.shape[1] // 2))
+            return torch.zeros(1, mel.shape[1] // 2, 3, 4)
+
+    window = mt.EncoderWindow(2, 0.4, 0.2, None)
+    cost = streaming.window_cost(speech, Teller(), np.zeros((300, 3, 4)), scale, window, fixed=True)
+    assert (cost.positions, cost.window) == ("fixed", window)
+    kept = [first + length - 30 for first, length in placed[:10]]  # where the hop starts: 20 rows and 10 ahead
+    assert set(kept) == {685 + 100}
+    assert (685, 130) in placed  # a whole window of 2.6 s
+
+
+def test_a_waveform_too_short_for_a_pass(encoder, speech, offline, scale):
+    with pytest.raises(mt.ParameterError, match="too short"):
+        streaming.window_cost(speech[:1280], encoder, offline, scale, "live-low")
+
+
+def test_a_trade_has_every_window(traded):
+    windows = [(c.window.left_s, c.window.right_s, c.window.pad_to_s, c.positions) for c in traded.grid]
+    assert windows == [(left, right, None, "clip") for left in (0.2, 2.0) for right in (0.04, 0.4)]
+    others = [(c.window.left_s, c.window.pad_to_s, c.positions) for c in traded.others]
+    kinds = [(None, "window"), (None, "fixed"), (30, "clip"), (30, "window")]
+    assert others == [(left, *kind) for left in (0.2, 2.0) for kind in kinds]
+    assert [c.latency_s for c in traded.grid[:2]] == pytest.approx([0.54, 0.9])
+    assert traded.cell(2.0, 0.4, 0.4) is traded.grid[3]
+    assert traded.grid[3].overall < traded.grid[0].overall  # more audio brings it nearer
+    assert traded.others[2].step_ms > 3 * traded.grid[0].step_ms  # padding
+    far = [float(line[7]) for line in traded.table().lines]
+    assert len(far) == 12
+    assert far == sorted(far)
 
 
 def test_errors_give_frames_and_differences(encoder, speech):
@@ -90,32 +171,60 @@ def test_a_played_clip_is_never_ahead_of_its_audio(encoder, speech):
     assert all(ax.get_ylabel() for ax in fig.axes)
 
 
-def test_the_answer_holds_what_was_measured(grid):
-    costs = {"live-low": grid[0][0], streaming.BASELINE: grid[1][1]}
-    costs["LiveTalking's buffer, positions of the clip"] = grid[0][1]
+@pytest.fixture(scope="module")
+def answer(traded):
+    near, far = traded.grid[3], traded.others[7]
+    costs = {"live-low": traded.grid[2], "live": near, streaming.answer.FROM_START: traded.others[4]}
+    costs |= {streaming.answer.NOT_PADDED: traded.grid[0], streaming.answer.PADDED: traded.others[2]}
+    costs |= {streaming.BASELINE: far}
     gaps = dict.fromkeys(streaming.SEGMENTS, np.full((2400, 3), 0.25))
-    answer = Streaming({25: (150, 0.0)}, grid, costs, grid[0][0], gaps, None, None, None, None)
-    assert answer.padding_cost == grid[0][1].step_ms / grid[0][0].step_ms
+    beside = {"live": (traded.grid[1], traded.grid[3])}
+    errors = {25: (150, 0.0), 24: (144, 0.5)}
+    return streaming.Streaming(errors, traded, costs, beside, gaps, None, None, None, None)
+
+
+def test_the_answer_holds_what_was_measured(answer, traded):
+    assert answer.padding_cost == traded.others[2].step_ms / traded.grid[0].step_ms
     assert answer.levels == dict.fromkeys(streaming.SEGMENTS, 0.25)
-    same, left, look_ahead, low, *_, step, segments = answer.sentences()
-    assert "150 frames" in same
-    assert f"{grid[0][1].overall:.2f} to {grid[1][1].overall:.2f}" in left
-    assert f"{grid[1][0].overall:.3f} to {grid[1][1].overall:.3f}" in look_ahead
-    assert f"live-low: {grid[0][0].overall:.2f} from offline" in low
-    assert f"{grid[0][0].step_ms:.1f} ms" in step
-    assert segments.count("0.25") == 2
+    live, why, same = answer.sentences()
+    near, far = traded.grid[3], traded.others[7]
+    assert f"{near.of_a_row:.2f} times as far" in live
+    assert f"{far.of_real_time / near.of_real_time:.1f} times as much" in live
+    assert f"{traded.others[2].of_a_row:.2f} times" in why
+    assert "differ by 0.5 at most, at 2" in same
+    (choice,) = answer.choice_sentences()
+    assert f"{100 * (traded.grid[1].overall / near.overall - 1):.0f} % farther" in choice
+    assert " 0 % nearer for 1.00 times" in choice
+    far = [float(line[7]) for line in answer.ways_table().lines]
+    assert len(far) == len(answer.costs)
+    assert far == sorted(far)
+    assert answer.same_table().lines == [["25", "150", "0"], ["24", "144", "0.5"]]
 
 
-def test_figures_and_table_of_costs(grid):
-    costs = {"live-low": grid[0][0], "a buffer": grid[1][1]}
-    table = streaming.cost_table(costs)
-    assert [line[0] for line in table.lines] == list(costs)
-    assert table.lines[1][-3:] == [f"{value:.3f}" for value in grid[1][1].by_layer]
-    layers = streaming.layer_figure(costs, weights="untrained-tiny")
-    assert len(layers.legends[0].get_texts()) == 2
-    shown = streaming.grid_figure(grid, weights="untrained-tiny")
-    for fig in (layers, shown):
-        assert "untrained-tiny" in fig.axes[0].get_title(loc="left")
-        fig.canvas.draw()
-    assert [text.get_text() for text in shown.axes[0].texts] == [f"{c.overall:.3f}" for line in grid for c in line]
+def test_the_answer_box_has_sentences_and_figure(answer):
+    box = streaming.answer_box(answer)
+    assert box.sentences == answer.sentences()
+    assert box.figure.axes[0].get_xlabel() == "computing in % of real time, one thread"
+
+
+def test_table_of_costs(traded):
+    table = streaming.cost_table({"live-low": traded.grid[0], "a buffer": traded.others[3]})
+    assert [line[0] for line in table.lines] == ["live-low", "a buffer"]
+    assert table.lines[1][2:4] == ["30 s", "window"]
+    assert table.lines[1][-3:] == [f"{value:.3f}" for value in traded.others[3].by_layer]
+
+
+def test_figures_of_costs(answer, traded):
+    units = {"computing in % of real time, one thread", "distance from offline\n(1: that of neighbouring rows)"}
+    ratio = traded.others[7].overall / min(c.overall for c in answer.costs.values())
+    wanted = ["weights: untrained-tiny", f"{ratio:.1f} times as far", "0.4 s ahead"]
+    check(streaming.trade_figure(answer.costs, traded), units, wanted)
+    layers = streaming.layer_figure(answer.costs, weights="untrained-tiny")
+    units = {"layer", "distance from offline in standard\ndeviations of a layer's content"}
+    check(layers, units, ["untrained-tiny", "neighbouring offline rows"])
+    shown = streaming.grid_figure(traded)
+    check(shown, {"left context"}, ["untrained-tiny"], legend=False)
+    assert [text.get_text() for text in shown.axes[0].texts] == [f"{c.of_a_row:.2f}" for c in traded.grid]
+    low, high = shown.axes[0].images[0].get_clim()  # scaled to the data
+    assert (low, high) == (min(c.of_a_row for c in traded.grid), max(c.of_a_row for c in traded.grid))
     assert "% of real time" in shown.axes[3].get_ylabel()

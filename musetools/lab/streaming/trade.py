@@ -1,0 +1,127 @@
+"""Distance from offline against latency and computing, for many windows: what the named live specs are chosen by."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from musetools.features.encoder import Encoder
+from musetools.features.extract import audio2feat
+from musetools.features.spec import EncoderWindow
+from musetools.lab.answer import Answer
+from musetools.lab.streaming.measure import Scale, WindowCost, content_scale, window_cost
+from musetools.table import Table
+from musetools.timing import SAMPLE_RATE
+
+__all__ = ["COARSE", "FINE", "Trade", "cost_table", "trade"]
+
+COARSE = {"lefts_s": (0.2, 2, 5, 10), "rights_s": (0.04, 0.2, 0.5)}
+FINE = {
+    "lefts_s": (0.2, 1, 2, 5, 10, 25),
+    "rights_s": (0, 0.04, 0.1, 0.2, 0.5, 1),
+    "hops_s": (0.1, 0.3),
+    "padded": True,
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trade(Answer):
+    """What windows cost, and how far their features are from offline ones."""
+
+    weights: str  # name of the encoder
+    scale: Scale
+    grid: tuple[WindowCost, ...]  # every left context with every look-ahead and hop: positions of the clip, not padded
+    others: tuple[WindowCost, ...]  # the same left contexts with other positions, and padded
+
+    def table(self) -> Table:
+        """Return every window, the nearest first."""
+        costs = sorted((*self.grid, *self.others), key=lambda cost: cost.overall)
+        return cost_table({str(place + 1): cost for place, cost in enumerate(costs)})
+
+    def cell(self, left_s: float, right_s: float, hop_s: float) -> WindowCost:
+        """Return the cost of one window of the grid."""
+        wanted = left_s, hop_s, right_s
+        return next(c for c in self.grid if (c.window.left_s, c.window.hop_s, c.window.right_s) == wanted)
+
+
+def cost_table(costs: dict[str, WindowCost]) -> Table:
+    """Return what each way to stream costs, and how far it is from offline."""
+    cells = [
+        [
+            name,
+            f"{cost.window.left_s:g}, {cost.window.hop_s:g}, {cost.window.right_s:g}",
+            "not padded" if cost.window.pad_to_s is None else f"{cost.window.pad_to_s:g} s",
+            cost.positions,
+            f"{cost.latency_s:.2f} s",
+            f"{cost.step_ms:.1f} ms",
+            f"{100 * cost.of_real_time:.1f} %",
+            f"{cost.of_a_row:.2f}",
+            *(f"{value:.3f}" for value in cost.by_layer),
+        ]
+        for name, cost in costs.items()
+    ]
+    layers = [f"layer {i}" for i in range(len(next(iter(costs.values())).by_layer))]
+    head = ["", "left, hop, look-ahead in s", "padded to", "positions", "latency", "a step", "of one core"]
+    neighbours = ", ".join(f"{value:.2f}" for value in next(iter(costs.values())).neighbours)
+    caption = (
+        "Layers: distance from the offline features, in standard deviations of that layer's content; neighbouring "
+        f"offline rows differ by {neighbours}. All layers: over what neighbouring rows differ by."
+    )
+    return Table([*head, "all layers", *layers], cells, caption)
+
+
+def _others(lefts_s: Sequence[float], hop_s: float, right_s: float, padded: bool) -> Iterator[tuple]:
+    """Yield window and whether it is fixed."""
+    for left in lefts_s:
+        yield EncoderWindow(left, hop_s, right_s, None), False
+        yield EncoderWindow(left, hop_s, right_s, None, positions="clip"), True
+        if padded:
+            yield EncoderWindow(left, hop_s, right_s, 30, positions="clip"), False
+            yield EncoderWindow(left, hop_s, right_s, 30), False
+
+
+def trade(
+    waveform: np.ndarray,
+    encoder: Encoder,
+    *,
+    lefts_s: Sequence[float] = COARSE["lefts_s"],
+    rights_s: Sequence[float] = COARSE["rights_s"],
+    hops_s: Sequence[float] = (0.3,),
+    beside_s: float = 0.2,
+    padded: bool = False,
+    passes: int = 16,
+) -> Trade:
+    """Measure distance from offline, latency and computing of many windows.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32, shape (n_samples,)
+        Speech at 16 kHz, longer than the largest left context.
+    encoder : Encoder
+        The weights.
+    lefts_s, rights_s, hops_s : sequence of float
+        Left contexts, look-aheads and hops, in seconds, multiples of 0.02.
+    beside_s : float, default 0.2
+        Look-ahead with which other positions and padding are measured, at the last hop.
+    padded : bool, default False
+        Whether windows padded to 30 s are measured too; that takes long.
+    passes : int, default 16
+        Encoder passes of each window, spread evenly over the waveform, at most.
+
+    Returns
+    -------
+    Trade
+    """
+    offline, scale = audio2feat((waveform, SAMPLE_RATE), encoder), content_scale(waveform, encoder)
+
+    def cost(window: EncoderWindow, fixed: bool = False) -> WindowCost:
+        return window_cost(waveform, encoder, offline, scale, window, fixed=fixed, passes=passes)
+
+    grid = [
+        cost(EncoderWindow(left, hop, right, None, positions="clip"))
+        for left in lefts_s
+        for right in rights_s
+        for hop in hops_s
+    ]
+    others = [cost(window, fixed) for window, fixed in _others(lefts_s, hops_s[-1], beside_s, padded)]
+    return Trade(encoder.name, scale, tuple(grid), tuple(others))
