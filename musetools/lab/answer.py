@@ -1,10 +1,19 @@
-"""What a room shows: sentences that are computed from numbers, and a table of the numbers."""
+"""What a room shows: sentences that are computed from numbers, a table of the numbers, and a box for the answer."""
 
+import base64
+import io
+from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from musetools.table import Table
 
-__all__ = ["Answer"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Answer", "AnswerBox"]
+
+BOX = "border: 2px solid #0072B2; border-radius: 6px; padding: 0.6em 1em; margin: 0.4em 0"
 
 
 class Answer:
@@ -25,3 +34,36 @@ class Answer:
     def _repr_html_(self) -> str:
         items, table = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.sentences()), self.table()
         return (f"<ul>{items}</ul>" if items else "") + (table._repr_html_() if table else "")
+
+
+class AnswerBox:
+    """What stands first in a notebook: the answer in two or three computed sentences, and the figure that shows them.
+
+    Shown with ``display(box, display_id=True)``, it can be updated by a later cell.
+
+    Parameters
+    ----------
+    sentences : sequence of str
+        The answer.
+    figure : Figure, optional
+        What shows it.
+    """
+
+    def __init__(self, sentences: Sequence[str], figure: "Figure | None" = None):
+        self.sentences, self.figure = list(sentences), figure
+
+    def __repr__(self) -> str:
+        return "\n".join(["Answer", *self.sentences])
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        """Show a page one box, and what knows pictures alone the figure."""
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
+        shown = {"text/plain": repr(self), "text/html": f'<div style="{BOX}"><b>Answer</b>{said}</div>'}
+        if self.figure is not None:
+            file = io.BytesIO()
+            self.figure.savefig(file, format="png")
+            png = base64.b64encode(file.getvalue()).decode()
+            image = f'<img alt="{escape(self.sentences[0])}" style="max-width: 100%" src="data:image/png;base64,{png}">'
+            shown["text/html"] = shown["text/html"].removesuffix("</div>") + image + "</div>"
+            shown["image/png"] = png
+        return shown

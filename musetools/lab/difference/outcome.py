@@ -1,0 +1,128 @@
+"""What becomes of each frame of a pair of recipes: the same chunk, other values, other rows, or one side alone."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from musetools.lab.answer import Answer
+from musetools.lab.difference.answer import Difference
+from musetools.lab.difference.measure import Comparison, compare
+from musetools.recipes.profile import MINUTE_S
+from musetools.timing import exact_fps
+
+__all__ = ["KINDS", "Outcome", "Outcomes", "outcomes"]
+
+SAME, MADE, ROWS, ALONE = "same chunk", "same rows, made differently", "other rows", "one side alone has a chunk"
+KINDS = (SAME, MADE, ROWS, ALONE)
+CHUNKS_ONLY = {"keep_padding"}  # rows that the chunks show, not another way of making them
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What becomes of each frame of a pair of recipes, of a clip or over a minute."""
+
+    where: str  # the clip's name, or "a minute"
+    compared: Comparison
+
+    @property
+    def pair(self) -> str:
+        """The two recipes."""
+        return " and ".join(self.compared.names)
+
+    @property
+    def label(self) -> str:
+        """The two recipes and what they were compared on."""
+        a, b = self.compared.names
+        return f"{a}\n{b}, {self.where}"
+
+    @property
+    def fps(self) -> Fraction:
+        """Video frames per second."""
+        return exact_fps(self.compared.a.fps)
+
+    @property
+    def made_differently(self) -> list[str]:
+        """Name what the two make their features by that is not the same."""
+        return [name for name, *_ in self.compared.spec_differences if name not in CHUNKS_ONLY]
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """For each frame from 0 on that either has, the index of its kind in `KINDS`."""
+        found, alone = self.compared, KINDS.index(ALONE)
+        kinds = np.full(max(found.a.frames.stop, found.b.frames.stop), alone)
+        if not (found.a.stops or found.b.stops):
+            same = MADE if self.made_differently else SAME
+            kinds[found.shared] = np.where(found.rows_differ() > 0, KINDS.index(ROWS), KINDS.index(same))
+        return kinds
+
+    def counts(self) -> dict[str, int]:
+        """Count frames by kind."""
+        return {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
+
+    def counts_text(self) -> str:
+        """Write how many frames there are of each kind."""
+        return "; ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Outcomes(Answer):
+    """What becomes of each frame of one or more pairs, each on the clip and over a minute."""
+
+    found: tuple[tuple[Outcome, Outcome], ...]
+
+    def all(self) -> list[Outcome]:
+        """Return every outcome, pair by pair."""
+        return [outcome for both in self.found for outcome in both]
+
+    def sentences(self) -> list[str]:
+        """Write the answer, computed from the numbers."""
+        return [_sentence(*both) for both in self.found]
+
+
+def _sentence(clip: Outcome, minute: Outcome) -> str:
+    if stops := clip.compared.a.stops or clip.compared.b.stops:
+        return f"{clip.pair} cannot be compared at {float(clip.fps):.5g} fps: {stops}."
+    how = ", ".join(clip.made_differently)
+    made = f"and features made differently ({how})" if how else "and features made alike"
+    parts = [f"{outcome.where} {_alike(outcome)}" for outcome in (clip, minute)]
+    values = clip.compared.values
+    equal = f"; {len(values.equal)} of the clip's chunks are equal bit for bit" if values else ""
+    return f"{clip.pair} at {float(clip.fps):.5g} fps, frames with the same rows {made}: {', '.join(parts)}{equal}."
+
+
+def _alike(outcome: Outcome) -> str:
+    counts, shared = outcome.counts(), outcome.compared.shared
+    same = counts[SAME] + counts[MADE]
+    others = np.flatnonzero(outcome.kinds == KINDS.index(ROWS))
+    inside = shared[outcome.compared.interior() & (outcome.compared.rows_differ() > 0)]
+    text = f"{same} of {len(outcome.kinds)}"
+    notes = [f"{counts[ALONE]} on one side alone"] if counts[ALONE] else []
+    if len(inside):
+        notes.append(f"{len(others)} with other rows, inside the clip from {inside[0] / float(outcome.fps):.3g} s on")
+    elif len(others):
+        notes.append(f"{len(others)} with other rows, all at an edge")
+    return text + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def outcomes(*answers: Difference, clip: str) -> Outcomes:
+    """Say what becomes of each frame: of the clip that was compared, and over a minute by index matrix alone.
+
+    Parameters
+    ----------
+    *answers : Difference
+        What `evaluate` returned, one for each pair.
+    clip : str
+        Name of the clip.
+
+    Returns
+    -------
+    Outcomes
+    """
+    found = []
+    for answer in answers:
+        a, b = answer.compared.a, answer.compared.b
+        minute = compare(a.recipe, b.recipe, fps=a.fps, context=answer.context)
+        found.append((Outcome(clip, answer.compared), Outcome(f"{MINUTE_S} s", minute)))
+    return Outcomes(tuple(found))
