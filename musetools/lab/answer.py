@@ -61,7 +61,7 @@ class AnswerBox:
         shown = {"text/plain": repr(self), "text/html": f'<div style="{BOX}"><b>Answer</b>{said}</div>'}
         if self.figure is not None:
             file = io.BytesIO()
-            self.figure.savefig(file, format="png")
+            self.figure.savefig(file, format="png", bbox_inches="tight")
             png = base64.b64encode(file.getvalue()).decode()
             image = f'<img alt="{escape(self.sentences[0])}" style="max-width: 100%" src="data:image/png;base64,{png}">'
             shown["text/html"] = shown["text/html"].removesuffix("</div>") + image + "</div>"

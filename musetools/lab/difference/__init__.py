@@ -9,18 +9,11 @@ from musetools.lab.difference.answer import Difference, evaluate
 from musetools.lab.difference.causes import Cause, Causes, measure_causes
 from musetools.lab.difference.content import Content, measure_content
 from musetools.lab.difference.cost_figures import cause_figure, outcome_figure, silence_figure
-from musetools.lab.difference.figures import (
-    edge_figure,
-    feature_figure,
-    frame_figure,
-    input_figure,
-    lag_figure,
-    rate_figure,
-    value_figure,
-)
+from musetools.lab.difference.figures import edge_figure, feature_figure, frame_figure, input_figure
 from musetools.lab.difference.measure import Comparison, ValueDifference, compare, compare_at, make_features
 from musetools.lab.difference.outcome import Outcome, Outcomes, outcomes
 from musetools.lab.difference.overview import ComparisonMatrix, LagTable, compare_all, lag_table, rate_table
+from musetools.lab.difference.pair_figures import lag_figure, rate_figure, value_figure
 from musetools.lab.difference.silence import Silence, measure_silence
 
 __all__ = ["Cause", "Causes", "Comparison", "ComparisonMatrix", "Content", "Difference", "LagTable", "Outcome"]

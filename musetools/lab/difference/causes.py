@@ -22,8 +22,12 @@ from musetools.timing import ROW_RATE, SAMPLE_RATE
 
 __all__ = ["RULE", "Cause", "Causes", "measure_causes"]
 
-V1, V15 = "musetalk-v1", "musetalk-v1.5"
 SHORT_S = 10  # of a clip that leaves most of its window to padding
+ELSEWHERE, SEAM = "cut elsewhere: the same sound 15 s later in its window", "segment boundary every 30 s"
+PADDED = f"padded with zeros in the mel or with silence, clip of {SHORT_S} s"
+PEAK, DECODER = "mel peak of the file or of the window", "decoded by ffmpeg or by librosa"
+POSITIONS, END = "positional encoding added on one side alone", "past the end: rows of zeros or of encoded silence"
+V1, V15 = "musetalk-v1", "musetalk-v1.5"
 QUIET_DB = -20  # of the quieter half, where the peak of the file is not that of the window
 CHUNK_ROWS = 10
 SAFE_SHARE, SAFE_WORST = 0.1, 1.0
@@ -78,12 +82,16 @@ class Causes(Answer):
         seam, beside = self.content[V1].seam, self.content[V1].neighbours
         cheapest = f": {'; '.join(f'{c.name} ({c.spec})' for c in safe)}" if safe else ""
         return [
-            f"What costs most is {_lower(dearest.name)}: {dearest.cost:.2g} standard deviations of the content in "
+            f"What costs most is {dearest.name}: {dearest.cost:.2g} standard deviations of the content in "
             f"layer {dearest.gap.rms.argmax()}; neighbouring rows differ by {beside.min():.2g} to {beside.max():.2g}.",
             f"{len(safe)} of {len(self.found)} differences are safe{cheapest}.",
             f"A segment boundary changes {2 * seam.reach} rows, {seam.reach} on each side of it, by "
             f"{seam.gap.rms.min():.2g} to {seam.gap.rms.max():.2g} standard deviations of the content.",
         ]
+
+    def results(self) -> dict[str, list[float]]:
+        """Return what a notebook records: the rms of every layer, by difference and features."""
+        return {f"{cause.name}, {cause.spec}": cause.gap.rms.tolist() for cause in self.found}
 
     def table(self) -> Table:
         """Return what each costs, layer by layer."""
@@ -109,10 +117,6 @@ def _short(number: float) -> str:
 
 def _worst(gap: Gap) -> str:
     return f"{_short(gap.worst)} (layer {gap.worst_layer})" if gap.worst else "0"
-
-
-def _lower(name: str) -> str:
-    return name[0].lower() + name[1:]
 
 
 def measure_causes(source: Source, encoder: Encoder, *, bfloat16: Encoder | None = None) -> Causes:
@@ -186,21 +190,21 @@ class _Bench:
     def of_windows(self, spec: str) -> Iterator[Cause]:
         """Measure what the place in the encoder's window costs."""
         content = self.content[spec]
-        yield self.cause("Cut elsewhere: the same sound 15 s later in its window", spec, content.moved)
+        yield self.cause(ELSEWHERE, spec, content.moved)
         where = f"{2 * content.seam.reach} around each boundary"
-        yield self.cause("Segment boundary every 30 s", spec, content.seam.gap, where)
+        yield self.cause(SEAM, spec, content.seam.gap, where)
 
     def of_the_mel(self) -> Iterator[Cause]:
         """Measure what v1's log-mel does that others do not: the floor's peak, and what fills a window."""
         ours, window = FeatureSpec.named(V1), replace(FeatureSpec.named(V1), mel_peak="window")
-        yield self.cause("mel peak of the file or of the window", V1, self.rows[V1] - self.features(self.loop, window))
+        yield self.cause(PEAK, V1, self.rows[V1] - self.features(self.loop, window))
         uneven = self.loop.copy()
         uneven[: len(uneven) // 2] *= 10 ** (QUIET_DB / 20)
         quiet = [self.features(uneven, spec)[: len(self.rows[V1]) // 2] for spec in (ours, window)]
-        name = f"mel peak of the file or of the window, this half {-QUIET_DB} dB quieter"
+        name = f"{PEAK}, this half {-QUIET_DB} dB quieter"
         yield self.cause(name, V1, quiet[0] - quiet[1], "the quiet half")
         filled = [self.features(self.short, spec) for spec in (ours, replace(window, padding="audio"))]
-        name = f"padded with zeros in the mel or with silence, clip of {SHORT_S} s"
+        name = PADDED
         yield self.cause(name, V1, filled[0] - filled[1], "all of the last window")
 
     def of_decoding(self) -> Iterator[Cause]:
@@ -208,14 +212,13 @@ class _Bench:
         specs = (replace(FeatureSpec.named(V1), decoder=decoder) for decoder in ("ffmpeg", "librosa"))
         a, b = (audio2feat(self.source, self.encoder, spec=spec) for spec in specs)
         n_rows = min(len(a), len(b))
-        yield self.cause("decoded by ffmpeg or by librosa", V1, a[:n_rows] - b[:n_rows])
+        yield self.cause(DECODER, V1, a[:n_rows] - b[:n_rows])
 
     def of_chunks(self) -> Iterator[Cause]:
         """Measure what v1.5's two sides do differently with the same features."""
         n_layers, width = self.rows[V15].shape[1:]
         added = add_positions(np.zeros((CHUNK_ROWS * n_layers, width), np.float32))
-        name = "positional encoding added on one side alone"
-        yield self.cause(name, V15, added.reshape(CHUNK_ROWS, n_layers, width))
+        yield self.cause(POSITIONS, V15, added.reshape(CHUNK_ROWS, n_layers, width))
         kept = replace(FeatureSpec.named(V15), keep_padding=True)
         padding = self.features(self.short, kept)[SHORT_S * ROW_RATE :][:CHUNK_ROWS]
         yield self.cause(

@@ -45,11 +45,11 @@ def cause_figure(causes: Causes) -> Figure:
             ax.hlines(places, least, costs, color=colour, linewidth=1.5)
         ax.set_yticks(range(len(found)), [f"{cause.name} ({cause.spec})" for cause in found])
         ax.invert_yaxis()
-        ax.set(xscale="log", xlabel="rms over the content's standard deviation; line: all layers, mark: the largest")
+        ax.set(xscale="log", xlabel="rms over the content's standard deviation")
         n_safe = sum(cause.safe for cause in found)
         title = f"{n_safe} of {len(found)} differences are safe; the dearest costs {found[0].cost:.2g} std"
         fig.suptitle(f"{title} · weights: {causes.weights}", x=0.01, ha="left", fontsize=11, fontweight="bold")
-        ax.set_title("What differences between pipelines cost", fontweight="normal")
+        ax.set_title("Line: all layers; mark: the layer that suffers most", fontweight="normal", fontsize=10)
         fig.legend(loc="outside lower center", ncols=4)
     return fig
 
@@ -113,7 +113,9 @@ def outcome_figure(outcomes: list[Outcome]) -> Figure:
             ax.text(edges[-1] + 0.5, y, outcome.counts_text(), va="center", fontsize=9)
         ax.set_yticks(range(len(outcomes)), [outcome.label for outcome in outcomes])
         ax.set(xlabel="time of the frame in s", ylim=(len(outcomes) - 0.5, -0.5))
-        ax.set_xlim(0, 1.5 * max(len(outcome.kinds) / float(outcome.fps) for outcome in outcomes))
+        longest = max(len(outcome.kinds) / float(outcome.fps) for outcome in outcomes)
+        ax.set_xlim(-0.01 * longest, 1.9 * longest)  # counts stand at the right
+        ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= longest])
         ax.set_title(_title(outcomes))
         handles = [Patch(color=colour, label=kind) for kind, colour in KIND_COLOURS.items()]
         fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -8,14 +8,24 @@ import numpy as np
 
 from musetools.lab.answer import Answer
 from musetools.lab.difference.answer import Difference
+from musetools.lab.difference.causes import DECODER, ELSEWHERE, END, PADDED, PEAK, POSITIONS, SEAM, Cause, Causes
 from musetools.lab.difference.measure import Comparison, compare
 from musetools.recipes.profile import MINUTE_S
+from musetools.table import Table
 from musetools.timing import exact_fps
 
 __all__ = ["KINDS", "Outcome", "Outcomes", "outcomes"]
 
 SAME, MADE, ROWS, ALONE = "same chunk", "same rows, made differently", "other rows", "one side alone has a chunk"
 KINDS = (SAME, MADE, ROWS, ALONE)
+CAUSE_OF = {  # what a pair may make differently, and the cause that was measured for it
+    "decoder": DECODER,
+    "mel_peak": PEAK,
+    "padding": PADDED,
+    "positional encoding": POSITIONS,
+    "keep_padding": END,
+}
+EVERY_PAIR = (ELSEWHERE, SEAM)  # where a clip lies in the encoder's window, no recipe says
 CHUNKS_ONLY = {"keep_padding"}  # rows that the chunks show, not another way of making them
 
 
@@ -79,6 +89,35 @@ class Outcomes(Answer):
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         return [_sentence(*both) for both in self.found]
+
+    def conclusion(self, causes: Causes) -> Table:
+        """Return what each pair does differently and what it costs, the dearest first.
+
+        Parameters
+        ----------
+        causes : Causes
+            What `measure_causes` returned.
+
+        Returns
+        -------
+        Table
+        """
+        lines = []
+        for clip, _ in self.found:
+            made = [name for name, *_ in clip.compared.spec_differences]
+            lines += [(clip.pair, causes[CAUSE_OF[name]]) for name in made if name in CAUSE_OF]
+            if not made:
+                lines.append((clip.pair, None))
+        lines += [("every pair, where clips are cut from longer ones", causes[name]) for name in EVERY_PAIR]
+        lines.sort(key=lambda line: -line[1].cost if line[1] else 0.0)
+        caption = f"Largest rms of a layer over the content's standard deviation · weights: {causes.weights}."
+        return Table(["pair", "what differs", "costs", "safe?"], [_concluded(*line) for line in lines], caption)
+
+
+def _concluded(pair: str, cause: Cause | None) -> list[str]:
+    if cause is None:
+        return [pair, "nothing but the frames at the ends", "0", "yes"]
+    return [pair, cause.name, f"{cause.cost:.2g}", cause.verdict]
 
 
 def _sentence(clip: Outcome, minute: Outcome) -> str:

@@ -81,6 +81,11 @@ class Silence(Answer):
             f"{clip.silent_chunks}.",
         ]
 
+    def results(self) -> dict[str, object]:
+        """Return what a notebook records: distances by spec, silent frames and chunks by kind of pause."""
+        caught = {kind: [found.silent_frames, found.silent_chunks] for kind, found in self.caught.items()}
+        return {"distances": {spec: matrix.tolist() for spec, matrix in self.distances.items()}, "caught": caught}
+
     def table(self) -> Table:
         """Return the distances, spec by spec."""
         lines = [
