@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ ARRAY_KEYS = {"npy", "dtype", "shape"}  # of the dict that is recorded for an ar
 def record(**quantities: Any) -> None:
     """Leave a notebook's results in its last cell, for people and programs to read.
 
-    They are shown as ``application/vnd.musetools.result+json``. An array is recorded as the base64 text of its
-    ``.npy`` file, with its type and shape.
+    They are shown as ``application/vnd.musetools.result+json``, folded away on a page. An array is recorded as the
+    base64 text of its ``.npy`` file, with its type and shape.
 
     Parameters
     ----------
@@ -38,7 +39,9 @@ def record(**quantities: Any) -> None:
         If a value is NaN, infinite or of another type.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
-    display({RESULT_MIME: plain, "text/plain": "\n".join(map(_line, plain, plain.values()))}, raw=True)
+    text = "\n".join(map(_line, plain, plain.values()))
+    folded = f"<details><summary>{len(plain)} results recorded</summary><pre>{escape(text)}</pre></details>"
+    display({RESULT_MIME: plain, "text/plain": text, "text/html": folded}, raw=True)
 
 
 def _plain(name: str, value: Any) -> Any:

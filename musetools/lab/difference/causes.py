@@ -82,7 +82,7 @@ class Causes(Answer):
         seam, beside = self.content[V1].seam, self.content[V1].neighbours
         cheapest = f": {'; '.join(f'{c.name} ({c.spec})' for c in safe)}" if safe else ""
         return [
-            f"What costs most is {dearest.name}: {dearest.cost:.2g} standard deviations of the content in "
+            f"The dearest difference, “{dearest.name}”, costs {dearest.cost:.2g} standard deviations of the content in "
             f"layer {dearest.gap.rms.argmax()}; neighbouring rows differ by {beside.min():.2g} to {beside.max():.2g}.",
             f"{len(safe)} of {len(self.found)} differences are safe{cheapest}.",
             f"A segment boundary changes {2 * seam.reach} rows, {seam.reach} on each side of it, by "

@@ -121,28 +121,30 @@ def _concluded(pair: str, cause: Cause | None) -> list[str]:
 
 
 def _sentence(clip: Outcome, minute: Outcome) -> str:
+    rate = f"{clip.pair} at {float(clip.fps):.5g} fps"
     if stops := clip.compared.a.stops or clip.compared.b.stops:
-        return f"{clip.pair} cannot be compared at {float(clip.fps):.5g} fps: {stops}."
-    how = ", ".join(clip.made_differently)
-    made = f"and features made differently ({how})" if how else "and features made alike"
-    parts = [f"{outcome.where} {_alike(outcome)}" for outcome in (clip, minute)]
-    values = clip.compared.values
-    equal = f"; {len(values.equal)} of the clip's chunks are equal bit for bit" if values else ""
-    return f"{clip.pair} at {float(clip.fps):.5g} fps, frames with the same rows {made}: {', '.join(parts)}{equal}."
+        return f"{rate} cannot be compared: {stops}."
+    n_shared, how = len(clip.compared.shared), " and ".join(clip.made_differently)
+    n_equal = len(clip.compared.values.equal) if clip.compared.values else None
+    said = [f"{rate}: {_alike(clip)} take the same rows, {_alike(minute)}"]
+    if n_equal is not None:
+        said.append(f"{n_equal} of {clip.where}'s {n_shared} chunks are equal bit for bit")
+    if how:
+        said.append(f"the two differ in {how}")
+    elif n_equal == n_shared and n_shared:
+        said.append("so where both have a chunk, the difference between the two ways of chunking has no effect")
+    if alone := clip.counts()[ALONE]:
+        said.append(f"{alone} {'frame has' if alone == 1 else 'frames have'} a chunk on one side alone")
+    return "; ".join(said) + "."
 
 
 def _alike(outcome: Outcome) -> str:
-    counts, shared = outcome.counts(), outcome.compared.shared
-    same = counts[SAME] + counts[MADE]
-    others = np.flatnonzero(outcome.kinds == KINDS.index(ROWS))
-    inside = shared[outcome.compared.interior() & (outcome.compared.rows_differ() > 0)]
-    text = f"{same} of {len(outcome.kinds)}"
-    notes = [f"{counts[ALONE]} on one side alone"] if counts[ALONE] else []
+    found, counts = outcome.compared, outcome.counts()
+    inside = found.shared[found.interior() & (found.rows_differ() > 0)]
+    text = f"{counts[SAME] + counts[MADE]} of the {len(found.shared)} frames that both have in {outcome.where}"
     if len(inside):
-        notes.append(f"{len(others)} with other rows, inside the clip from {inside[0] / float(outcome.fps):.3g} s on")
-    elif len(others):
-        notes.append(f"{len(others)} with other rows, all at an edge")
-    return text + (f" ({'; '.join(notes)})" if notes else "")
+        return f"{text} (others from {inside[0] / float(outcome.fps):.3g} s on)"
+    return f"{text} (others at the edges)" if counts[ROWS] else text
 
 
 def outcomes(*answers: Difference, clip: str) -> Outcomes:

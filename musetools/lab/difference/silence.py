@@ -18,7 +18,6 @@ from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
 from musetools.lab.difference.content import gap_of, looped
-from musetools.table import Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
 __all__ = ["SITUATIONS", "Silence", "measure_silence"]
@@ -85,19 +84,6 @@ class Silence(Answer):
         """Return what a notebook records: distances by spec, silent frames and chunks by kind of pause."""
         caught = {kind: [found.silent_frames, found.silent_chunks] for kind, found in self.caught.items()}
         return {"distances": {spec: matrix.tolist() for spec, matrix in self.distances.items()}, "caught": caught}
-
-    def table(self) -> Table:
-        """Return the distances, spec by spec."""
-        lines = [
-            [spec, situation, *(f"{value:.2g}" if value else "–" for value in line)]
-            for spec, matrix in self.distances.items()
-            for situation, line in zip(SITUATIONS, matrix, strict=True)
-        ]
-        caption = (
-            f"rms of rows at the same places, over the content's standard deviation, mean of the layers · weights: "
-            f"{self.weights}. Noise: {NOISE_DBFS} dBFS, white. Pauses last {PAUSE_S} s."
-        )
-        return Table(["features", "rows of", *SITUATIONS], lines, caption)
 
 
 def measure_silence(
