@@ -75,15 +75,15 @@ def silence_figure(silence: Silence) -> Figure:
                 ax.text(x, y, f"{value:.2g}" if value else "–", ha="center", va="center", color=colour, fontsize=9)
             ax.set_xticks(range(len(SITUATIONS)), SITUATIONS, rotation=35, ha="right")
             ax.set_yticks(range(len(SITUATIONS)), SITUATIONS)
+            ax.set(xlabel="rows of", ylabel="rows of" if ax is axes[0, 0] else "")
             quiet = matrix[0, 1:-1]
             ax.set_title(
                 f"{spec}: silence is {quiet.min():.2g} to {quiet.max():.2g}\nfrom padding, speech {matrix[0, -1]:.2g}"
             )
             ax.spines[:].set_visible(False)
             ax.tick_params(length=0)
-        fig.colorbar(
-            shown, ax=axes, label="distance of rows: rms over the content's\nstandard deviation, mean of the layers"
-        )
+        label = "distance of rows: rms over the content's\nstandard deviation, mean of the layers"
+        fig.colorbar(shown, ax=axes, label=f"{label}\nweights: {silence.weights}")
     return fig
 
 
