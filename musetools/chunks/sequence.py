@@ -7,7 +7,7 @@ from typing import overload
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, at_edges, chunk_frames, row_lag_ms, rows_around
+from musetools.chunks.rows import ZERO_ROW, at_edges, chunk_frames, row_lag_ms, rows_are_silent, rows_around
 from musetools.errors import ParameterError
 from musetools.timing import exact_fps
 
@@ -135,6 +135,35 @@ class Chunks(Sequence):
     def lag_ms(self) -> np.ndarray:
         """Return each frame's lag in ms, NaN at an edge: see `row_lag_ms`."""
         return row_lag_ms(self.rows, self.fps, first_frame=self.frames.start)
+
+    def silent(self, loudness_dbfs: np.ndarray, *, below_dbfs: float = -50) -> np.ndarray:
+        """Say which chunks cover only audio below a threshold, so that a mouth can be kept shut there.
+
+        Parameters
+        ----------
+        loudness_dbfs : ndarray of float, shape (n,)
+            Loudness of each video frame of the clip from frame 0 on, at the rate of these chunks: what
+            ``musetools.loudness(waveform, chunks.fps)`` returns.
+        below_dbfs : float, default -50
+            A frame below this is silent. Set it between the noise floor of a recording and its quietest speech.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_frames,)
+            True where every video frame that the chunk's rows touch is silent; row k covers 20·k - 10 … 20·k + 10 ms.
+            Rows of zeros cover no audio, and what lies before or after the frames given counts as silent.
+
+        Raises
+        ------
+        ParameterError
+            If the loudness is not a list of numbers.
+
+        Notes
+        -----
+        Rows of silence still differ from those of padding: the encoder attends to its whole window. So a mask says what
+        the features alone do not (MuseTalk issues 32, 16, 52, 337: the mouth moves in silence).
+        """
+        return rows_are_silent(self.rows, loudness_dbfs, self.fps, below_dbfs)
 
     def __repr__(self) -> str:
         return f"Chunks({len(self)} frames at {float(self.fps):.6g} fps, each {self.chunk_shape} {self.features.dtype})"

@@ -358,3 +358,59 @@ def test_nothing_to_clamp_to():
 def test_an_index_matrix_that_does_not_fit_is_refused(rows, got):
     with pytest.raises(ParameterError, match=rf"rows.*got.*{got}"):
         Chunks(features_of(5), np.array(rows), 25)
+
+
+# --- which chunks are silent
+
+
+def slow_silent(rows: list[list[int]], loudness: list[float], fps: Fraction, below: float) -> list[bool]:
+    """Look at every row of every chunk, and every frame that it touches, in Fractions."""
+    silent = []
+    for line in rows:
+        touched = {
+            frame
+            for row in line
+            if row >= 0
+            for frame in range(len(loudness))
+            if Fraction(frame) / fps < Fraction(2 * row + 1, 100)
+            and Fraction(frame + 1) / fps > Fraction(2 * row - 1, 100)
+        }
+        silent.append(all(loudness[frame] < below for frame in touched))
+    return silent
+
+
+@given(
+    st.integers(0, 60),
+    RATES,
+    CONTEXTS,
+    st.sampled_from(EDGES),
+    st.lists(st.sampled_from([-120, -50, -49]), max_size=40),
+)
+def test_silent_chunks_are_those_of_a_loop(n_rows, rate, context, edge, loudness):
+    fps, exact = rate
+    if edge == "clamp" and not n_rows:
+        return
+    chunks = feature2chunks(features_of(n_rows), fps, context, edge=edge, n_frames=min(30, int(n_rows * exact // 50)))
+    found = chunks.silent(np.array(loudness, np.float32), below_dbfs=-50)
+    assert found.tolist() == slow_silent(chunks.rows.tolist(), loudness, exact, -50)
+
+
+def test_a_pause_makes_fewer_chunks_silent_than_frames():
+    """A chunk reaches 90 ms before its frame and 110 after its start: a pause of 15 frames leaves 15 - 5 silent."""
+    loudness = np.full(100, -20.0)
+    loudness[40:55] = -80
+    silent = feature2chunks(features_of(200), 25).silent(loudness)
+    assert np.flatnonzero(silent).tolist() == list(range(43, 53))
+    assert not feature2chunks(features_of(200), 25).silent(loudness, below_dbfs=-80).any()
+
+
+def test_rows_of_zeros_are_silent():
+    chunks = Chunks(features_of(5), np.array([[-1, -1], [-1, 0], [3, 4]]), 25)
+    assert chunks.silent(np.full(3, 0.0)).tolist() == [True, False, False]
+    assert chunks.silent(np.empty(0)).all()
+
+
+@pytest.mark.parametrize("loudness", [[[0.0]], 3.0, ["loud"], [float("nan")]])
+def test_what_is_no_loudness_is_refused(loudness):
+    with pytest.raises(ParameterError, match="loudness_dbfs"):
+        feature2chunks(features_of(50), 25).silent(loudness)

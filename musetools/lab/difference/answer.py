@@ -9,6 +9,7 @@ import numpy as np
 
 from musetools.audio.load import load_audio
 from musetools.chunks.sequence import Chunks
+from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
@@ -30,6 +31,7 @@ class Difference(Answer):
     recipes: dict[str, Recipe]  # training's and inference's by their names, and the recipe musetools as "canonical"
     chunks: dict[str, Chunks]  # by the same names
     comparisons: list[Comparison]  # training against inference, at the clip's frame rate and then at `COMMON_FPS`
+    context: tuple[int, int] = (2, 2)  # frames of audio left and right of a frame
 
     @property
     def compared(self) -> Comparison:
@@ -40,6 +42,22 @@ class Difference(Answer):
     def sides(self) -> dict[str, Chunks]:
         """Training's and inference's chunks, by the names of the recipes."""
         return {name: self.chunks[name] for name in self.compared.names}
+
+    def worst_frame(self) -> int:
+        """Return the frame whose chunks differ most in values; one inside the clip, if any differs there.
+
+        Raises
+        ------
+        ParameterError
+            If the two sides have no frame in common.
+        """
+        shared, relative = self.compared.shared, self.compared.values.relative.max(axis=1)
+        if not len(shared):
+            raise ParameterError(f"{' and '.join(self.compared.names)} have no frame in common: use a longer clip")
+        if not relative.any():
+            return int(shared[len(shared) // 2])
+        inside = np.where(self.compared.interior(), relative, 0)
+        return int(shared[(inside if inside.any() else relative).argmax()])
 
     def rows_of(self, name: str) -> np.ndarray:
         """Return the features that a recipe made."""
@@ -102,4 +120,4 @@ def evaluate(
         rows[train.name] = np.load(saved, mmap_mode="r", allow_pickle=False)
     chunks = {name: recipe.chunks(rows[name], len(waveform), fps, context) for name, recipe in recipes.items()}
     options = {"rates": (fps, *COMMON_FPS), "context": context, "encoder": encoder, "features": made}
-    return Difference(waveform, made, recipes, chunks, compare_at(train, infer, **options))
+    return Difference(waveform, made, recipes, chunks, compare_at(train, infer, **options), context)

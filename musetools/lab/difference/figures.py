@@ -1,6 +1,5 @@
-"""Figures of training's and inference's chunks: of one clip, of one frame, of two recipes, of every recipe."""
+"""Figures of training's and inference's chunks: of one clip, of one frame."""
 
-from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -12,14 +11,10 @@ from matplotlib.patches import Patch, Rectangle
 from musetools.chunks.rows import ZERO_ROW
 from musetools.chunks.sequence import Chunks
 from musetools.features.mel import whole_log_mel
-from musetools.lab.difference.measure import Comparison
-from musetools.lab.difference.overview import LagTable
-from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, covered, figure, rows_of, span_s
-from musetools.recipes.profile import Profile
-from musetools.timing import MEL_HOP, ROW_RATE, SAMPLE_RATE, exact_fps
+from musetools.lab.look import COLOURS, INFER, TRAIN, covered, figure, rows_of, span_s
+from musetools.timing import MEL_HOP, ROW_RATE, SAMPLE_RATE
 
-__all__ = ["edge_figure", "feature_figure", "frame_figure", "input_figure", "lag_figure", "rate_figure"]
-__all__ += ["value_figure"]
+__all__ = ["edge_figure", "feature_figure", "frame_figure", "input_figure"]
 
 CELLS = {  # what a cell of an index matrix holds, and its colour
     "row of the features": "#EAF4FB",
@@ -179,117 +174,13 @@ def input_figure(given: dict[str, np.ndarray], *, frame: int, weights: str) -> F
     -------
     Figure
     """
-    limit = max(float(np.abs(chunk).max()) for chunk in given.values()) or 1.0
+    # a few values of v1's last layer are a hundred times the rest
+    limit = max(float(np.percentile(np.abs(chunk), 99)) for chunk in given.values()) or 1.0
     with figure(1, len(given), sharex=True, sharey=True, figsize=(11, 3.4)) as (fig, axes):
         for ax, (name, chunk) in zip(axes[0], given.items(), strict=True):
             shown = ax.imshow(chunk, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
             ax.set(xlabel="dimension", title=name)
         axes[0, 0].set_ylabel("row of the chunk (row, then layer)")
-        fig.colorbar(shown, ax=axes, label="value", pad=0.01)
+        fig.colorbar(shown, ax=axes, label="value", pad=0.01, extend="both")
         fig.suptitle(f"What the model is given for frame {frame} · weights: {weights}", x=0.01, ha="left", fontsize=11)
-    return fig
-
-
-def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """Draw, for each frame rate, both recipes' lag over time and how many rows of each frame's chunk differ.
-
-    Parameters
-    ----------
-    comparisons : sequence of Comparison
-        Two recipes at several frame rates.
-
-    Returns
-    -------
-    Figure
-    """
-    n_rows = comparisons[0].a.rows.shape[1]
-    with figure(2, len(comparisons), sharex=True, sharey="row", figsize=(11, 4.4)) as (fig, axes):
-        for (above, below), compared in zip(axes.T, comparisons, strict=True):
-            fps, stops = float(exact_fps(compared.a.fps)), compared.a.stops or compared.b.stops
-            _draw_lag(above, compared.a, TRAIN, "-", compared.names[0])
-            _draw_lag(above, compared.b, INFER, "--", compared.names[1])
-            below.plot(compared.shared / fps, compared.rows_differ(), color=COLOURS["black"])
-            count = "one stops" if stops else f"{compared.differing} of {len(compared.shared)} differ"
-            above.set_title(f"{float(compared.a.fps):g} fps: {count}")
-            below.set_xlabel("time in s")
-        axes[0, 0].set_ylabel("lag in ms")
-        axes[1, 0].set(ylabel=f"rows that differ,\nof {n_rows}", ylim=(-0.5, n_rows + 0.5))
-        fig.legend(handles=axes[0, 0].get_lines(), loc="outside lower center", ncols=2)
-    return fig
-
-
-def _draw_lag(ax: Axes, side: Profile, colour: str, style: str, label: str) -> None:
-    times = np.array(side.frames) / float(exact_fps(side.fps))
-    ax.plot(times, side.lag_ms, style, color=colour, linewidth=1.2, label=label)
-
-
-def lag_figure(table: LagTable) -> Figure:
-    """Draw the lag of every recipe over a minute, a panel each, a curve for each frame rate.
-
-    Parameters
-    ----------
-    table : LagTable
-        Recipes at up to four frame rates.
-
-    Returns
-    -------
-    Figure
-    """
-    n_panels = -(-len(table.recipes) // 2)
-    with figure(n_panels, 2, sharex=True, sharey=True, figsize=(10, 1.35 * n_panels + 1)) as (fig, axes):
-        for ax, (name, profiles) in zip(axes.flat, table.recipes.items(), strict=False):
-            for side, (mark, colour) in zip(profiles, MARKS.items(), strict=False):
-                _draw_lag(ax, side, colour, mark[1:], f"{float(side.fps):g} fps")
-            ax.set_yscale("symlog", linthresh=100)
-            ax.set_yticks([-10_000, -100, 0, 100, 10_000], ["−10 s", "−100", "0", "+100", "+10 s"])
-            ax.axhline(0, color="0.85", zorder=0)
-            lags = [abs(lag) for p in profiles if len(p.interior) for lag in (p.lag.min_ms, p.lag.max_ms)]
-            ax.set_title(f"{name}: {_reach(max(lags)) if lags else 'every chunk holds zeros, no lag'}")
-        for ax in axes[:, 0]:
-            ax.set_ylabel("lag in ms")
-        for ax in axes[-1]:
-            ax.set_xlabel("time in s")
-        fig.legend(handles=axes[0, 0].get_lines()[: len(table.fps)], loc="outside lower center", ncols=4)
-    return fig
-
-
-def _reach(lag_ms: float) -> str:
-    return f"up to {lag_ms / 1000:.2g} s" if lag_ms >= 1000 else f"up to {lag_ms:.0f} ms"
-
-
-def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure:
-    """Draw how far the values of two recipes' chunks differ: over time at one frame rate, layer by layer at several.
-
-    Parameters
-    ----------
-    found : Comparison
-        Two recipes at one frame rate, with values.
-    comparisons : sequence of Comparison
-        The same two at up to four; those without values are left out.
-
-    Returns
-    -------
-    Figure
-    """
-    values, fps = found.values, float(exact_fps(found.a.fps))
-    n_frames, n_layers = values.relative.shape
-    first = values.frames[0] if n_frames else 0
-    with figure(1, 2, figsize=(11, 3.8), width_ratios=(3, 2)) as (fig, axes):
-        over_time, by_layer = axes[0]
-        image = values.relative.T if n_frames else np.zeros((n_layers, 1))
-        extent = (first / fps, (first + image.shape[1]) / fps, n_layers - 0.5, -0.5)
-        shown = over_time.imshow(image, aspect="auto", extent=extent, cmap="cividis", vmin=0)
-        fig.colorbar(shown, ax=over_time, label="difference in\nstandard deviations", pad=0.01)
-        over_time.set(xlabel="time in s", ylabel="layer", yticks=range(n_layers))
-        over_time.set_title(
-            f"{len(values.equal)} of {n_frames} chunks equal at {fps:.5g} fps · weights: {values.weights}"
-        )
-        measured = [c for c in comparisons if c.values is not None]
-        for compared, (mark, colour) in zip(measured, MARKS.items(), strict=False):
-            inside, label = compared.values.by_layer(compared.interior()), f"{float(compared.a.fps):g} fps"
-            by_layer.plot(inside, mark, color=colour, fillstyle="none", label=label)
-        by_layer.set(xlabel="layer", ylabel="difference in standard deviations", xticks=range(n_layers))
-        by_layer.set_ylim(bottom=0)
-        by_layer.set_title("Inside the clip, by layer")
-        by_layer.legend()
     return fig

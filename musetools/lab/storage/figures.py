@@ -34,8 +34,7 @@ def size_figure(sizes: dict[str, int], duration_s: float, hours: float) -> Figur
         [f"{gb:,.0f} GB" for gb in gigabytes.values()],
         [kinds.get(name, OTHER) for name in sizes],
         f"Features in float32 take {sizes[FLOAT32] / sizes[PCM]:.0f} times the size of their 16-bit audio",
-        xlabel=f"GB on the disk for {hours:g} h (logarithmic)",
-        xscale="log",
+        xlabel=f"GB on the disk for {hours:g} h",
         xmargin=0.12,
     )
 

@@ -21,6 +21,7 @@ from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
 from musetools.lab.process import resident_mib
 from musetools.lab.storage.layouts import BASELINE, make_layouts
+from musetools.table import Table
 from musetools.timing import SAMPLE_RATE
 from musetools.train.layouts import export_frame_files
 from musetools.train.store import FeatureStore
@@ -32,6 +33,7 @@ SOURCE, PCM = "the media file", "16 kHz PCM, 16 bits"
 FLOAT32, FLOAT16 = "one npy a clip, float32", "one npy a clip, float16"
 FRAMES, CHUNKS = "one npy a frame, float32", "chunks, float32"
 WORKERS, BATCH = (0, 1, 2), 64
+AUDIBLE = 0.1  # standard deviations: an error of a single value below this is taken for none
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +69,47 @@ class StorageCosts(Answer):
             f"float16 changes a feature by {self.errors.max():.2g} standard deviations at most.",
             f"An epoch over {self.store_mib:.0f} MiB adds {self.epoch_mib:.0f} MiB to the process.",
         ]
+
+    def headline(self) -> list[str]:
+        """Return the sentences that answer the notebook's question: size, loading, float16."""
+        said = self.sentences()
+        return [said[0], said[4], said[7]]
+
+    def verdicts(self) -> Table:
+        """Return each claim about stored features, what was measured, and whether it holds; the dearest first."""
+        size, base, none = self.sizes, self.rates[BASELINE], self.worker_rates[0]
+        best = max((n for n in self.worker_rates if n), key=self.worker_rates.get)
+        found = [  # claim, what is compared, factor, whether the claim holds
+            ("features are smaller than audio", "float32 features over 16-bit PCM", size[FLOAT32] / size[PCM], "< 1"),
+            ("features are smaller than chunks", "chunks over features", size[CHUNKS] / size[FLOAT32], "> 1"),
+            (
+                "one file a frame costs no space",
+                "one npy a frame over one a clip",
+                size[FRAMES] / size[FLOAT32],
+                "< 1.01",
+            ),
+            ("float16 halves the size", "float16 over float32", size[FLOAT16] / size[FLOAT32], "< 0.51"),
+            ("chunking while loading is slow", "rate of one npy a frame over a store's", base / self._store, "> 1"),
+            ("more workers load faster", f"rate with {best} workers over none", self.worker_rates[best] / none, "> 1"),
+            (
+                "float16 loses quality",
+                "largest error in standard deviations",
+                float(self.errors.max()),
+                f"> {AUDIBLE:g}",
+            ),
+        ]
+        found.sort(key=lambda line: -line[2])
+        lines = [[claim, what, f"{factor:.2g}", bound, _holds(factor, bound)] for claim, what, factor, bound in found]
+        return Table(["claim", "measured", "is", "would hold if", "holds?"], lines)
+
+    @property
+    def _store(self) -> float:
+        return self.rates["store, float32"]
+
+
+def _holds(factor: float, bound: str) -> str:
+    sign, limit = bound.split()
+    return "yes" if (factor < float(limit) if sign == "<" else factor > float(limit)) else "no"
 
 
 def evaluate(

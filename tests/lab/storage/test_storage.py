@@ -259,3 +259,25 @@ def test_the_sentences_hold_the_numbers():
         ["16", "0.0013"],
         ["29", "6"],
     ]
+
+
+def test_claims_are_judged_by_their_numbers():
+    lines = ANSWER.verdicts().lines
+    factors = [float(line[2]) for line in lines]
+    assert factors == sorted(factors, reverse=True)
+    assert {line[0]: (float(line[2]), line[4]) for line in lines} == {
+        "features are smaller than audio": (23, "no"),
+        "features are smaller than chunks": (4.9, "yes"),
+        "one file a frame costs no space": (1.3, "no"),
+        "float16 halves the size": (0.5, "yes"),
+        "more workers load faster": (0.4, "no"),
+        "chunking while loading is slow": (0.016, "no"),
+        "float16 loses quality": (0.0013, "no"),
+    }
+    assert ANSWER.headline() == [ANSWER.sentences()[i] for i in (0, 4, 7)]
+
+
+def test_bars_of_sizes_begin_at_nothing():
+    (axes,) = storage.size_figure(ANSWER.sizes, ANSWER.duration_s, ANSWER.hours).axes
+    assert axes.get_xscale() == "linear"
+    assert axes.get_xlim()[0] == 0

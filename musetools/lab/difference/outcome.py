@@ -1,0 +1,169 @@
+"""What becomes of each frame of a pair of recipes: the same chunk, other values, other rows, or one side alone."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from musetools.lab.answer import Answer
+from musetools.lab.difference.answer import Difference
+from musetools.lab.difference.causes import DECODER, ELSEWHERE, END, PADDED, PEAK, POSITIONS, SEAM, Cause, Causes
+from musetools.lab.difference.measure import Comparison, compare
+from musetools.recipes.profile import MINUTE_S
+from musetools.table import Table
+from musetools.timing import exact_fps
+
+__all__ = ["KINDS", "Outcome", "Outcomes", "outcomes"]
+
+SAME, MADE, ROWS, ALONE = "same chunk", "same rows, made differently", "other rows", "one side alone has a chunk"
+KINDS = (SAME, MADE, ROWS, ALONE)
+CAUSE_OF = {  # what a pair may make differently, and the cause that was measured for it
+    "decoder": DECODER,
+    "mel_peak": PEAK,
+    "padding": PADDED,
+    "positional encoding": POSITIONS,
+    "keep_padding": END,
+}
+EVERY_PAIR = (ELSEWHERE, SEAM)  # where a clip lies in the encoder's window, no recipe says
+CHUNKS_ONLY = {"keep_padding"}  # rows that the chunks show, not another way of making them
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What becomes of each frame of a pair of recipes, of a clip or over a minute."""
+
+    where: str  # the clip's name, or "a minute"
+    compared: Comparison
+
+    @property
+    def pair(self) -> str:
+        """The two recipes."""
+        return " and ".join(self.compared.names)
+
+    @property
+    def label(self) -> str:
+        """The two recipes and what they were compared on."""
+        a, b = self.compared.names
+        return f"{a}\n{b}, {self.where}"
+
+    @property
+    def fps(self) -> Fraction:
+        """Video frames per second."""
+        return exact_fps(self.compared.a.fps)
+
+    @property
+    def made_differently(self) -> list[str]:
+        """Name what the two make their features by that is not the same."""
+        return [name for name, *_ in self.compared.spec_differences if name not in CHUNKS_ONLY]
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """For each frame from 0 on that either has, the index of its kind in `KINDS`."""
+        found, alone = self.compared, KINDS.index(ALONE)
+        kinds = np.full(max(found.a.frames.stop, found.b.frames.stop), alone)
+        if not (found.a.stops or found.b.stops):
+            same = MADE if self.made_differently else SAME
+            kinds[found.shared] = np.where(found.rows_differ() > 0, KINDS.index(ROWS), KINDS.index(same))
+        return kinds
+
+    def counts(self) -> dict[str, int]:
+        """Count frames by kind."""
+        return {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
+
+    def counts_text(self) -> str:
+        """Write how many frames there are of each kind."""
+        return "; ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Outcomes(Answer):
+    """What becomes of each frame of one or more pairs, each on the clip and over a minute."""
+
+    found: tuple[tuple[Outcome, Outcome], ...]
+
+    def all(self) -> list[Outcome]:
+        """Return every outcome, pair by pair."""
+        return [outcome for both in self.found for outcome in both]
+
+    def sentences(self) -> list[str]:
+        """Write the answer, computed from the numbers."""
+        return [_sentence(*both) for both in self.found]
+
+    def conclusion(self, causes: Causes) -> Table:
+        """Return what each pair does differently and what it costs, the dearest first.
+
+        Parameters
+        ----------
+        causes : Causes
+            What `measure_causes` returned.
+
+        Returns
+        -------
+        Table
+        """
+        lines = []
+        for clip, _ in self.found:
+            made = [name for name, *_ in clip.compared.spec_differences]
+            lines += [(clip.pair, causes[CAUSE_OF[name]]) for name in made if name in CAUSE_OF]
+            if not made:
+                lines.append((clip.pair, None))
+        lines += [("every pair, where clips are cut from longer ones", causes[name]) for name in EVERY_PAIR]
+        lines.sort(key=lambda line: -line[1].cost if line[1] else 0.0)
+        caption = f"Largest rms of a layer over the content's standard deviation · weights: {causes.weights}."
+        return Table(["pair", "what differs", "costs", "safe?"], [_concluded(*line) for line in lines], caption)
+
+
+def _concluded(pair: str, cause: Cause | None) -> list[str]:
+    if cause is None:
+        return [pair, "nothing but the frames at the ends", "0", "yes"]
+    return [pair, cause.name, f"{cause.cost:.2g}", cause.verdict]
+
+
+def _sentence(clip: Outcome, minute: Outcome) -> str:
+    rate = f"{clip.pair} at {float(clip.fps):.5g} fps"
+    if stops := clip.compared.a.stops or clip.compared.b.stops:
+        return f"{rate} cannot be compared: {stops}."
+    n_shared, how = len(clip.compared.shared), " and ".join(clip.made_differently)
+    n_equal = len(clip.compared.values.equal) if clip.compared.values else None
+    said = [f"{rate}: {_alike(clip)} take the same rows, {_alike(minute)}"]
+    if n_equal is not None:
+        said.append(f"{n_equal} of {clip.where}'s {n_shared} chunks are equal bit for bit")
+    if how:
+        said.append(f"the two differ in {how}")
+    elif n_equal == n_shared and n_shared:
+        said.append("so where both have a chunk, the difference between the two ways of chunking has no effect")
+    if alone := clip.counts()[ALONE]:
+        said.append(f"{alone} {'frame has' if alone == 1 else 'frames have'} a chunk on one side alone")
+    return "; ".join(said) + "."
+
+
+def _alike(outcome: Outcome) -> str:
+    found, counts = outcome.compared, outcome.counts()
+    inside = found.shared[found.interior() & (found.rows_differ() > 0)]
+    text = f"{counts[SAME] + counts[MADE]} of the {len(found.shared)} frames that both have in {outcome.where}"
+    if len(inside):
+        return f"{text} (others from {inside[0] / float(outcome.fps):.3g} s on)"
+    return f"{text} (others at the edges)" if counts[ROWS] else text
+
+
+def outcomes(*answers: Difference, clip: str) -> Outcomes:
+    """Say what becomes of each frame: of the clip that was compared, and over a minute by index matrix alone.
+
+    Parameters
+    ----------
+    *answers : Difference
+        What `evaluate` returned, one for each pair.
+    clip : str
+        Name of the clip.
+
+    Returns
+    -------
+    Outcomes
+    """
+    found = []
+    for answer in answers:
+        a, b = answer.compared.a, answer.compared.b
+        minute = compare(a.recipe, b.recipe, fps=a.fps, context=answer.context)
+        found.append((Outcome(clip, answer.compared), Outcome(f"{MINUTE_S} s", minute)))
+    return Outcomes(tuple(found))

@@ -1,0 +1,146 @@
+"""The mouth that moves in silence: how far rows of silence are from those of padding, and what a mask would catch.
+
+Four clips begin with the same 5 s of speech. Then follow: nothing (the rows are made of padding), 2 s of digital
+silence, 2 s of a noise floor, or more speech; speech goes on after a pause. Two clips more hold no speech at all. Rows
+are compared at the same places in the encoder's window, so that only what is heard there, and around it, differs.
+"""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from musetools.audio.loudness import loudness
+from musetools.chunks.rows import chunk_rows
+from musetools.chunks.sequence import Chunks
+from musetools.features.encoder import Encoder
+from musetools.features.extract import audio2feat
+from musetools.features.spec import FeatureSpec
+from musetools.lab.answer import Answer
+from musetools.lab.difference.content import gap_of, looped
+from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
+
+__all__ = ["SITUATIONS", "Silence", "measure_silence"]
+
+BEFORE_S, PAUSE_S, AFTER_S = 5, 2, 5
+MARGIN = 10  # rows: what is next to speech is left out
+NOISE_DBFS = -60
+PADDING, DIGITAL, NOISE, SPEECH = "padding after the end", "digital pause", "pause with noise", "speech"
+ONLY_DIGITAL, ONLY_NOISE = "digital silence alone", "noise alone"
+SITUATIONS = (PADDING, DIGITAL, NOISE, ONLY_DIGITAL, ONLY_NOISE, SPEECH)
+PAUSES = (DIGITAL, NOISE)
+
+
+@dataclass(frozen=True)
+class Caught:
+    """What a mask of silent chunks finds in a clip."""
+
+    silent_frames: int  # whose own loudness is below the threshold
+    silent_chunks: int  # of them, those whose chunk covers nothing else
+    frames: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Silence(Answer):
+    """How far rows of silence are from those of padding and of each other, and what a mask would catch."""
+
+    weights: str
+    fps: Fraction
+    below_dbfs: float
+    distances: dict[
+        str, np.ndarray
+    ]  # by spec, (6, 6) in the order of `SITUATIONS`: mean rms of the layers over content
+    caught: dict[str, Caught]  # by the kind of pause, and for the clip itself as "the clip"
+
+    def distance(self, spec: str, a: str, b: str) -> float:
+        """Return the distance of two situations."""
+        return float(self.distances[spec][SITUATIONS.index(a), SITUATIONS.index(b)])
+
+    def sentences(self) -> list[str]:
+        """Write the answer, computed from the numbers."""
+        return [*map(self._of_spec, self.distances), *self._of_mask()]
+
+    def _of_spec(self, spec: str) -> str:
+        said = self.distance(spec, PADDING, SPEECH)
+        parts = (f"{what} {100 * self.distance(spec, PADDING, what) / said:.0f} %" for what in SITUATIONS[1:5])
+        return (
+            f"{spec}: of the distance between padding and speech ({said:.2g}), silence is this far from padding: "
+            + (f"{', '.join(parts)}.")
+        )
+
+    def _of_mask(self) -> list[str]:
+        pauses = ", ".join(
+            f"{self.caught[kind].silent_chunks} of {self.caught[kind].silent_frames} frames of a {kind}"
+            for kind in PAUSES
+        )
+        clip = self.caught["the clip"]
+        return [
+            f"Chunks.silent at {self.below_dbfs:g} dBFS marks {pauses}: chunks that reach into speech are not silent.",
+            f"In the clip itself {clip.silent_frames} of {clip.frames} frames are silent, and of their chunks "
+            f"{clip.silent_chunks}.",
+        ]
+
+    def results(self) -> dict[str, object]:
+        """Return what a notebook records: distances by spec, silent frames and chunks by kind of pause."""
+        caught = {kind: [found.silent_frames, found.silent_chunks] for kind, found in self.caught.items()}
+        return {"distances": {spec: matrix.tolist() for spec, matrix in self.distances.items()}, "caught": caught}
+
+
+def measure_silence(
+    waveform: np.ndarray,
+    encoder: Encoder,
+    content: dict[str, np.ndarray],
+    *,
+    fps: float | Fraction = 25,
+    below_dbfs: float = -50,
+) -> Silence:
+    """Measure how far rows of silence are from those of padding and of each other, and what a mask would catch.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32, shape (n_samples,)
+        Speech, mono, 16 kHz; its first 12 s are used, repeated where there are fewer.
+    encoder : Encoder
+        The weights.
+    content : dict of str to ndarray, shape (n_layers,)
+        Standard deviation of the content by the name of a spec: what is measured, and the unit.
+    fps : float or Fraction, default 25
+        Video frames per second.
+    below_dbfs : float, default -50
+        A frame below this is silent.
+
+    Returns
+    -------
+    Silence
+    """
+    clips = _clips(looped(waveform, BEFORE_S + PAUSE_S + AFTER_S))
+    distances = {spec: _distances(clips, encoder, spec, std) for spec, std in content.items()}
+    heard = {**{kind: clips[kind] for kind in PAUSES}, "the clip": waveform}
+    caught = {kind: _caught(samples, fps, below_dbfs, whole=kind not in PAUSES) for kind, samples in heard.items()}
+    return Silence(encoder.name, exact_fps(fps), below_dbfs, distances, caught)
+
+
+def _clips(speech: np.ndarray) -> dict[str, np.ndarray]:
+    start, stop = BEFORE_S * SAMPLE_RATE, (BEFORE_S + PAUSE_S) * SAMPLE_RATE
+    noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32) * 10 ** (NOISE_DBFS / 20)
+    nothing = np.zeros_like(speech)
+    with_pause = (np.concatenate([speech[:start], fill[start:stop], speech[stop:]]) for fill in (nothing, noise))
+    return dict(zip(SITUATIONS, (speech[:start], *with_pause, nothing, noise, speech), strict=True))
+
+
+def _distances(clips: dict[str, np.ndarray], encoder: Encoder, spec: str, std: np.ndarray) -> np.ndarray:
+    kept = replace(FeatureSpec.named(spec), keep_padding=True)
+    places = slice(BEFORE_S * ROW_RATE + MARGIN, (BEFORE_S + PAUSE_S) * ROW_RATE - MARGIN)
+    rows = [audio2feat((samples, SAMPLE_RATE), encoder, spec=kept)[places] for samples in clips.values()]
+    return np.array([[gap_of(a - b, std).rms.mean() for b in rows] for a in rows])
+
+
+def _caught(waveform: np.ndarray, fps: float | Fraction, below_dbfs: float, *, whole: bool) -> Caught:
+    """Count silent frames and chunks, of the pause alone or of the whole clip."""
+    dbfs, rate = loudness(waveform, fps), float(exact_fps(fps))
+    n_rows = len(waveform) // ROW_SAMPLES
+    chunks = Chunks(np.empty((n_rows, 1, 1)), chunk_rows(n_rows, fps, n_frames=len(dbfs)), fps)
+    silent = chunks.silent(dbfs, below_dbfs=below_dbfs)
+    part = slice(None) if whole else slice(round(BEFORE_S * rate), round((BEFORE_S + PAUSE_S) * rate))
+    quiet = dbfs[part] < below_dbfs
+    return Caught(int(quiet.sum()), int((silent[part] & quiet).sum()), len(quiet))

@@ -1,0 +1,228 @@
+"""What differences cost: measures against loops and planted differences, the rule, silence, what becomes of frames."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from figure_checks import check
+from oracles import speech
+
+from musetools import RECIPES, ParameterError, audio2feat, register
+from musetools.lab.answer import AnswerBox
+from musetools.lab.difference import (
+    cause_figure,
+    compare,
+    evaluate,
+    measure_causes,
+    measure_content,
+    measure_silence,
+    outcome_figure,
+    outcomes,
+    silence_figure,
+)
+from musetools.lab.difference import content as scale
+from musetools.lab.difference.causes import Cause
+from musetools.lab.difference.content import Gap, gap_of, looped
+from musetools.lab.difference.outcome import KINDS, Outcome
+from musetools.lab.difference.silence import SITUATIONS
+
+RATE = 16_000
+V1, V15 = ("musetalk-v1-train", "musetalk-v1-infer"), ("musetalk-v1.5-train", "musetalk-v1.5-infer")
+
+
+@pytest.fixture(scope="module")
+def clip() -> np.ndarray:
+    return speech(7 * RATE)
+
+
+@pytest.fixture(scope="module")
+def causes(clip, small):
+    return measure_causes((clip, RATE), small, bfloat16=small)
+
+
+# --- the scale
+
+
+def test_a_gap_is_that_of_a_loop():
+    difference = np.random.default_rng(0).normal(size=(7, 3, 5)).astype(np.float32)
+    difference[2, 1, 3] = -9
+    std = np.array([1.0, 2.0, 0.5])
+    found = gap_of(difference, std)
+    for layer in range(3):
+        values = [float(v) for row in difference for v in row[layer]]
+        assert found.rms[layer] == pytest.approx(np.sqrt(sum(v * v for v in values) / len(values)) / std[layer])
+    largest = max((abs(float(d)) / std[layer], layer) for (_, layer, _), d in np.ndenumerate(difference))
+    assert (found.worst, found.worst_layer) == pytest.approx(largest)
+
+
+def made_of(places: np.ndarray, sounds: np.ndarray, near: float = 0.0):
+    """Stand in for `audio2feat`: a row is its sound and its place in the window; ends of windows see something else."""
+
+    def features(source, encoder, *, spec):
+        first = round(float(source[0][0]))  # the loop's samples are row numbers here
+        rows = sounds[(first + np.arange(3000)) % 3000] + np.tile(places, (2, 1, 1))
+        for window in (rows[:1500], rows[1500:]):
+            window[:10, 1:] += near
+            window[-10:, 1:] += near
+        return rows
+
+    return features
+
+
+def test_content_is_what_remains_without_places(monkeypatch, small):
+    random = np.random.default_rng(0)
+    places = 5 * random.normal(size=(1500, 2, 4))
+    sounds = np.stack([random.normal(scale=s, size=(3000, 4)) for s in (1, 3)], axis=1)
+    monkeypatch.setattr(scale, "audio2feat", made_of(places, sounds))
+    numbers = np.repeat(np.arange(3000.0), 320).astype(np.float32)
+    found = measure_content(numbers, small, "musetalk-v1")
+    np.testing.assert_allclose(found.std, [1, 3], rtol=0.02)
+    moved = np.sqrt(np.mean((places[:750] - places[750:]) ** 2, axis=(0, 2)))
+    np.testing.assert_allclose(found.moved.rms, moved / found.std, rtol=1e-4)
+    assert found.seam.by_row.max() < 1e-9  # half a window later there are the same eight sounds
+
+
+@pytest.mark.parametrize("near", [8.0, 30.0])
+def test_a_planted_boundary_is_found(monkeypatch, small, near):
+    """Ends of windows that see something else in every second window: a constant there would belong to the place."""
+    random = np.random.default_rng(1)
+    sounds = random.normal(size=(3000, 2, 4))
+    signs = np.sign(random.normal(size=(10, 1, 4)))
+
+    def features(source, encoder, *, spec):
+        first = round(float(source[0][0]))
+        rows = sounds[(first + np.arange(3000)) % 3000] + 0.01 * random.normal(size=(3000, 2, 4))
+        for number, start in enumerate((0, 1500)):
+            sign = signs * (-1) ** number
+            rows[start : start + 10] += near * sign
+            rows[start + 1490 : start + 1500] += near * sign
+        return rows
+
+    monkeypatch.setattr(scale, "audio2feat", features)
+    found = measure_content(np.repeat(np.arange(3000.0), 320).astype(np.float32), small, "musetalk-v1").seam
+    assert 10 - scale.SMOOTH < found.reach <= 10
+    np.testing.assert_allclose(found.by_row[:10].mean(), found.gap.rms.mean(), rtol=0.2)
+
+
+def test_a_loop_repeats_or_cuts():
+    assert looped(np.arange(5.0), 10 / RATE).tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
+    assert looped(np.arange(5.0), 3 / RATE).tolist() == [0, 1, 2]
+
+
+# --- causes
+
+
+def test_causes_are_sorted_and_hold_what_was_measured(causes, clip, small):
+    costs = [cause.cost for cause in causes.found]
+    assert costs == sorted(costs, reverse=True)
+    assert [line[0] for line in causes.table().lines[: len(costs)]] == [cause.name for cause in causes.found]
+    assert not causes["decoded by ffmpeg or by librosa"].gap.rms.any()  # nothing to resample
+    assert not causes["computed in bfloat16, musetalk-v1"].gap.rms.any()  # it was given the same encoder
+    rows = audio2feat((looped(clip), RATE), small, spec="musetalk-v1.5")
+    expected = gap_of(rows - rows.astype(np.float16).astype(np.float32), causes.content["musetalk-v1.5"].std)
+    np.testing.assert_allclose(causes["stored in float16, musetalk-v1.5"].gap.rms, expected.rms, rtol=1e-5)
+    assert causes.results().keys() == {f"{c.name}, {c.spec}" for c in causes.found}
+
+
+def test_positions_cost_what_they_add(causes):
+    """Sine and cosine have a mean square of a half, wherever they stand."""
+    found, std = causes["positional encoding added on one side alone"].gap.rms, causes.content["musetalk-v1.5"].std
+    np.testing.assert_allclose(found * std, np.sqrt(0.5), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("share", "worst", "verdict"),
+    [(0.1, 1.0, "yes"), (0.11, 0.5, "no"), (0.05, 1.1, "single values are not"), (0.2, 9, "no")],
+)
+def test_the_rule_of_what_is_safe(share, worst, verdict):
+    cause = Cause("any", "musetalk-v1", Gap(np.array([0.01]), worst, 0), np.array([0.01, share]), "all")
+    assert (cause.verdict, cause.safe) == (verdict, verdict == "yes")
+
+
+# --- silence
+
+
+def test_silence(clip, small):
+    stds = {spec: np.ones(2) for spec in ("musetalk-v1", "musetalk-v1.5")}
+    loud = np.maximum(np.abs(clip), 0.1)
+    found = measure_silence(loud, small, stds)
+    for matrix in found.distances.values():
+        np.testing.assert_allclose(matrix, matrix.T)
+        assert not matrix.diagonal().any()
+        assert (matrix + np.eye(len(SITUATIONS)) > 0).all()
+    assert [(c.silent_frames, c.silent_chunks) for c in found.caught.values()] == [(50, 45), (50, 45), (0, 0)]
+    strict = measure_silence(loud, small, stds, below_dbfs=-100)
+    assert [c.silent_chunks for c in strict.caught.values()] == [45, 0, 0]
+    halved = measure_silence(loud, small, {spec: 2 * std for spec, std in stds.items()})
+    np.testing.assert_allclose(2 * halved.distances["musetalk-v1"], found.distances["musetalk-v1"])
+    check(silence_figure(found), ["rows of"], ["musetalk-v1.5: silence is"], legend=False)
+
+
+# --- what becomes of each frame
+
+
+def test_frames_by_kind():
+    v1, v15 = (Outcome("60 s", compare(*pair)) for pair in (V1, V15))
+    assert list(v1.counts().values()) == [1496, 0, 0, 6]
+    assert list(v15.counts().values()) == [0, 750, 750, 1]
+    for outcome in (v1, v15):
+        found = outcome.compared
+        for frame, kind in enumerate(outcome.kinds):
+            both = frame in found.a.frames and frame in found.b.frames
+            assert (KINDS[kind] == "one side alone has a chunk") == (not both)
+    assert not Outcome("60 s", compare("musetools", "musetalk-v1.5-infer", fps=50)).counts()["same chunk"]
+
+
+def test_the_answer_of_two_pairs(small, clip, tmp_path, causes):
+    import soundfile
+
+    soundfile.write(tmp_path / "clip.wav", clip, RATE)
+    answers = [evaluate(tmp_path / "clip.wav", *pair, small) for pair in (V1, V15)]
+    found = outcomes(*answers, clip="clip.wav")
+    assert [len(o.kinds) for o in found.all()] == [177, 1502, 176, 1501]
+    sentences = found.sentences()
+    assert "has no effect" in sentences[0]
+    assert "no effect" not in sentences[1]
+    assert "others from 30.1 s on" in sentences[1]
+    check(outcome_figure(found.all()), ["time of the frame in s"], list(KINDS))
+    lines = found.conclusion(causes).lines
+    assert [float(line[2]) for line in lines] == sorted((float(line[2]) for line in lines), reverse=True)
+    assert sum("v1.5" in line[0] for line in lines) == 3  # decoder, positions, what is past the end
+    check(cause_figure(causes), ["rms over the content's standard deviation"], ["safe: yes", "neighbouring rows"])
+
+
+@pytest.fixture
+def late():
+    """The canonical recipe, but frame 40 of a clip takes other rows."""
+
+    def cut(n_samples, fps, context):
+        first, rows = RECIPES["musetools"].cut(n_samples, fps, context)
+        rows = rows.copy()
+        rows[40] += 3
+        return first, rows
+
+    yield register(dataclasses.replace(RECIPES["musetools"], name="late", cut=cut)).name
+    del RECIPES["late"]
+
+
+def test_the_frame_that_differs_most(small, clip, tmp_path, late):
+    import soundfile
+
+    soundfile.write(tmp_path / "clip.wav", clip, RATE)
+    assert evaluate(tmp_path / "clip.wav", "musetools", late, small).worst_frame() == 40
+    same = evaluate(tmp_path / "clip.wav", "musetools", "musetools", small)
+    assert same.worst_frame() == len(same.chunks["canonical"]) // 2
+    soundfile.write(tmp_path / "short.wav", clip[:1600], RATE)
+    with pytest.raises(ParameterError, match="no frame in common"):
+        evaluate(tmp_path / "short.wav", *V1, small).worst_frame()
+
+
+# --- the box
+
+
+def test_a_box_shows_its_sentences_and_its_figure():
+    shown = AnswerBox(["1 < 2", "second"], outcome_figure([Outcome("60 s", compare(*V1))]))._repr_mimebundle_()
+    assert "<p>1 &lt; 2</p><p>second</p>" in shown["text/html"]
+    assert shown["image/png"] in shown["text/html"]
+    assert shown["text/plain"] == "Answer\n1 < 2\nsecond"
+    assert AnswerBox(["alone"])._repr_mimebundle_().keys() == {"text/plain", "text/html"}
