@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "musetools" / "lab"
 ROOMS = sorted(path.parent.name for path in LAB.glob("*/__init__.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SHARED = {f"musetools.lab.{name}" for name in ("look", "project", "record", "speech")}
+SHARED = {f"musetools.lab.{name}" for name in ("answer", "look", "project", "record", "speech")}
 RUNNER = {"musetools.lab.regression"}  # for the notebook that runs the others
 
 
