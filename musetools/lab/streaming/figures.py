@@ -126,7 +126,7 @@ def _draw_cells(ax: Axes, grid: Grid, values: np.ndarray, form: str, label: str,
 
 def layer_figure(costs: dict[str, WindowCost], *, weights: str) -> Figure:
     """Draw the distance from offline features layer by layer, and that of neighbouring rows."""
-    with figure(figsize=(10.5, 4.6)) as (fig, axes):
+    with figure(figsize=(11, 4.2)) as (fig, axes):
         ax, layers = axes[0, 0], range(len(next(iter(costs.values())).by_layer))
         for (name, cost), mark, colour in zip(costs.items(), "osD^vP*X", _colours(len(costs)), strict=False):
             label = f"{name}: {cost.latency_s:.2f} s behind, {100 * cost.of_real_time:.0f} % of a core"
@@ -145,7 +145,7 @@ def layer_figure(costs: dict[str, WindowCost], *, weights: str) -> Figure:
             f"Farthest: layer {worst} of {top}, {costs[top].by_layer[worst]:.2f}\n"
             f"(axis linear up to 0.5) · weights: {weights}"
         )
-        fig.legend(loc="outside lower center", ncols=2)
+        fig.legend(loc="outside right center", fontsize=8)
     return fig
 
 
@@ -181,7 +181,7 @@ def segment_figure(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow
     """
     n_rows = min(map(len, gaps.values()))
     inside = np.arange(REFERENCE.left, n_rows - REFERENCE.right)  # elsewhere the reference lacks audio
-    with figure(figsize=(9, 3.2)) as (fig, axes):
+    with figure(figsize=(9, 3.8)) as (fig, axes):
         ax = axes[0, 0]
         for (name, rows), (mark, colour) in zip(gaps.items(), MARKS.items(), strict=False):
             level = np.sqrt(np.square(rows[inside]).mean(axis=1))
@@ -190,10 +190,13 @@ def segment_figure(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow
             for row in range(hop, n_rows, hop):
                 label = f"its segment boundaries, every {hop / ROW_RATE:g} s" if row == hop else None
                 ax.axvline(row / ROW_RATE, linestyle=":", color=colour, label=label)
-        ax.set(xlabel="time in s", ylabel=f"distance from rows with\n{REFERENCE.left_s:g} s either side, in std. dev.")
+        ax.set(
+            xlabel="time in s",
+            ylabel=f"distance from rows with {REFERENCE.left_s:g} s\neither side, in std. dev. of content",
+        )
         ax.set(xlim=(REFERENCE.left / ROW_RATE, (n_rows - REFERENCE.right) / ROW_RATE), ylim=(0, None))
-        ax.set_title(f"{segment_sentence(segment_levels(gaps, windows))} · weights: {weights}")
-        fig.legend(loc="outside lower center", ncols=4)
+        ax.set_title(f"{segment_sentence(segment_levels(gaps, windows))}\nweights: {weights}")
+        fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 

@@ -27,6 +27,7 @@ __all__ += ["segment_levels", "segment_sentence", "stream_errors", "window_cost"
 REFERENCE = EncoderWindow(14, 2, 14, 30, positions="clip")  # every row has as much audio before as after it
 BLOCK = round(0.02 * SAMPLE_RATE)  # samples that a microphone sends at once
 LATENCY_FPS = 25
+ROWS_A_PASS = 20  # fewer rows make more passes: a few rows tell little
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def window_cost(
     fixed : bool, default False
         Whether the window lies in the middle of the encoder's positions, whatever its own say.
     passes : int, default 24
-        Encoder passes that are measured, spread evenly over the waveform, at most.
+        Encoder passes that are measured, spread evenly over the waveform, at most; of short hops as many more as give
+        20 rows for each.
 
     Returns
     -------
@@ -157,6 +159,7 @@ def window_cost(
     spec = replace(stream.spec, window=replace(stream.spec.window, positions="clip")) if fixed else stream.spec
     loop, gaps, times = MelWindows(spec.window, padding=spec.padding, n_mels=encoder.n_mels), [], []
     n_passes = len(waveform) // ROW_SAMPLES // spec.window.hop
+    passes = max(passes, ceil(passes * ROWS_A_PASS / spec.window.hop))
     taken = set(np.linspace(0, n_passes - 1, min(passes, n_passes)).round().astype(int))
     with one_thread():
         for number, (mel, mel_s) in enumerate(_timed_windows(loop, waveform)):
