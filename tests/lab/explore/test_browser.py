@@ -267,5 +267,6 @@ def test_figures_tables_and_records(lab, page):
     figure.wait_for()
     assert figure.evaluate("e => e.naturalWidth") > 500
     assert page.locator(".jp-OutputArea-output td").first.inner_text() == "<cell>"
+    page.locator("details summary").last.click()  # recorded results are folded away
     page.get_by_text('who: "<é>"').wait_for()
     shoot(page, "shown")
