@@ -2,7 +2,7 @@
 
 Four clips begin with the same 5 s of speech. Then follow: nothing (the rows are made of padding), 2 s of digital
 silence, 2 s of a noise floor, or more speech; speech goes on after a pause. Two clips more hold no speech at all. Rows
-are compared at the same places in the encoder's window, so that only what is heard there, and around it, differs.
+are compared at the same places in the encoder's window, so that only the sound there, and around it, differs.
 """
 
 from dataclasses import dataclass, replace
@@ -115,8 +115,8 @@ def measure_silence(
     """
     clips = _clips(looped(waveform, BEFORE_S + PAUSE_S + AFTER_S))
     distances = {spec: _distances(clips, encoder, spec, std) for spec, std in content.items()}
-    heard = {**{kind: clips[kind] for kind in PAUSES}, "the clip": waveform}
-    caught = {kind: _caught(samples, fps, below_dbfs, whole=kind not in PAUSES) for kind, samples in heard.items()}
+    masked = {**{kind: clips[kind] for kind in PAUSES}, "the clip": waveform}
+    caught = {kind: _caught(samples, fps, below_dbfs, whole=kind not in PAUSES) for kind, samples in masked.items()}
     return Silence(encoder.name, exact_fps(fps), below_dbfs, distances, caught)
 
 
