@@ -13,8 +13,7 @@ import numpy as np
 from musetools.audio.structure import lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = ["Mapped", "chosen_video", "moving", "name_of", "opened", "reading", "shown_late_s"]
-__all__ += ["chosen_audio"]
+__all__ = ["RATES", "Mapped", "chosen_audio", "chosen_video", "moving", "name_of", "opened", "reading", "shown_late_s"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}

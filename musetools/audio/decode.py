@@ -28,18 +28,12 @@ if TYPE_CHECKING:
     import av
 
 __all__ = ["Source", "blocks_of_array", "blocks_of_file", "frame_of", "planes_of_array", "scaled"]
-__all__ += ["structure_checked"]
 
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
 MAX_CHANNELS = 8
-CHECKED = {
-    "flac",
-    "ac3",
-    "eac3",
-    "tta",
-    "wavpack",
-}  # codecs whose frames hold a checksum, which FFmpeg skips by default
+# codecs whose frames hold a checksum, which FFmpeg skips by default
+CHECKED = {"flac", "ac3", "eac3", "tta", "wavpack"}
 
 
 # --- arrays
@@ -114,11 +108,16 @@ def blocks_of_file(
     audio_track: int | None = None,
     video_track: int | None = None,
     times: SoundTimes | None = None,
+    structure: Structure | None = None,
 ) -> Iterator[np.ndarray]:
-    """Yield a media file's samples as mono blocks at 16 kHz; where they lie is noted in `times`."""
+    """Yield a media file's samples as mono blocks at 16 kHz; where they lie is noted in `times`.
+
+    The file's structure is read unless it is known.
+    """
     name = name_of(source)
     try:
-        structure = structure_checked(source, name, lenient=decoder == "timeline")
+        structure = structure or _structure_of(source)
+        _check_structure(structure, name, lenient=decoder == "timeline")
         by_sndfile = decoder == "librosa" and structure.sized and audio_track is None
         if (by_sndfile or structure.kind == "rifx") and (file := _open_sndfile(source, structure)):
             yield from _blocks_of_sndfile(file, name, decoder, structure)
@@ -131,17 +130,19 @@ def blocks_of_file(
         raise AudioError(f"{name} cannot be read ({error.strerror or error}). Copy it again") from None
 
 
-def structure_checked(source: Any, name: str, *, lenient: bool = True) -> Structure:
-    """Return a file's structure; AudioError if it ends early, was joined, or, unless lenient, is damaged inside."""
+def _structure_of(source: Any) -> Structure:
     with reading(source) as file:
-        structure = structure_of(file)
+        return structure_of(file)
+
+
+def _check_structure(structure: Structure, name: str, *, lenient: bool) -> None:
+    """Raise AudioError if a file ends early, was joined, or, unless lenient, is damaged inside."""
     if structure.missing:
         lacks = f"at least {structure.missing} bytes" if structure.missing > 1 else "its end"
         why = structure.fault or f"by its {structure.kind} structure {lacks} is missing"
         raise AudioError(f"{name} is truncated: {why}. Copy or export it again")
     if fault := structure.fault or ("" if lenient else structure.damage):
         raise AudioError(f"{name}: {fault}" + ("" if structure.fault else ". Copy or export it again"))
-    return structure
 
 
 def _open_sndfile(source: Any, structure: Structure) -> Any:

@@ -48,20 +48,23 @@ def read_media(
     audio_track: int | None = None,
     video_track: int | None = None,
     decode_video: bool = True,
+    info: MediaInfo | None = None,
 ) -> Iterator[MediaInfo | np.ndarray | Timeline]:
     """Yield what `probe_media` finds, with the frames that are shown, then blocks as `audio_blocks`, then the timeline.
 
     Without `decode_video`, video is decoded up to its first frame alone; which others are shown is read off packets.
+    What `probe_media` found of these tracks is read unless it is given as `info`.
     """
     name = os.fspath(path)
-    info = probe_media(path, audio_track=audio_track, video_track=video_track)
+    tracks = {"audio_track": audio_track, "video_track": video_track}
+    info = info or probe_media(path, **tracks)
     frames = _frames_s(path, name, info, video_track, decode_video) if info.video else []
     times = SoundTimes(name, zero_s=frames[0] if frames else None)
     found = times.timeline(frames)
     if decode_video:
         info = as_shown(info, frames)
     yield replace(info, timeline=replace(info.timeline, frames_s=found.frames_s))
-    yield from blocks_of_file(path, decoder, audio_track=audio_track, video_track=video_track, times=times)
+    yield from blocks_of_file(path, decoder, **tracks, times=times, structure=info.structure)
     yield times.timeline(frames)
 
 

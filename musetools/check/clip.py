@@ -161,11 +161,11 @@ def clip_facts(
     """Yield, once, what there is to know of a media file; a generator, so that a `Worker` can run it."""
     tracks, info, blocks = {"audio_track": audio_track, "video_track": video_track}, None, []
     try:
-        info = timeline = probe_media(path, **tracks)
+        info = probe_media(path, **tracks)
         if quick or info.audio is None:
             yield ClipFacts(info, info.timeline, known_samples(info))
             return
-        reading = read_media(path, **tracks)
+        reading = read_media(path, **tracks, info=info)
         info = next(reading)
         meter = LoudnessMeter(_rate(info) or MUSETALK_FPS)
         n_samples = 0
