@@ -32,6 +32,7 @@ __all__ = ["Source", "blocks_of_array", "blocks_of_file", "frame_of", "planes_of
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
 MAX_CHANNELS = 8
+SOUND_ALONE = {"wav", "w64", "aiff", "au", "flac"}  # kinds of file that hold no video: not opened to look for one
 # codecs whose frames hold a checksum, which FFmpeg skips by default
 CHECKED = {"flac", "ac3", "eac3", "tta", "wavpack"}
 
@@ -123,7 +124,7 @@ def blocks_of_file(
             yield from _blocks_of_sndfile(file, name, decoder, structure)
             return
         times = times or SoundTimes(name)
-        if decoder == "timeline" and times.zero_s is None:
+        if decoder == "timeline" and times.zero_s is None and structure.kind not in SOUND_ALONE:
             times.zero_s = first_shown_s(source, name, video_track)
         yield from _blocks_of_container(source, name, decoder, audio_track, structure, times)
     except OSError as error:
