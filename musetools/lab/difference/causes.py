@@ -15,7 +15,8 @@ from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
-from musetools.lab.difference.content import Content, Gap, gap_of, looped, measure_content
+from musetools.lab.content import Gap, gap_of, looped
+from musetools.lab.difference.places import Places, measure_places
 from musetools.recipes.recipe import add_positions
 from musetools.table import Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
@@ -70,7 +71,7 @@ class Causes(Answer):
     """What each way in which pipelines differ costs, the dearest first."""
 
     weights: str
-    content: dict[str, Content]  # by the name of a spec
+    content: dict[str, Places]  # by the name of a spec
     found: tuple[Cause, ...]
 
     def __getitem__(self, name: str) -> Cause:
@@ -154,7 +155,7 @@ class _Bench:
         self.source, self.encoder, self.bfloat16 = source, encoder, bfloat16
         self.waveform = load_audio(source, decoder="ffmpeg")
         self.loop, self.short = looped(self.waveform), looped(self.waveform, SHORT_S)
-        self.content = {name: measure_content(self.loop, encoder, name) for name in (V1, V15)}
+        self.content = {name: measure_places(self.loop, encoder, name) for name in (V1, V15)}
 
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:

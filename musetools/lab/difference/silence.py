@@ -17,7 +17,7 @@ from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
-from musetools.lab.difference.content import gap_of, looped
+from musetools.lab.content import gap_of, looped
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 
 __all__ = ["SITUATIONS", "Silence", "measure_silence"]

@@ -1,7 +1,7 @@
 """Notebook 05's room: how late, how expensive and how far from offline a live stream is.
 
-`evaluate` gives the notebook's answer; `trade` measures many windows, `window_cost` one; `content_scale`,
-`stream_errors`, `arrivals` and `memory_over` are the other measures, the ``…_figure`` functions draw them.
+`evaluate` gives the notebook's answer; `trade` measures many windows, `window_cost` one; `stream_errors`, `arrivals`
+and `memory_over` are the other measures, the ``…_figure`` functions draw them.
 """
 
 from musetools.lab.streaming.answer import BASELINE, NAMED, SEGMENTS, Streaming, evaluate
@@ -16,10 +16,8 @@ from musetools.lab.streaming.figures import (
 )
 from musetools.lab.streaming.measure import (
     REFERENCE,
-    Scale,
     WindowCost,
     arrivals,
-    content_scale,
     memory_over,
     row_distance,
     segment_levels,
@@ -28,11 +26,10 @@ from musetools.lab.streaming.measure import (
 )
 from musetools.lab.streaming.trade import COARSE, FINE, Trade, cost_table, trade
 
-__all__ = ["BASELINE", "COARSE", "FINE", "NAMED", "REFERENCE", "SEGMENTS", "Scale", "Streaming", "Trade", "WindowCost"]
+__all__ = ["BASELINE", "COARSE", "FINE", "NAMED", "REFERENCE", "SEGMENTS", "Streaming", "Trade", "WindowCost"]
 __all__ += [
     "answer_box",
     "arrivals",
-    "content_scale",
     "cost_table",
     "evaluate",
     "grid_figure",

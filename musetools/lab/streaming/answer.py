@@ -164,8 +164,7 @@ def evaluate(
     stream = ChunkStream(encoder, fps, window=window)
     came = arrivals(stream, played)
     grid = trade(speech, encoder, lefts_s=lefts_s, rights_s=rights_s, hops_s=[hop_s], padded=padded, passes=passes)
-    offline = audio2feat((speech, SAMPLE_RATE), encoder)
-    cost = partial(window_cost, speech, encoder, offline, grid.scale, passes=passes)
+    cost = partial(window_cost, speech, encoder, grid.offline, grid.content, passes=passes)
     longer = (np.concatenate([voice, more]), SAMPLE_RATE)
     reference = audio2feat(longer, encoder, spec=FeatureSpec(window=REFERENCE))
     # buffers do not depend on depth, so the encoder's input layer is enough to read the memory
@@ -176,7 +175,7 @@ def evaluate(
         {name: cost(way) for name, way in WAYS.items()},
         {name: (cost(_looking_back(name, 0.5)), cost(_looking_back(name, 2))) for name in NAMED},
         {
-            name: row_distance(audio2feat(longer, encoder, spec=FeatureSpec(window=way)), reference, grid.scale)
+            name: row_distance(audio2feat(longer, encoder, spec=FeatureSpec(window=way)), reference, grid.content)
             for name, way in SEGMENTS.items()
         },
         played,

@@ -1,7 +1,8 @@
 """Live streams measured: what a window costs, how far its features are from offline ones, when each chunk comes.
 
-Distances are root mean squares in standard deviations of a layer's content (see `content_scale`); times in seconds
-where a name ends in ``_s``. Computing is timed on one thread, in time of the processor: other programs do not count.
+Distances are root mean squares in standard deviations of a layer's content (see `musetools.lab.content`); times in
+seconds where a name ends in ``_s``. Computing is timed on one thread, in time of the processor: other programs do not
+count.
 """
 
 import time
@@ -18,24 +19,17 @@ from musetools.features.extract import audio2feat, encode_window
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.features.windows import MelWindow, MelWindows
 from musetools.infer.stream import ChunkStream
+from musetools.lab.content import Content
 from musetools.lab.process import one_thread, resident_mib
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = ["REFERENCE", "Scale", "WindowCost", "arrivals", "content_scale", "memory_over", "row_distance"]
+__all__ = ["REFERENCE", "WindowCost", "arrivals", "memory_over", "row_distance"]
 __all__ += ["segment_levels", "segment_sentence", "stream_errors", "window_cost"]
 
 REFERENCE = EncoderWindow(14, 2, 14, 30, positions="clip")  # every row has as much audio before as after it
 BLOCK = round(0.02 * SAMPLE_RATE)  # samples that a microphone sends at once
 LATENCY_FPS = 25
 ROWS_A_PASS = 20  # fewer rows make more passes: a few rows tell little
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What varies in offline features, layer by layer: the scale on which distances are stated."""
-
-    content: np.ndarray  # (n_layers,): standard deviation, the mean of each row position removed
-    neighbours: np.ndarray  # (n_layers,): root mean square of what neighbouring rows differ by, over `content`
 
 
 @dataclass(frozen=True)
@@ -61,49 +55,14 @@ class WindowCost:
         return self.overall / float(np.sqrt(np.square(self.neighbours).mean()))
 
 
-def content_scale(waveform: np.ndarray, encoder: Encoder, *, turns: int = 8) -> Scale:
-    """Measure what varies in offline features apart from positions.
-
-    30 s of the waveform are turned round by an eighth of them again and again and encoded, so that each row position
-    meets eight different moments: their mean is the position's, the rest is content.
-
-    Parameters
-    ----------
-    waveform : ndarray of float32, shape (n_samples,)
-        16 kHz mono; 30 s of it are taken, or all of it is repeated.
-    encoder : Encoder
-        The weights.
-    turns : int, default 8
-        How many moments each position meets, 2 or more.
-
-    Returns
-    -------
-    Scale
-
-    Raises
-    ------
-    ParameterError
-        If there is one turn or none, or nothing varies: silence has no content.
-    """
-    if turns < 2:
-        raise ParameterError(f"a mean of each position needs 2 turns or more; got {turns!r}")
-    segment, step = np.resize(waveform, encoder.max_rows * ROW_SAMPLES), encoder.max_rows // turns * ROW_SAMPLES
-    turned = np.stack([audio2feat((np.roll(segment, i * step), SAMPLE_RATE), encoder) for i in range(turns)])
-    content = np.sqrt(turned.var(axis=0, ddof=1).mean(axis=(0, 2), dtype=np.float64))
-    if not content.all():
-        raise ParameterError("nothing varies in these features: distances need speech, not silence")
-    moved = np.sqrt(np.square(np.diff(turned[0], axis=0)).mean(axis=(0, 2), dtype=np.float64))
-    return Scale(content, moved / content)
-
-
-def row_distance(features: np.ndarray, reference: np.ndarray, scale: Scale) -> np.ndarray:
+def row_distance(features: np.ndarray, reference: np.ndarray, content: Content) -> np.ndarray:
     """Measure how far each row is from that of a reference, layer by layer.
 
     Parameters
     ----------
     features, reference : ndarray, shape (n_rows, n_layers, width)
         Of the same audio; the shorter one counts.
-    scale : Scale
+    content : Content
         What distances are stated in.
 
     Returns
@@ -113,14 +72,14 @@ def row_distance(features: np.ndarray, reference: np.ndarray, scale: Scale) -> n
     """
     n_rows = min(len(features), len(reference))
     gap = features[:n_rows].astype(np.float64) - reference[:n_rows]
-    return np.sqrt(np.square(gap).mean(axis=2)) / scale.content
+    return np.sqrt(np.square(gap).mean(axis=2)) / content.std
 
 
 def window_cost(
     waveform: np.ndarray,
     encoder: Encoder,
     offline: np.ndarray,
-    scale: Scale,
+    content: Content,
     window: str | EncoderWindow,
     *,
     fixed: bool = False,
@@ -136,7 +95,7 @@ def window_cost(
         The weights.
     offline : ndarray, shape (n_rows, n_layers, width)
         What its features are compared with.
-    scale : Scale
+    content : Content
         What distances are stated in.
     window : str or EncoderWindow
         As for `ChunkStream`.
@@ -167,14 +126,14 @@ def window_cost(
                 start, row = time.thread_time(), number * spec.window.hop
                 states = encode_window(encoder, spec, _centred(mel, spec.window, encoder) if fixed else mel)
                 times.append(mel_s + time.thread_time() - start)
-                gaps.append(row_distance(states, offline[row : row + len(states)], scale))
+                gaps.append(row_distance(states, offline[row : row + len(states)], content))
     if not gaps:
         raise ParameterError(f"{len(waveform) / SAMPLE_RATE:.2f} s are too short for a window of {spec.window}")
     step_s = float(np.median(times))
     by_layer = np.sqrt(np.square(np.concatenate(gaps)).mean(axis=0))
     positions = "fixed" if fixed else spec.window.positions
     cost = stream.latency_s, step_s / spec.window.hop_s, 1000 * step_s
-    return WindowCost(stream.spec.window, positions, *cost, by_layer, scale.neighbours)
+    return WindowCost(stream.spec.window, positions, *cost, by_layer, content.neighbours)
 
 
 def _timed_windows(loop: MelWindows, waveform: np.ndarray) -> Iterator[tuple[MelWindow, float]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -9,9 +10,10 @@ from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow
 from musetools.lab.answer import Answer
-from musetools.lab.streaming.measure import Scale, WindowCost, content_scale, window_cost
+from musetools.lab.content import Content, measure_content
+from musetools.lab.streaming.measure import WindowCost, window_cost
 from musetools.table import Table
-from musetools.timing import SAMPLE_RATE
+from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["COARSE", "FINE", "Trade", "cost_table", "trade"]
 
@@ -29,7 +31,8 @@ class Trade(Answer):
     """What windows cost, and how far their features are from offline ones."""
 
     weights: str  # name of the encoder
-    scale: Scale
+    content: Content
+    offline: np.ndarray  # (n_rows, n_layers, width): features of whole 30 s segments, which all are compared with
     grid: tuple[WindowCost, ...]  # every left context with every look-ahead and hop: positions of the clip, not padded
     others: tuple[WindowCost, ...]  # the same left contexts with other positions, and padded
 
@@ -112,10 +115,13 @@ def trade(
     -------
     Trade
     """
-    offline, scale = audio2feat((waveform, SAMPLE_RATE), encoder), content_scale(waveform, encoder)
+    segment = encoder.max_rows * ROW_SAMPLES
+    whole = np.resize(waveform, ceil(len(waveform) / segment) * segment)  # padding would be a difference of its own
+    offline = audio2feat((whole, SAMPLE_RATE), encoder)[: len(waveform) // ROW_SAMPLES]
+    content = measure_content(waveform, encoder)
 
     def cost(window: EncoderWindow, fixed: bool = False) -> WindowCost:
-        return window_cost(waveform, encoder, offline, scale, window, fixed=fixed, passes=passes)
+        return window_cost(waveform, encoder, offline, content, window, fixed=fixed, passes=passes)
 
     grid = [
         cost(EncoderWindow(left, hop, right, None, positions="clip"))
@@ -124,4 +130,4 @@ def trade(
         for hop in hops_s
     ]
     others = [cost(window, fixed) for window, fixed in _others(lefts_s, hops_s[-1], beside_s, padded)]
-    return Trade(encoder.name, scale, tuple(grid), tuple(others))
+    return Trade(encoder.name, content, offline, tuple(grid), tuple(others))

@@ -8,21 +8,22 @@ from figure_checks import check
 from oracles import speech
 
 from musetools import RECIPES, ParameterError, audio2feat, register
+from musetools.lab import content
 from musetools.lab.answer import AnswerBox
+from musetools.lab.content import Gap, gap_of, looped
 from musetools.lab.difference import (
     cause_figure,
     compare,
     evaluate,
     measure_causes,
-    measure_content,
+    measure_places,
     measure_silence,
     outcome_figure,
     outcomes,
+    places,
     silence_figure,
 )
-from musetools.lab.difference import content as scale
 from musetools.lab.difference.causes import Cause
-from musetools.lab.difference.content import Gap, gap_of, looped
 from musetools.lab.difference.outcome import KINDS, Outcome
 from musetools.lab.difference.silence import SITUATIONS
 
@@ -73,9 +74,9 @@ def test_content_is_what_remains_without_places(monkeypatch, small):
     random = np.random.default_rng(0)
     places = 5 * random.normal(size=(1500, 2, 4))
     sounds = np.stack([random.normal(scale=s, size=(3000, 4)) for s in (1, 3)], axis=1)
-    monkeypatch.setattr(scale, "audio2feat", made_of(places, sounds))
+    monkeypatch.setattr(content, "audio2feat", made_of(places, sounds))
     numbers = np.repeat(np.arange(3000.0), 320).astype(np.float32)
-    found = measure_content(numbers, small, "musetalk-v1")
+    found = measure_places(numbers, small, "musetalk-v1")
     np.testing.assert_allclose(found.std, [1, 3], rtol=0.02)
     moved = np.sqrt(np.mean((places[:750] - places[750:]) ** 2, axis=(0, 2)))
     np.testing.assert_allclose(found.moved.rms, moved / found.std, rtol=1e-4)
@@ -98,15 +99,23 @@ def test_a_planted_boundary_is_found(monkeypatch, small, near):
             rows[start + 1490 : start + 1500] += near * sign
         return rows
 
-    monkeypatch.setattr(scale, "audio2feat", features)
-    found = measure_content(np.repeat(np.arange(3000.0), 320).astype(np.float32), small, "musetalk-v1").seam
-    assert 10 - scale.SMOOTH < found.reach <= 10
+    monkeypatch.setattr(content, "audio2feat", features)
+    found = measure_places(np.repeat(np.arange(3000.0), 320).astype(np.float32), small, "musetalk-v1").seam
+    assert 10 - places.SMOOTH < found.reach <= 10
     np.testing.assert_allclose(found.by_row[:10].mean(), found.gap.rms.mean(), rtol=0.2)
 
 
 def test_a_loop_repeats_or_cuts():
     assert looped(np.arange(5.0), 10 / RATE).tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
     assert looped(np.arange(5.0), 3 / RATE).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seconds", [7.5, 10, 12, 15, 30, 45])
+def test_eight_windows_of_a_loop_hold_eight_sounds(seconds):
+    """A clip of 30 s, repeated as it is, would come again after four turns of 7.5 s."""
+    loop = looped(np.arange(round(seconds * RATE)))
+    starts = sorted(int(np.roll(loop, round(-7.5 * turn * RATE))[0]) for turn in range(8))
+    assert min(np.diff(starts)) >= 0.5 * RATE
 
 
 # --- causes

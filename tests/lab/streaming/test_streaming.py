@@ -7,6 +7,7 @@ from figure_checks import check
 
 import musetools as mt
 from musetools.lab import streaming
+from musetools.lab.content import looped, measure_content
 
 EXACT = mt.EncoderWindow(0, 30, 0, 30)
 
@@ -27,8 +28,8 @@ def offline(encoder, speech):
 
 
 @pytest.fixture(scope="module")
-def scale(encoder, speech):
-    return streaming.content_scale(speech, encoder, turns=4)
+def content(encoder, speech):
+    return measure_content(speech, encoder)
 
 
 @pytest.fixture(scope="module")
@@ -55,45 +56,44 @@ def test_content_has_no_positions():
 
     noise = np.random.default_rng(5).normal(0, 0.1, 30 * 16_000).astype(np.float32)
     noise *= np.repeat(np.random.default_rng(6).uniform(0.01, 1, 1500), 320).astype(np.float32)
-    found = streaming.content_scale(noise, Teller())
-    assert found.content[1] / found.content[0] == pytest.approx(300, rel=0.02)
+    found = measure_content(noise, Teller())
+    assert found.std[1] / found.std[0] == pytest.approx(300, rel=0.02)
     loud = mt.audio2feat((noise, 16_000), Teller())[:, 1, 0] - np.arange(1500)
-    assert found.content[1] == pytest.approx(loud.std(), rel=0.02)
+    assert found.std[1] == pytest.approx(loud.std(), rel=0.02)
 
 
-def test_neighbouring_rows_are_on_the_scale_of_content(encoder, speech, scale):
-    offline = mt.audio2feat((np.resize(speech, 30 * 16_000), 16_000), encoder)
-    moved = np.sqrt((np.diff(offline, axis=0) ** 2).mean(axis=(0, 2)))
-    assert scale.neighbours * scale.content == pytest.approx(moved, rel=1e-4)
-    with pytest.raises(mt.ParameterError, match="2 turns"):
-        streaming.content_scale(speech, encoder, turns=1)
+def test_neighbouring_rows_are_on_the_scale_of_content(encoder, speech, content):
+    loop = looped(speech)
+    windows = [mt.audio2feat((loop[start : start + 30 * 16_000], 16_000), encoder) for start in (0, 15 * 8_000)]
+    moved = np.sqrt((np.diff(windows, axis=1) ** 2).mean(axis=(0, 1, 3)))
+    assert content.neighbours * content.std == pytest.approx(moved, rel=1e-4)
     with pytest.raises(mt.ParameterError, match="not silence"):
-        streaming.content_scale(0 * speech, encoder, turns=2)
+        measure_content(0 * speech, encoder)
 
 
-def test_the_offline_window_is_no_distance_away_and_thirty_seconds_late(encoder, speech, offline, scale):
-    cost = streaming.window_cost(np.resize(speech, 30 * 16_000), encoder, offline, scale, EXACT, passes=1)
+def test_the_offline_window_is_no_distance_away_and_thirty_seconds_late(encoder, speech, offline, content):
+    cost = streaming.window_cost(np.resize(speech, 30 * 16_000), encoder, offline, content, EXACT, passes=1)
     assert cost.latency_s == pytest.approx(30.1)
     assert cost.of_real_time == pytest.approx(cost.step_ms / 1000 / 30, rel=1e-6)
     exact = mt.audio2feat((np.resize(speech, 30 * 16_000), 16_000), encoder)
-    cost = streaming.window_cost(np.resize(speech, 30 * 16_000), encoder, exact, scale, EXACT)
+    cost = streaming.window_cost(np.resize(speech, 30 * 16_000), encoder, exact, content, EXACT)
     assert cost.by_layer == pytest.approx(0, abs=1e-6)
 
 
-def test_distances_are_those_of_the_streams_features(encoder, speech, offline, scale):
+def test_distances_are_those_of_the_streams_features(encoder, speech, offline, content):
     window = mt.EncoderWindow(2, 0.4, 0.04, None, positions="clip")
-    cost = streaming.window_cost(speech, encoder, offline, scale, window, passes=99)
+    cost = streaming.window_cost(speech, encoder, offline, content, window, passes=99)
     by_hand = (mt.audio2feat((speech, 16_000), encoder, spec=mt.FeatureSpec(window=window)) - offline)[:300]
-    expected = np.sqrt((by_hand**2).mean(axis=(0, 2))) / scale.content
+    expected = np.sqrt((by_hand**2).mean(axis=(0, 2))) / content.std
     assert cost.by_layer == pytest.approx(expected, rel=1e-4)
     assert cost.overall == pytest.approx(np.sqrt((expected**2).mean()), rel=1e-4)
-    assert cost.of_a_row == pytest.approx(cost.overall / np.sqrt((scale.neighbours**2).mean()))
-    some = streaming.window_cost(speech, encoder, offline, scale, window, passes=3)
+    assert cost.of_a_row == pytest.approx(cost.overall / np.sqrt((content.neighbours**2).mean()))
+    some = streaming.window_cost(speech, encoder, offline, content, window, passes=3)
     rows = np.r_[0:20, 140:160, 280:300]
-    assert some.by_layer == pytest.approx(np.sqrt((by_hand[rows] ** 2).mean(axis=(0, 2))) / scale.content, rel=1e-4)
+    assert some.by_layer == pytest.approx(np.sqrt((by_hand[rows] ** 2).mean(axis=(0, 2))) / content.std, rel=1e-4)
 
 
-def test_a_fixed_window_lies_in_the_middle_of_the_positions(speech, scale):
+def test_a_fixed_window_lies_in_the_middle_of_the_positions(speech, content):
     placed = []
 
     class Teller(mt.Encoder):
@@ -107,16 +107,16 @@ def test_a_fixed_window_lies_in_the_middle_of_the_positions(speech, scale):
             return torch.zeros(1, mel.shape[1] // 2, 3, 4)
 
     window = mt.EncoderWindow(2, 0.4, 0.2, None)
-    cost = streaming.window_cost(speech, Teller(), np.zeros((300, 3, 4)), scale, window, fixed=True)
+    cost = streaming.window_cost(speech, Teller(), np.zeros((300, 3, 4)), content, window, fixed=True)
     assert (cost.positions, cost.window) == ("fixed", window)
     kept = [first + length - 30 for first, length in placed[:10]]  # where the hop starts: 20 rows and 10 ahead
     assert set(kept) == {685 + 100}
     assert (685, 130) in placed  # a whole window of 2.6 s
 
 
-def test_a_waveform_too_short_for_a_pass(encoder, speech, offline, scale):
+def test_a_waveform_too_short_for_a_pass(encoder, speech, offline, content):
     with pytest.raises(mt.ParameterError, match="too short"):
-        streaming.window_cost(speech[:1280], encoder, offline, scale, "live-low")
+        streaming.window_cost(speech[:1280], encoder, offline, content, "live-low")
 
 
 def test_a_trade_has_every_window(traded):
