@@ -108,6 +108,6 @@ def content_of(windows: np.ndarray) -> Content:
     n_windows, ones = len(windows), np.ones(windows.shape[2])
     # a mean of eight takes an eighth of the variance with it
     std = gap_of(windows - windows.mean(axis=0), ones).rms * np.sqrt(n_windows / (n_windows - 1))
-    if (std <= 1e-5 * gap_of(windows, ones).rms).any():  # rounding
+    if (std <= 1e-6 * gap_of(windows, ones).rms).any():  # rounding
         raise ParameterError("nothing varies in these features: distances need speech, not silence")
     return Content(std, gap_of(np.diff(windows[:2], axis=1), std).rms)
