@@ -26,7 +26,6 @@ from musetools import load_audio
 from musetools.audio.load import DECODERS
 
 SLOW_S, LARGE_MIB, KILL_S = 10, 1024, 30
-PACKET = 2000  # bytes that the last packet may have
 
 
 class Case:
@@ -40,7 +39,7 @@ class Case:
         self.path.write_bytes(content)
         changed = [i for i, (a, b) in enumerate(zip(clip.read_bytes(), content, strict=False)) if a != b]
         kept = self.mutation in (flip, field, noise) and clip.name in NO_CHECKSUM
-        self.inside = kept and bool(changed) and starts[0] <= changed[0] and changed[-1] <= starts[-1] + PACKET
+        self.inside = kept and any(starts[0] <= i < starts[-1] for i in changed)
         whole = {name: np.tile(sound, 1 + (self.mutation is join)) for name, sound in whole.items()}
         self.receiver, sender = mp.Pipe(duplex=False)
         self.child = mp.Process(target=examine, args=(self.path, whole, sender))
@@ -97,7 +96,8 @@ def main() -> None:
         clips = []
         for clip in write_clips(Path(name), args.only):
             with av.open(str(clip)) as container:
-                starts = sorted({packet.pos for packet in container.demux() if packet.pos}) or [1]
+                found = [packet for packet in container.demux() if packet.pos]
+                starts = sorted({packet.pos for packet in found} | {max(p.pos + p.size for p in found)})
             clips.append(
                 (clip, starts, {decoder: load_audio(clip, decoder=decoder) for decoder in DECODERS}, complaints(clip))
             )

@@ -199,6 +199,13 @@ def _blocks_of_container(
 ) -> Iterator[np.ndarray]:
     with opened(source, name) as container:
         stream = chosen_audio(container, name, number)
+        if (
+            structure.kind == "mp4"
+            and stream.codec_context.frame_size
+            and 2 * len(stream.index_entries) < stream.frames
+        ):
+            lost = f"{len(stream.index_entries)} of the {stream.frames} packets that it declares can be found"
+            raise AudioError(f"{name}: its index is damaged: {lost}. Copy or export it again")
         mapped = Mapped(stream, name)
         if stream.codec_context.name in CHECKED:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}

@@ -35,7 +35,7 @@ LATE_FRAME = 700  # from here on the v1.5 loader's windows go wrong, which is a 
 RATE_GAP = 0.0002  # relative; 29.97 and 30 are 0.001 apart
 SILENT_DBFS, MOSTLY = -50.0, 0.5
 COUNTING = "a pipeline that counts samples (musetalk-v1.5-infer)"
-CLAIM_S = 0.25  # between declared and decoded sound: encoders' priming and last packets are shorter
+CLAIM_S = 0.1  # between declared and decoded sound: encoders' priming and last packets are shorter
 MOST_BAD = 5  # packets of sound that silence may stand for; more is damage
 
 
