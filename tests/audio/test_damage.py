@@ -102,7 +102,7 @@ def refused(path: Path, match: str) -> None:
         (".asf", b"\x82\0\0", 0, b"\0\0\0", "no header"),
         (".mp3", b"Info", 141, b"\x55\x55", "does not match its checksum"),
         (".aiff", b"SSND", 9, b"\1", "truncated"),
-        (".m4a", b"stsz", 20, b"\4", "index is damaged"),
+        (".m4a", b"mvhd", 16, b"\x20", "index is damaged"),
     ],
 )
 def test_structure_that_does_not_fit_is_refused(tmp_path, suffix, mark, ahead, new, match):
