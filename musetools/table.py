@@ -7,7 +7,9 @@ from itertools import zip_longest
 
 import numpy as np
 
-__all__ = ["Table", "minus", "signed", "spans"]
+__all__ = ["SHADES", "Table", "minus", "signed", "spans"]
+
+SHADES = {"bad": "#f3c9ae", "fair": "#fbeecb", "good": "#cfe8dd"}  # vermilion, orange, green of Okabe-Ito, pale
 
 
 @dataclass(frozen=True, repr=False)

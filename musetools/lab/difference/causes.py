@@ -18,7 +18,7 @@ from musetools.lab.answer import Answer
 from musetools.lab.content import Gap, gap_of, looped
 from musetools.lab.difference.places import Places, measure_places
 from musetools.recipes.recipe import add_positions
-from musetools.table import Table
+from musetools.table import SHADES, Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
 __all__ = ["RULE", "Cause", "Causes", "measure_causes"]
@@ -57,6 +57,11 @@ class Cause:
     def safe(self) -> bool:
         """Whether it satisfies `RULE`."""
         return bool(self.share.max() <= SAFE_SHARE and self.gap.worst <= SAFE_WORST)
+
+    @property
+    def shade(self) -> str:
+        """The colour of its line in a table."""
+        return SHADES["good" if self.safe else "bad" if self.share.max() > SAFE_SHARE else "fair"]
 
     @property
     def verdict(self) -> str:
@@ -109,7 +114,7 @@ class Causes(Answer):
             "without the mean of each place in the window."
         )
         head = ["difference", "features", *layers, "worst single value", "rows concerned", "safe?"]
-        return Table(head, [*lines, *beside], caption)
+        return Table(head, [*lines, *beside], caption, [cause.shade for cause in self.found])
 
 
 def _short(number: float) -> str:

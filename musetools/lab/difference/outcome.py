@@ -11,7 +11,7 @@ from musetools.lab.difference.answer import Difference
 from musetools.lab.difference.causes import DECODER, ELSEWHERE, END, PADDED, PEAK, POSITIONS, SEAM, Cause, Causes
 from musetools.lab.difference.measure import Comparison, compare
 from musetools.recipes.profile import MINUTE_S
-from musetools.table import Table
+from musetools.table import SHADES, Table
 from musetools.timing import exact_fps
 
 __all__ = ["KINDS", "Outcome", "Outcomes", "outcomes"]
@@ -111,7 +111,8 @@ class Outcomes(Answer):
         lines += [("every pair, where clips are cut from longer ones", causes[name]) for name in EVERY_PAIR]
         lines.sort(key=lambda line: -line[1].cost if line[1] else 0.0)
         caption = f"Largest rms of a layer over the content's standard deviation · weights: {causes.weights}."
-        return Table(["pair", "what differs", "costs", "safe?"], [_concluded(*line) for line in lines], caption)
+        head, shades = ["pair", "what differs", "costs", "safe?"], [c.shade if c else SHADES["good"] for _, c in lines]
+        return Table(head, [_concluded(*line) for line in lines], caption, shades)
 
 
 def _concluded(pair: str, cause: Cause | None) -> list[str]:

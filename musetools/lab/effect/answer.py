@@ -11,14 +11,14 @@ from musetools.lab.effect.measure import INFERENCE, TRAIN_FPS, Experiment, diffe
 from musetools.lab.effect.outcome import Agreement, Outcome
 from musetools.lab.speech import Talker
 from musetools.recipes.profile import COMMON_FPS, DRIFTS_MS_S
-from musetools.table import Table, signed
+from musetools.table import SHADES, Table, signed
 
 __all__ = ["BAND_MS", "Effect", "evaluate"]
 
 NOTHING, LITTLE = 0.01, 0.05  # costs in R² below which a difference counts as nothing, as little
 CONSTANT = 0.5  # share of the squared error from which a constant is named
 BAND_MS, BAND_MS_S = 15, 2  # how well delays and drifts are to agree
-SHADES = {"much": "#f3c9ae", "little": "#fbeecb", "nothing": "#cfe8dd"}  # vermilion, orange, green of Okabe-Ito, pale
+SHADE = {"much": SHADES["bad"], "little": SHADES["fair"], "nothing": SHADES["good"]}
 LEARNED, UNLEARNED = 0.6, 0.1  # R² that the matching pair must exceed, and the control stay below
 
 
@@ -90,7 +90,7 @@ class Effect(Answer):
             "positional encoding if they add it, so that time and features alone differ; the pairs as they are run are "
             f"not mended so. Weights: {self.weights}."
         )
-        shades = [SHADES[_verdict(cost)] for cost in costs.values()]
+        shades = [SHADE[_verdict(cost)] for cost in costs.values()]
         return Table(["what differs", "costs of R²", "verdict", "R²", "what is seen"], lines, caption, shades)
 
     def outcome_table(self) -> Table:

@@ -26,6 +26,7 @@ from musetools.lab.difference import (
 from musetools.lab.difference.causes import Cause
 from musetools.lab.difference.outcome import KINDS, Outcome
 from musetools.lab.difference.silence import SITUATIONS
+from musetools.table import SHADES
 
 RATE = 16_000
 V1, V15 = ("musetalk-v1-train", "musetalk-v1-infer"), ("musetalk-v1.5-train", "musetalk-v1.5-infer")
@@ -125,6 +126,9 @@ def test_causes_are_sorted_and_hold_what_was_measured(causes, clip, small):
     costs = [cause.cost for cause in causes.found]
     assert costs == sorted(costs, reverse=True)
     assert [line[0] for line in causes.table().lines[: len(costs)]] == [cause.name for cause in causes.found]
+    shades = {"yes": SHADES["good"], "single values are not": SHADES["fair"], "no": SHADES["bad"]}
+    table = causes.table()
+    assert list(table.shades) == [shades[line[-1]] for line in table.lines[: len(costs)]]
     assert not causes["decoded by ffmpeg or by librosa"].gap.rms.any()  # nothing to resample
     assert not causes["computed in bfloat16, musetalk-v1"].gap.rms.any()  # it was given the same encoder
     rows = audio2feat((looped(clip), RATE), small, spec="musetalk-v1.5")

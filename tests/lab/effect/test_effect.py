@@ -23,7 +23,7 @@ from musetools.lab.effect import (
     r2_figure,
     ridge,
 )
-from musetools.lab.effect.answer import SHADES
+from musetools.lab.effect.answer import SHADE
 from musetools.lab.effect.measure import INFERENCE, SIDES
 from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
 from musetools.recipes.profile import COMMON_FPS
@@ -336,7 +336,7 @@ def test_costs_are_sorted_behind_the_pair_as_it_is_run(effect):
 def test_lines_are_shaded_by_verdict(effect):
     table = effect.cost_table()
     html = table._repr_html_()
-    for verdict, shade in SHADES.items():
+    for verdict, shade in SHADE.items():
         assert html.count(f"background:{shade}") == sum(line[2] == verdict for line in table.lines)
     assert "background" not in replace(table, shades=())._repr_html_()
 
