@@ -111,6 +111,16 @@ def test_structure_that_does_not_fit_is_refused(tmp_path, suffix, mark, ahead, n
     refused(changed(path, mark, ahead, new, after), match)
 
 
+def test_a_wav_whose_rates_do_not_fit_is_damaged(tmp_path):
+    """Which of the two is wrong cannot be known: "timeline" takes the first, `check` calls it an error."""
+    path = changed(write(tmp_path / "clip.wav"), b"fmt ", 12, b"\x80\x70")
+    for decoder in ("ffmpeg", "librosa"):
+        with pytest.raises(AudioError, match="which do not fit"):
+            load_audio(path, decoder=decoder)
+    assert [f.what for f in audit_clip(path).findings if f.level == "error"] == ["damage"]
+    assert audit_clip(changed(path, b"fmt ", 16, b"\0\0\0\0")).level == "ok"  # no rate of bytes at all
+
+
 @pytest.mark.parametrize(("ahead", "new"), [(0, b"\0"), (3, b"\xf0")], ids=["track", "flags"])
 def test_a_block_that_ffmpeg_stops_at_is_refused(tmp_path, ahead, new):
     """FFmpeg would skip the rest of the cluster, and of the last one nothing would show it."""

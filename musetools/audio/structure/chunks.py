@@ -17,6 +17,7 @@ LARGEST = 2**27  # bytes of an element that is read for its checksum
 PARTS = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}  # of a segment
 PARTS |= {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854}  # of a cluster, and padding
 AGAIN = ": it is damaged. Copy or export it again"
+PCM = (1, 3, 0xFFFE)  # tags of a wav's header: integers, floats, either
 PACKET = b"\x82\0\0"  # how a packet of ASF begins
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -28,10 +29,12 @@ def riff(file: BinaryIO, size: int) -> Structure:
     order = "big" if head[:4] == b"RIFX" else "little"
     if head[8:12] != b"WAVE":
         return _avi(file, size)
-    kind, large, place, data_seen, odd = "rifx" if order == "big" else "wav", None, 12, False, False
+    kind, large, place, data_seen, odd, damage = "rifx" if order == "big" else "wav", None, 12, False, False, ""
     while place + 8 <= size:
         file.seek(place)
         name, length = file.read(4), int.from_bytes(file.read(4), order)
+        if name == b"fmt ":
+            damage = _contradiction(file.read(16), order)
         if name == b"ds64":
             large = int.from_bytes(file.read(16)[8:], order)
         if name == b"data":
@@ -39,14 +42,22 @@ def riff(file: BinaryIO, size: int) -> Structure:
             length = large if large and length == 0xFFFFFFFF else length
             present = size - place - 8
             if length in NO_SIZE and length != present and ((length == 0 and present > 0) or length > present):
-                return Structure(kind, sized=False)
+                return Structure(kind, sized=False, damage=damage)
         elif data_seen and (name in (b"RIFF", b"RIFX") or not name.strip(b"\0 ").isalnum()):
-            return closed(file, kind, place, size)
+            return closed(file, kind, place, size, damage=damage)
         odd = length % 2 == 1
         place += 8 + length + odd
     if not data_seen:
         return Structure(kind, fault="the wav file ends inside its header", missing=1)
-    return closed(file, kind, place - (odd and place == size + 1), size)
+    return closed(file, kind, place - (odd and place == size + 1), size, damage=damage)
+
+
+def _contradiction(head: bytes, order: str) -> str:
+    """Say so if a wav's header of PCM gives a rate of samples and one of bytes that do not fit."""
+    tag, rate, of_bytes, block = (int.from_bytes(head[i:j], order) for i, j in ((0, 2), (4, 8), (8, 12), (12, 14)))
+    if tag not in PCM or of_bytes in (0, rate * block):
+        return ""
+    return f"its header declares {rate} samples of {block} bytes and {of_bytes} bytes a second, which do not fit"
 
 
 def _avi(file: BinaryIO, size: int) -> Structure:
