@@ -1,0 +1,242 @@
+"""By how much sound is late against the mouth: correlation of the mouth seen with the one expected, over shifts.
+
+Positive offsets mean that sound is late. Both series lie on one grid of 10 ms; the clip is cut into blocks of a second
+or more, whose products are summed, so that the curve, its drift and its jackknife (Efron and Stein 1981) are read off
+one array. For r at the best of many shifts, ``S = atanh(r) · sqrt(seconds)`` of wrong sounds follows a Gumbel
+distribution whose place grows with the logarithm of the range that is searched: confidence is its value at S.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from musetools.errors import ParameterError
+from musetools.features.encoder import Encoder
+from musetools.lips.expected import GRID_RATE, MouthModel, expected_mouth, on_grid, row_grid
+from musetools.lips.mouth import MEASURES, MouthSeries
+from musetools.timing import ROW_RATE, SAMPLE_RATE
+
+__all__ = ["LipSync", "lip_sync", "match"]
+
+REACH_S, FARTHEST_S = 0.6, 3.0  # offsets searched by default, and at most
+SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last frame
+SURE = 0.998  # confidence from which a number is given; 0.995 is promised
+SILENT = 0.1  # deviation of an expected mouth, of a talker's, below which there is no speech
+FASTEST, DRIFT_STEP, DRIFT_REACH_S = 30, 1, 0.3  # ms/s, ms/s, and s at the ends of the clip
+BLOCK_S, MOST_BLOCKS = 1.0, 60
+NEAR_S = 0.15  # peaks without one block are looked for so near to the peak
+LEAST_MS = 5.0  # half of the shortest interval: the grid's step is 10 ms
+QUIET_DB, LOUD_DB = -34.0, -7.0  # loudness rule: shut and wide open, below the loudest moment
+SMOOTH_S = 0.025  # sigma of the window that loudness is measured under
+
+
+@dataclass(frozen=True)
+class LipSync:
+    """By how much a clip's sound is late against the mouth."""
+
+    offset_ms: float | None  # positive: sound late, in the middle of the clip; None where it cannot be told
+    interval_ms: tuple[float, float] | None  # holds the offset 19 times in 20, by the clip's blocks
+    drift_ms_s: float | None  # growth of the offset
+    drift_interval_ms_s: tuple[float, float] | None
+    correlation: float  # of the mouth seen with the one expected, at the best shift
+    confidence: float  # share of wrong sounds that match less well
+    seconds: float  # of face and sound that were compared
+    reach_s: float  # offsets searched on either side
+    why: str = ""  # why it cannot be told
+    method: str = "rows"  # "loudness": the fallback without trained weights
+    curve: np.ndarray | None = None  # correlation at shifts of 10 ms, -reach … reach
+
+    def __repr__(self) -> str:
+        match = f"correlation {self.correlation:.2f}, confidence {self.confidence:.4f}, {self.seconds:.1f} s"
+        match += ", by loudness alone" * (self.method == "loudness")
+        if self.offset_ms is None:
+            return f"cannot tell: {self.why} ({match})"
+        low, high = self.interval_ms
+        return (
+            f"{in_words(self.offset_ms)} ({low:+.0f} … {high:+.0f} ms), drift {self.drift_ms_s:+.1f} ms/s ({match})"
+        )
+
+    def to_json(self) -> dict:
+        """Return plain values, rounded."""
+        names = ("offset_ms", "interval_ms", "drift_ms_s", "correlation", "confidence", "seconds")
+        plain = {name: None if (v := getattr(self, name)) is None else np.round(v, 4).tolist() for name in names}
+        return plain | {"method": self.method, "why": self.why}
+
+
+def in_words(offset_ms: float) -> str:
+    """Say an offset's side: sound 80 ms late."""
+    return f"sound {abs(offset_ms):.0f} ms {'late' if offset_ms > 0 else 'early'}"
+
+
+def lip_sync(
+    mouth: MouthSeries,
+    waveform: np.ndarray,
+    encoder: Encoder | None,
+    *,
+    reach_s: float = REACH_S,
+    model: MouthModel | None = None,
+) -> LipSync:
+    """Estimate by how much sound is late against a mouth.
+
+    Parameters
+    ----------
+    mouth : MouthSeries
+        See `mouth_measures`.
+    waveform : ndarray of float32, shape (n_samples,)
+        Mono, 16 kHz, on the clip's timeline: what `load_audio` returns.
+    encoder : Encoder or None
+        tiny.en, whose rows the model takes. None: loudness stands for the expected mouth, which tells less.
+    reach_s : float, default 0.6
+        Offsets that are searched on either side, at most 3 s.
+    model : MouthModel, optional
+        By default the one that musetools ships.
+
+    Returns
+    -------
+    LipSync
+        Without an offset where wrong sound would match as well.
+
+    Raises
+    ------
+    ParameterError
+        If the encoder is another one than the model's, or the reach is not above 0 and at most 3 s.
+    AudioError
+        If the waveform cannot be used.
+    """
+    if not 0 < reach_s <= FARTHEST_S:
+        raise ParameterError(f"reach_s must be above 0 and at most {FARTHEST_S:g} s; got {reach_s!r}")
+    model = model or MouthModel.load()
+    if encoder is None:
+        return replace(match(mouth, loudness_mouth(waveform), model.about, reach_s), method="loudness")
+    return match(mouth, expected_mouth((waveform, SAMPLE_RATE), encoder, model), model.about, reach_s)
+
+
+def loudness_mouth(waveform: np.ndarray) -> np.ndarray:
+    """Return the opening that loudness suggests at each row, (n_rows, 1), in deviations: the rule of drawn talkers."""
+    power = gaussian_filter1d(np.square(waveform, dtype=np.float64), SMOOTH_S * SAMPLE_RATE, truncate=3)
+    level = 10 * np.log10(power[:: SAMPLE_RATE // ROW_RATE] + 1e-12)
+    opening = np.clip((level - level.max(initial=-120) - QUIET_DB) / (LOUD_DB - QUIET_DB), 0, 1)
+    return opening[:, None] / max(opening.std(), 1e-3)
+
+
+def match(mouth: MouthSeries, expected: np.ndarray, about: dict, reach_s: float = REACH_S) -> LipSync:
+    """Compare a mouth with the one expected at each row, (n_rows, 4) or inner lips alone; see `lip_sync`."""
+    used = np.isfinite(mouth.values).any(axis=0) & (np.arange(len(MEASURES)) < expected.shape[1])
+    nothing = LipSync(None, None, None, None, 0.0, 0.0, 0.0, reach_s)
+    if not used.any() or not len(expected):
+        return replace(nothing, why="no face" if len(expected) else "no sound")
+    even, known = on_grid(mouth.times_s, mouth.values[:, used])
+    wanted = row_grid(expected[:, used[: expected.shape[1]]])
+    seconds = float(known[: len(wanted)].sum()) / GRID_RATE
+    nothing = replace(nothing, seconds=seconds)
+    if seconds < SHORTEST_S:
+        return replace(nothing, why=f"{seconds:.1f} s of face and sound, 3 s are needed")
+    if wanted.std() < SILENT:
+        return replace(nothing, why="no speech in the sound")
+    return _Blocks(even, known, wanted, reach_s).judged(nothing, about["gumbel"])
+
+
+class _Blocks:
+    """Sums of products of two series over blocks of the clip, for every shift."""
+
+    def __init__(self, even: np.ndarray, known: np.ndarray, wanted: np.ndarray, reach_s: float):
+        self.reach = round(reach_s * GRID_RATE)
+        self.far = self.reach + round(DRIFT_REACH_S * GRID_RATE)
+        n_blocks = int(np.clip(len(even) / (BLOCK_S * GRID_RATE), 3, MOST_BLOCKS))
+        self.starts = np.linspace(0, len(even), n_blocks, endpoint=False).astype(int)
+        length = len(even) / n_blocks
+        self.middles_s = (self.starts + length / 2 - len(even) / 2) / GRID_RATE
+        padded = np.zeros((len(even) + 2 * self.far, even.shape[1]))
+        there = np.zeros(len(padded), bool)
+        kept = wanted[: len(even) + self.far]
+        padded[self.far : self.far + len(kept)], there[self.far : self.far + len(kept)] = kept, True
+        self.sums = np.stack([self._sums(even, known, padded[i:], there[i:]) for i in range(2 * self.far + 1)], 2)
+
+    def _sums(self, even: np.ndarray, known: np.ndarray, wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Return mouth · expected, mouth², expected² of each block at one shift, (3, n_blocks)."""
+        both = known & there[: len(even)]
+        a, b = even, wanted[: len(even)]
+        products = np.stack([(x * y).sum(axis=1) * both for x, y in ((a, b), (a, a), (b, b))])
+        return np.add.reduceat(products, self.starts, axis=1)
+
+    def drifting(self, drift_ms_s: float) -> np.ndarray:
+        """Return each block's sums where the shift grows, (3, n_blocks, 2 · reach + 1)."""
+        places = np.arange(self.far - self.reach, self.far + self.reach + 1)
+        places = places + (drift_ms_s / 1000 * GRID_RATE * self.middles_s)[:, None]
+        low = np.clip(np.floor(places).astype(int), 0, 2 * self.far - 1)
+        part, block = np.clip(places - low, 0, 1), np.arange(len(low))[:, None]
+        return self.sums[:, block, low] * (1 - part) + self.sums[:, block, low + 1] * part
+
+    @cached_property
+    def drifts(self) -> np.ndarray:
+        """Drifts that are tried, in ms/s: none that leaves the sums at the ends of the clip."""
+        fastest = int(min(FASTEST, 1000 * DRIFT_REACH_S / max(self.middles_s[-1], 1e-3)))
+        return np.arange(-fastest, fastest + DRIFT_STEP, DRIFT_STEP, dtype=float)
+
+    def judged(self, nothing: LipSync, gumbel: dict) -> LipSync:
+        """Return what the sums tell."""
+        sums = self.drifting(0)
+        curve = _correlation(sums.sum(axis=1))
+        r = float(curve.max())
+        told = replace(nothing, correlation=r, curve=curve, confidence=_confidence(r, nothing, gumbel))
+        if told.confidence < SURE:
+            return replace(told, why="the mouth seen and the one expected match no better than wrong sound would")
+        if not 0 < int(curve.argmax()) < len(curve) - 1:
+            return replace(told, why=f"the best match lies at the end of ±{1000 * nothing.reach_s:.0f} ms")
+        drift, drift_error = self._drift()
+        if abs(drift) > 3 * drift_error:
+            sums = self.drifting(drift)
+        offset, error = self._offset(sums)
+        interval, around = (offset - error, offset + error), (drift - 2 * drift_error, drift + 2 * drift_error)
+        return replace(
+            told, offset_ms=offset, interval_ms=interval, drift_ms_s=drift, drift_interval_ms_s=around
+        )
+
+    def _offset(self, sums: np.ndarray) -> tuple[float, float]:
+        """Return the curve's peak, and half the length of its interval, in ms."""
+        total = sums.sum(axis=1)
+        curve = _correlation(total)
+        best, near = int(curve.argmax()), round(NEAR_S * GRID_RATE)
+        low = max(0, best - near)
+        without = _correlation(total[:, None] - sums)[:, low : best + near + 1]
+        left_out = np.array([low + _peak(one) for one in without])
+        step_ms = 1000 / GRID_RATE
+        return step_ms * (_peak(curve) - self.reach), max(LEAST_MS, 2 * step_ms * _jackknife(left_out))
+
+    def _drift(self) -> tuple[float, float]:
+        """Return the growth of the offset and its standard error, in ms/s."""
+        every = np.stack([self.drifting(drift) for drift in self.drifts])
+        total = every.sum(axis=2)
+        best = _correlation(total.swapaxes(0, 1)).max(axis=1)
+        n_blocks = every.shape[2]
+        left_out = [_correlation((total - every[:, :, k]).swapaxes(0, 1)).max(axis=1) for k in range(n_blocks)]
+        peaks = np.array([_peak(one) for one in left_out])
+        return float(self.drifts[0] + DRIFT_STEP * _peak(best)), DRIFT_STEP * _jackknife(peaks)
+
+
+def _correlation(sums: np.ndarray) -> np.ndarray:
+    """Return correlation from sums whose first axis is mouth · expected, mouth², expected²."""
+    return sums[0] / np.sqrt(np.maximum(sums[1] * sums[2], 1e-12))
+
+
+def _peak(curve: np.ndarray) -> float:
+    """Return the place of a curve's maximum, between its points by a parabola."""
+    best = int(curve.argmax())
+    if not 0 < best < len(curve) - 1:
+        return float(best)
+    before, here, after = curve[best - 1 : best + 2]
+    bend = before - 2 * here + after
+    return best + (0.5 * (before - after) / bend if bend < 0 else 0.0)
+
+
+def _jackknife(left_out: np.ndarray) -> float:
+    """Return the standard error of a value, from its values without one block each."""
+    return float(np.sqrt((len(left_out) - 1) * left_out.var()))
+
+
+def _confidence(r: float, of: LipSync, gumbel: dict) -> float:
+    score = np.arctanh(min(max(r, 0.0), 0.999)) * np.sqrt(of.seconds)
+    place = gumbel["mu"] + gumbel["beta"] * np.log(of.reach_s / REACH_S)
+    return float(np.exp(-np.exp(-(score - place) / gumbel["beta"])))
