@@ -158,7 +158,9 @@ class _Blocks:
         """Return mouth · expected, mouth², expected² of each block at one shift, (3, n_blocks)."""
         both = known & there[: len(even)]
         a, b = even, wanted[: len(even)]
-        products = np.stack([(x * y).sum(axis=1) * both for x, y in ((a, b), (a, a), (b, b))])
+        # of mouth² all counts: where a shift leaves little sound to compare, chance must not look like a match
+        parts = ((a, b, both), (a, a, known), (b, b, both))
+        products = np.stack([(x * y).sum(axis=1) * where for x, y, where in parts])
         return np.add.reduceat(products, self.starts, axis=1)
 
     def drifting(self, drift_ms_s: float) -> np.ndarray:
