@@ -68,24 +68,12 @@ class ChunkSettings:
 
 @dataclass(frozen=True)
 class Chunker:
-    """Makes chunks for inference with everything that made them for training; see `FeatureStore.chunker`.
+    """Makes chunks for inference with everything that made them for training; see `FeatureStore.chunker`."""
 
-    Attributes
-    ----------
-    encoder : Encoder
-        The weights of the store.
-    spec : FeatureSpec
-        How features are made.
-    settings : ChunkSettings
-        How training took its chunks.
-    rates : frozenset of Fraction
-        Frame rates of the clips in the store, where known.
-    """
-
-    encoder: Encoder
-    spec: FeatureSpec
-    settings: ChunkSettings
-    rates: frozenset[Fraction]
+    encoder: Encoder  # the weights of the store
+    spec: FeatureSpec  # how features are made
+    settings: ChunkSettings  # how training took its chunks
+    rates: frozenset[Fraction]  # frame rates of the clips in the store, where known
 
     def __call__(self, source: Source, fps: float | Fraction | None = None) -> Chunks:
         """Make the chunks of a clip.

@@ -27,7 +27,7 @@ MEDIA = "audio/*,video/*,.flac,.m4a,.mkv,.mp3,.mp4,.wav"
 FASTEST_MS = 40  # between two frames when played
 
 
-class Explorer:
+class Explorer(widgets.VBox):
     """Any frame of a clip under two recipes, to look at and to play.
 
     Show it in Jupyter as the last line of a cell. Its widgets are attributes: setting ``explorer.frame.value`` in code
@@ -81,21 +81,10 @@ class Explorer:
         self.scene: Scene | None = None
         self._show(read_clip(paths[0]))
         self._wire()
-
-    @property
-    def panel(self) -> widgets.VBox:
-        """All widgets, as they are laid out."""
-        rows = (
-            [self.clip, self.upload, self.fps, self.left, self.right],
-            [self.train, self.infer],
-            [self.play, self.frame],
-        )
-        chosen = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows]
-        sound = widgets.HBox([self.chunk_audio, self.clip_audio], layout=widgets.Layout(flex_flow="row wrap"))
-        return widgets.VBox([*chosen, self.error, self.image, sound, self.sentences])
-
-    def _repr_mimebundle_(self, **kwargs) -> dict:
-        return self.panel._repr_mimebundle_(**kwargs)
+        first, sound = [self.clip, self.upload, self.fps, self.left, self.right], [self.chunk_audio, self.clip_audio]
+        rows = (first, [self.train, self.infer], [self.play, self.frame], sound)
+        *chosen, sound = (widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows)
+        super().__init__([*chosen, self.error, self.image, sound, self.sentences])
 
     def _make_controls(self, paths: list[Path], train: str, infer: str, fps: float, context: tuple[int, int]) -> None:
         recipes = list(dict.fromkeys([*RECIPES, train, infer]))
