@@ -43,7 +43,7 @@ class Explorer(widgets.VBox):
         Video frames per second.
     context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
-    encoder : Encoder, str or path, default "untrained-tiny"
+    encoder : Encoder, str or path, default "tiny.en"
         The weights.
 
     Attributes
@@ -71,7 +71,7 @@ class Explorer(widgets.VBox):
         *,
         fps: float = 25.0,
         context: tuple[int, int] = (2, 2),
-        encoder: str | os.PathLike | Encoder = "untrained-tiny",
+        encoder: str | os.PathLike | Encoder = "tiny.en",
     ):
         self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
         paths = [project_file(path) for path in clips]
