@@ -75,7 +75,7 @@ class StorageCosts(Answer):
         return [said[0], said[4], said[7]]
 
     def verdicts(self) -> Table:
-        """Return each claim about stored features, what was measured, and whether it holds; the dearest first."""
+        """Return each claim about stored features, what was measured, and whether it holds; the most costly first."""
         size, best, largest = self.sizes, self._best_workers, float(self.errors.max())
         frames, chunking = size[FRAMES] / size[FLOAT32], self.rates[BASELINE] / self.rates["store, float32"]
         workers = self.worker_rates[best] / self.worker_rates[0]
