@@ -25,7 +25,17 @@ _HOMES = {
     "infer": ["ChunkStream"],
     "lab.difference": ["Comparison", "compare"],
     "lab.regression": ["SuiteReport", "run_notebook", "run_suite"],
-    "recipes": ["RECIPES", "Recipe", "Trace", "TraceError", "identify_rows", "register", "trace_rows", "window_lag"],
+    "recipes": [
+        "RECIPES",
+        "Recipe",
+        "Trace",
+        "TraceError",
+        "identify_rows",
+        "register",
+        "trace_rows",
+        "traced_recipe",
+        "window_lag",
+    ],
     "train": ["ChunkDataset", "ExtractReport", "FeatureStore", "extract"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

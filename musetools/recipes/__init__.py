@@ -1,7 +1,7 @@
 """The published pipelines: how each makes features, which rows each frame takes, and what that does to a clip."""
 
 from musetools.recipes import published  # noqa: F401  registers them
-from musetools.recipes.identify import RowsMatch, RowsMatches, identify_rows
+from musetools.recipes.identify import RowsMatch, RowsMatches, identify_rows, traced_recipe
 from musetools.recipes.profile import WindowLag, profile, window_lag
 from musetools.recipes.recipe import RECIPES, Recipe, add_positions, recipe_of, register
 from musetools.recipes.sampler import SamplerAudit, audit_sampler
@@ -9,4 +9,4 @@ from musetools.recipes.trace import Trace, TraceError, trace_rows
 
 __all__ = ["RECIPES", "Recipe", "RowsMatch", "RowsMatches", "SamplerAudit", "Trace", "TraceError", "WindowLag"]
 __all__ += ["add_positions", "audit_sampler", "identify_rows", "profile", "recipe_of", "register", "trace_rows"]
-__all__ += ["window_lag"]
+__all__ += ["traced_recipe", "window_lag"]
