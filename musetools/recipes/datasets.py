@@ -127,11 +127,10 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     faults = [] if n_audio == expected else [f"{n_audio} npy files, expected {expected} of {len(rows)} clips"]
     if n_images == n_audio:
         return tuple(faults)
-    apart = (n_images - n_audio) / len(rows)
-    first = rows[0] // 2
+    apart, last = (n_images - n_audio) / len(rows), len(rows) - 1
     faults.append(
         f"{n_images} images beside {n_audio} npy files: {apart:+.3g} frames a clip. Clip 0 is right; from clip 1 on, "
-        f"frame {first}, audio is {apart:+.3g} frames ahead of the images, in the last clip {apart * (len(rows) - 1):+.3g}. "
+        f"frame {rows[0] // 2}, audio is {apart:+.3g} frames ahead of the images, in the last clip {apart * last:+.3g}. "
         "Number each clip in a folder of its own"
     )
     return tuple(faults)

@@ -152,7 +152,7 @@ def _fault(row: np.ndarray, n_rows: int) -> str:
     scale = features @ flat / np.square(features).sum(1)
     left = np.abs(flat - scale[:, None] * features).max(1)
     best = int(left.argmin())
-    if left[best] < NEAR * max(1.0, abs(scale[best])):
+    if left[best] < NEAR * abs(scale[best]):
         return f"row {best} comes back times {scale[best]:.4g}: values are rescaled, a chunker gathers"
     weights, *_ = np.linalg.lstsq(features[:4096].T, flat, rcond=None)
     strongest = np.sort(np.argsort(-np.abs(weights))[:2])
