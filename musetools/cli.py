@@ -104,6 +104,7 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool, **tr
     help="Folder of executed notebooks and report.  [default: the project's runs]",
 )
 @click.option("--suite", type=click.Path(path_type=Path), help="A TOML file of cases.  [default: the project's]")
+@click.option("--baselines", type=click.Path(path_type=Path), help="Their folder.  [default: the project's]")
 def regress(
     only: tuple[str, ...],
     jobs: int | None,
@@ -111,12 +112,14 @@ def regress(
     encoder: str | None,
     folder: Path | None,
     suite: Path | None,
+    baselines: Path | None,
 ) -> None:
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
     from musetools.lab.regression import run_suite, write_reports
 
     try:
-        report = run_suite(suite, only=only, jobs=jobs, update=update, encoder=encoder, out=folder, progress=True)
+        how = {"update": update, "encoder": encoder, "out": folder, "baselines": baselines}
+        report = run_suite(suite, only=only, jobs=jobs, progress=True, **how)
         page = write_reports(report, report.folder)
     except MusetoolsError as error:
         click.echo(f"could not run: {error}", err=True)

@@ -129,8 +129,8 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
         return tuple(faults)
     apart, last = (n_images - n_audio) / len(rows), len(rows) - 1
     faults.append(
-        f"{n_images} images beside {n_audio} npy files: {apart:+.3g} frames a clip. Clip 0 is right; from clip 1 on, "
-        f"frame {rows[0] // 2}, audio is {apart:+.3g} frames ahead of the images, in the last clip {apart * last:+.3g}. "
+        f"{n_images} images beside {n_audio} npy files: {apart:+.3g} frames a clip. Clip 0 is right, from clip 1 on, "
+        f"frame {rows[0] // 2}, audio is {apart:+.3g} frames ahead of images, in the last clip {apart * last:+.3g}. "
         "Number each clip in a folder of its own"
     )
     return tuple(faults)

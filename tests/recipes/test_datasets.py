@@ -79,7 +79,7 @@ def test_a_folder_whose_numbering_drifts_is_named(tmp_path):
     audio, images = train_codes_folder(tmp_path, [100, 61, 80], extra=2)
     (fault,) = mt.audit_frame_files(audio, images, [100, 61, 80])
     assert "+2 frames a clip" in fault
-    assert "from clip 1 on, frame 50, audio is +2 frames ahead" in fault
+    assert "from clip 1 on, frame 50, audio is +2 frames ahead of images" in fault
     assert "in the last clip +4" in fault
     assert mt.audit_frame_files(audio, images, [100, 61])[0] == "120 npy files, expected 80 of 2 clips"
 
