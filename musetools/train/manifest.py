@@ -16,7 +16,8 @@ from typing import Any
 from filelock import FileLock
 
 from musetools.errors import OutputError, StoreError
-from musetools.train.schema import RECORD, checked
+from musetools.files import checked_json
+from musetools.train.schema import RECORD
 
 __all__ = ["Manifest", "Record", "check_clip_id"]
 
@@ -160,7 +161,7 @@ class Manifest:
         if not line.strip(b" "):
             return  # blanked by a repair
         try:
-            entry = checked(line, RECORD)
+            entry = checked_json(line, RECORD)
             record = None if "bad" in entry else Record(**entry)
             if record and not 0 <= record.bytes - record.rows * self.row_bytes <= MAX_HEADER:
                 raise ValueError(f"{record.bytes} bytes are not {record.rows} rows")
