@@ -1,16 +1,12 @@
 """What a store of features holds, as one reads it: one ``.npy`` a clip, a manifest, and how all of it was made."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from html import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from musetools.audio.decode import Source
-from musetools.chunks.sequence import Chunks
 from musetools.chunks.settings import ChunkSettings
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features.encoder import Encoder
@@ -158,12 +154,6 @@ class StoredFeatures:
         made = AudioContract(self.spec, facts, settings, tuple(sorted(rates)), positional_encoding, libraries)
         return made.with_probe(encoder) if encoder else made
 
-    def chunker(self, encoder: Encoder, settings: ChunkSettings) -> "Chunker":
-        """Return what makes chunks for inference as training took them: the contract and its weights, to be called."""
-        contract = self.contract(settings)
-        contract.check_encoder(encoder)
-        return Chunker(contract, encoder)
-
     def __repr__(self) -> str:
         made, seconds = self.provenance["encoder"], sum(r.duration_s for r in self.manifest.records.values())
         what = f"{len(self)} clips, {seconds / 3600:.3g} h, {self.dtype}"
@@ -171,20 +161,3 @@ class StoredFeatures:
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"
-
-
-@dataclass(frozen=True)
-class Chunker:
-    """An `AudioContract` with its weights at hand; called with audio and fps, it gives `AudioContract.chunks`."""
-
-    contract: AudioContract
-    encoder: Encoder
-
-    @property
-    def settings(self) -> ChunkSettings:
-        """How training took its chunks."""
-        return self.contract.settings
-
-    def __call__(self, source: Source, fps: float | Fraction | None = None) -> Chunks:
-        """Make the chunks of a clip."""
-        return self.contract.chunks(source, self.encoder, fps)

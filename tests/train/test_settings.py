@@ -105,8 +105,6 @@ def test_other_weights_are_refused(store):
             use()
         for print_ in (other.fingerprint, store.provenance["encoder"]["fingerprint"]):
             assert print_ in str(caught.value)
-    with pytest.raises(ContractError, match="weights"):
-        store.chunker(other, ChunkSettings())
 
 
 @pytest.mark.parametrize("edge", ["drop", "clamp", "zeros"])
@@ -127,10 +125,10 @@ def test_it_gives_what_training_took(tmp_path, small, sound, edge, spec):
 def test_it_takes_what_audio2feat_takes(tmp_path, small, sound):
     store = FeatureStore.create(tmp_path / "store", QUICK, small)
     store.add_rows("a", rows_of("a"))
-    chunker = store.chunker(small, ChunkDataset(store).settings)
+    contract = store.contract(ChunkDataset(store, fps=25).settings)
     with open(sound, "rb") as file:
-        np.testing.assert_array_equal(chunker(file), chunker(str(sound)))
-    assert len(chunker((np.zeros(16_000, np.float32), 16_000))) == 25
+        np.testing.assert_array_equal(contract.chunks(file, small), contract.chunks(str(sound), small))
+    assert len(contract.chunks((np.zeros(16_000, np.float32), 16_000), small)) == 25
 
 
 # --- rates
