@@ -41,7 +41,7 @@ def kept_name(video: str | os.PathLike, how: tuple) -> str:
 def from_cache(path: Path) -> MouthSeries | None:
     """Return a kept series; None where there is none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             return MouthSeries(kept["times_s"], kept["values"], tuple(kept["cuts_s"].tolist()), tuple(kept["notes"]))
     except (OSError, ValueError, KeyError, BadZipFile):
         return None
