@@ -11,6 +11,7 @@ _HOMES = {
     "chunks": ["Chunks", "chunk_rows", "feature2chunks"],
     "errors": [
         "AudioError",
+        "ContractError",
         "EmptyAudioError",
         "EncoderError",
         "MissingExtraError",
@@ -25,7 +26,22 @@ _HOMES = {
     "infer": ["ChunkStream"],
     "lab.difference": ["Comparison", "compare"],
     "lab.regression": ["SuiteReport", "run_notebook", "run_suite"],
-    "recipes": ["RECIPES", "Recipe", "Trace", "TraceError", "identify_rows", "register", "trace_rows", "window_lag"],
+    "recipes": [
+        "AudioContract",
+        "RECIPES",
+        "Recipe",
+        "Trace",
+        "TraceError",
+        "audit_frame_files",
+        "identify_features",
+        "identify_rows",
+        "register",
+        "numbered_encoder",
+        "trace_dataset",
+        "trace_rows",
+        "traced_recipe",
+        "window_lag",
+    ],
     "train": ["ChunkDataset", "ExtractReport", "FeatureStore", "extract"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

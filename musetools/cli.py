@@ -104,6 +104,7 @@ def check(paths: tuple[Path, ...], recipe: str, quick: bool, as_json: bool, **tr
     help="Folder of executed notebooks and report.  [default: the project's runs]",
 )
 @click.option("--suite", type=click.Path(path_type=Path), help="A TOML file of cases.  [default: the project's]")
+@click.option("--baselines", type=click.Path(path_type=Path), help="Their folder.  [default: the project's]")
 def regress(
     only: tuple[str, ...],
     jobs: int | None,
@@ -111,12 +112,14 @@ def regress(
     encoder: str | None,
     folder: Path | None,
     suite: Path | None,
+    baselines: Path | None,
 ) -> None:
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
     from musetools.lab.regression import run_suite, write_reports
 
     try:
-        report = run_suite(suite, only=only, jobs=jobs, update=update, encoder=encoder, out=folder, progress=True)
+        how = {"update": update, "encoder": encoder, "out": folder, "baselines": baselines}
+        report = run_suite(suite, only=only, jobs=jobs, progress=True, **how)
         page = write_reports(report, report.folder)
     except MusetoolsError as error:
         click.echo(f"could not run: {error}", err=True)
@@ -149,3 +152,56 @@ def trace(function: str, rates: tuple[float, ...], seconds: float) -> None:
     table = trace_at_rates(function, rates, seconds)
     click.echo(f"{function} was imported from {Path.cwd()} or Python's path, and given {seconds:g} s of numbered rows")
     click.echo(table)
+
+
+@main.command()
+@click.argument("features", type=click.Path(path_type=Path, exists=True))
+@click.option("--audio", required=True, type=click.Path(path_type=Path), help="What they are said to be made of.")
+@click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
+def identify(features: Path, audio: Path, encoder: str) -> None:
+    """Find which published pipeline made FEATURES: a .npy or .pt file, or a folder of one .npy a frame."""
+    from musetools import identify_features, load_encoder
+
+    click.echo(identify_features(features, audio, load_encoder(encoder)))
+
+
+@main.group()
+def contract() -> None:
+    """Show, compare and check audio contracts, which lie beside checkpoints."""
+
+
+@contract.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def show(path: Path) -> None:
+    """Print what the contract PATH says."""
+    from musetools import AudioContract
+
+    click.echo(AudioContract.load(path))
+
+
+@contract.command()
+@click.argument("paths", nargs=2, type=click.Path(path_type=Path))
+def diff(paths: tuple[Path, Path]) -> None:
+    """Print in what two contracts differ; exit code 1 where they do."""
+    from musetools import AudioContract
+
+    first, second = map(AudioContract.load, paths)
+    found = first.differences(second)
+    click.echo("\n".join(found) or "they say the same")
+    sys.exit(1 if found else 0)
+
+
+@contract.command("check")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("function", metavar="MODULE:FUNCTION")
+def check_contract(path: Path, function: str) -> None:
+    """Run your own function, from the path of a wav to chunks, on a contract's probe; exit code 1 at a fault.
+
+    The module is imported from the working folder, or from where Python finds it.
+    """
+    from musetools import AudioContract
+    from musetools.recipes.identify import chunker_named
+
+    found = AudioContract.load(path).check(chunker_named(function))
+    click.echo(found)
+    sys.exit(0 if found.ok else 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "AudioError",
+    "ContractError",
     "EmptyAudioError",
     "EncoderError",
     "MissingExtraError",
@@ -57,6 +58,10 @@ class RecipeError(MusetoolsError):
 
 class OutputError(MusetoolsError):
     """A result that could not be written; what stood under its name before is still there."""
+
+
+class ContractError(MusetoolsError):
+    """An audio contract that cannot be read, or weights and features that are not what it says."""
 
 
 class StoreError(MusetoolsError):

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -11,13 +12,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from musetools.errors import OutputError, ParameterError
 
-__all__ = ["MEDIA", "Found", "find_media", "replacing", "save_rows", "sha256_of", "sweep", "write_whole"]
+__all__ = [
+    "MEDIA",
+    "Found",
+    "checked_json",
+    "find_media",
+    "replacing",
+    "save_rows",
+    "sha256_of",
+    "sweep",
+    "write_whole",
+]
 
 PART = ".part"
 # Suffixes that are looked for in a folder; a file that is named itself may have any.
@@ -218,3 +229,18 @@ def find_media(sources: Iterable[str | os.PathLike]) -> Found:
 
 def _is_named(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.exists())
+
+
+def checked_json(text: bytes | str, schema: Any) -> dict[str, Any]:
+    """Parse JSON; ValueError if it is none, or not of a jsonschema validator's schema."""
+    try:
+        plain = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if (error := next(schema.iter_errors(plain), None)) is not None:
+        raise ValueError(f"{'.'.join(map(str, error.path)) or 'it'} is not what is expected: {error.message[:200]}")
+    return plain
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")

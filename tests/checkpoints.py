@@ -137,3 +137,13 @@ def save_hugging_face(folder: Path, weights: EncoderWeights, kind: str = "safete
     else:
         torch.save(state, folder / "pytorch_model.bin")
     return folder
+
+
+class Payload:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, sentinel: Path):
+        self.sentinel = sentinel
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.sentinel,)

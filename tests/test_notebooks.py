@@ -126,7 +126,7 @@ def test_train_vs_inference_by_default(recorded):
     result = recorded("01-v1.5")
     assert (result["n_rows"], result["frames"], result["frames_shared"]) == (602, [302, 301], 301)
     assert (result["frames_with_other_rows"], result["frames_equal_bit_for_bit"]) == (2, 0)
-    assert 0 < max(result["difference_inside"]) < 0.01 < max(result["difference_at_edges"])
+    assert 0 < max(result["difference_inside"]) < 0.03 < max(result["difference_at_edges"])
     assert result["verdict"] == "same rows, other values"
 
 
@@ -135,7 +135,7 @@ def test_alignment_by_default(recorded):
     assert [what for _, what, _ in result["findings"]] == ["drift", "frames lost", "silence"]
     assert abs(result["offset_ms"]) < 10
     assert abs(result["drift_ms_s"]) < 0.2
-    assert max(result["click_error_ms"].values()) < 10
+    assert max(result["click_error_ms"].values()) < 15
     assert round(result["wrong_mel_percent"]["750"], 1) == 4.8
     assert [round(result["wrong_audio_percent"][n], 1) for n in ("800", "1000")] == [4.5, 23.9]
 

@@ -77,13 +77,8 @@ class ClipAudit:
         """Sum the audit up in the cells of a table."""
         seconds = f"{self.n_samples / SAMPLE_RATE:.2f} s" if self.n_samples is not None else "–"
         video = f"{self.n_frames} at {float(self.fps):.6g}" if self.fps else "–"
-        return [
-            self.level,
-            self.name,
-            seconds,
-            video,
-            "; ".join(f.what for f in self.findings if f.level != "note") or "–",
-        ]
+        found = "; ".join(f.what for f in self.findings if f.level != "note") or "–"
+        return [self.level, self.name, seconds, video, found]
 
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
@@ -149,9 +144,7 @@ class ClipFacts:
     timeline: Timeline | None = None
     n_samples: int | None = None
     loudness_dbfs: np.ndarray | None = None  # of each frame
-    others_dbfs: dict[int, float] = field(
-        default_factory=dict
-    )  # loudest frame of each other track, where it is asked for
+    others_dbfs: dict[int, float] = field(default_factory=dict)  # loudest frame of each other track, if asked for
     fault: tuple[str, str] | None = None  # "unreadable" or "undecodable", and why
 
 
@@ -167,8 +160,7 @@ def clip_facts(
             return
         reading = read_media(path, **tracks, info=info)
         info = next(reading)
-        meter = LoudnessMeter(_rate(info) or MUSETALK_FPS)
-        n_samples = 0
+        meter, n_samples = LoudnessMeter(_rate(info) or MUSETALK_FPS), 0
         for item in reading:
             if isinstance(item, Timeline):
                 timeline = item
@@ -180,7 +172,8 @@ def clip_facts(
         yield ClipFacts(info, info.timeline if info else None, fault=fault)
         return
     dbfs = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-    yield ClipFacts(info, timeline, n_samples, dbfs, _others(path, info) if _is_silent(dbfs) else {})
+    silent = not len(dbfs) or float(dbfs.max()) < findings.SILENT_DBFS
+    yield ClipFacts(info, timeline, n_samples, dbfs, _others(path, info) if silent else {})
 
 
 def _array_facts(source: tuple[np.ndarray, int], fps: float | Fraction) -> ClipFacts:
@@ -189,10 +182,6 @@ def _array_facts(source: tuple[np.ndarray, int], fps: float | Fraction) -> ClipF
     except AudioError as error:
         return ClipFacts(fault=("undecodable", str(error)))
     return ClipFacts(n_samples=len(waveform), loudness_dbfs=loudness(waveform, fps))
-
-
-def _is_silent(dbfs: np.ndarray) -> bool:
-    return not len(dbfs) or float(dbfs.max()) < findings.SILENT_DBFS
 
 
 def _others(path: str | os.PathLike, info: MediaInfo) -> dict[int, float]:

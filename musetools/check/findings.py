@@ -14,18 +14,8 @@ from musetools.recipes.recipe import Recipe
 from musetools.recipes.sampler import audit_sampler
 from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = [
-    "LEVELS",
-    "SILENT_DBFS",
-    "Finding",
-    "as_counted",
-    "as_passed",
-    "by_level",
-    "of_claim",
-    "of_lengths",
-    "of_other_tracks",
-]
-__all__ += ["of_recipe", "of_silence", "of_streams", "of_timeline"]
+__all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_counted", "as_passed", "by_level", "of_claim", "of_lengths"]
+__all__ += ["of_other_tracks", "of_recipe", "of_silence", "of_streams", "of_timeline"]
 
 LEVELS = ("error", "warning", "note")
 LATE_MS, OFF_MS = 20.0, 45.0  # start offsets: a warning; seen by viewers (ITU-R BT.1359: 45 ms early, 125 ms late)
@@ -58,9 +48,8 @@ def by_level(findings: list[Finding]) -> tuple[Finding, ...]:
 def of_streams(info: MediaInfo) -> Iterator[Finding]:
     """Check what headers and packets say."""
     if info.audio is None:
-        yield Finding(
-            "error", "no audio", 1.0, f"{info.path} has no audio stream. Mux its sound into it, or leave it out"
-        )
+        sentence = f"{info.path} has no audio stream. Mux its sound into it, or leave it out"
+        yield Finding("error", "no audio", 1.0, sentence)
     if missing := info.missing_bytes:
         sentence = f"{info.path} lacks {missing} bytes that its index or structure names. Copy it again"
         yield Finding("error", "truncated", float(missing), sentence)
@@ -79,9 +68,8 @@ def of_streams(info: MediaInfo) -> Iterator[Finding]:
         tracks = [i for i, stream in enumerate(info.streams) if stream.kind == kind]
         if used in tracks and len(tracks) > 1:
             number, others = tracks.index(used) + 1, ", ".join(info.streams[i].codec for i in tracks if i != used)
-            sentence = (
-                f"{kind.title()} track {number} of {len(tracks)} is used; --{kind}-track N takes another ({others})"
-            )
+            which = f"{kind.title()} track {number} of {len(tracks)} is used"
+            sentence = f"{which}; --{kind}-track N takes another ({others})"
             yield Finding("note", f"{kind} tracks", float(number), sentence)
 
 
@@ -124,15 +112,12 @@ def of_claim(declared_s: float | None, timeline: Timeline) -> Iterator[Finding]:
 def _of_start(late_ms: float, who: str) -> Iterator[Finding]:
     if abs(late_ms) >= LATE_MS:
         what, mend = ("late", "puts silence there") if late_ms > 0 else ("early", "cuts it off")
-        counted = "early" if late_ms > 0 else "late"
-        yield Finding(
-            "error" if abs(late_ms) > OFF_MS else "warning",
-            "start offset",
-            late_ms,
+        level, counted = "error" if abs(late_ms) > OFF_MS else "warning", "early" if late_ms > 0 else "late"
+        sentence = (
             f"Sound starts {abs(late_ms):.0f} ms {what} against the first frame that is shown; decoder='timeline' "
-            f"{mend}; {who} plays it {abs(late_ms):.0f} ms {counted}",
-            mended=True,
+            f"{mend}; {who} plays it {abs(late_ms):.0f} ms {counted}"
         )
+        yield Finding(level, "start offset", late_ms, sentence, mended=True)
 
 
 def _of_gaps(what: str, gaps: tuple[tuple[float, float], ...], which: str, timeline: Timeline, who: str) -> Finding:
@@ -159,9 +144,8 @@ def of_other_tracks(used_dbfs: float, others: dict[int, float]) -> Iterator[Find
     """Compare the loudest frame of the track that is used with those of the others."""
     loud = [number for number, dbfs in others.items() if dbfs >= SILENT_DBFS]
     if used_dbfs < SILENT_DBFS and loud:
-        sentence = (
-            f"The audio track that is used is silent, track {loud[0]} is not. Choose it with --audio-track {loud[0]}"
-        )
+        mend = f"Choose it with --audio-track {loud[0]}"
+        sentence = f"The audio track that is used is silent, track {loud[0]} is not. {mend}"
         yield Finding("warning", "silent track", float(loud[0]), sentence)
 
 
@@ -177,13 +161,11 @@ def _of_rates(video: StreamInfo) -> Iterator[Finding]:
     for declared, who in ((video.coded_rate, "The video codec's header"), (video.rate, "The container")):
         if declared and timed and not video.variable and abs(declared / timed - 1) > RATE_GAP:
             drift = 1000 * float(declared / timed - 1)
-            yield Finding(
-                "error",
-                "declared rate",
-                drift,
+            sentence = (
                 f"{who} declares {float(declared):.6g} fps, time stamps show {float(timed):.6g}: a pipeline that uses "
-                f"the declared rate drifts {abs(drift):.1f} ms a second. Encode again at one constant rate",
+                f"the declared rate drifts {abs(drift):.1f} ms a second. Encode again at one constant rate"
             )
+            yield Finding("error", "declared rate", drift, sentence)
     if video.frames_declared and video.frames_declared != video.frames_counted:
         sentence = f"{video.frames_declared} frames declared, {video.frames_counted} shown. Count frames instead"
         yield Finding("note", "frame count", float(video.frames_counted - video.frames_declared), sentence)
@@ -203,12 +185,8 @@ def of_silence(loudness_dbfs: np.ndarray) -> Iterator[Finding]:
     """Say how many frames are silent; `loudness_dbfs` has a value for each."""
     silent = float((loudness_dbfs < SILENT_DBFS).mean()) if len(loudness_dbfs) else 0.0
     if silent > 0:
-        yield Finding(
-            "warning" if silent > MOSTLY else "note",
-            "silence",
-            silent,
-            f"{100 * silent:.0f} % of the frames are silent (below {SILENT_DBFS:.0f} dBFS): the mouth should rest",
-        )
+        below = f"{100 * silent:.0f} % of the frames are silent (below {SILENT_DBFS:.0f} dBFS)"
+        yield Finding("warning" if silent > MOSTLY else "note", "silence", silent, f"{below}: the mouth should rest")
 
 
 def of_lengths(n_samples: int, n_frames: int, rate: Fraction) -> Iterator[Finding]:
@@ -217,21 +195,13 @@ def of_lengths(n_samples: int, n_frames: int, rate: Fraction) -> Iterator[Findin
     ms = 1000 * float(n_frames / rate) - 1000 * n_samples / SAMPLE_RATE
     if abs(surplus) > SHORT_ROWS:
         which = "video goes on without sound" if surplus > 0 else "sound goes on without video"
-        yield Finding(
-            "error",
-            "length",
-            ms,
-            f"For {abs(ms) / 1000:.2f} s the {which} ({surplus:+.0f} rows; MuseTalk's authors drop clips beyond "
-            f"{SHORT_ROWS}). Cut both to the shorter",
-        )
+        rows = f"({surplus:+.0f} rows; MuseTalk's authors drop clips beyond {SHORT_ROWS})"
+        sentence = f"For {abs(ms) / 1000:.2f} s the {which} {rows}. Cut both to the shorter"
+        yield Finding("error", "length", ms, sentence)
     elif abs(surplus) > 2:
-        yield Finding(
-            "warning",
-            "length",
-            ms,
-            f"Sound and video differ in length by {abs(ms):.0f} ms ({surplus:+.1f} rows of {ROW_MS} ms). Cut both to "
-            "the shorter",
-        )
+        rows = f"({surplus:+.1f} rows of {ROW_MS} ms)"
+        sentence = f"Sound and video differ in length by {abs(ms):.0f} ms {rows}. Cut both to the shorter"
+        yield Finding("warning", "length", ms, sentence)
 
 
 def of_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction) -> Iterator[Finding]:
@@ -250,10 +220,8 @@ def of_recipe(recipe: Recipe, n_samples: int, n_frames: int, rate: Fraction) -> 
         yield Finding("error", "drift", drift, sentence)
     elif abs(lag) > ROW_MS + LATE_MS / 2:
         side = "ahead of" if lag > 0 else "behind"
-        sentence = (
-            f"{recipe.name} cuts chunks {abs(lag):.0f} ms {side} their frames at {fps}. Convert the clip to 25 fps"
-        )
-        yield Finding("warning", "lag", lag, sentence)
+        cuts = f"{recipe.name} cuts chunks {abs(lag):.0f} ms {side} their frames at {fps}"
+        yield Finding("warning", "lag", lag, f"{cuts}. Convert the clip to 25 fps")
     if (lost := n_frames - n_chunks) > 2:
         sentence = f"{lost} of {n_frames} frames get no chunk from {recipe.name}"
         yield Finding("warning", "frames lost", float(lost), sentence)

@@ -41,9 +41,8 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
-        return Table(
-            ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits], caption
-        )
+        head = ["level", "clip", "sound", "frames", "found"]
+        return Table(head, [audit.table_row() for audit in self.audits], caption)
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -73,11 +72,8 @@ def audit_folder(
     ParameterError
         If a path is neither a file nor a folder, or there is no such recipe.
     """
-    recipe, found, tracks = (
-        recipe_of(recipe),
-        find_media(paths),
-        {"audio_track": audio_track, "video_track": video_track},
-    )
+    recipe, found = recipe_of(recipe), find_media(paths)
+    tracks = {"audio_track": audio_track, "video_track": video_track}
     if quick or len(found) == 1:
         audits = worst_first(audit_clip(path, recipe, quick=quick, **tracks) for _, path in found)
     else:

@@ -1,9 +1,10 @@
 """Everything besides the weights that decides what features a waveform gets; plain data, no torch."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from numbers import Real
+from typing import Any
 
 from musetools.audio.load import DECODERS
 from musetools.errors import ParameterError, one_of
@@ -15,6 +16,7 @@ MAX_WINDOW_S = 30
 POSITIONS = ("window", "clip")
 MEL_PEAKS = ("file", "window")
 PADDINGS = ("mel", "audio")
+WINDOW = ("left_s", "hop_s", "right_s", "pad_to_s", "positions")
 
 
 def _rows_in(name: str, seconds: float) -> int:
@@ -139,6 +141,15 @@ class FeatureSpec:
         if not isinstance(name, str) or name not in _SPECS:
             raise ParameterError(f"spec must be a FeatureSpec or one of {', '.join(_SPECS)}; got {name!r}")
         return _SPECS[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "window": {name: getattr(self.window, name) for name in WINDOW}}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "FeatureSpec":
+        """Return what `to_json` gave; TypeError for unknown fields."""
+        return cls(**{**plain, "window": EncoderWindow(**plain["window"])})
 
 
 _SPECS = {

@@ -11,24 +11,12 @@ __all__ = ["ComputeTime", "LiveChunk"]
 
 @dataclass(frozen=True, eq=False)
 class LiveChunk:
-    """A video frame and its chunk; unpacks as the pair ``frame, chunk = live``.
+    """A video frame and its chunk; unpacks as the pair ``frame, chunk = live``."""
 
-    Attributes
-    ----------
-    frame : int
-        Number of the video frame since the start of the stream.
-    chunk : ndarray of float32, shape (rows_per_chunk · n_layers, width)
-        What the frame is conditioned on; no view of the stream's buffers.
-    time_s : float
-        When the frame starts, in seconds of audio.
-    loudness : float
-        Of the frame's own samples, in dBFS, as `musetools.loudness` measures it; -120 for silence.
-    """
-
-    frame: int
-    chunk: np.ndarray
-    time_s: float
-    loudness: float
+    frame: int  # number of the video frame since the start of the stream
+    chunk: np.ndarray  # float32, (rows_per_chunk · n_layers, width): what it is conditioned on; no view of a buffer
+    time_s: float  # when the frame starts, in seconds of audio
+    loudness: float  # of the frame's own samples, in dBFS, as `musetools.loudness` measures it; -120 for silence
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.frame, self.chunk))
@@ -40,24 +28,12 @@ class LiveChunk:
 
 @dataclass(frozen=True)
 class ComputeTime:
-    """What a stream has cost so far.
+    """What a stream has cost so far."""
 
-    Attributes
-    ----------
-    steps : int
-        Encoder passes.
-    total_s : float
-        Seconds spent on spectra, encoder passes and cutting.
-    longest_s : float
-        The longest time per step of a push.
-    audio_s : float
-        Seconds of audio taken.
-    """
-
-    steps: int = 0
-    total_s: float = 0.0
-    longest_s: float = 0.0
-    audio_s: float = 0.0
+    steps: int = 0  # encoder passes
+    total_s: float = 0.0  # seconds spent on spectra, encoder passes and cutting
+    longest_s: float = 0.0  # the longest time per step of a push
+    audio_s: float = 0.0  # seconds of audio taken
 
     @property
     def mean_s(self) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from musetools.audio.decode import frame_of, planes_of_array, scaled
 from musetools.audio.resample import LOUDEST, SoxrMono, SwresampleMono
-from musetools.errors import AudioError, ParameterError
+from musetools.errors import AudioError, ParameterError, one_of
 from musetools.timing import SAMPLE_RATE
 
 __all__ = ["NON_FINITE", "PcmInput", "checked_pcm"]
@@ -17,20 +17,12 @@ NON_FINITE = ("error", "silence")
 class PcmInput:
     """Turns blocks of PCM into the 16 kHz waveform that `load_audio` makes of them in one piece.
 
-    Parameters
-    ----------
-    sample_rate : int
-        Samples a second of what is pushed.
-    decoder : {"timeline", "ffmpeg", "librosa"}
-        Which resampler, see `load_audio`.
-    non_finite : {"error", "silence"}
-        What becomes of a block that holds NaN, infinity, or samples beyond eight times full scale.
+    `non_finite` says what becomes of a block that holds NaN, infinity, or samples beyond eight times full scale.
     """
 
     def __init__(self, sample_rate: int, decoder: str, non_finite: str):
         planes_of_array(np.empty(0, np.float32), sample_rate)  # raises for what is no rate
-        if non_finite not in NON_FINITE:
-            raise ParameterError(f"non_finite must be one of {', '.join(NON_FINITE)}; got {non_finite!r}")
+        one_of("non_finite", non_finite, NON_FINITE)
         self.rate, self.decoder, self.non_finite = int(sample_rate), decoder, non_finite
         self.n_in = self.n_silenced = 0  # samples pushed so far, and those of them that were put to zero
         self._resampler = None

@@ -18,6 +18,7 @@ from musetools.infer.frames import LiveFrames
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
 from musetools.infer.sources import AwaitedSource, WatchedSource, checked_limit
+from musetools.recipes.contract import AudioContract
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps
 
 __all__ = ["ChunkStream"]
@@ -96,24 +97,17 @@ class ChunkStream:
         self.reset()
 
     @classmethod
-    def like(
-        cls,
-        store,
-        settings,
-        encoder: str | os.PathLike | Encoder | None = None,
-        fps: float | Fraction | None = None,
-        **options,
+    def from_contract(
+        cls, contract: AudioContract, encoder: Encoder, fps: float | Fraction | None = None, **options
     ) -> "ChunkStream":
-        """Stream exactly what was trained on: the store's features, its weights, and how training took its chunks.
+        """Stream exactly what was trained on; ``contract.model_input`` adds the positional encoding to a chunk.
 
         Parameters
         ----------
-        store : FeatureStore
-            What training read, with features that can be made live ("live", say).
-        settings : ChunkSettings
-            How training took its chunks: the `settings` of its `ChunkDataset`.
-        encoder : Encoder, str or path, optional
-            Its weights; by default they are loaded by the name that the store knows.
+        contract : AudioContract
+            Of features that can be made live ("live", say).
+        encoder : Encoder
+            With the contract's weights.
         fps : float or Fraction, optional
             Frame rate; by default the one of training, where that had one.
         **options
@@ -121,17 +115,14 @@ class ChunkStream:
 
         Raises
         ------
-        StoreError
+        ContractError
             If the weights are others.
         ParameterError
             If training saw no clip of this frame rate, or its features need the whole file.
         """
-        if not isinstance(encoder, Encoder):
-            made = store.provenance["encoder"]
-            encoder = load_encoder(encoder or made["name"], dtype=made["dtype"])
-        chunker = store.chunker(encoder, settings)
-        fps, context = chunker.checked_rate(fps), settings.context
-        return cls(encoder, fps, context, window=chunker.spec, edge=chunker.edge, **options)
+        contract.check_encoder(encoder)
+        fps, context = contract.checked_rate(fps), contract.settings.context
+        return cls(encoder, fps, context, window=contract.spec, edge=contract.edge, **options)
 
     def reset(self) -> None:
         """Start anew with frame 0, whatever came before."""

@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "AnswerBox"]
 
+MEASURED_WITH = "tiny.en"  # the weights of every figure in README and docs
 BOX = "border: 2px solid #0072B2; border-radius: 6px; padding: 0.6em 1em; margin: 0.4em 0"
+
+
+def _caution(weights: str) -> list[str]:
+    """Say of weights that the documentation was not measured with what carries over."""
+    if weights == MEASURED_WITH:
+        return []
+    values = "have no meaning" if weights.startswith("untrained") else "may be others"
+    return [
+        f"Weights: {weights}. What the documentation states was measured with {MEASURED_WITH}: rows, lag, edges and "
+        f"sizes are the same with any weights, distances, costs and R² {values}."
+    ]
 
 
 class Answer:
@@ -47,10 +59,12 @@ class AnswerBox:
         The answer.
     figure : Figure, optional
         What shows it.
+    weights : str, default "tiny.en"
+        Name of the encoder; of other weights a last sentence says what carries over.
     """
 
-    def __init__(self, sentences: Sequence[str], figure: "Figure | None" = None):
-        self.sentences, self.figure = list(sentences), figure
+    def __init__(self, sentences: Sequence[str], figure: "Figure | None" = None, *, weights: str = MEASURED_WITH):
+        self.sentences, self.figure = [*sentences, *_caution(weights)], figure
 
     def __repr__(self) -> str:
         return "\n".join(["Answer", *self.sentences])

@@ -12,7 +12,7 @@ from musetools.chunks.sequence import Chunks
 from musetools.table import signed
 from musetools.timing import ROW_MS, ROW_RATE
 
-__all__ = ["COLOURS", "INFER", "MARKS", "STYLE", "TRAIN", "covered", "figure", "rows_of", "span_s"]
+__all__ = ["COLOURS", "INFER", "MARKS", "OWN", "STYLE", "TRAIN", "covered", "figure", "rows_of", "span_s"]
 
 COLOURS = {  # Okabe & Ito, Color Universal Design
     "black": "#000000",
@@ -24,7 +24,7 @@ COLOURS = {  # Okabe & Ito, Color Universal Design
     "vermilion": "#D55E00",
     "purple": "#CC79A7",
 }
-TRAIN, INFER = COLOURS["blue"], COLOURS["vermilion"]
+TRAIN, INFER, OWN = COLOURS["blue"], COLOURS["vermilion"], COLOURS["green"]
 MARKS = {  # marker and line style, colour: up to four series that are neither training nor inference
     "o-": COLOURS["black"],
     "s--": COLOURS["green"],

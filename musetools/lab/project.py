@@ -41,22 +41,9 @@ def project_file(path: str | os.PathLike) -> Path:
 
 
 def copy_notebooks(folder: str | os.PathLike) -> Path:
-    """Copy the notebooks, their sample media and baselines to a new folder, in which all of them run.
+    """Copy the notebooks, their sample media and baselines to a new folder, in which all of them run; return it.
 
-    Parameters
-    ----------
-    folder : path
-        Where to; it must not exist, or be empty.
-
-    Returns
-    -------
-    Path
-        The folder, with ``notebooks/`` and ``data/`` in it.
-
-    Raises
-    ------
-    OutputError
-        If the folder has something in it, or cannot be written.
+    OutputError if the folder has something in it, or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

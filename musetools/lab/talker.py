@@ -74,22 +74,9 @@ SPOKEN = (
 
 
 def speak(text: str, voice: str) -> np.ndarray:
-    """Speak English text with espeak-ng.
+    """Speak English text with an espeak-ng voice, such as ``en-us+f3``; ParameterError if espeak-ng is not installed.
 
-    Parameters
-    ----------
-    text, voice : str
-        The text, and the espeak-ng voice, such as ``en-gb`` or ``en-us+f3``.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
-        Mono, 44.1 kHz, its peak at -3 dBFS, with a quarter of a second of silence at both ends.
-
-    Raises
-    ------
-    ParameterError
-        If espeak-ng is not installed.
+    The waveform is float64, mono, 44.1 kHz, its peak at -3 dBFS, with a quarter of a second of silence at both ends.
     """
     if not shutil.which("espeak-ng"):
         raise ParameterError(
@@ -111,23 +98,10 @@ def on_grid(waveform: np.ndarray) -> np.ndarray:
 
 
 def openings(waveform: np.ndarray, rate: int, fps: Fraction) -> np.ndarray:
-    """Return how far the mouth is open at the start of each video frame.
+    """Return how far the mouth is open at the start of each whole video frame, 0 (shut) … 1 (wide).
 
-    It is the loudness at that time (Gaussian window, sigma 25 ms, centred: no delay), from shut to wide open.
-
-    Parameters
-    ----------
-    waveform : ndarray of float64, shape (n_samples,) or (n_samples, n_channels)
-        Full scale at 1.
-    rate : int
-        Samples a second.
-    fps : Fraction
-        Frames a second; frame ``n`` is measured at ``n / fps``.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_frames,)
-        0 (shut) … 1 (wide), for each whole frame.
+    It is the loudness at that time (Gaussian window, sigma 25 ms, centred: no delay). The waveform has full scale at 1
+    and is (n_samples,) or (n_samples, n_channels), `rate` samples a second; frame ``n`` is measured at ``n / fps``.
     """
     mono = waveform.reshape(len(waveform), -1).mean(axis=1)
     power = gaussian_filter1d(mono**2, WINDOW_S * rate, mode="constant")

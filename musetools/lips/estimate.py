@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.lips.expected import GRID_RATE, MouthModel, expected_mouth, on_grid, row_grid
-from musetools.lips.mouth import MEASURES, MouthSeries
+from musetools.lips.series import MEASURES, MouthSeries
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
 __all__ = ["LipSync", "lip_sync", "match"]

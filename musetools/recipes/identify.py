@@ -14,12 +14,13 @@ import numpy as np
 from musetools.chunks.rows import row_lag_ms
 from musetools.errors import ParameterError, RecipeError
 from musetools.recipes.profile import WindowLag, lag_statistics
-from musetools.recipes.recipe import RECIPES, Recipe
+from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
+from musetools.recipes.rows import Context, Cut
 from musetools.recipes.trace import TraceError, trace_rows
 from musetools.table import Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, exact_fps
 
-__all__ = ["RowsMatch", "RowsMatches", "chunker_named", "identify_rows", "trace_at_rates"]
+__all__ = ["RowsMatch", "RowsMatches", "chunker_named", "identify_rows", "trace_at_rates", "traced_recipe"]
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,44 @@ def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
     if not callable(found):
         raise ParameterError(f"{name!r} is no function: got {type(found).__name__}")
     return found
+
+
+def traced_recipe(name: str, like: str | Recipe) -> Recipe:
+    """Make a recipe of anybody's chunker, so that it can be compared with the published ones.
+
+    Parameters
+    ----------
+    name : str
+        ``package.module:function``: a function of ``(features, fps)``; see `chunker_named`.
+    like : Recipe or str
+        The pipeline whose features it chunks, and whose positional encoding it adds.
+
+    Returns
+    -------
+    Recipe
+        Its index matrix is read off by `trace_rows`. Where the chunker stops, or gives chunks of another context than
+        is asked for, it raises RecipeError.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such function or recipe.
+    """
+    chunker, like = chunker_named(name), recipe_of(like)
+
+    def cut(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
+        fps, wide = float(fps), 2 * (sum(context) + 1)
+        told = int(fps) if fps.is_integer() else fps
+        try:
+            rows = trace_rows(lambda features: chunker(features, told), n_samples // ROW_SAMPLES).rows
+        except TraceError as error:
+            raise RecipeError(str(error)) from None
+        if rows.shape[1] != wide:
+            raise RecipeError(f"it gives chunks of {rows.shape[1]} rows, context {context} asks for {wide}")
+        return 0, rows
+
+    note = f"Traced. Features and positional encoding as {like.name}."
+    return Recipe(name, like.features, cut, like.positional_encoding, name, "as imported", note)
 
 
 def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:

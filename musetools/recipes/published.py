@@ -74,7 +74,9 @@ for _recipe in (
         note="A buffer of 10 + 2·16 + 10 PCM blocks slides by 16 frames, two rows a frame whatever the fps; 20 "
         "ms blocks at 25 fps alone. Stops where fps is no int. The published code cuts a chunk out of one "
         "buffer; features here keep each row from the buffer whose middle it lies in, so chunks at a "
-        "step's end hold rows of two passes.",
+        "step's end hold rows of two passes. Above 25 fps its buffer is shorter than what it takes: at 30 fps a tenth "
+        "of the rows, at 50 more than half, are the encoder's output for padding there; the matrix names the rows of "
+        "the clip that would stand in their place.",
     ),
     Recipe(
         "livetalking-0-5",

@@ -133,7 +133,7 @@ class Recipe:
         try:
             return self.cut(n_samples, fps, checked_context(context))
         except RecipeError as error:
-            message = f"{self.name} stops on {n_samples} samples at {fps} fps: {error}"
+            message = f"{self.name} stops on {n_samples} samples at {float(fps):.5g} fps: {error}"
             raise RecipeError(message, error.original) from None
 
     def __repr__(self) -> str:

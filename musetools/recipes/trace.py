@@ -18,7 +18,7 @@ from musetools.chunks.rows import ZERO_ROW
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.recipes.recipe import add_positions
 
-__all__ = ["Trace", "TraceError", "numbered_features", "read_rows", "trace_rows"]
+__all__ = ["Trace", "TraceError", "collected", "numbered_features", "read_rows", "trace_rows"]
 
 BASE = 128
 DIGITS = 4  # of a row's number: 268 million rows
@@ -152,7 +152,7 @@ def _fault(row: np.ndarray, n_rows: int) -> str:
     scale = features @ flat / np.square(features).sum(1)
     left = np.abs(flat - scale[:, None] * features).max(1)
     best = int(left.argmin())
-    if left[best] < NEAR * max(1.0, abs(scale[best])):
+    if left[best] < NEAR * abs(scale[best]):
         return f"row {best} comes back times {scale[best]:.4g}: values are rescaled, a chunker gathers"
     weights, *_ = np.linalg.lstsq(features[:4096].T, flat, rcond=None)
     strongest = np.sort(np.argsort(-np.abs(weights))[:2])
@@ -175,24 +175,29 @@ def _check_layers(chunks: np.ndarray, rows: np.ndarray, positions: bool) -> None
 
 
 def _chunks(chunker: Callable[[np.ndarray], Any], features: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Call the chunker; return what it gives as float32 (n_frames, rows, n_layers, width)."""
+    return collected(lambda: chunker(features), f"{len(features)} rows", shape)
+
+
+def collected(
+    call: Callable[[], Any], what: str, shape: tuple[int, int], columns: np.ndarray | slice = slice(None)
+) -> np.ndarray:
+    """Call somebody's code; return the chunks that it gives as float32 (n_frames, rows, n_layers, columns)."""
+    n_layers, width = shape
     try:
-        given = chunker(features)
+        given = call()
         chunks = [_array(one) for one in given] if _is_sequence(given) else _array(given)
     except (Exception, SystemExit) as error:  # whatever his code raises
-        raise TraceError(f"the chunker stops on {len(features)} rows: {type(error).__name__}: {error}") from error
+        raise TraceError(f"the chunker stops on {what}: {type(error).__name__}: {error}") from error
     lengths = {one.shape for one in chunks}
     if len(lengths) != 1:
         raise TraceError(
             f"chunks have shapes {sorted(lengths)[:4]}: one shape is expected" if lengths else "no chunks came"
         )
-    chunks = np.stack(list(chunks)).astype(np.float32)
-    n_layers, width = shape
-    if chunks.shape[-1] != width or math.prod(chunks.shape[1:]) % (n_layers * width):
-        raise TraceError(
-            f"chunks must be (rows · {n_layers}, {width}) or (rows, {n_layers}, {width}); got {chunks.shape[1:]}"
-        )
-    return chunks.reshape(len(chunks), -1, n_layers, width)
+    one = lengths.pop()
+    if one[-1:] != (width,) or math.prod(one) % (n_layers * width):
+        raise TraceError(f"chunks must be (rows · {n_layers}, {width}) or (rows, {n_layers}, {width}); got {one}")
+    chunks = np.stack([one[..., columns] for one in chunks]).astype(np.float32)
+    return chunks.reshape(len(chunks), -1, n_layers, chunks.shape[-1])
 
 
 def _is_sequence(given: Any) -> bool:

@@ -155,51 +155,46 @@ class _Extraction:
         reading = self.worker.run(read_media, path, decoder=decoder, decode_video=False, **self.tracks)
         with closing(reading):
             info = next(reading)
-            source, judge = SourceFile.of(path, info), _Judge(self, clip, path, info)
-            rows = FeatureRows(path, self.encoder, self.store.spec, blocks=judge.passing(reading))
-            facts = {"fps": source.fps, "n_frames": source.frames}
+            source, audits = SourceFile.of(path, info), []
+            blocks = self._passing(clip, info, reading, audits)
+            rows = FeatureRows(path, self.encoder, self.store.spec, blocks=blocks)
+            facts = {"source": lambda: source.to_json() | self._moved(*audits)}
+            facts |= {"fps": source.fps, "n_frames": source.frames}
             try:
-                known = source.to_json()
-                self.store.add_rows(clip, rows, lambda: rows.n_samples, source=lambda: known | judge.said, **facts)
+                self.store.add_rows(clip, rows, lambda: rows.n_samples, **facts)
             except StoreError:
                 if _is_there(self.store, clip, path):
                     return False  # another process was faster
                 raise
-        self.report.audits.append(judge.audit)
-        if judge.said:
-            self.report.aligned[clip] = judge.timeline
+        self.report.audits += audits
+        if self._moved(*audits):
+            self.report.aligned[clip] = audits[0].timeline
         return True
 
-
-class _Judge:
-    """Passes a clip's sound on and, at its end, says whether to keep it."""
-
-    def __init__(self, job: _Extraction, clip: str, path: Path, info: MediaInfo):
-        self.job, self.clip, self.path, self.info = job, clip, path, info
-        self.audit: ClipAudit | None = None
-        self.timeline: Timeline | None = None
-        self.said: dict[str, Any] = {}
-
-    def passing(self, reading: Iterator[np.ndarray | Timeline]) -> Iterator[np.ndarray]:
-        """Yield the blocks; AudioError after the last one if the clip must be left out."""
+    def _passing(
+        self, clip: str, info: MediaInfo, reading: Iterator[np.ndarray | Timeline], audits: list[ClipAudit]
+    ) -> Iterator[np.ndarray]:
+        """Yield a clip's sound; at its end add its audit, or raise AudioError if the clip must be left out."""
         n_samples = 0
         for item in reading:
-            if isinstance(item, Timeline):
-                self._judge(item, n_samples)
-            else:
+            if not isinstance(item, Timeline):
                 n_samples += len(item)
                 yield item
+                continue
+            audits.append(judged(clip, self.recipe, ClipFacts(info, item, n_samples)))
+            found = audits[0].findings
+            errors = [f.sentence for f in found if f.level == "error" and not (f.mended and self._by_stamps)]
+            if errors and not self.lenient:
+                raise AudioError(f"left out: {'; '.join(errors)}. To take it all the same: lenient=True, or --lenient")
 
-    def _judge(self, timeline: Timeline, n_samples: int) -> None:
-        facts = ClipFacts(self.info, timeline, n_samples)
-        audit = judged(self.clip, self.job.recipe, facts)
-        by_stamps = self.job.store.spec.decoder == "timeline"
-        errors = [f.sentence for f in audit.findings if f.level == "error" and not (f.mended and by_stamps)]
-        if errors and not self.job.lenient:
-            raise AudioError(f"left out: {'; '.join(errors)}. To take it all the same: lenient=True, or --lenient")
-        self.audit, self.timeline = audit, timeline
-        if by_stamps and any(f.mended for f in audit.findings):
-            self.said = {"timeline": timeline.to_json()}
+    @property
+    def _by_stamps(self) -> bool:
+        return self.store.spec.decoder == "timeline"
+
+    def _moved(self, audit: ClipAudit) -> dict[str, Any]:
+        """Return what a clip's record says where its sound was moved to its time stamps."""
+        moved = self._by_stamps and any(f.mended for f in audit.findings)
+        return {"timeline": audit.timeline.to_json()} if moved else {}
 
 
 def _keep(report: ExtractReport, path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from numbers import Integral
 from typing import Any
@@ -15,10 +16,11 @@ from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from musetools.chunks.rows import at_edges, chunk_frames, chunk_offsets, rows_around
 from musetools.chunks.sequence import are_contiguous
-from musetools.errors import ParameterError, StoreError
+from musetools.chunks.settings import ChunkSettings
+from musetools.errors import ContractError, ParameterError, StoreError
+from musetools.recipes.contract import AudioContract
 from musetools.train.manifest import Record
 from musetools.train.reading import OpenFiles
-from musetools.train.settings import ChunkSettings
 from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
@@ -79,11 +81,13 @@ class ChunkDataset(Dataset):
         the dict's keys.
     frames_per_sample : int, default 1
         T consecutive frames an item; ``audio`` is then ``(T, rows · layers, width)``, `frame` the first of them.
+    contract : AudioContract, optional
+        Whose fps, context and edge are taken, and whose features and weights the store must have.
 
     Attributes
     ----------
     settings : ChunkSettings
-        Frame rate, context and edge rule: what `FeatureStore.chunker` makes the same chunks with for inference.
+        Frame rate, context and edge rule: what `FeatureStore.contract` writes down for inference.
     left_out : tuple of str
         Clips too short for a single item; a warning names them.
 
@@ -92,6 +96,8 @@ class ChunkDataset(Dataset):
     ParameterError
         If an argument is out of range, a clip's own frame rate is not known, or images would be paired with chunks of
         another frame rate.
+    ContractError
+        If the contract says otherwise than the store or the other arguments.
     StoreError
         If no clip is long enough for a single item, or, while reading, a file is not what was written.
 
@@ -110,12 +116,13 @@ class ChunkDataset(Dataset):
         edge: str = "drop",
         frames: Images | None = None,
         frames_per_sample: int = 1,
+        contract: AudioContract | None = None,
     ):
-        self.settings = ChunkSettings(fps, context, edge)
+        self.settings = _kept(contract, store, ChunkSettings(fps, context, edge))
         if not isinstance(frames_per_sample, Integral) or frames_per_sample < 1:
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
         self.store, self.images, self.frames_per_sample = store, frames, int(frames_per_sample)
-        self._rows_per_chunk = len(chunk_offsets(context))
+        self._rows_per_chunk = len(chunk_offsets(self.settings.context))
         self._index([store.record(clip) for clip in store])
         self._files = OpenFiles(store)
 
@@ -221,3 +228,14 @@ class ChunkDataset(Dataset):
 
     def __repr__(self) -> str:
         return f"ChunkDataset({self.settings}, {self.frames_per_sample} frames an item)"
+
+
+def _kept(contract: AudioContract | None, store: FeatureStore, settings: ChunkSettings) -> ChunkSettings:
+    """Return the settings of a contract, if there is one; ContractError if store or settings are not what it says."""
+    if contract is None:
+        return settings
+    asked = contract.settings if settings == ChunkSettings() else settings  # defaults ask for nothing
+    stored = replace(store.contract(asked), rates=contract.rates, positional_encoding=contract.positional_encoding)
+    if other := contract.differences(stored):
+        raise ContractError(f"the contract is not kept (here: the contract, there: {store.root}): {'; '.join(other)}")
+    return asked

@@ -42,11 +42,8 @@ class StoreCheck:
 
 def file_name(clip: str, other_than: str | None = None) -> str:
     """Name a clip's file: by its id where any system takes that, else by the id's hash; no plain id has an @."""
-    stem = (
-        clip
-        if PLAIN.fullmatch(clip) and not RESERVED.match(clip)
-        else f"@{hashlib.sha256(clip.encode()).hexdigest()[:40]}"
-    )
+    plain = PLAIN.fullmatch(clip) and not RESERVED.match(clip)
+    stem = clip if plain else f"@{hashlib.sha256(clip.encode()).hexdigest()[:40]}"
     return f"{stem}@.npy" if other_than == f"{stem}.npy" else f"{stem}.npy"
 
 

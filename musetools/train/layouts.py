@@ -15,13 +15,8 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
 
-TRUNCATED = (
-    AttributeError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-)  # what torch's unpickler makes of half a file
+# what torch's unpickler makes of half a file
+TRUNCATED = (AttributeError, IndexError, KeyError, TypeError, struct.error)
 ROWS_PER_FILE = 2  # k.npy holds rows 2k and 2k + 1
 
 

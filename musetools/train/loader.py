@@ -17,23 +17,8 @@ SEED_STEP = 1_000_003
 class SeededOrder(DistributedSampler):
     """The order of an epoch: a permutation by seed and epoch, of which each rank takes its share.
 
-    Parameters
-    ----------
-    n : int
-        Items.
-    seed : int, default 0
-        Seed of the order.
-    shuffle : bool, default True
-        Whether there is a permutation at all.
-    rank, world : int
-        Which share of how many; every share has the same length, the rest is left for other epochs.
-
-    Attributes
-    ----------
-    epoch : int
-        Which permutation.
-    skip : int
-        Items of this rank's share that are left out at the start.
+    Of `n` items, rank `rank` of `world` takes an equal share; the rest is left for other epochs. `epoch` says which
+    permutation it is.
     """
 
     def __init__(self, n: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1):
@@ -41,7 +26,7 @@ class SeededOrder(DistributedSampler):
             raise ParameterError(f"rank must be one of 0 … world - 1; got rank {rank} of {world}")
         # torch adds the epoch to the seed: far apart, no epoch of one seed is an epoch of another
         super().__init__(range(n), world, rank, shuffle, seed * SEED_STEP, drop_last=True)
-        self.skip = 0
+        self.skip = 0  # items of this rank's share that are left out at the start
 
     def __len__(self) -> int:
         return super().__len__() - self.skip
@@ -59,8 +44,10 @@ class ChunkLoader:
         What to load.
     batch_size : int
         Items a batch; the last batch of an epoch may be smaller.
-    seed, shuffle, rank, world
-        See `SeededOrder`.
+    seed, shuffle
+        Seed of the order, and whether it is shuffled at all.
+    rank, world : int
+        Which share of how many this process takes.
     **options
         Passed to `torch.utils.data.DataLoader`: ``num_workers``, ``pin_memory``, …
 

@@ -16,7 +16,8 @@ from typing import Any
 from filelock import FileLock
 
 from musetools.errors import OutputError, StoreError
-from musetools.train.schema import RECORD, checked
+from musetools.files import checked_json
+from musetools.train.schema import RECORD
 
 __all__ = ["Manifest", "Record", "check_clip_id"]
 
@@ -31,45 +32,19 @@ FORBIDDEN = '/\\:*?"<>|'
 
 @dataclass(frozen=True)
 class Record:
-    """What a store knows of a clip.
+    """What a store knows of a clip."""
 
-    Attributes
-    ----------
-    clip : str
-        Its id.
-    file : str
-        Name of its ``.npy`` in the store.
-    rows : int
-        Feature rows.
-    dtype : str
-        Type of a number in the file.
-    bytes : int
-        Size of the file.
-    sha256 : str
-        Hash of the file.
-    samples : int
-        Length of the waveform, 16 kHz.
-    duration_s : float
-        The same in seconds.
-    fps : str or None
-        Frame rate of its video as a fraction, where known.
-    frames : int or None
-        Frames of its video, where known.
-    source : dict or None
-        Path, size, modification time and hash of the media file.
-    """
-
-    clip: str
-    file: str
-    rows: int
-    dtype: str
-    bytes: int
-    sha256: str
-    samples: int
-    duration_s: float
-    fps: str | None = None
-    frames: int | None = None
-    source: dict[str, Any] | None = None
+    clip: str  # its id
+    file: str  # name of its ``.npy`` in the store
+    rows: int  # feature rows
+    dtype: str  # type of a number in the file
+    bytes: int  # size of the file
+    sha256: str  # of the file
+    samples: int  # length of the waveform, 16 kHz
+    duration_s: float  # the same in seconds
+    fps: str | None = None  # frame rate of its video as a fraction, where known
+    frames: int | None = None  # frames of its video, where known
+    source: dict[str, Any] | None = None  # path, size, modification time and hash of the media file
 
     @property
     def rate(self) -> Fraction | None:
@@ -80,26 +55,14 @@ class Record:
 class Manifest:
     """The manifest of a store: the last whole line on a clip counts.
 
-    A line that cannot be read is warned of whenever the store is opened, until its clip is added again or a repair
-    blanks it.
-
-    Attributes
-    ----------
-    records : dict of str to Record
-        The clips that are there, by id.
-    quarantined : dict of str to str
-        The clips that a repair took out, with the reason.
-
-    Warns
-    -----
-    UserWarning
-        If a line is truncated, or no record: its clip is not there, and has to be made again.
+    A line that is truncated, or no record, is warned of whenever the store is opened, until its clip is added again or
+    a repair blanks it.
     """
 
     def __init__(self, path: Path, row_bytes: int):
         self.path, self.row_bytes = path, row_bytes
-        self.records: dict[str, Record] = {}
-        self.quarantined: dict[str, str] = {}
+        self.records: dict[str, Record] = {}  # the clips that are there, by id
+        self.quarantined: dict[str, str] = {}  # the clips that a repair took out, with the reason
         self._by_form: dict[str, str] = {}
         self._truncated: dict[int, tuple[int, str | None]] = {}  # by offset: length, and the clip where it can be read
         self._read_to = 0
@@ -198,8 +161,10 @@ class Manifest:
         if not line.strip(b" "):
             return  # blanked by a repair
         try:
-            entry = checked(line, RECORD)
-            record = None if "bad" in entry else self._possible(Record(**entry))
+            entry = checked_json(line, RECORD)
+            record = None if "bad" in entry else Record(**entry)
+            if record and not 0 <= record.bytes - record.rows * self.row_bytes <= MAX_HEADER:
+                raise ValueError(f"{record.bytes} bytes are not {record.rows} rows")
         except ValueError:
             self._truncated[self._read_to] = len(line), _clip_of(line)
             return
@@ -213,12 +178,6 @@ class Manifest:
         else:
             self.records[clip] = record
             self._by_form[_folded(clip)] = clip
-
-    def _possible(self, record: Record) -> Record:
-        """Return a record whose file can hold its rows; ValueError for any other."""
-        if not 0 <= record.bytes - record.rows * self.row_bytes <= MAX_HEADER:
-            raise ValueError(f"{record.bytes} bytes are not {record.rows} rows")
-        return record
 
     def _warn(self, length: int) -> None:
         message = (

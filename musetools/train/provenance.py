@@ -1,11 +1,9 @@
 """Where a store's features come from: how they were made, and of which file; nothing else is ever mixed in."""
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,14 @@ from musetools.audio.container import name_of
 from musetools.audio.probe import MediaInfo, probe_media
 from musetools.errors import AudioError
 from musetools.features.encoder import Encoder
-from musetools.features.spec import EncoderWindow, FeatureSpec
+from musetools.features.spec import FeatureSpec
 from musetools.files import sha256_of
+from musetools.recipes.contract import differing, encoder_facts, library_versions
 
-__all__ = ["SourceFile", "differences", "provenance_of", "renamed", "spec_of"]
+__all__ = ["SourceFile", "differences", "provenance_of", "renamed"]
 
 RENAMED = {"fill": "padding", "keep_fill": "keep_padding"}
 FORMAT = 1  # of a store's folder
-LIBRARIES = ("musetools", "torch", "openai-whisper", "numpy", "av", "soxr", "soundfile")
-NAMES = {"encoder.name"}  # what a file was called does not change what was in it
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,8 @@ class SourceFile:
 
 def provenance_of(spec: FeatureSpec, encoder: Encoder, dtype: str) -> dict[str, Any]:
     """Say how features are made here and now, in plain values."""
-    shape = {"n_layers": encoder.n_layers, "width": encoder.width}
-    weights = {"name": encoder.name, "fingerprint": encoder.fingerprint, "dtype": encoder.dtype, **shape}
-    window = {name: getattr(spec.window, name) for name in ("left_s", "hop_s", "right_s", "pad_to_s", "positions")}
-    features = {**asdict(spec), "window": window}
-    libraries = {name: version(name) for name in LIBRARIES}
-    return {"format": FORMAT, "features": features, "encoder": weights, "dtype": dtype, "libraries": libraries}
+    made = {"format": FORMAT, "features": spec.to_json(), "encoder": encoder_facts(encoder)}
+    return {**made, "dtype": dtype, "libraries": library_versions()}
 
 
 def renamed(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -72,22 +65,6 @@ def renamed(provenance: dict[str, Any]) -> dict[str, Any]:
     return {**provenance, "features": features}
 
 
-def spec_of(provenance: dict[str, Any]) -> FeatureSpec:
-    """Return the feature spec that was written down."""
-    plain = provenance["features"]
-    return FeatureSpec(**{**plain, "window": EncoderWindow(**plain["window"])})
-
-
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Say, entry by entry, what two provenances do not share."""
-    mine, other = dict(_flat(ours)), dict(_flat(theirs))
-    keys = [key for key in sorted(mine.keys() | other.keys()) if key not in NAMES]
-    return [f"{k}: {mine.get(k)} in the store, {other.get(k)} now" for k in keys if mine.get(k) != other.get(k)]
-
-
-def _flat(provenance: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in provenance.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+    return differing(ours, theirs, "in the store", "now")

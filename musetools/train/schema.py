@@ -1,11 +1,8 @@
 """What a store's two JSON files hold, as JSON schemas; values of other types never reach the code behind them."""
 
-import json
-from typing import Any
-
 from jsonschema import Draft4Validator  # the last draft in which 9.0 is no integer
 
-__all__ = ["RECORD", "STORE", "checked"]
+__all__ = ["RECORD", "STORE"]
 
 COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
 TEXT = {"type": "string"}
@@ -62,18 +59,3 @@ _STORE = {
 
 RECORD = Draft4Validator({"oneOf": [_CLIP, _QUARANTINED]})
 STORE = Draft4Validator(_STORE)
-
-
-def checked(text: bytes | str, schema: Draft4Validator) -> dict[str, Any]:
-    """Parse JSON; ValueError if it is none, or not of a schema."""
-    try:
-        plain = json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if (error := next(schema.iter_errors(plain), None)) is not None:
-        raise ValueError(f"{'.'.join(map(str, error.path)) or 'it'} is not what is expected: {error.message[:200]}")
-    return plain
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")

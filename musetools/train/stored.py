@@ -7,13 +7,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from musetools.chunks.settings import ChunkSettings
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features.encoder import Encoder
+from musetools.features.spec import FeatureSpec
 from musetools.files import sweep
+from musetools.recipes.contract import AudioContract
 from musetools.train import integrity
 from musetools.train.manifest import Manifest, Record
-from musetools.train.provenance import spec_of
-from musetools.train.settings import Chunker, ChunkSettings
 
 __all__ = ["CLIPS", "MANIFEST", "StoredFeatures"]
 
@@ -25,7 +26,7 @@ class StoredFeatures:
 
     def __init__(self, root: Path, provenance: dict[str, Any]):
         self.root, self.provenance = root, provenance
-        self.spec = spec_of(provenance)
+        self.spec = FeatureSpec.from_json(provenance["features"])
         self.dtype = np.dtype(provenance["dtype"])
         self.row_shape = provenance["encoder"]["n_layers"], provenance["encoder"]["width"]
         self.manifest = Manifest(root / MANIFEST, self.dtype.itemsize * self.row_shape[0] * self.row_shape[1])
@@ -124,32 +125,34 @@ class StoredFeatures:
     def _faults(self, records: Mapping[str, Record]) -> dict[str, str]:
         return integrity.faults(self.root / CLIPS, records, self.dtype, self.row_shape)
 
-    def chunker(self, encoder: Encoder, settings: ChunkSettings) -> Chunker:
-        """Return what makes chunks for inference exactly as they were made for training.
+    def contract(
+        self, settings: ChunkSettings, encoder: Encoder | None = None, *, positional_encoding: bool = False
+    ) -> AudioContract:
+        """Return everything that makes chunks as they were made for training, to be saved beside the checkpoint.
 
         Parameters
         ----------
-        encoder : Encoder
-            With the weights that the store was made with.
         settings : ChunkSettings
             How training took its chunks: the `settings` of its `ChunkDataset`.
+        encoder : Encoder, optional
+            With the weights that the store was made with: it makes the contract's probe, by which code that is not ours
+            is checked. Without, there is no probe.
+        positional_encoding : bool, default False
+            Whether the model gets its chunks through `add_positions`.
 
         Raises
         ------
-        StoreError
+        ContractError
             If the weights are others.
         ParameterError
             If `settings` are none.
         """
         if not isinstance(settings, ChunkSettings):
             raise ParameterError(f"settings must be a ChunkSettings, such as dataset.settings; got {settings!r}")
-        if encoder.fingerprint != self.provenance["encoder"]["fingerprint"]:
-            ours, theirs = self.provenance["encoder"]["fingerprint"], encoder.fingerprint
-            raise StoreError(
-                f"{self.root} was made with weights {ours[:12]}, got {theirs[:12]} ({encoder.name}). Load those"
-            )
-        rates = {record.rate for record in self.manifest.records.values()}
-        return Chunker(encoder, self.spec, settings, frozenset(rates - {None}))
+        rates = {record.rate for record in self.manifest.records.values()} - {None}
+        facts, libraries = self.provenance["encoder"], self.provenance["libraries"]
+        made = AudioContract(self.spec, facts, settings, tuple(sorted(rates)), positional_encoding, libraries)
+        return made.with_probe(encoder) if encoder else made
 
     def __repr__(self) -> str:
         made, seconds = self.provenance["encoder"], sum(r.duration_s for r in self.manifest.records.values())

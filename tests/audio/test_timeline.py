@@ -396,7 +396,7 @@ def test_a_custom_order_of_channels(shared, tmp_path):
 def test_a_rate_that_is_none(tmp_path, rate, decoder):
     path = wav_with_size(tmp_path / "a.wav", 64_000)
     riff = bytearray(path.read_bytes())
-    riff[24:28] = rate.to_bytes(4, "little")
+    riff[24:28], riff[28:32] = rate.to_bytes(4, "little"), (2 * rate).to_bytes(4, "little")
     path.write_bytes(riff)
     with pytest.raises(mt.AudioError, match=f"declares {rate} samples a second"):
         mt.load_audio(path, decoder=decoder)

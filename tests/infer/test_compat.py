@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import librosa
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from checkpoints import save_openai, small_weights
+from checkpoints import Payload, save_openai, small_weights
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from media import write_media
@@ -369,16 +368,6 @@ def test_the_mended_cache_knows_its_weights(two_videos, small, tmp_path):
     cache = str(tmp_path / "cache")
     one, two = (LatentSync(model_path=e, audio_embeds_cache_dir=cache, mended=True) for e in (small, other))
     assert not torch.equal(one.audio2feat(two_videos[0]), two.audio2feat(two_videos[0]))
-
-
-class Payload:
-    """Runs code where a pickle of it is loaded."""
-
-    def __init__(self, sentinel: Path):
-        self.sentinel = sentinel
-
-    def __reduce__(self):
-        return Path.touch, (self.sentinel,)
 
 
 @pytest.mark.parametrize("kind", ["empty", "garbage", "torn", "payload"])

@@ -30,11 +30,11 @@ from streams import (
 from musetools import (
     ChunkDataset,
     ChunkStream,
+    ContractError,
     EncoderWindow,
     FeatureSpec,
     FeatureStore,
     ParameterError,
-    StoreError,
     audio2feat,
     chunk_rows,
     feature2chunks,
@@ -409,7 +409,7 @@ def test_features_cut_are_the_stream(small):
 
 
 def test_a_stream_gives_what_was_trained_on(trained, small):
-    dataset, stream = ChunkDataset(trained, 29.97, (1, 2)), ChunkStream.like(trained, TRAINED, small)
+    dataset, stream = ChunkDataset(trained, 29.97, (1, 2)), ChunkStream.from_contract(trained.contract(TRAINED), small)
     assert dataset.settings == TRAINED
     live = {each.frame: each.chunk for each in pushed(stream, speech(5 * RATE), [512] * 200)}
     assert (stream.fps, stream.context, stream.spec) == (NTSC, (1, 2), trained.spec)
@@ -419,61 +419,47 @@ def test_a_stream_gives_what_was_trained_on(trained, small):
         np.testing.assert_allclose(live[item["frame"]], item["audio"].numpy(), rtol=0, atol=1e-5)
 
 
-def test_like_takes_other_sources(trained, small):
-    stream = ChunkStream.like(trained, TRAINED, small, sample_rate=48_000, non_finite="silence")
+def test_from_contract_takes_other_sources(trained, small):
+    stream = ChunkStream.from_contract(trained.contract(TRAINED), small, sample_rate=48_000, non_finite="silence")
     assert (stream.sample_rate, stream.non_finite) == (48_000, "silence")
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_like_follows_the_edge_rule_of_training(tmp_path, small, edge):
+def test_from_contract_follows_the_edge_rule_of_training(tmp_path, small, edge):
     store = FeatureStore.create(tmp_path / "store", "live-low", small)
     store.add("speech", (speech(2 * RATE), RATE), small)
     settings = ChunkDataset(store, 25, edge=edge).settings
-    live = pushed(ChunkStream.like(store, settings, small), speech(2 * RATE))
-    assert_equals_offline(live, store.chunker(small, settings)((speech(2 * RATE), RATE)))
+    contract = store.contract(settings)
+    live = pushed(ChunkStream.from_contract(contract, small), speech(2 * RATE))
+    assert_equals_offline(live, contract.chunks((speech(2 * RATE), RATE), small))
 
 
-def test_like_follows_the_clips_own_rate(tmp_path, small):
+def test_from_contract_follows_the_clips_own_rate(tmp_path, small):
     store = FeatureStore.create(tmp_path / "store", "live-low", small)
     for fps in (25, 30):
         store.add(f"at {fps}", (speech(RATE), RATE), small, fps=fps)
     settings = ChunkDataset(store, None).settings
-    assert ChunkStream.like(store, settings, small, 30).fps == 30
+    assert ChunkStream.from_contract(store.contract(settings), small, 30).fps == 30
     for fps in (None, 24):
         with pytest.raises(ParameterError, match="training took chunks at 25, 30 fps"):
-            ChunkStream.like(store, settings, small, fps)
+            ChunkStream.from_contract(store.contract(settings), small, fps)
 
 
-def test_like_loads_the_weights_that_the_store_knows(tmp_path, encoder):
-    store = FeatureStore.create(tmp_path / "store", "live-low", encoder)
-    store.add("speech", (speech(RATE), RATE), encoder)
-    settings = ChunkDataset(store).settings
-    assert ChunkStream.like(store, settings).encoder.fingerprint == encoder.fingerprint
-    with pytest.raises(StoreError, match="made with weights"):
-        ChunkStream.like(store, settings, encoder_of(small_weights()))
+def test_from_contract_refuses_other_weights(trained):
+    with pytest.raises(ContractError, match="made with weights"):
+        ChunkStream.from_contract(trained.contract(TRAINED), encoder_of(small_weights(seed=1)))
 
 
-def test_like_refuses_other_weights(trained):
-    with pytest.raises(StoreError, match="made with weights"):
-        ChunkStream.like(trained, TRAINED, encoder_of(small_weights(seed=1)))
-
-
-@pytest.mark.parametrize("settings", [None, (25, (2, 2), "drop"), {"fps": 25}])
-def test_like_refuses_what_are_no_settings(trained, small, settings):
-    with pytest.raises(ParameterError, match="settings must be a ChunkSettings"):
-        ChunkStream.like(trained, settings, small)
-
-
-def test_like_refuses_a_rate_that_training_never_saw(trained, small):
+def test_from_contract_refuses_a_rate_that_training_never_saw(trained, small):
     with pytest.raises(ParameterError, match=r"training took chunks at 29\.97 fps; got 25"):
-        ChunkStream.like(trained, TRAINED, small, 25)
+        ChunkStream.from_contract(trained.contract(TRAINED), small, 25)
 
 
-def test_like_refuses_features_that_need_the_whole_file(tmp_path, small):
+def test_from_contract_refuses_features_that_need_the_whole_file(tmp_path, small):
     store = FeatureStore.create(tmp_path / "store", "musetalk-v1", small)
     store.add("speech", (speech(RATE), RATE), small)
     with pytest.raises(ParameterError, match="mel_peak='window'"):
-        ChunkStream.like(store, ChunkDataset(store).settings, small)
+        ChunkStream.from_contract(store.contract(ChunkDataset(store).settings), small)
 
 
 # --- what it costs

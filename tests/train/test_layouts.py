@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import Payload
 from stores import SHAPE, make_store, rows_of
 
 from musetools import FeatureStore, OutputError, StoreError
@@ -17,16 +18,6 @@ from musetools.train.layouts import export_embeds, export_frame_files, import_em
 @pytest.fixture
 def target(tmp_path, small) -> FeatureStore:
     return make_store(tmp_path / "target", small)
-
-
-class Payload:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, sentinel: Path):
-        self.sentinel = sentinel
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.sentinel),)
 
 
 # --- one file a frame

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import Payload
 from stores import add_all, contents, make_store, rows_of
 
 from musetools import FeatureStore, StoreError
@@ -198,16 +199,6 @@ def test_a_folder_in_the_place_of_a_file(store):
     with pytest.raises(StoreError, match="clip 'b'"):
         store["b"]
     assert list(store.verify().bad) == ["b"]
-
-
-class Payload:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, sentinel: Path):
-        self.sentinel = sentinel
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.sentinel,)
 
 
 def test_a_pickle_in_an_npy_is_not_run(store, tmp_path):

@@ -6,7 +6,8 @@ Where an original fails, its class here raises the same exception; where it ends
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import numpy as np
 import torch
 
 from musetools.audio.load import load_audio
-from musetools.errors import AudioError, EmptyAudioError
+from musetools.errors import AudioError, EmptyAudioError, RecipeError
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.mel import centred_log_mel, normalised
 from musetools.features.spec import FeatureSpec
-from musetools.infer.compat.shared import chunks_of, recipe_named, rows_of, taken_at
-from musetools.timing import ROW_SAMPLES
+from musetools.recipes.recipe import RECIPES, Recipe
+from musetools.timing import ROW_RATE, ROW_SAMPLES
 
 __all__ = ["Audio2Feature", "AudioProcessor"]
 
@@ -63,8 +64,9 @@ class Audio2Feature:
         self, feature_array: np.ndarray, fps: float, audio_feat_length: Sequence[int] = (2, 2)
     ) -> list[np.ndarray]:
         """Return a list of chunks, ``(50, 384)`` each for tiny: two too many at 25 fps unless mended."""
-        recipe = recipe_named("musetalk-v1-infer", mended=self.mended)
-        return list(chunks_of(recipe, feature_array, fps, audio_feat_length))
+        n_samples = len(feature_array) * ROW_SAMPLES
+        with _recipe("musetalk-v1-infer", fps, mended=self.mended) as recipe:
+            return list(recipe.chunks(feature_array, n_samples, fps, tuple(audio_feat_length)))
 
     def get_sliced_feature(
         self, feature_array: np.ndarray, vid_idx: int, audio_feat_length: Sequence[int] = (2, 2), fps: float = 25
@@ -72,7 +74,7 @@ class Audio2Feature:
         """Return one frame's chunk and the rows that it takes, clamped at the ends."""
         left, right = audio_feat_length
         centre = int(vid_idx * 50 / fps)
-        return taken_at(feature_array, range(centre - 2 * left, centre + 2 * (right + 1)))
+        return _taken_at(feature_array, range(centre - 2 * left, centre + 2 * (right + 1)))
 
     def get_sliced_feature_sparse(
         self, feature_array: np.ndarray, vid_idx: int, audio_feat_length: Sequence[int] = (2, 2), fps: float = 25
@@ -82,7 +84,7 @@ class Audio2Feature:
         for frame in range(vid_idx - left, vid_idx + right + 1):
             row = int(frame * 50 / fps)
             taken += [row - 1, row] if 1 <= row <= last else [row, row]
-        return taken_at(feature_array, taken)
+        return _taken_at(feature_array, taken)
 
 
 class AudioProcessor:
@@ -137,9 +139,9 @@ class AudioProcessor:
         """
         mels = [mel.to(device).to(weight_dtype) for mel in whisper_input_features]
         features = torch.cat([_hidden_states(whisper, mel).to(device, weight_dtype) for mel in mels], dim=1)[0]
-        recipe = recipe_named("musetalk-v1.5-infer", mended=self.mended)
-        context = (audio_padding_length_left, audio_padding_length_right)
-        rows = rows_of(recipe, librosa_length, fps if self.mended else int(fps), context)
+        fps, context = fps if self.mended else int(fps), (audio_padding_length_left, audio_padding_length_right)
+        with _recipe("musetalk-v1.5-infer", fps, mended=self.mended) as recipe:
+            rows = recipe.chunk_rows(librosa_length, fps, context)
         with_zeros = torch.cat([features, torch.zeros_like(features[:1])])  # row -1
         return with_zeros[torch.from_numpy(rows).to(device)].flatten(1, 2)
 
@@ -149,3 +151,24 @@ def _hidden_states(whisper: Any, mel: torch.Tensor) -> torch.Tensor:
     if isinstance(whisper, Encoder):
         return whisper.hidden_states(mel)
     return torch.stack(whisper.encoder(mel, output_hidden_states=True).hidden_states, dim=2)
+
+
+@contextmanager
+def _recipe(published: str, fps: float, *, mended: bool) -> Iterator[Recipe]:
+    """Give the published recipe, or the canonical one; what stops it is raised as the original raises it.
+
+    Where the original ends the process, it is the RecipeError itself.
+    """
+    _ = ROW_RATE / fps  # may raise: the originals' first use of fps is to divide by it
+    try:
+        yield RECIPES["musetools" if mended else published]
+    except RecipeError as error:
+        if error.original is SystemExit:
+            raise
+        raise error.original(str(error)) from error
+
+
+def _taken_at(features: np.ndarray, rows: Iterable[int]) -> tuple[np.ndarray, list[int]]:
+    """Take rows, clamped at the ends, and join them to a chunk; return the rows that were taken, too."""
+    taken = np.clip(list(rows), 0, len(features) - 1)
+    return features[taken].reshape(-1, features.shape[-1]), taken.tolist()

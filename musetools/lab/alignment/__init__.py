@@ -6,11 +6,19 @@ training set. The ``…_figure`` functions draw.
 """
 
 from musetools.lab.alignment.converter import Conversion, ConverterAudit, audit_converter
-from musetools.lab.alignment.figures import click_figure, mouth_figure, sampler_figure
+from musetools.lab.alignment.figures import answer_box, click_figure, mouth_figure, sampler_figure
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
 from musetools.lab.alignment.measure import Alignment, check_store, evaluate
 from musetools.lab.alignment.offset import OffsetEstimate, estimate_offset
 
-__all__ = ["Alignment", "Conversion", "ConverterAudit", "MeasuredLag", "OffsetEstimate", "audit_converter"]
-__all__ += ["check_store", "click_figure", "estimate_offset", "evaluate", "measure_lags", "mouth_figure"]
+__all__ = ["Alignment", "Conversion", "ConverterAudit", "MeasuredLag", "OffsetEstimate", "answer_box"]
+__all__ += [
+    "audit_converter",
+    "check_store",
+    "click_figure",
+    "estimate_offset",
+    "evaluate",
+    "measure_lags",
+    "mouth_figure",
+]
 __all__ += ["sampler_figure"]

@@ -155,30 +155,26 @@ def audit_converter(ffmpeg: str | os.PathLike = "ffmpeg") -> ConverterAudit:
         raise OutputError(f"cannot write the clips of the audit: {error}. Set TMPDIR to a folder with space") from None
 
 
-class _FailedRun(MusetoolsError):
-    """A run of the program that failed; it becomes a note."""
-
-
 def _run(program: str, folder: Path, *arguments: str) -> str:
-    """Run the program in a folder and return what it prints, or raise the last line of its errors."""
+    """Run the program in a folder and return what it prints; MusetoolsError, with what it says, if it fails."""
     try:
         # names are relative to the folder: a % in its path would be taken for a pattern
         options = {"cwd": folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
         done = subprocess.run([program, *arguments], **options)
     except subprocess.TimeoutExpired:
-        raise _FailedRun(f"{program} had not ended after {TIMEOUT_S} s") from None
+        raise MusetoolsError(f"{program} had not ended after {TIMEOUT_S} s") from None
     except OSError as error:
-        raise _FailedRun(f"{program} cannot be run: {error.strerror}") from None
+        raise MusetoolsError(f"{program} cannot be run: {error.strerror}") from None
     if done.returncode:
         errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise _FailedRun(f"{program} ended with {done.returncode}: {errors[-1]}")
+        raise MusetoolsError(f"{program} ended with {done.returncode}: {errors[-1]}")
     return done.stdout.decode(errors="replace")
 
 
 def _version(program: str, folder: Path) -> str:
     try:
         return _run(program, folder, "-version").splitlines()[0]
-    except (_FailedRun, IndexError):
+    except (MusetoolsError, IndexError):
         return f"{program}, which reports no version"
 
 
@@ -198,7 +194,7 @@ def _segments(program: str, folder: Path) -> Iterator[Conversion]:
     try:
         _run(program, folder, *QUIET, "-i", source.name, *CUT, "clip%03d.mp4")
         clips, note = sorted(folder.glob("clip*.mp4")), f"{program} reported no error but left no segment"
-    except _FailedRun as error:
+    except MusetoolsError as error:
         clips, note = [], str(error)
     for clip in clips:
         wav = clip.with_suffix(".wav")

@@ -8,12 +8,22 @@ from matplotlib.figure import Figure
 
 from musetools.audio.loudness import loudness
 from musetools.lab.alignment.lag import MeasuredLag
+from musetools.lab.alignment.measure import Alignment
 from musetools.lab.alignment.offset import OffsetEstimate
+from musetools.lab.answer import AnswerBox
 from musetools.lab.look import COLOURS, figure
 from musetools.recipes.sampler import SamplerAudit
 from musetools.timing import exact_fps
 
-__all__ = ["click_figure", "mouth_figure", "sampler_figure"]
+__all__ = ["answer_box", "click_figure", "mouth_figure", "sampler_figure"]
+
+
+def answer_box(answer: Alignment) -> AnswerBox:
+    """Return the answer in three sentences, and what the clicks say of every recipe."""
+    said = answer.sentences()
+    return AnswerBox(
+        [*said[:2], said[-1]] if len(said) > 2 else said, click_figure(answer.clicks, float(answer.clip.fps))
+    )
 
 
 def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:

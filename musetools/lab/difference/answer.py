@@ -28,7 +28,7 @@ class Difference(Answer):
 
     waveform: np.ndarray  # float32, (n_samples,): the clip, mono, 16 kHz
     features: dict[FeatureSpec, Features]  # what the recipes made of it
-    recipes: dict[str, Recipe]  # training's and inference's by their names, and the recipe musetools as "canonical"
+    recipes: dict[str, Recipe]  # training's, inference's, the own one by name, and the recipe musetools as "canonical"
     chunks: dict[str, Chunks]  # by the same names
     comparisons: list[Comparison]  # training against inference, at the clip's frame rate and then at `COMMON_FPS`
     context: tuple[int, int] = (2, 2)  # frames of audio left and right of a frame
@@ -40,8 +40,8 @@ class Difference(Answer):
 
     @property
     def sides(self) -> dict[str, Chunks]:
-        """Training's and inference's chunks, by the names of the recipes."""
-        return {name: self.chunks[name] for name in self.compared.names}
+        """Chunks of training, of inference, and of the own chunker if there is one, by the names of the recipes."""
+        return {name: chunks for name, chunks in self.chunks.items() if name != CANONICAL}
 
     def worst_frame(self) -> int:
         """Return the frame whose chunks differ most in values; one inside the clip, if any differs there.
@@ -81,6 +81,7 @@ def evaluate(
     fps: float | Fraction = 25,
     context: tuple[int, int] = (2, 2),
     folder: str | os.PathLike | None = None,
+    own: Recipe | None = None,
 ) -> Difference:
     """Chunk a clip as training and as inference do, and compare: the answer of notebook 01.
 
@@ -99,6 +100,9 @@ def evaluate(
     folder : path, optional
         Where training's rows are saved as ``clip.npy``, to be read back mapped as a training loader does.
 
+    own : Recipe, optional
+        A third one to stand beside the two: `musetools.recipes.traced_recipe` makes it of any chunker.
+
     Returns
     -------
     Difference
@@ -111,7 +115,8 @@ def evaluate(
         As for `compare`.
     """
     train, infer = recipe_of(train), recipe_of(infer)
-    recipes = {train.name: train, infer.name: infer, CANONICAL: RECIPES["musetools"]}
+    recipes = {recipe.name: recipe for recipe in (train, infer, own) if recipe}
+    recipes[CANONICAL] = RECIPES["musetools"]
     waveform, made = load_audio(source), make_features(source, encoder, recipes.values())
     rows = {name: made[recipe.features].rows for name, recipe in recipes.items()}
     if folder is not None:

@@ -73,7 +73,7 @@ class Cause:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Causes(Answer):
-    """What each way in which pipelines differ costs, the dearest first."""
+    """What each way in which pipelines differ costs, the most costly first."""
 
     weights: str
     content: dict[str, Places]  # by the name of a spec
@@ -84,12 +84,12 @@ class Causes(Answer):
 
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
-        dearest, safe = self.found[0], [cause for cause in self.found if cause.safe]
+        worst, safe = self.found[0], [cause for cause in self.found if cause.safe]
         seam, beside = self.content[V1].seam, self.content[V1].neighbours
         cheapest = f": {'; '.join(f'{c.name} ({c.spec})' for c in safe)}" if safe else ""
         return [
-            f"The dearest difference, “{dearest.name}”, costs {dearest.cost:.2g} standard deviations of the content in "
-            f"layer {dearest.gap.rms.argmax()}; neighbouring rows differ by {beside.min():.2g} to {beside.max():.2g}.",
+            f"The most costly difference, “{worst.name}”, costs {worst.cost:.2g} standard deviations of the content in "
+            f"layer {worst.gap.rms.argmax()}; neighbouring rows differ by {beside.min():.2g} to {beside.max():.2g}.",
             f"{len(safe)} of {len(self.found)} differences are safe{cheapest}.",
             f"A segment boundary changes {2 * seam.reach} rows, {seam.reach} on each side of it, by "
             f"{seam.gap.rms.min():.2g} to {seam.gap.rms.max():.2g} standard deviations of the content.",

@@ -21,7 +21,7 @@ LEAST = 1e-5  # content standard deviations: what is less is drawn here
 
 
 def cause_figure(causes: Causes) -> Figure:
-    """Draw what each difference costs, the dearest first: the layer that suffers most, and the range of the others.
+    """Draw what each difference costs, the most costly first: the layer that suffers most, and the range of the others.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def cause_figure(causes: Causes) -> Figure:
         ax.invert_yaxis()
         ax.set(xscale="log", xlabel="rms over the content's standard deviation")
         n_safe = sum(cause.safe for cause in found)
-        title = f"{n_safe} of {len(found)} differences are safe; the dearest costs {found[0].cost:.2g} std"
+        title = f"{n_safe} of {len(found)} differences are safe; the most costly one costs {found[0].cost:.2g} std"
         fig.suptitle(f"{title} · weights: {causes.weights}", x=0.01, ha="left", fontsize=11, fontweight="bold")
         ax.set_title("Line: all layers; mark: the layer that suffers most", fontweight="normal", fontsize=10)
         fig.legend(loc="outside lower center", ncols=4)

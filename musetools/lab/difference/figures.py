@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from musetools.chunks.rows import ZERO_ROW
 from musetools.chunks.sequence import Chunks
 from musetools.features.mel import whole_log_mel
-from musetools.lab.look import COLOURS, INFER, TRAIN, covered, figure, rows_of, span_s
+from musetools.lab.look import COLOURS, INFER, OWN, TRAIN, covered, figure, rows_of, span_s
 from musetools.timing import MEL_HOP, ROW_RATE, SAMPLE_RATE
 
 __all__ = ["edge_figure", "feature_figure", "frame_figure", "input_figure"]
@@ -23,6 +23,7 @@ CELLS = {  # what a cell of an index matrix holds, and its colour
     "–: no chunk": "white",
 }
 NO_CHUNK = ZERO_ROW - 1  # drawn for the rows of a frame that has no chunk
+SIDES = (TRAIN, INFER, OWN)
 
 
 def feature_figure(features: np.ndarray, *, weights: str, title: str) -> Figure:
@@ -64,7 +65,7 @@ def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *,
     waveform : ndarray of float32, shape (n_samples,)
         Mono, 16 kHz.
     chunks : dict of str to Chunks
-        One or two recipes' chunks of that waveform, by their names, training first.
+        One to three recipes' chunks of that waveform, by their names, training first.
     frame : int
         Number of the video frame.
     margin_s : float, default 0.4
@@ -84,7 +85,7 @@ def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *,
         extent += [-0.5, len(log_mel) - 0.5]
         shown = mel.imshow(log_mel, origin="lower", aspect="auto", extent=extent, cmap="gray_r")
         fig.colorbar(shown, ax=mel, label="log-mel, normalised", pad=0.01)
-        for i, (name, side, colour) in enumerate(zip(chunks, chunks.values(), (TRAIN, INFER), strict=False)):
+        for i, (name, side, colour) in enumerate(zip(chunks, chunks.values(), SIDES, strict=False)):
             rows, height = rows_of(side, frame), (i / len(chunks), (i + 1) / len(chunks))
             lag = None if rows is None else side.lag_ms()[side.index_of(frame)]
             placed.append(f"{name} {'no chunk' if rows is None else covered(rows, lag)}")
@@ -96,18 +97,19 @@ def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *,
         mel.axvline(start, color=COLOURS["black"], linestyle="--")
         sound.set(xlim=(max(0, start - margin_s), start + margin_s), ylabel="amplitude\n(full scale 1)")
         mel.set(xlabel="time in s", ylabel="mel bin")
-        sound.set_title(f"Frame {frame}: {'; '.join(placed)}")
+        between = ";\n" if len(placed) > 2 else "; "
+        sound.set_title(f"Frame {frame}: {between.join(placed)}")
         fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 
 def edge_figure(chunks: dict[str, Chunks], *, n_frames: int = 5) -> Figure:
-    """Draw two index matrices at both ends of a clip, with a frame around what differs.
+    """Draw index matrices at both ends of a clip, with a frame around what differs.
 
     Parameters
     ----------
     chunks : dict of str to Chunks
-        Two recipes' chunks of one clip, by their names, training first.
+        Two or three recipes' chunks of one clip, by their names, training first.
     n_frames : int, default 5
         Frames shown at each end.
 
@@ -117,16 +119,16 @@ def edge_figure(chunks: dict[str, Chunks], *, n_frames: int = 5) -> Figure:
     """
     stop = max(side.frames.stop for side in chunks.values())
     ends = {"first": range(min(n_frames, stop)), "last": range(max(0, stop - n_frames), stop)}
-    with figure(2, 2, figsize=(11, 0.36 * 2 * n_frames + 2)) as (fig, axes):
+    with figure(len(chunks), 2, figsize=(11, 0.36 * len(chunks) * n_frames + 2)) as (fig, axes):
         for across, (end, frames) in zip(axes.T, ends.items(), strict=True):
             tables = [_table(side, frames) for side in chunks.values()]
-            differ = (tables[0] != tables[1]).any(axis=1)
-            for ax, name, table, colour in zip(across, chunks, tables, (TRAIN, INFER), strict=True):
+            differ = np.any([table != tables[0] for table in tables], axis=(0, 2))
+            for ax, name, table, colour in zip(across, chunks, tables, SIDES, strict=False):
                 _draw_table(ax, table, frames, differ, colour)
                 ax.set_title(f"{name}: {end} frames", color=colour)
             across[-1].set_xlabel("position in the chunk")
         key = [Patch(facecolor=colour, edgecolor="0.8", label=label) for label, colour in CELLS.items()]
-        key.append(Patch(facecolor="white", edgecolor="black", linewidth=2, label="framed: the two sides differ"))
+        key.append(Patch(facecolor="white", edgecolor="black", linewidth=2, label="framed: the sides differ"))
         fig.legend(handles=key, loc="outside lower center", ncols=5)
     return fig
 

@@ -91,7 +91,7 @@ class Outcomes(Answer):
         return [_sentence(*both) for both in self.found]
 
     def conclusion(self, causes: Causes) -> Table:
-        """Return what each pair does differently and what it costs, the dearest first.
+        """Return what each pair does differently and what it costs, the most costly first.
 
         Parameters
         ----------

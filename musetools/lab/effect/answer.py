@@ -48,21 +48,21 @@ class Effect(Answer):
 
     @property
     def costs(self) -> dict[str, float]:
-        """What each of `shown` costs in R², the dearest first."""
+        """What each of `shown` costs in R², the most costly first."""
         costs = {name: self.matching.r2 - outcome.r2 for name, outcome in self.shown.items()}
         return dict(sorted(costs.items(), key=lambda item: item[1], reverse=True))
 
     def sentences(self) -> list[str]:
         """Write the answer in three sentences: the published pair, what costs most and nothing, whether it is valid."""
         valid, costs = self.matching.r2 > LEARNED and abs(self.control.r2) < UNLEARNED, self.costs
-        pair, (dearest, most) = next(iter(self.published.items())), next(iter(costs.items()))
+        pair, (costliest, most) = next(iter(self.published.items())), next(iter(costs.items()))
         free = sum(c < NOTHING for c in costs.values())
         return [
             f"{'Preprocessing' if most >= LITTLE else 'No preprocessing'} has an effect on this model. The published "
             f"{pair[0]} pair as it is run reaches R² {pair[1].r2_text}, training's own chunks {self.matching.r2_text}: "
             f"{_why(pair[1])}.",
-            f"Of {len(costs)} pairs and differences {free} cost less than {NOTHING:g} of R²; the dearest is {dearest}: "
-            f"it costs {most:.2f} ({_why(self.shown[dearest])}).",
+            f"Of {len(costs)} pairs and differences {free} cost less than {NOTHING:g} of R²; "
+            f"the most costly is {costliest}: it costs {most:.2f} ({_why(self.shown[costliest])}).",
             f"The experiment is {'valid' if valid else 'not valid'}: R² of held-out speech is {self.matching.r2_text} "
             f"from training's chunks, {self.control.r2_text} for a model of shuffled openings. {self._of_delays()}",
         ]
@@ -78,7 +78,7 @@ class Effect(Answer):
         )
 
     def cost_table(self) -> Table:
-        """Return what every difference costs: the published pair as it is run, then the others, the dearest first."""
+        """Return what every difference costs: first the published pair as it is run, then the most costly first."""
         first = pair_name(next(iter(self.published)))
         costs = {first: self.costs[first], **self.costs}
         lines = [
@@ -106,7 +106,7 @@ class Effect(Answer):
         return Table(head, pairs + [[name, f"{fps:g}", *_cells(outcome)] for name, fps, outcome in runs], caption)
 
     def difference_table(self) -> Table:
-        """Return the pairs as they are run, the matching pair, and single differences at 25 fps, the dearest first."""
+        """Return the pairs as they are run, the matching pair, then single differences at 25 fps, most costly first."""
         pairs = {pair_name(side): outcome for side, outcome in self.published.items()}
         differing = dict(sorted(self.differing.items(), key=lambda item: item[1].r2))
         head = ["difference", "trained on", "R²", "error", "correlation", "mean offset"]

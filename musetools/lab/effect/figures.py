@@ -20,7 +20,7 @@ DRIFTING = {"^": INFER, "s": COLOURS["black"], "D": COLOURS["green"], "v": COLOU
 
 def answer_box(effect: Effect) -> AnswerBox:
     """Return the answer in its sentences and the figure of R²."""
-    return AnswerBox(effect.sentences(), r2_figure(effect))
+    return AnswerBox(effect.sentences(), r2_figure(effect), weights=effect.weights)
 
 
 def prediction_figure(effect: Effect) -> Figure:

@@ -27,7 +27,7 @@ MEDIA = "audio/*,video/*,.flac,.m4a,.mkv,.mp3,.mp4,.wav"
 FASTEST_MS = 40  # between two frames when played
 
 
-class Explorer:
+class Explorer(widgets.VBox):
     """Any frame of a clip under two recipes, to look at and to play.
 
     Show it in Jupyter as the last line of a cell. Its widgets are attributes: setting ``explorer.frame.value`` in code
@@ -43,7 +43,7 @@ class Explorer:
         Video frames per second.
     context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
-    encoder : Encoder, str or path, default "untrained-tiny"
+    encoder : Encoder, str or path, default "tiny.en"
         The weights.
 
     Attributes
@@ -71,7 +71,7 @@ class Explorer:
         *,
         fps: float = 25.0,
         context: tuple[int, int] = (2, 2),
-        encoder: str | os.PathLike | Encoder = "untrained-tiny",
+        encoder: str | os.PathLike | Encoder = "tiny.en",
     ):
         self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
         paths = [project_file(path) for path in clips]
@@ -81,21 +81,10 @@ class Explorer:
         self.scene: Scene | None = None
         self._show(read_clip(paths[0]))
         self._wire()
-
-    @property
-    def panel(self) -> widgets.VBox:
-        """All widgets, as they are laid out."""
-        rows = (
-            [self.clip, self.upload, self.fps, self.left, self.right],
-            [self.train, self.infer],
-            [self.play, self.frame],
-        )
-        chosen = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows]
-        sound = widgets.HBox([self.chunk_audio, self.clip_audio], layout=widgets.Layout(flex_flow="row wrap"))
-        return widgets.VBox([*chosen, self.error, self.image, sound, self.sentences])
-
-    def _repr_mimebundle_(self, **kwargs) -> dict:
-        return self.panel._repr_mimebundle_(**kwargs)
+        first, sound = [self.clip, self.upload, self.fps, self.left, self.right], [self.chunk_audio, self.clip_audio]
+        rows = (first, [self.train, self.infer], [self.play, self.frame], sound)
+        *chosen, sound = (widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows)
+        super().__init__([*chosen, self.error, self.image, sound, self.sentences])
 
     def _make_controls(self, paths: list[Path], train: str, infer: str, fps: float, context: tuple[int, int]) -> None:
         recipes = list(dict.fromkeys([*RECIPES, train, infer]))

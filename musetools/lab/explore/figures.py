@@ -11,7 +11,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Affine2D, Transform
@@ -71,7 +70,8 @@ class FrameView:
             self.rows = RowsPanel(self.axes["rows"], scene, self._shift)
             self.chunks = ChunkPanels([self.axes[name] for name in ("training", "inference", "difference")], scene)
             label = "standard deviations from\neach dimension's mean"
-            self._bar("chunks", self.chunks.images[0], label, ticks=[-FULL, 0, FULL])
+            bar = self.axes["bar of chunks"]
+            self.figure.colorbar(self.chunks.images[0], cax=bar, label=label, ticks=[-FULL, 0, FULL])
             parts = (self._header, self._clip, self._sound, self._mel, self._image, self._mouth)
             self._moving: list[Artist] = [artist for part in parts for artist in part()]
             self._moving += [*self.rows.artists, *self.chunks.artists]
@@ -105,8 +105,8 @@ class FrameView:
         for artist in self._moving:
             (artist.axes or self.figure).draw_artist(artist)
         file = io.BytesIO()
-        pixels = np.ascontiguousarray(np.asarray(self.canvas.buffer_rgba())[..., :3])
-        Image.fromarray(pixels).save(file, "png", compress_level=1)  # more would take longer than the drawing
+        pixels = Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
+        pixels.save(file, "png", compress_level=1)  # more would take longer than the drawing
         return file.getvalue()
 
     def _reach(self, frame: int) -> None:
@@ -189,7 +189,7 @@ class FrameView:
         image = ax.imshow(mel, extent=extent, transform=self._moved(ax), **style)
         ax.tick_params(labelbottom=False)
         ax.set(ylabel="mel bin", ylim=(-0.5, len(mel) - 0.5))
-        self._bar("mel", image, "log-mel, normalised")
+        self.figure.colorbar(image, cax=self.axes["bar of mel"], label="log-mel, normalised")
         span = self._shift + ax.get_xaxis_transform()
         frames = [_band(ax, span, i, fill=False, ec=side.colour, lw=2.5) for i, side in enumerate(self.scene.sides)]
         self.bands += frames
@@ -233,9 +233,6 @@ class FrameView:
         if (opening := scene.opening(frame)) is not None:
             self.point.set_data([1000 * scene.seen_s(frame)], [opening])
             self.mouth.set_text(f"Mouth: {opening:.2f} open")
-
-    def _bar(self, of: str, image: AxesImage, label: str, **options: object) -> None:
-        self.figure.colorbar(image, cax=self.axes[f"bar of {of}"], label=label, **options)
 
     def _legend(self) -> None:
         training, inference = self.scene.sides

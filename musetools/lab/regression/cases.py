@@ -49,19 +49,10 @@ class Case:
 
 
 def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
-    """Read the cases of a suite.
+    """Read the cases of a suite; ParameterError if that fails, a key is unknown, or two cases have one name.
 
-    Parameters
-    ----------
-    path : path
-        A TOML file of ``[[case]]`` tables: `name`, `notebook` (from the file's folder), and optionally `parameters`,
-        `grid` (a list of values for each of some parameters: a case for every combination), `ignore`, `timeout_s`,
-        `why`.
-
-    Raises
-    ------
-    ParameterError
-        If it cannot be read, a table has an unknown key, or two cases have one name.
+    The TOML file has ``[[case]]`` tables: `name`, `notebook` (from the file's folder), and optionally `parameters`,
+    `grid` (a list of values for each of some parameters: a case for every combination), `ignore`, `timeout_s`, `why`.
     """
     path = Path(path)
     try:

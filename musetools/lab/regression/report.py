@@ -42,9 +42,8 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
     values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
     values |= {"figures": _figures, "link": lambda path: quote(_page_name(path))}
-    templates = Environment(
-        loader=PackageLoader(__package__, ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    loader = PackageLoader(__package__, "")
+    templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     for name in ("junit.xml", "report.html"):
         pages[name] = NOT_XML.sub("", templates.get_template(f"{name}.j2").render(values))
     pages["report.json"] = report.to_json()

@@ -52,8 +52,7 @@ class StorageCosts(Answer):
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         gb = self.hours * 3600 / self.duration_s / 1e9
-        size, base, none = self.sizes, self.rates[BASELINE], self.worker_rates[0]
-        best = max((n for n in self.worker_rates if n), key=self.worker_rates.get)
+        size, base, none, best = self.sizes, self.rates[BASELINE], self.worker_rates[0], self._best_workers
         return [
             f"Features are larger than their audio: {size[FLOAT32] / size[PCM]:.0f} times 16-bit PCM, "
             f"{size[FLOAT32] / size[SOURCE]:.0f} times the media file ({size[FLOAT32] * gb:,.0f} GB for "
@@ -76,35 +75,26 @@ class StorageCosts(Answer):
         return [said[0], said[4], said[7]]
 
     def verdicts(self) -> Table:
-        """Return each claim about stored features, what was measured, and whether it holds; the dearest first."""
-        size, base, none = self.sizes, self.rates[BASELINE], self.worker_rates[0]
-        best = max((n for n in self.worker_rates if n), key=self.worker_rates.get)
+        """Return each claim about stored features, what was measured, and whether it holds; the most costly first."""
+        size, best, largest = self.sizes, self._best_workers, float(self.errors.max())
+        frames, chunking = size[FRAMES] / size[FLOAT32], self.rates[BASELINE] / self.rates["store, float32"]
+        workers = self.worker_rates[best] / self.worker_rates[0]
         found = [  # claim, what is compared, factor, whether the claim holds
             ("features are smaller than audio", "float32 features over 16-bit PCM", size[FLOAT32] / size[PCM], "< 1"),
             ("features are smaller than chunks", "chunks over features", size[CHUNKS] / size[FLOAT32], "> 1"),
-            (
-                "one file a frame costs no space",
-                "one npy a frame over one a clip",
-                size[FRAMES] / size[FLOAT32],
-                "< 1.01",
-            ),
+            ("one file a frame costs no space", "one npy a frame over one a clip", frames, "< 1.01"),
             ("float16 halves the size", "float16 over float32", size[FLOAT16] / size[FLOAT32], "< 0.51"),
-            ("chunking while loading is slow", "rate of one npy a frame over a store's", base / self._store, "> 1"),
-            ("more workers load faster", f"rate with {best} workers over none", self.worker_rates[best] / none, "> 1"),
-            (
-                "float16 loses quality",
-                "largest error in standard deviations",
-                float(self.errors.max()),
-                f"> {AUDIBLE:g}",
-            ),
+            ("chunking while loading is slow", "rate of one npy a frame over a store's", chunking, "> 1"),
+            ("more workers load faster", f"rate with {best} workers over none", workers, "> 1"),
+            ("float16 loses quality", "largest error in standard deviations", largest, f"> {AUDIBLE:g}"),
         ]
         found.sort(key=lambda line: -line[2])
         lines = [[claim, what, f"{factor:.2g}", bound, _holds(factor, bound)] for claim, what, factor, bound in found]
         return Table(["claim", "measured", "is", "would hold if", "holds?"], lines)
 
     @property
-    def _store(self) -> float:
-        return self.rates["store, float32"]
+    def _best_workers(self) -> int:
+        return max((n for n in self.worker_rates if n), key=self.worker_rates.get)
 
 
 def _holds(factor: float, bound: str) -> str:
@@ -266,15 +256,13 @@ def stale_refusals(store: FeatureStore, source: Source, other: Encoder, folder: 
         "a clip by another encoder": lambda: store.add("stale", source, other),
         "a store of another spec": lambda: store.merge(FeatureStore.create(folder, spec, other)),
     }
-    return {name: _refusal(attempt) for name, attempt in attempts.items()}
-
-
-def _refusal(attempt: Callable[[], object]) -> str:
-    try:
-        attempt()
-    except StoreError as error:
-        return str(error).splitlines()[0]
-    return ""
+    refusals = dict.fromkeys(attempts, "")
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except StoreError as error:
+            refusals[name] = str(error).splitlines()[0]
+    return refusals
 
 
 def resident_growth(run: Callable[[], object]) -> float:

@@ -33,7 +33,7 @@ DISTANCE = "distance from offline\n(1: that of neighbouring rows)"
 
 def answer_box(answer: Streaming) -> AnswerBox:
     """Return the answer in its sentences and the figure of distance over computing."""
-    return AnswerBox(answer.sentences(), trade_figure(answer.costs, answer.trade))
+    return AnswerBox(answer.sentences(), trade_figure(answer.costs, answer.trade), weights=answer.trade.weights)
 
 
 def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figure_checks import check
 
 from musetools import audit_clip
 from musetools.check.clip import ClipAudit
 from musetools.check.folder import FolderAudit
-from musetools.lab.alignment import Alignment, ConverterAudit, MeasuredLag, OffsetEstimate, evaluate
+from musetools.lab.alignment import Alignment, ConverterAudit, MeasuredLag, OffsetEstimate, answer_box, evaluate
 from musetools.lab.alignment.measure import NAMED
 
 RATE = 16_000
@@ -49,6 +50,15 @@ def test_each_finding_is_named():
     assert found[1:-1] == wanted
     assert wanted
     assert "Clicks" in found[-1]
+
+
+def test_the_answer_box_holds_three_sentences():
+    clicks = {"musetools": lag_of(1.0)}
+    found = FolderAudit((clip(150), clip(102)))
+    answer = Alignment(found, found.audits[0], np.zeros(1), None, LATE, clicks, [], ConverterAudit("none"))
+    said, box = answer.sentences(), answer_box(answer)
+    assert box.sentences == [said[0], said[1], said[-1]]
+    check(box.figure, {"mean lag over the clicks in ms (linear between −100 and +100)"}, ["At 25 fps"])
 
 
 def test_a_few_of_many_are_named():

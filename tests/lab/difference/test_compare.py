@@ -13,9 +13,18 @@ from hypothesis import strategies as st
 from oracles import SPEECH, speech
 from pipelines import PIPELINES
 
-from musetools import RECIPES, EncoderWindow, ParameterError, audio2feat, register
+from musetools import RECIPES, EncoderWindow, ParameterError, RecipeError, audio2feat, register, traced_recipe
 from musetools.features.extract import FeatureRows
-from musetools.lab.difference import compare, compare_all, compare_at, evaluate, lag_table, rate_table
+from musetools.lab.difference import (
+    compare,
+    compare_all,
+    compare_at,
+    edge_figure,
+    evaluate,
+    frame_figure,
+    lag_table,
+    rate_table,
+)
 from musetools.recipes.profile import profile
 from musetools.table import Table, spans
 
@@ -385,3 +394,29 @@ def test_some_against_each_other():
     assert matrix.names == ("latentsync", "musetalk-v1.5-infer")
     assert matrix.category("musetalk-v1.5-infer", "latentsync") == "stops"
     assert "At 50 fps" in repr(matrix)
+
+
+def late(features, fps):
+    """Chunk one row late, as a slip of the pen would."""
+    n = int(len(features) * fps / 50)
+    rows = np.add.outer((np.arange(n) * 50 / fps).astype(int) - 3, np.arange(10)).clip(0, len(features) - 1)
+    return features[rows].reshape(n, -1, features.shape[-1])
+
+
+def test_an_own_chunker_stands_beside_the_two(small):
+    own = traced_recipe(f"{__name__}:late", "musetalk-v1-infer")
+    answer = evaluate(SPEECH, "musetalk-v1-train", "musetalk-v1-infer", small, own=own)
+    assert list(answer.sides) == ["musetalk-v1-train", "musetalk-v1-infer", own.name]
+    plain, shifted = answer.chunks["musetalk-v1-infer"].rows, answer.chunks[own.name].rows
+    np.testing.assert_array_equal(shifted[5:200], plain[5:200] + 1)
+    np.testing.assert_array_equal(answer.chunks[own.name][9], late(answer.rows_of(own.name), 25)[9])
+    assert {len(ax.patches) for ax in edge_figure(answer.sides).axes} == {5}  # every frame shown is framed
+    assert frame_figure(answer.waveform, answer.sides, 9).axes[0].get_title("left").count("lag 0") == 2
+
+
+def test_an_own_chunker_of_another_context_is_refused_by_name(small):
+    own = traced_recipe(f"{__name__}:late", "musetalk-v1-infer")
+    with pytest.raises(RecipeError, match=r"chunks of 10 rows, context \(1, 1\) asks for 6"):
+        own.chunk_rows(16_000, 25, (1, 1))
+    with pytest.raises(ParameterError, match="cannot be imported"):
+        traced_recipe("no.such.module:f", "musetalk-v1-infer")

@@ -239,3 +239,12 @@ def test_a_box_shows_its_sentences_and_its_figure():
     assert shown["image/png"] in shown["text/html"]
     assert shown["text/plain"] == "Answer\n1 < 2\nsecond"
     assert AnswerBox(["alone"])._repr_mimebundle_().keys() == {"text/plain", "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"), [("tiny.en", None), ("models/whisper", "may be others"), ("untrained-tiny", "have no meaning")]
+)
+def test_other_weights_than_those_of_the_documentation_are_named(weights, said):
+    sentences = AnswerBox(["alone"], weights=weights).sentences
+    assert len(sentences) == 1 + (said is not None)
+    assert said is None or (weights in sentences[-1] and sentences[-1].endswith(f"{said}."))

@@ -31,6 +31,10 @@ QUIET = [
     "--disable-component-update",
     "--disable-dev-shm-usage",
 ]
+SETTINGS = (
+    ("apputils-extension", "notification", {"fetchNews": "false"}),  # it would ask, in a pop-up
+    ("notebook-extension", "tracker", {"windowingMode": "none"}),  # cells out of sight stay: scrolling moves nothing
+)
 IDLE = "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 FINISHED = """() => {
     const app = window.jupyterapp, panel = app.shell.currentWidget;
@@ -63,9 +67,10 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
     shutil.copytree(ROOT / "notebooks", folder / "root" / "notebooks", ignore=shutil.ignore_patterns(".*"))
     (folder / "root" / "data").symlink_to(ROOT / "data")
     notebook(folder / "root" / "notebooks" / "shown.ipynb", *SHOWN, parameters="x = 1")
-    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')  # it would ask, in a pop-up
+    for extension, setting, value in SETTINGS:
+        file = folder / "settings" / "@jupyterlab" / extension / f"{setting}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(value))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -231,14 +236,13 @@ def step(page: Any, key: str) -> float:
     page.locator(".noUi-handle").focus()
     page.evaluate("""() => {
         const img = document.querySelector('img.widget-image');
-        window.redrawn = new Promise(resolve => {
-            const once = {once: true, capture: true};
-            document.addEventListener('keydown', () => { window.pressed = performance.now(); }, once);
-            img.addEventListener('load', () => resolve(performance.now() - window.pressed), once);
-        });
+        const once = {once: true, capture: true};
+        window.took = null;
+        document.addEventListener('keydown', () => { window.pressed = performance.now(); }, once);
+        img.addEventListener('load', () => { window.took = performance.now() - window.pressed; }, once);
     }""")
     page.keyboard.press(key)
-    return page.evaluate("() => window.redrawn")
+    return page.wait_for_function("() => window.took").json_value()
 
 
 def play(page: Any, beyond: int) -> None:

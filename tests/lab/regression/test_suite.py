@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from books import RECORD, contents, notebook, temporary
 from click.testing import CliRunner
+from figure_checks import check
 
 from musetools import MusetoolsError, OutputError, ParameterError
 from musetools.cli import main
+from musetools.lab.regression import answer_box
 from musetools.lab.regression import suite as suite_module
 from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import read_cases
@@ -549,6 +551,18 @@ def test_the_command_that_could_not_run(project, monkeypatch, arguments):
     done = invoke(*arguments)
     assert done.exit_code == 2
     assert "Traceback" not in done.output
+
+
+def test_the_answer_of_a_run():
+    """What failed is said; what passed is drawn as a share of its tolerance."""
+    box = answer_box(MIXED)
+    assert box.sentences[:2] == ["3 cases in 4 s: 1 passed, 1 failed, 1 could not run.", "bad: y is missing."]
+    check(box.figure, {"error of the worst quantity in % of its tolerance"}, ["1 of 3 cases", "tolerance"])
+    (ax,) = box.figure.axes
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([10, 200, 0])
+    assert [text.get_text() for text in ax.texts] == ["10 %", "failed", "could not run"]
+    clean = SuiteReport(MIXED.cases[:1], 3.5, MIXED.when, MIXED.folder)
+    assert answer_box(clean).sentences[1] == "Nearest to its tolerance is x of good: 10 % of what is allowed."
 
 
 def test_reports_of_a_folder_that_is_gone(tmp_path):

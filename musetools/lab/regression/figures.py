@@ -1,0 +1,59 @@
+"""The figure of a suite run, and the box that gives its answer."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from musetools.lab.answer import AnswerBox
+from musetools.lab.look import COLOURS, figure
+from musetools.lab.regression.outcome import CaseReport, SuiteReport
+
+__all__ = ["answer_box", "share_figure"]
+
+MOST = 200  # percent: what is beyond is drawn here
+
+
+def answer_box(report: SuiteReport) -> AnswerBox:
+    """Return how many cases passed, what comes nearest to its tolerance, and the figure of all cases."""
+    faults = [f"{case.name}: {case.message}." for case in report.cases if not case.ok]
+    return AnswerBox([f"{report.summary}.", *(faults or [_nearest(report)])], share_figure(report))
+
+
+def _nearest(report: SuiteReport) -> str:
+    case = max(report.cases, key=_share)
+    if not _share(case):
+        return "Every number is equal to its baseline."
+    return f"Nearest to its tolerance is {case.worst.quantity} of {case.name}: {_share(case):.3g} % of what is allowed."
+
+
+def _share(case: CaseReport) -> float:
+    return 100 * case.worst.share if case.worst else 0.0
+
+
+def share_figure(report: SuiteReport) -> Figure:
+    """Draw how much of its tolerance the worst quantity of each case takes.
+
+    Parameters
+    ----------
+    report : SuiteReport
+        What `run_suite` returned.
+
+    Returns
+    -------
+    Figure
+    """
+    cases, places = report.cases, np.arange(len(report.cases))
+    shares = [min(_share(case), MOST) for case in cases]
+    with figure(figsize=(9, 0.34 * len(cases) + 1.4)) as (fig, axes):
+        ax = axes[0, 0]
+        ax.barh(places, shares, color=[COLOURS["green" if case.ok else "vermilion"] for case in cases])
+        for place, case, share in zip(places, cases, shares, strict=True):
+            number = "all equal" if not share else f"{share:.3g} %"
+            text = number if case.worst and case.worst.share < np.inf else case.status
+            ax.text(share + 2, place, text, va="center", fontsize=9)
+        ax.axvline(100, color=COLOURS["black"], linestyle="--", label="tolerance")
+        ax.set_yticks(places, [case.name for case in cases])
+        ax.set(xlim=(0, MOST + 30), xlabel="error of the worst quantity in % of its tolerance")
+        ax.invert_yaxis()
+        ax.set_title(f"{sum(case.ok for case in cases)} of {len(cases)} cases are within their tolerances")
+        fig.legend(loc="outside lower center")
+    return fig

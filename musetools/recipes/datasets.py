@@ -1,0 +1,143 @@
+"""What a training Dataset takes for each frame, read by numbered files; and folders whose numbering drifts (K12)."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from musetools.chunks.rows import chunk_rows
+from musetools.chunks.sequence import gather
+from musetools.errors import ParameterError, one_of
+from musetools.recipes.trace import Trace, trace_rows
+
+__all__ = ["LAYOUTS", "audit_frame_files", "numbered_encoder", "trace_dataset"]
+
+LAYOUTS = ("frames", "clip", "stacked")
+IMAGES = (".png", ".jpg", ".jpeg")
+
+
+def numbered_encoder(features: np.ndarray) -> Any:
+    """Return a stand-in for Hugging Face's Whisper, so that code which runs the encoder itself can be traced.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_rows, n_layers, width)
+        What `trace_rows` sends, whole 30 s windows of 1500 rows: its ``encoder(mel).hidden_states`` are the next window
+        for each item of the batch.
+
+    Notes
+    -----
+    ``trace_rows(lambda f: processor.get_whisper_chunk(mels, "cpu", dtype, numbered_encoder(f), n_samples, fps), 3000)``
+    """
+    import torch
+
+    windows = iter(torch.from_numpy(np.ascontiguousarray(features)).split(1500))
+
+    def encoder(mel: Any, **_: Any) -> SimpleNamespace:
+        batch = torch.stack([next(windows) for _ in range(len(mel))])
+        return SimpleNamespace(hidden_states=batch.unbind(2))
+
+    return SimpleNamespace(encoder=encoder)
+
+
+def trace_dataset(
+    dataset: Callable[[Path], Iterable[Any]],
+    layout: str,
+    n_rows: int = 300,
+    *,
+    n_layers: int = 5,
+    width: int = 384,
+) -> Trace:
+    """Read the index matrix of anybody's training Dataset, by numbered files.
+
+    Parameters
+    ----------
+    dataset : callable
+        Takes the folder of numbered files and returns, or yields, the chunk of each frame, in order, by the user's own
+        Dataset: ``lambda folder: [item["audio"] for item in Mine(folder)]``.
+    layout : {"frames", "clip", "stacked"}
+        MuseTalk's ``k.npy`` of rows 2k and 2k + 1, ``(2 · n_layers, width)``; ``clip.npy`` ``(n_rows, n_layers,
+        width)``; ``clip.npy`` of 25 fps chunks with context (2, 2), ``(n, 10 · n_layers, width)``.
+    n_rows : int, default 300
+        Rows of the clip.
+    n_layers, width : int
+        Shape of a row.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    TraceError
+        As `trace_rows`.
+    ParameterError
+        If there is no such layout.
+    """
+    one_of("layout", layout, LAYOUTS)
+
+    def chunks(features: np.ndarray) -> list[Any]:
+        with TemporaryDirectory() as folder:
+            _write(Path(folder), layout, features)
+            return list(dataset(Path(folder)))
+
+    return trace_rows(chunks, n_rows, n_layers=n_layers, width=width)
+
+
+def _write(folder: Path, layout: str, features: np.ndarray) -> None:
+    if layout == "frames":
+        for k in range(len(features) // 2):
+            np.save(folder / f"{k}.npy", features[2 * k : 2 * k + 2].reshape(-1, features.shape[2]))
+    else:
+        stacked = layout == "stacked"
+        np.save(folder / "clip.npy", gather(features, chunk_rows(len(features), 25)) if stacked else features)
+
+
+def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows: Sequence[int]) -> tuple[str, ...]:
+    """Say from which clip and frame a ``train_codes`` folder's audio and images part (K12).
+
+    Parameters
+    ----------
+    audio, images : path
+        Folders of ``k.npy`` and of ``k.png``, to which clips were appended.
+    rows : sequence of int
+        Feature rows of each clip, in the order in which they were appended: ``n_samples // 320``.
+
+    Returns
+    -------
+    tuple of str
+        A sentence for each fault; none where the numbers agree.
+
+    Raises
+    ------
+    ParameterError
+        If a folder holds no numbered files.
+
+    Notes
+    -----
+    Source: ``scripts/data.py`` of the branch ``train_codes`` (TMElyralab/MuseTalk): npy files advance rows // 2 a clip,
+    images two more at 25 fps.
+    """
+    n_audio, n_images = len(_numbers(audio, (".npy",))), len(_numbers(images, IMAGES))
+    expected = sum(n // 2 for n in rows)
+    faults = [] if n_audio == expected else [f"{n_audio} npy files, expected {expected} of {len(rows)} clips"]
+    if n_images == n_audio:
+        return tuple(faults)
+    apart, last = (n_images - n_audio) / len(rows), len(rows) - 1
+    faults.append(
+        f"{n_images} images beside {n_audio} npy files: {apart:+.3g} frames a clip. Clip 0 is right, from clip 1 on, "
+        f"frame {rows[0] // 2}, audio is {apart:+.3g} frames ahead of images, in the last clip {apart * last:+.3g}. "
+        "Number each clip in a folder of its own"
+    )
+    return tuple(faults)
+
+
+def _numbers(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> list[int]:
+    numbers = [int(p.stem) for p in Path(folder).iterdir() if p.suffix.lower() in suffixes and p.stem.isdecimal()]
+    if not numbers:
+        raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files")
+    return sorted(numbers)

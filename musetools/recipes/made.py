@@ -1,0 +1,194 @@
+"""Which published pipeline made a file of features, found by making them again in every way that is known."""
+
+import os
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musetools.audio.decode import Source
+from musetools.audio.load import load_audio
+from musetools.errors import ParameterError
+from musetools.features.spec import FeatureSpec
+from musetools.recipes.recipe import RECIPES
+from musetools.timing import ROW_MS, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from musetools.features.encoder import Encoder
+
+__all__ = ["FeaturesMatch", "FeaturesMatches", "identify_features"]
+
+SAME = 0.004  # of the content's deviation: float16 lies at 0.0005, another decoder's resampler at 0.009 and above
+SAME_AUDIO = 0.25  # of the input embedding's: another spec lies below 0.12, other audio above 0.35
+SAME_WEIGHTS = 0.5  # correlation of mean rows: above 0.86 for the same weights, below 0.1 for others
+FARTHEST = 5  # rows by which features may have been moved
+SLOW_HOP_S = 1  # windows that keep less are tried where no others made the features
+
+
+@dataclass(frozen=True)
+class FeaturesMatch:
+    """How far features lie from those that a spec makes."""
+
+    spec: str  # its name; names of equal specs are joined by " or "
+    distance: float  # rms over the deviation of the spec's own features, mean of the layers
+    layers: tuple[float, ...]  # the same for each layer
+    rows: int  # how many more rows there are than the spec makes
+    moved: int  # rows by which the features are moved
+
+    def __repr__(self) -> str:
+        layers = " ".join(f"{layer:.3f}" for layer in self.layers)
+        return f"{self.spec}: distance {self.distance:.4f} (by layer {layers}), {self.rows:+d} rows"
+
+
+class FeaturesMatches(tuple[FeaturesMatch, ...]):
+    """Specs, best first; none where the features have another shape than the encoder's."""
+
+    message = ""  # what it is, in a sentence
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Say which spec it is, or what else."""
+        return self.message
+
+    def __repr__(self) -> str:
+        return "\n".join([self.message, *self.notes, *map(repr, self)])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, encoder: "Encoder") -> FeaturesMatches:
+    """Find the spec that made features.
+
+    Parameters
+    ----------
+    features : ndarray or path
+        Rows ``(n_rows, n_layers, width)`` or stacked chunks ``(n, rows · n_layers, width)``; or a ``.npy`` or ``.pt``
+        file of these, or a folder of MuseTalk's ``k.npy``, two rows each. No file is allowed to run code.
+    audio : path, binary file or (array, sample_rate)
+        What they are said to be made of.
+    encoder : Encoder
+        What they are said to be made with.
+
+    Returns
+    -------
+    FeaturesMatches
+        Best first, with `summary`.
+
+    Raises
+    ------
+    ParameterError
+        If they cannot be read.
+    """
+    given, notes = _read(features)
+    given, found = _rows(given, encoder, notes), FeaturesMatches()
+    if given is not None:
+        found = FeaturesMatches(_matches(given, audio, encoder))
+        found.message = _message(found, given, audio, encoder)
+    else:
+        found.message = f"another model: it has {notes.pop()}; {encoder.name} has {encoder.n_layers} × {encoder.width}"
+    found.notes = tuple(notes)
+    return found
+
+
+def _read(features: np.ndarray | str | os.PathLike) -> tuple[np.ndarray, list[str]]:
+    """Return what is given as an array, and notes on it."""
+    if not isinstance(features, (str, os.PathLike)):
+        array = np.asarray(features)
+        return array, [f"{array.dtype} {array.shape}"]
+    path = Path(features)
+    try:
+        if path.is_dir():
+            files = sorted((file for file in path.glob("*.npy") if file.stem.isdecimal()), key=lambda f: int(f.stem))
+            array = np.stack([np.load(file, allow_pickle=False) for file in files])
+        elif path.suffix == ".pt":
+            import torch
+
+            array = torch.load(path, map_location="cpu", weights_only=True).numpy()
+        else:
+            array = np.load(path, allow_pickle=False)
+    except Exception as error:  # torch and numpy raise anything on what is no file of theirs
+        raise ParameterError(f"{path} holds no features that can be read: {error}") from None
+    return array, [f"{array.dtype} {array.shape}" + (", a file each" if path.is_dir() else "")]
+
+
+def _rows(given: np.ndarray, encoder: "Encoder", notes: list[str]) -> np.ndarray | None:
+    """Return features of any layout as rows; None if their layers or width are not the encoder's."""
+    if given.ndim != 3 or given.dtype.kind != "f" or not given.size:
+        raise ParameterError(f"features are floats in three dimensions; got {given.dtype} {given.shape}")
+    n_layers, width = encoder.n_layers, encoder.width
+    if given.shape[2] != width or given.shape[1] % n_layers:
+        notes.append(f"{given.shape[1]} × {given.shape[2]} (layers, or rows · layers, by width)")
+        return None
+    rows = given.reshape(len(given), -1, n_layers, width)
+    if rows.shape[1] > 2:
+        notes.append(f"stacked chunks of {rows.shape[1]} rows, taken for 25 fps with equal context on both sides")
+        middle = rows.shape[1] // 2
+        rows = rows[:, middle - 1 : middle + 1]
+    return rows.reshape(-1, n_layers, width).astype(np.float32)
+
+
+def _candidates() -> dict[FeatureSpec, str]:
+    named = {name: FeatureSpec.named(name) for name in ("musetools", "musetalk-v1", "musetalk-v1.5")}
+    named |= {name: recipe.features for name, recipe in RECIPES.items()}
+    named |= {name: FeatureSpec.named(name) for name in ("live-low", "live", "live-near")}
+    specs: dict[FeatureSpec, str] = {}
+    for name, spec in named.items():
+        specs.setdefault(spec, name)
+    return specs
+
+
+def _matches(given: np.ndarray, audio: Source, encoder: "Encoder") -> list[FeaturesMatch]:
+    """Compare with every spec; those of short windows, which take long, where no other made it."""
+    from musetools.features.extract import audio2feat
+
+    found: list[FeaturesMatch] = []
+    for spec, name in sorted(_candidates().items(), key=lambda item: -item[0].window.hop_s):
+        if spec.window.hop_s <= SLOW_HOP_S and min(found, key=_rank).distance < SAME:
+            break
+        found.append(_match(name, given, audio2feat(audio, encoder, spec=spec)))
+    return sorted(found, key=_rank)
+
+
+def _rank(match: FeaturesMatch) -> tuple[float, int]:
+    return round(match.distance / SAME), abs(match.rows)
+
+
+def _match(name: str, given: np.ndarray, made: np.ndarray) -> FeaturesMatch:
+    deviation = np.sqrt(made.var(axis=0).mean(axis=-1)) + 1e-9
+    distances = {moved: _distance(given, made, moved) / deviation for moved in range(-FARTHEST, FARTHEST + 1)}
+    moved = min(distances, key=lambda rows: (distances[rows].mean(), abs(rows)))
+    layers = distances[moved]
+    return FeaturesMatch(name, float(layers.mean()), tuple(map(float, layers)), len(given) - len(made), moved)
+
+
+def _distance(given: np.ndarray, made: np.ndarray, moved: int) -> np.ndarray:
+    """Return each layer's rms, where row k of what is given is row k + moved of what is made."""
+    given, made = given[max(0, -moved) :], made[max(0, moved) :]
+    shared = min(len(given), len(made))
+    if not shared:
+        return np.full(given.shape[1], np.inf)
+    return np.sqrt(np.square(given[:shared] - made[:shared]).mean((0, 2)))
+
+
+def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: "Encoder") -> str:
+    from musetools.features.extract import audio2feat
+
+    best = found[0]
+    same = " or ".join(match.spec for match in found if match.distance < SAME and match.rows == best.rows)
+    if same:
+        where = f", moved by {best.moved:+d} rows ({best.moved * ROW_MS:+d} ms)" if best.moved else ""
+        return f"it is {same}{where}"
+    spec = FeatureSpec.named("musetools")
+    made = audio2feat(audio, encoder, spec=spec)
+    means = given.mean(0)[1:].ravel(), made.mean(0)[1:].ravel()
+    if np.corrcoef(*means)[0, 1] < SAME_WEIGHTS:
+        return "no spec of this encoder: made with other weights, or not Whisper"
+    if best.layers[0] < SAME_AUDIO:
+        return f"no spec that is known, of this audio and these weights: nearest is {best.spec}"
+    backwards = audio2feat((load_audio(audio)[::-1].copy(), SAMPLE_RATE), encoder, spec=spec)
+    if _match("", given, backwards).layers[0] < SAME_AUDIO:
+        return "made with these weights of this audio played backwards"
+    return "made with these weights of other audio"

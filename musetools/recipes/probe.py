@@ -1,0 +1,208 @@
+"""A contract's probe: chunks of audio that a formula gives, and what a foreign implementation makes differently."""
+
+import wave
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from musetools.chunks.sequence import Chunks, are_contiguous
+from musetools.recipes.recipe import add_positions
+from musetools.recipes.trace import TraceError, collected
+from musetools.timing import ROW_MS, ROW_SAMPLES, SAMPLE_RATE
+
+__all__ = ["PROBE_ROWS", "Probe", "ProbeCheck", "check_probe", "probe_waveform"]
+
+PROBE_S, BOUNDARY_S = 33, 30  # its length, and where the published encoder windows end
+PROBE_SAMPLES = PROBE_S * SAMPLE_RATE
+PROBE_ROWS = PROBE_SAMPLES // ROW_SAMPLES
+LOOKED_AT_S = (0.0, 0.05, 9.3, 10.8, 20.6, 30.3, 31.8, 32.95, 33.0)  # edges, loud, silent, and past the boundary
+LEVELS = (110, 20, 0, 2)
+N_COLUMNS = 4
+TOLERANCE = 0.03  # of a layer's deviation: half precision stays below, other padding or another norm lies above
+ALIKE = 0.4  # correlation: 0.6 and more for the same weights behind another window, below 0.1 for other weights
+FARTHEST = 9  # rows that a chunk may have been moved by
+
+
+def probe_waveform() -> np.ndarray:
+    """Return the probe's audio, float32 (528000,): 33 s at 16 kHz, by a formula in whole numbers.
+
+    Sample n is ``((n·(3 + n // 8000 % 7) % 160)·2 - 159 + (n·n % 7919 · 31 + 17·n) % 255 - 127) · level / 32768``:
+    a buzz and noise. The level is 110, 20, 0 or 2, each for 12000 samples in turn; from 30 s on, 6, 1, 0 and 0.
+    """
+    n = np.arange(PROBE_SAMPLES)
+    buzz = n * (3 + n // 8000 % 7) % 160 * 2 - 159
+    noise = (n * n % 7919 * 31 + 17 * n) % 255 - 127
+    level = np.array(LEVELS)[n // 12_000 % 4] // np.where(n < BOUNDARY_S * SAMPLE_RATE, 1, 16)
+    return ((buzz + noise) * level / 32_768).astype(np.float32)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Probe:
+    """What the right code makes of `probe_waveform`."""
+
+    fps: Fraction
+    tolerance: np.ndarray  # (n_layers,): how far a value may lie from its own
+    frames: np.ndarray  # (n,): frames whose values are kept
+    columns: np.ndarray  # (m,): which of a row's values
+    rows: np.ndarray  # int64, (n_frames, rows_per_chunk): the index matrix, of every frame
+    values: np.ndarray  # float32, (n, rows_per_chunk, n_layers, m): as the model sees them
+
+    @classmethod
+    def of(cls, chunks: Chunks, n_layers: int, model_input: Callable[[np.ndarray], np.ndarray]) -> "Probe":
+        """Keep a few values of the probe's chunks."""
+        frames = np.unique([min(int(s * chunks.fps), len(chunks) - 1) for s in LOOKED_AT_S])
+        width = chunks.chunk_shape[1]
+        columns = np.unique([0, 1, *np.linspace(2, width - 1, N_COLUMNS - 2).astype(int)])
+        values = np.stack([model_input(chunks[frame]) for frame in frames])[..., columns]
+        deviation = chunks.features.std(axis=0).mean(axis=-1)
+        return cls(chunks.fps, TOLERANCE * deviation, frames, columns, chunks.rows, _layered(values, n_layers))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, six digits of each number."""
+        arrays = {name: getattr(self, name) for name in ("tolerance", "frames", "columns", "rows", "values")}
+        rounded = {name: _digits(a) if a.dtype.kind == "f" else a.tolist() for name, a in arrays.items()}
+        return {"fps": str(self.fps), **rounded}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Probe":
+        """Return what `to_json` gave; ValueError for arrays of other shapes."""
+        floats = [np.array(plain[name], np.float32) for name in ("tolerance", "values")]
+        frames, columns, rows = (np.array(plain[name], np.int64) for name in ("frames", "columns", "rows"))
+        probe = cls(Fraction(plain["fps"]), floats[0], frames, columns, rows, floats[1])
+        if probe.values.shape != (len(frames), rows.shape[-1], len(floats[0]), len(columns)):
+            raise ValueError(f"the probe's values have another shape than its frames and rows: {probe.values.shape}")
+        return probe
+
+    def __repr__(self) -> str:
+        return f"{len(self.rows)} frames at {float(self.fps):.6g} fps, values of {len(self.frames)} of them"
+
+
+@dataclass(frozen=True, repr=False)
+class ProbeCheck:
+    """What `AudioContract.check` found."""
+
+    faults: tuple[tuple[str, str], ...]  # step and sentence; none where the function keeps the contract
+
+    @property
+    def ok(self) -> bool:
+        """Whether the function keeps the contract."""
+        return not self.faults
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{step}: {text}" for step, text in self.faults) or "it keeps the contract"
+
+
+def check_probe(
+    probe: Probe, chunk_function: Callable[[str], Any], shape: tuple[int, int], *, positions: bool
+) -> ProbeCheck:
+    """Run an audio-to-chunks function on the probe; see `AudioContract.check`."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+            file.writeframes((probe_waveform() * 32_768).astype("<i2").tobytes())
+        try:
+            chunks = collected(lambda: chunk_function(str(path)), "the probe", shape, probe.columns)
+        except TraceError as error:
+            return ProbeCheck((("rows", str(error)),))
+    if chunks.shape[1] != probe.rows.shape[1]:
+        return ProbeCheck((("rows", f"a chunk has {chunks.shape[1]} rows, expected {probe.rows.shape[1]}"),))
+    return ProbeCheck(tuple(_faults(chunks, probe, shape, positions)))
+
+
+def _faults(chunks: np.ndarray, probe: Probe, shape: tuple[int, int], positions: bool) -> Iterator[tuple[str, str]]:
+    """Look at one step after the other, the last first; what was found is taken back before the next."""
+    if (n := len(chunks)) != len(probe.rows):
+        asked = f"{len(probe.rows)} at {float(probe.fps):.6g} fps"
+        yield "rows", f"{n} chunks of {PROBE_S} s, as at {n / PROBE_S:.5g} fps; expected {asked}"
+    kept = probe.frames[probe.frames < n]
+    expected = probe.values[: len(kept)]
+    added = _layered(add_positions(np.zeros((chunks.shape[1] * shape[0], shape[1])))[:, probe.columns], shape[0])
+    if sign := _encoded(chunks[kept] - expected, added, positions):
+        words = "is added, which the contract does not" if sign > 0 else "is missing"
+        yield "encoding", f"MuseTalk's positional encoding {words}"
+        chunks = chunks - sign * added
+    inside = are_contiguous(probe.rows[kept])
+    found, right = chunks[kept][inside], expected[inside]
+    if moved := _moved(found, right, probe.tolerance):
+        yield "rows", f"every chunk is taken {moved:+d} rows ({moved * ROW_MS:+d} ms) from its place"
+        return
+    step, text = _other_rows(chunks - added if positions else chunks, probe)
+    if step:
+        yield step, text
+    if step != "rows":
+        yield from _value_faults(found, right, probe.tolerance, kept[inside] >= BOUNDARY_S * probe.fps)
+
+
+def _encoded(apart: np.ndarray, added: np.ndarray, positions: bool) -> int:
+    """Return 1 if chunks carry a positional encoding that they should not, -1 if they lack it, 0 if all is right."""
+    pattern = added - added.mean((0, 1))
+    strength = float((apart * pattern).sum() / (np.square(pattern).sum() * max(1, len(apart))))
+    sign = -1 if positions else 1
+    return sign if 0.5 < sign * strength < 1.5 else 0
+
+
+def _moved(chunks: np.ndarray, expected: np.ndarray, tolerance: np.ndarray) -> int:
+    """Return by how many rows all chunks are moved, seen on all layers but the last, whose norm may be another."""
+    for rows in sorted(range(-FARTHEST, FARTHEST + 1), key=abs):
+        shared = chunks.shape[1] - abs(rows)
+        if shared < 1 or not len(chunks):
+            continue
+        ours, theirs = expected[:, max(0, rows) :][:, :shared], chunks[:, max(0, -rows) :][:, :shared]
+        if (np.abs(ours - theirs) <= tolerance[:, None])[:, :, :-1].all():
+            return rows
+    return 0
+
+
+def _other_rows(chunks: np.ndarray, probe: Probe) -> tuple[str, str]:
+    """Say whether chunks are not the rows of the index matrix, whatever the values of these rows are."""
+    shared = min(len(chunks), len(probe.rows))
+    rows, chunks = probe.rows[:shared] + 1, chunks[:shared]
+    inside = are_contiguous(rows - 1)
+    values = np.zeros((rows.max(initial=0) + 1, *chunks.shape[2:]), np.float32)
+    for those in (~inside, inside):  # rows that chunks of both kinds take are known by those inside
+        values[rows[those]] = chunks[those]
+    values[0] = 0  # -1 is a row of zeros
+    wrong = (np.abs(chunks - values[rows]) > probe.tolerance[:, None]).any((2, 3)).sum(1)  # rows of each chunk
+    for step, those in (("rows", inside), ("edges", ~inside)):
+        if (wrong * those).any():
+            worst = int((wrong * those).argmax())  # a chunk that is wrong leaves others that disagree with it
+            expected = " ".join(map(str, rows[worst] - 1))
+            return step, f"chunks take other rows, first and most that of frame {worst}; expected {expected}"
+    return "", ""
+
+
+def _value_faults(
+    chunks: np.ndarray, expected: np.ndarray, tolerance: np.ndarray, late: np.ndarray
+) -> Iterator[tuple[str, str]]:
+    """Say which step of making features differs, by the layers and places that do."""
+    layers = (np.abs(chunks - expected) > tolerance[:, None]).any((1, 3))  # (n, n_layers)
+    early, after = layers[~late].any(0), layers[late].any(0)
+    deep, right = (values[~late][:, :, -2] - expected[~late][:, :, -2].mean((0, 1)) for values in (chunks, expected))
+    alike = float((deep * right).sum() / np.sqrt(np.square(deep).sum() * np.square(right).sum() + 1e-12))
+    if early[-1] and not early[:-1].any():
+        yield "norm", "only the last layer differs: with or without the encoder's final layer norm"
+    elif early.any() and alike < ALIKE:
+        yield "encoder", f"no value is alike (r = {alike:.2f}): other weights, or other audio"
+    elif layers[~late][:1, 0].any():
+        yield "decode", "the input embedding differs in loud sound, too: other samples, gain or mel filters"
+    elif early.any():
+        what = "another encoder window or precision, or slightly other samples"
+        yield "encoder", f"values differ from layer {early.argmax()} on: {what}"
+    if not early[:-1].any() and after[:-1].any():
+        part = "log-mel's floor (peak of the file or of the window)" if after[0] else "padding of the last window"
+        yield "mel", f"chunks differ from {BOUNDARY_S} s on alone: the {part}"
+
+
+def _layered(values: np.ndarray, n_layers: int) -> np.ndarray:
+    """Split the joined rows and layers of chunks."""
+    return values.reshape(*values.shape[:-2], -1, n_layers, values.shape[-1])
+
+
+def _digits(values: np.ndarray) -> list:
+    return [_digits(one) for one in values] if values.ndim else float(f"{values:.6g}")

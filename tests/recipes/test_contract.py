@@ -1,0 +1,349 @@
+"""A contract is one file; anybody's code is tried against it, and told in which step it differs."""
+
+import json
+import math
+import wave
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import whisper
+
+import musetools as mt
+from musetools.features.weights import untrained_weights
+from musetools.recipes.contract import VERSION, encoder_facts
+from musetools.recipes.probe import probe_waveform
+from musetools.recipes.recipe import add_positions
+from musetools.train import ChunkSettings
+
+SPEC, SETTINGS = mt.FeatureSpec.named("musetools"), ChunkSettings()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(one_thread):
+    """Small encoders gain nothing from more threads."""
+
+
+def contract_of(encoder, settings=SETTINGS, spec=SPEC, **how) -> mt.AudioContract:
+    return mt.AudioContract(spec, encoder_facts(encoder), settings, **how).with_probe(encoder)
+
+
+@pytest.fixture(scope="module")
+def contract(small, tmp_path_factory) -> mt.AudioContract:
+    """As a stranger gets it: read from its file."""
+    path = tmp_path_factory.mktemp("contract") / "model.audio.json"
+    contract_of(small).save(path)
+    assert path.stat().st_size < 100_000
+    return mt.AudioContract.load(path)
+
+
+# --- the file
+
+
+def test_what_is_saved_is_loaded(tmp_path, small):
+    settings = ChunkSettings(None, (1, 3), "zeros")
+    rates = (Fraction(25), Fraction(30000, 1001))
+    made = contract_of(small, settings, mt.FeatureSpec.named("live-near"), rates=rates, positional_encoding=True)
+    made.save(tmp_path / "c.json")
+    loaded = mt.AudioContract.load(tmp_path / "c.json")
+    assert loaded == made
+    assert loaded.differences(made) == []
+    assert (loaded.rates, loaded.edge, loaded.libraries) == (rates, "zeros", made.libraries)
+    np.testing.assert_array_equal(loaded.probe.rows, made.probe.rows)
+    np.testing.assert_allclose(loaded.probe.values, made.probe.values, rtol=1e-5)
+    assert loaded.probe.fps == 25
+    assert "25, 29.97" in repr(loaded)
+
+
+def test_other_libraries_are_noted_and_not_refused(contract, tmp_path):
+    other = replace(contract, libraries={"torch": "0.1"})
+    other.save(tmp_path / "c.json")
+    loaded = mt.AudioContract.load(tmp_path / "c.json")
+    assert loaded.libraries == {"torch": "0.1"}
+    assert "torch 0.1" in repr(loaded)
+    assert contract.differences(loaded) == []
+
+
+def planted(plain: dict, *names: str, value=None) -> dict:
+    """Set a field, or with no value remove it."""
+    inner = plain
+    for name in names[:-1]:
+        inner = inner[name]
+    if value is None:
+        del inner[names[-1]]
+    else:
+        inner[names[-1]] = value
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("names", "value", "expected"),
+    [
+        (["surprise"], 1, "'surprise' was unexpected"),
+        (["features", "dither"], True, "features .*'dither' was unexpected"),
+        (["features", "window", "taper"], 1, "features.window .*'taper' was unexpected"),
+        (["encoder", "colour"], "red", "encoder .*'colour' was unexpected"),
+        (["chunks", "stride"], 2, "chunks .*'stride' was unexpected"),
+        (["encoder", "fingerprint"], None, "'fingerprint' is a required property"),
+        (["features", "padding"], "echo", "padding must be one of"),
+        (["features", "window", "hop_s"], 0.013, "hop_s must be a multiple"),
+        (["features", "window", "hop_s"], True, "features.window.hop_s"),
+        (["chunks", "fps"], "0", "fps must be"),
+        (["chunks", "fps"], "1/0", "chunk settings must be"),
+        (["chunks", "context"], [2, -1], "context must be"),
+        (["rates"], ["1/0"], "no contract that can be read"),
+        (["positional_encoding"], 1, "positional_encoding"),
+        (["version"], VERSION + 1, f"version {VERSION + 1}, this musetools reads {VERSION}: update"),
+        (["version"], None, "'version' is a required"),
+        (["probe", "rows", 0], [5] * 10, "rows are not those of its fps"),
+        (["probe", "fps"], "24", "rows are not those of its fps"),
+        (["probe", "values"], [1, 2], "another shape"),
+        (["chunks", "edge"], "zeros", "rows are not those"),
+    ],
+)
+def test_what_is_no_contract(contract, tmp_path, names, value, expected):
+    contract.save(tmp_path / "c.json")
+    plain = planted(json.loads((tmp_path / "c.json").read_text()), *names, value=value)
+    (tmp_path / "c.json").write_text(json.dumps(plain))
+    with pytest.raises(mt.ContractError, match=expected):
+        mt.AudioContract.load(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"version": NaN}', "3", '{"version": "1"}'])
+def test_what_is_no_json_of_ours(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(mt.ContractError, match="no contract that can be read"):
+        mt.AudioContract.load(tmp_path / "c.json")
+    with pytest.raises(mt.ContractError, match="gone"):
+        mt.AudioContract.load(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({"settings": ChunkSettings(30)}, "chunks.fps: 25 here, 30 there"),
+        ({"settings": ChunkSettings(25, (2, 3))}, "chunks.context: [2, 2] here, [2, 3] there"),
+        ({"settings": ChunkSettings(25, edge="zeros")}, "chunks.edge: drop here, zeros there"),
+        ({"spec": replace(SPEC, final_norm=False)}, "features.final_norm: True here, False there"),
+        ({"spec": replace(SPEC, padding="mel")}, "features.padding: audio here, mel there"),
+        ({"positional_encoding": True}, "positional_encoding: False here, True there"),
+        ({"rates": (Fraction(24),)}, "rates: [] here, ['24'] there"),
+    ],
+)
+def test_differences_are_named(contract, other, expected):
+    assert contract.differences(replace(contract, **other)) == [expected]
+
+
+def test_other_weights_are_a_difference_and_another_name_is_none(contract):
+    assert contract.differences(replace(contract, encoder={**contract.encoder, "name": "copy"})) == []
+    (only,) = contract.differences(replace(contract, encoder={**contract.encoder, "fingerprint": "f"}))
+    assert only.startswith("encoder.fingerprint: ")
+
+
+# --- a foreign implementation: numpy alone, from the wav to the chunk
+
+
+def gelu(x):
+    return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+
+
+def norm(x, state, name):
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return x * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+
+def linear(x, state, name):
+    return x @ state[f"{name}.weight"].T + state.get(f"{name}.bias", 0)
+
+
+def conv(x, state, name, stride):
+    weight, padded = state[f"{name}.weight"], np.pad(x, ((1, 1), (0, 0)))
+    taps = [padded[k : len(x) + k] @ weight[:, :, k].T for k in range(3)]
+    return (sum(taps) + state[f"{name}.bias"])[::stride]
+
+
+def softmax(x):
+    x = np.exp(x - x.max(-1, keepdims=True))
+    return x / x.sum(-1, keepdims=True)
+
+
+def their_log_mel(samples):
+    filters = np.load(Path(whisper.__file__).parent / "assets" / "mel_filters.npz")["mel_80"]
+    padded = np.pad(samples, 200, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[:-1:160][: len(samples) // 160]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    log_mel = np.log10(np.maximum(np.abs(np.fft.rfft(frames * hann)) ** 2 @ filters.T, 1e-10))
+    return (np.maximum(log_mel, log_mel.max() - 8) + 4) / 4
+
+
+def their_features(path, weights):
+    """v1.5 in numpy: 30 s segments filled with silence, one block, last layer normed."""
+    with wave.open(path) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    state, heads, rows = {k: v.double().numpy() for k, v in weights.state.items()}, weights.dims.n_head, []
+    for start in range(0, len(samples), 480_000):
+        segment = samples[start : start + 480_000]
+        x = gelu(
+            conv(
+                gelu(conv(their_log_mel(np.pad(segment, (0, 480_000 - len(segment)))), state, "conv1", 1)),
+                state,
+                "conv2",
+                2,
+            )
+        )
+        layers = [x := x + state["positional_embedding"]]
+        for block in range(weights.dims.n_layer):
+            at = f"blocks.{block}."
+            normed = norm(x, state, at + "attn_ln")
+            q, k, v = (
+                linear(normed, state, f"{at}attn.{part}").reshape(1500, heads, -1).transpose(1, 0, 2)
+                for part in ("query", "key", "value")
+            )
+            mixed = softmax(q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[-1])) @ v
+            x = x + linear(mixed.transpose(1, 0, 2).reshape(1500, -1), state, at + "attn.out")
+            hidden = gelu(linear(norm(x, state, at + "mlp_ln"), state, at + "mlp.0"))
+            layers.append(x := x + linear(hidden, state, at + "mlp.2"))
+        layers[-1] = norm(layers[-1], state, "ln_post")
+        rows.append(np.stack(layers, 1)[: len(segment) // 320])
+    return np.concatenate(rows)
+
+
+def their_chunks(features, off_by=0):
+    """Ten rows around each frame at 25 fps, by a loop."""
+    chunks = []
+    for frame in range(len(features) // 2):
+        wanted = [min(max(2 * frame - 4 + j + off_by, 0), len(features) - 1) for j in range(10)]
+        chunks.append(np.concatenate([features[row] for row in wanted]))
+    return chunks
+
+
+@pytest.fixture(scope="module")
+def theirs(weights, tmp_path_factory):
+    """Their features of the probe, made once: 3 s."""
+    path = str(tmp_path_factory.mktemp("probe") / "probe.wav")
+    with wave.open(path, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((probe_waveform() * 32768).astype("<i2").tobytes())
+    return their_features(path, weights)
+
+
+def test_a_foreign_implementation_keeps_the_contract(contract, weights):
+    check = contract.check(lambda path: their_chunks(their_features(path, weights)))
+    assert check.ok, check
+    assert repr(check) == "it keeps the contract"
+
+
+@pytest.mark.parametrize("off_by", [1, -1, 2, -4])
+def test_an_off_by_one_is_told_the_step(contract, theirs, off_by):
+    ((step, text),) = contract.check(lambda path: their_chunks(theirs, off_by)).faults
+    assert step == "rows"
+    assert f"{off_by:+d} rows ({20 * off_by:+d} ms)" in text
+
+
+def test_one_chunk_among_hundreds_that_takes_another_row(contract, theirs):
+    """None of the frames whose values are kept."""
+    rows = mt.chunk_rows(len(theirs), 25)
+    rows[500] += 1
+    ((step, text),) = contract.check(lambda path: theirs[rows].reshape(len(rows), -1, theirs.shape[2])).faults
+    assert (step, "most that of frame 500; expected 996 997" in text) == ("rows", True)
+
+
+def test_the_probe_is_its_formula():
+    """Computed again in Python's own integers."""
+    waveform = probe_waveform()
+    assert (waveform.shape, waveform.dtype) == ((528_000,), np.float32)
+    for n in (0, 7_999, 12_345, 30_000, 100_001, 479_999, 480_001, 492_001, 527_999):
+        level = (110, 20, 0, 2)[n // 12_000 % 4] // (1 if n < 480_000 else 16)
+        value = (n * (3 + n // 8000 % 7) % 160) * 2 - 159 + (n * n % 7919 * 31 + 17 * n) % 255 - 127
+        assert waveform[n] == value * level / 32768
+    assert np.abs(waveform).max() < 1
+
+
+# --- planted differences, each told its step
+
+
+def ours(encoder, spec=SPEC, fps=25, context=(2, 2), edge="clamp", after=lambda chunks: chunks, audio=lambda x: x):
+    def chunks(path):
+        features = mt.audio2feat((audio(mt.load_audio(path)), 16_000), encoder, spec=spec)
+        return after(np.asarray(mt.feature2chunks(features, fps, context, edge=edge)))
+
+    return chunks
+
+
+def delayed(waveform):
+    return np.concatenate([np.zeros(160, np.float32), waveform[:-160]])
+
+
+PLANTED = {
+    "nothing": ({}, []),
+    "half precision": ({"after": lambda chunks: torch.from_numpy(chunks).half()}, []),
+    "v1.5's spec": ({"spec": "musetalk-v1.5"}, []),
+    "norm": ({"spec": replace(SPEC, final_norm=False)}, ["norm"]),
+    "mel peak": ({"spec": replace(SPEC, mel_peak="file")}, ["mel"]),
+    "padding": ({"spec": replace(SPEC, padding="mel")}, ["mel"]),
+    "no padding": ({"spec": replace(SPEC, window=mt.EncoderWindow(0, 30, 0, None))}, ["mel"]),
+    "v1's spec": ({"spec": "musetalk-v1"}, ["norm", "mel"]),
+    "encoder window": ({"spec": replace(SPEC, window=mt.EncoderWindow(5, 20, 5, 30))}, ["encoder"]),
+    "fps": ({"fps": 24}, ["rows", "rows"]),
+    "NTSC fps": ({"fps": 29.97}, ["rows", "rows"]),
+    "context moved": ({"context": (1, 3)}, ["rows"]),
+    "context wider": ({"context": (2, 3)}, ["rows"]),
+    "edge": ({"edge": "zeros"}, ["edges"]),
+    "encoding": ({"after": add_positions}, ["encoding"]),
+    "encoding and norm": ({"after": add_positions, "spec": replace(SPEC, final_norm=False)}, ["encoding", "norm"]),
+    "delay": ({"audio": delayed}, ["decode"]),
+    "level": ({"audio": lambda waveform: waveform / 2}, ["decode"]),
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_contract(encoder) -> mt.AudioContract:
+    return contract_of(encoder)
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_differences_are_told_their_step(tiny_contract, encoder, name):
+    how, steps = PLANTED[name]
+    check = tiny_contract.check(ours(encoder, **how))
+    assert [step for step, _ in check.faults] == steps, check
+    assert check.ok == (not steps)
+
+
+def test_other_weights_are_told(tiny_contract, encoder):
+    other = mt.Encoder("other", untrained_weights("tiny", seed=1), encoder.device, "float32")
+    ((step, text),) = tiny_contract.check(ours(other)).faults
+    assert (step, "other weights" in text) == ("encoder", True)
+
+
+def test_a_missing_encoding_is_told(small):
+    made = contract_of(small, positional_encoding=True)
+    assert made.check(ours(small, after=add_positions)).ok
+    ((step, text),) = made.check(ours(small)).faults
+    assert (step, "is missing" in text) == ("encoding", True)
+    chunks = np.zeros((2, 20, 64), np.float32)
+    np.testing.assert_array_equal(made.model_input(chunks), add_positions(chunks))
+
+
+def test_what_stops_or_gives_no_chunks(contract):
+    def stops(path):
+        raise RuntimeError("no GPU")
+
+    for function, expected in ((stops, "stops on the probe: RuntimeError: no GPU"), (lambda path: [], "no chunks")):
+        ((step, text),) = contract.check(function).faults
+        assert (step, expected in text) == ("rows", True)
+    with pytest.raises(mt.ContractError, match="no probe"):
+        replace(contract, probe=None).check(stops)
+
+
+@pytest.mark.parametrize("name", ["untrained-tiny", "tiny.en"])
+def test_real_sizes(name, request):
+    if name == "tiny.en":
+        request.getfixturevalue("trained")
+    encoder = mt.load_encoder(name, device="cpu")
+    made = contract_of(encoder, ChunkSettings(30))
+    assert made.check(ours(encoder, fps=30)).ok
+    for spec, steps in (("musetalk-v1", ["norm", "mel"]), (replace(SPEC, padding="mel"), ["mel"])):
+        assert [step for step, _ in made.check(ours(encoder, spec, fps=30)).faults] == steps

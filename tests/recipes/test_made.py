@@ -1,0 +1,139 @@
+"""Features of unknown origin are named: the spec that made them, or what is wrong with them."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from media import write_media
+from oracles import speech
+
+import musetools as mt
+from musetools.cli import main
+
+RATE = 16_000
+WAVEFORM = speech(32 * RATE)[29 * RATE :].copy()  # 3 s across a change of level
+
+
+@pytest.fixture(scope="module", params=["untrained-tiny", "tiny.en"])
+def whisper(request):
+    if request.param == "tiny.en":
+        request.getfixturevalue("trained")
+    return mt.load_encoder(request.param, device="cpu")
+
+
+def made_by(spec, whisper, waveform=WAVEFORM):
+    return mt.audio2feat((waveform, RATE), whisper, spec=spec)
+
+
+SPECS = {  # of features, what is named; equal by definition on whole audio at 16 kHz: musetools and v1.5
+    "musetools": "musetools or musetalk-v1.5",
+    "musetalk-v1.5": "musetools or musetalk-v1.5",
+    "musetalk-v1": "musetalk-v1",
+    "live-near": "live-near",
+    "live": "live",
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_spec_is_named(whisper, spec, dtype):
+    found = mt.identify_features(made_by(spec, whisper).astype(dtype), (WAVEFORM, RATE), whisper)
+    assert found.summary() == f"it is {SPECS[spec]}"
+    assert found[0].distance < 0.002 < 0.02 < min(m.distance for m in found if m.distance > 0.002)
+    assert str(np.dtype(dtype)) in repr(found)
+
+
+@pytest.mark.parametrize("recipe", ["musetalk-v1.5-train", "openavatarchat", "livetalking"])
+def test_the_specs_of_recipes_are_named(encoder, recipe):
+    given = made_by(mt.RECIPES[recipe].features, encoder)
+    assert mt.identify_features(given, (WAVEFORM, RATE), encoder).summary() == f"it is {recipe}"
+
+
+def test_past_a_segment_boundary(encoder):
+    waveform = speech(33 * RATE)
+    found = mt.identify_features(made_by("musetalk-v1", encoder, waveform), (waveform, RATE), encoder)
+    assert found.summary() == "it is musetalk-v1"
+    assert found[1].distance > 0.1
+
+
+FAULTS = {
+    "moved": (lambda f: f[1:], r"it is musetools or musetalk-v1\.5, moved by \+1 rows \(\+20 ms\)"),
+    "late": (lambda f: np.concatenate([f[:2], f])[:-2], r"moved by -2 rows"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_moved_rows_are_named(whisper, name):
+    change, expected = FAULTS[name]
+    found = mt.identify_features(change(made_by("musetools", whisper)), (WAVEFORM, RATE), whisper)
+
+    assert re.search(expected, found.summary()), found
+
+
+def test_other_audio_is_named(whisper):
+    backwards = made_by("musetools", whisper, WAVEFORM[::-1].copy())
+    found = mt.identify_features(backwards, (WAVEFORM, RATE), whisper)
+    assert found.summary() == "made with these weights of this audio played backwards"
+    other = made_by("musetools", whisper, speech(9 * RATE)[6 * RATE :].copy())
+    found = mt.identify_features(other, (WAVEFORM, RATE), whisper)
+    assert found.summary() == "made with these weights of other audio"
+
+
+def test_other_weights_are_named(encoder, trained):
+    given = made_by("musetools", mt.load_encoder("tiny.en", device="cpu"))
+    found = mt.identify_features(given, (WAVEFORM, RATE), encoder)
+    assert found.summary() == "no spec of this encoder: made with other weights, or not Whisper"
+    noise = np.random.default_rng(0).standard_normal(given.shape).astype(np.float32)
+    assert "made with other weights" in mt.identify_features(noise, (WAVEFORM, RATE), encoder).summary()
+
+
+def test_another_size_is_named(encoder):
+    found = mt.identify_features(np.zeros((100, 7, 512), np.float32), (WAVEFORM, RATE), encoder)
+    assert len(found) == 0
+    assert "another model: it has 7 × 512" in found.summary()
+
+
+# --- layouts
+
+
+def test_files_in_every_layout(tmp_path, encoder):
+    rows = made_by("musetalk-v1", encoder)
+    (tmp_path / "frames").mkdir()
+    for k in range(len(rows) // 2):
+        np.save(tmp_path / "frames" / f"{k}.npy", rows[2 * k : 2 * k + 2].reshape(10, 384))
+    np.save(tmp_path / "clip.npy", rows)
+    np.save(tmp_path / "stacked.npy", np.asarray(mt.feature2chunks(rows, 25)))
+    torch.save(torch.from_numpy(rows), tmp_path / "clip_embeds.pt")
+    for name in ("frames", "clip.npy", "stacked.npy", "clip_embeds.pt"):
+        found = mt.identify_features(tmp_path / name, (WAVEFORM, RATE), encoder)
+        assert found.summary() == "it is musetalk-v1", (name, found)
+
+
+class Evil:
+    def __reduce__(self):
+        return open, ("evil", "w")
+
+
+def test_a_pickle_is_not_run(tmp_path, monkeypatch, encoder):
+    monkeypatch.chdir(tmp_path)
+    np.save("bad.npy", np.array([Evil()], object), allow_pickle=True)
+    torch.save(Evil(), "bad.pt")
+    for name in ("bad.npy", "bad.pt", "gone.npy"):
+        with pytest.raises(mt.ParameterError, match="no features that can be read"):
+            mt.identify_features(name, (WAVEFORM, RATE), encoder)
+    assert not (tmp_path / "evil").exists()
+    with pytest.raises(mt.ParameterError, match="floats in three dimensions"):
+        mt.identify_features(np.zeros((3, 4)), (WAVEFORM, RATE), encoder)
+
+
+# --- on the command line
+
+
+def test_the_command_names_a_file(tmp_path, encoder):
+    sound = write_media(tmp_path / "clip.wav", WAVEFORM, RATE)
+    np.save(tmp_path / "clip.npy", mt.audio2feat(sound, encoder, spec="musetalk-v1"))
+    options = ["--audio", str(sound), "--encoder", "untrained-tiny"]
+    done = CliRunner().invoke(main, ["identify", str(tmp_path / "clip.npy"), *options])
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "it is musetalk-v1"), done.output
