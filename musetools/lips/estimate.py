@@ -230,7 +230,7 @@ def _peak(curve: np.ndarray) -> float:
         return float(best)
     before, here, after = curve[best - 1 : best + 2]
     bend = before - 2 * here + after
-    return best + (0.5 * (before - after) / bend if bend < 0 else 0.0)
+    return best + (float(0.5 * (before - after) / bend) if bend < 0 else 0.0)
 
 
 def _jackknife(left_out: np.ndarray) -> float:
