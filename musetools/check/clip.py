@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class ClipAudit:
     fps: Fraction | None  # their rate, by their time stamps
     findings: tuple[Finding, ...]  # worst first
     timeline: Timeline | None = None  # where its frames and its sound lie
+    lips: Any = None  # LipSync, where lips were looked at
 
     @property
     def level(self) -> str:
@@ -71,7 +73,8 @@ class ClipAudit:
         """Return plain values."""
         known = {"fps": str(self.fps) if self.fps else None, "frames": self.n_frames, "samples": self.n_samples}
         plain = [asdict(finding) for finding in self.findings]
-        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, "findings": plain}
+        lips = {"lips": self.lips.to_json()} if self.lips else {}
+        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, "findings": plain, **lips}
 
     def table_row(self) -> list[str]:
         """Sum the audit up in the cells of a table."""
@@ -83,6 +86,7 @@ class ClipAudit:
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
         lines += [QUICK] if self.timeline and not self.timeline.decoded else []
+        lines += [f"lips: {self.lips!r}"] if self.lips else []
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
 
     def _repr_html_(self) -> str:

@@ -23,6 +23,7 @@ class FolderAudit:
 
     audits: tuple[ClipAudit, ...]
     passed_over: str = ""  # how many files of the folders are no media, by suffix
+    remarks: str = ""  # what lips say of all of them
 
     @property
     def errors(self) -> int:
@@ -41,8 +42,13 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
-        head = ["level", "clip", "sound", "frames", "found"]
-        return Table(head, [audit.table_row() for audit in self.audits], caption)
+        head, lines = ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits]
+        if self.remarks:
+            caption += f"\n{self.remarks}"
+            head.insert(4, "lips")
+            for audit, line in zip(self.audits, lines, strict=True):
+                line.insert(4, audit.lips.cell() if audit.lips else "–")
+        return Table(head, lines, caption)
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -52,7 +58,7 @@ class FolderAudit:
 
     def to_json(self) -> str:
         """Return all audits as JSON."""
-        return json.dumps([audit.to_json() for audit in self.audits], indent=1)
+        return json.dumps({"clips": [audit.to_json() for audit in self.audits]}, indent=1)
 
 
 def audit_folder(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter1d
 
 from musetools.errors import ParameterError
@@ -57,6 +58,13 @@ class LipSync:
         return (
             f"{in_words(self.offset_ms)} ({low:+.0f} … {high:+.0f} ms), drift {self.drift_ms_s:+.1f} ms/s ({match})"
         )
+
+    def cell(self) -> str:
+        """Return what a table shows."""
+        if self.offset_ms is None:
+            return "cannot tell"
+        half = (self.interval_ms[1] - self.interval_ms[0]) / 2
+        return f"{in_words(self.offset_ms)} ±{half:.0f}, {self.drift_ms_s:+.1f} ms/s, {100 * self.confidence:.1f} %"
 
     def to_json(self) -> dict:
         """Return plain values, rounded."""
@@ -149,19 +157,23 @@ class _Blocks:
         length = len(even) / n_blocks
         self.middles_s = (self.starts + length / 2 - len(even) / 2) / GRID_RATE
         padded = np.zeros((len(even) + 2 * self.far, even.shape[1]))
-        there = np.zeros(len(padded), bool)
         kept = wanted[: len(even) + self.far]
-        padded[self.far : self.far + len(kept)], there[self.far : self.far + len(kept)] = kept, True
-        self.sums = np.stack([self._sums(even, known, padded[i:], there[i:]) for i in range(2 * self.far + 1)], 2)
+        padded[self.far : self.far + len(kept)] = kept
+        ends = [*self.starts[1:], len(even)]
+        blocks = [
+            self._sums(even[i:j], known[i:j], padded[i : j + 2 * self.far])
+            for i, j in zip(self.starts, ends, strict=True)
+        ]
+        self.sums = np.stack(blocks, axis=1)
 
-    def _sums(self, even: np.ndarray, known: np.ndarray, wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Return mouth · expected, mouth², expected² of each block at one shift, (3, n_blocks)."""
-        both = known & there[: len(even)]
-        a, b = even, wanted[: len(even)]
-        # of mouth² all counts: where a shift leaves little sound to compare, chance must not look like a match
-        parts = ((a, b, both), (a, a, known), (b, b, both))
-        products = np.stack([(x * y).sum(axis=1) * where for x, y, where in parts])
-        return np.add.reduceat(products, self.starts, axis=1)
+    def _sums(self, even: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Return mouth · expected, mouth², expected² of a block at each shift, (3, 2 · far + 1); what is not known is 0.
+
+        Of mouth² all counts: where a shift leaves little sound to compare, chance must not look like a match.
+        """
+        both = np.einsum("iml,lm->i", sliding_window_view(wanted, len(even), axis=0), even)
+        expected = sliding_window_view(np.square(wanted).sum(axis=1), len(even)) @ known.astype(float)
+        return np.stack([both, np.full(len(both), np.square(even).sum()), expected])
 
     def drifting(self, drift_ms_s: float) -> np.ndarray:
         """Return each block's sums where the shift grows, (3, n_blocks, 2 · reach + 1)."""

@@ -1,0 +1,164 @@
+"""What lips say of the clips of a check: offset, drift and confidence of each, and findings with a level.
+
+An offset counts against the median of the folder's clips, where there are some: what all clips share is a property of
+the camera or the converter, and of how talkers' mouths lead their sound.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from musetools.audio.load import load_audio
+from musetools.check.clip import ClipAudit
+from musetools.check.findings import Finding, by_level
+from musetools.check.folder import FolderAudit, worst_first
+from musetools.errors import AudioError, ParameterError
+from musetools.features.encoder import Encoder
+from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync
+from musetools.lips.mouth import mouth_measures
+from musetools.lips.series import MouthSeries, read_mouth
+from musetools.worker import Worker
+
+__all__ = ["of_lips", "with_lips"]
+
+WARNING_MS, ERROR_MS = 80.0, 160.0  # beyond, with the whole interval
+TYPICAL = 4  # clips with a number whose median is the folder's own offset
+CLEAR_S = 6.0  # of face and sound: all clips of people so long that were tried got a number
+AS_FILED = {"audio_track": None, "video_track": None}
+
+
+def with_lips(
+    audit: FolderAudit,
+    encoder: Encoder | None,
+    *,
+    mouth: str | os.PathLike | None = None,
+    reach_s: float = REACH_S,
+    tracks: dict[str, int | None] = AS_FILED,
+    progress: bool = False,
+) -> FolderAudit:
+    """Look at the lips of checked clips.
+
+    Parameters
+    ----------
+    audit : FolderAudit
+        See `audit_folder`.
+    encoder, reach_s
+        See `lip_sync`.
+    mouth : path, optional
+        Another tracker's series of the only clip; see `read_mouth`.
+    tracks : dict
+        As ``audio_track`` and ``video_track`` of `audit_folder`.
+    progress : bool, default False
+        Whether a bar is drawn on stderr.
+
+    Returns
+    -------
+    FolderAudit
+        Its clips' `lips` and findings; `remarks` say what all clips share.
+
+    Raises
+    ------
+    ParameterError
+        If a series is given for several clips, or does not fit its clip.
+    MissingExtraError, EncoderError
+        As `mouth_measures`.
+    """
+    if mouth is not None and len(audit.audits) != 1:
+        raise ParameterError(f"one series of a mouth fits one clip; got {len(audit.audits)} clips. Name one of them")
+    with Worker() as worker:
+        told = [
+            _told(worker, clip, encoder, mouth, reach_s, tracks)
+            for clip in tqdm(audit.audits, unit="clip", file=sys.stderr, disable=not progress)
+        ]
+    numbers = [one.offset_ms for one in told if one is not None and one.offset_ms is not None]
+    usual = float(np.median(numbers)) if len(numbers) >= TYPICAL else 0.0
+    clips = [_seen(clip, one, usual) for clip, one in zip(audit.audits, told, strict=True)]
+    ranked = sorted(clips, key=lambda clip: -_apart(clip, usual))
+    return replace(worst_first(ranked), passed_over=audit.passed_over, remarks=_remarks(numbers, usual))
+
+
+def _told(
+    worker: Worker, clip: ClipAudit, encoder: Encoder | None, series: str | None, reach_s: float, tracks: dict
+) -> LipSync | None:
+    if clip.info is None or clip.info.video is None or clip.info.audio is None:
+        return None
+    try:
+        if series is not None:
+            found = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
+        else:
+            found = next(worker.run(_mouth_and_sound, clip.name, **tracks))
+    except (AudioError, ParameterError) as error:
+        if series is not None:
+            raise
+        return LipSync(None, None, None, None, 0.0, 0.0, 0.0, reach_s, str(error))
+    told = lip_sync(*found, encoder, reach_s=reach_s)
+    return replace(told, why="; ".join(filter(None, (told.why, *found[0].notes))))
+
+
+def _mouth_and_sound(
+    path: str, audio_track: int | None, video_track: int | None
+) -> Iterator[tuple[MouthSeries, np.ndarray]]:
+    """Yield both, once: a generator, so that a `Worker` can run it."""
+    mouth = mouth_measures(path, video_track=video_track)
+    yield mouth, load_audio(path, audio_track=audio_track, video_track=video_track)
+
+
+def _seen(clip: ClipAudit, told: LipSync | None, usual_ms: float) -> ClipAudit:
+    found = [] if told is None else list(of_lips(told, clip.name, usual_ms))
+    return replace(clip, lips=told, findings=by_level([*clip.findings, *found]))
+
+
+def of_lips(told: LipSync, name: str, usual_ms: float = 0.0) -> Iterator[Finding]:
+    """Judge what lips tell of a clip, against what is usual in its folder."""
+    if told.offset_ms is None:
+        level = "error" if "no face in any" in told.why else "note" if "needed" in told.why else "warning"
+        if "no better" in told.why and told.seconds >= CLEAR_S:
+            level = "error"
+        sentence = f"Whether lips fit the sound cannot be told: {told.why}. Look at it, or leave it out"
+        yield Finding(level, "lips unknown", told.confidence, sentence)
+        return
+    relative = told.offset_ms - usual_ms
+    low, high = (edge - usual_ms for edge in told.interval_ms)
+    if level := _level(low, high):
+        against = " against the other clips" if usual_ms else ""
+        span = f"({low:+.0f} … {high:+.0f} ms{against})"
+        mend = f"musetools fix {_quoted(name)} --sound {-relative:+.0f}"
+        sentence = f"By the lips {in_words(relative)} {span}. Mend it: {mend}"
+        yield Finding(level, "lips", relative, sentence)
+    ends = [edge * told.seconds for edge in told.drift_interval_ms_s]
+    if level := _level(min(ends), max(ends)):
+        sentence = (
+            f"By the lips sound drifts {told.drift_ms_s:+.1f} ms a second: a wrong frame rate or sampling rate. "
+            "Export it again at the recording's own rates"
+        )
+        yield Finding(level, "lips drift", told.drift_ms_s, sentence)
+
+
+def _level(low: float, high: float) -> str:
+    nearest = max(low, -high)  # of the interval to 0; negative where it holds 0
+    return "error" if nearest > ERROR_MS else "warning" if nearest > WARNING_MS else ""
+
+
+def _quoted(name: str) -> str:
+    path = Path(name)
+    return f"{shlex.quote(name)} {shlex.quote(str(path.with_name(path.stem + '_fixed.mp4')))}"
+
+
+def _apart(clip: ClipAudit, usual_ms: float) -> float:
+    return abs(clip.lips.offset_ms - usual_ms) if clip.lips and clip.lips.offset_ms is not None else 0.0
+
+
+def _remarks(numbers: list[float], usual_ms: float) -> str:
+    if not numbers:
+        return "lips: no clip's offset can be told"
+    low, high = np.quantile(numbers, [0.1, 0.9])
+    text = f"lips: {len(numbers)} clips with a number, sound {low:+.0f} … {high:+.0f} ms (10 … 90 %), positive: late"
+    if len(numbers) >= TYPICAL:
+        text += f"; median {usual_ms:+.0f} ms, from which each is judged: the camera's or the converter's, not theirs"
+    return text
