@@ -163,7 +163,18 @@ def trial(clips: list[Clip]) -> Table:
         f"A number for {len(number)} of {len(long)} clips of 4 s or more, {sum(line[6] != '–' for line in lines)} of "
         f"{len(lines)} in all; for {told_wrong} of {wrong} wrong sounds (other speakers', and sounds played backwards)."
     )
-    head = ["clip", "speaker", "language", "s", "r", "confidence", "offset, ms", "interval", "drift, ms/s", "planted, off by"]
+    head = [
+        "clip",
+        "speaker",
+        "language",
+        "s",
+        "r",
+        "confidence",
+        "offset, ms",
+        "interval",
+        "drift, ms/s",
+        "planted, off by",
+    ]
     return Table(head, lines, caption)
 
 
@@ -186,7 +197,13 @@ def trial_line(clip: Clip, told: estimate.LipSync, off: list[float]) -> list[str
     if told.offset_ms is None:
         return [*head, "–", "", "", told.why]
     low, high = told.interval_ms
-    return [*head, f"{told.offset_ms:+.0f}", f"{low:+.0f} … {high:+.0f}", f"{told.drift_ms_s:+.1f}", f"{max(off):.0f} ms"]
+    return [
+        *head,
+        f"{told.offset_ms:+.0f}",
+        f"{low:+.0f} … {high:+.0f}",
+        f"{told.drift_ms_s:+.1f}",
+        f"{max(off):.0f} ms",
+    ]
 
 
 @click.command()

@@ -55,9 +55,7 @@ class LipSync:
         if self.offset_ms is None:
             return f"cannot tell: {self.why} ({match})"
         low, high = self.interval_ms
-        return (
-            f"{in_words(self.offset_ms)} ({low:+.0f} … {high:+.0f} ms), drift {self.drift_ms_s:+.1f} ms/s ({match})"
-        )
+        return f"{in_words(self.offset_ms)} ({low:+.0f} … {high:+.0f} ms), drift {self.drift_ms_s:+.1f} ms/s ({match})"
 
     def cell(self) -> str:
         """Return what a table shows."""
@@ -204,9 +202,7 @@ class _Blocks:
             sums = self.drifting(drift)
         offset, error = self._offset(sums)
         interval, around = (offset - error, offset + error), (drift - 2 * drift_error, drift + 2 * drift_error)
-        return replace(
-            told, offset_ms=offset, interval_ms=interval, drift_ms_s=drift, drift_interval_ms_s=around
-        )
+        return replace(told, offset_ms=offset, interval_ms=interval, drift_ms_s=drift, drift_interval_ms_s=around)
 
     def _offset(self, sums: np.ndarray) -> tuple[float, float]:
         """Return the curve's peak, and half the length of its interval, in ms."""

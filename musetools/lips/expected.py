@@ -135,5 +135,3 @@ def _trend(even: np.ndarray, known: np.ndarray, width: int) -> np.ndarray:
 
     counts = np.maximum(around(known.astype(float)), 1)
     return np.stack([around(np.where(known, column, 0)) / counts for column in even.T], axis=1)
-
-
