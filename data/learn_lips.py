@@ -143,7 +143,7 @@ def all_mouths(clips: list[Clip], models: dict[str, MouthModel]) -> dict[str, np
 
 def trial(clips: list[Clip]) -> Table:
     """Leave each speaker out, in the clips' own offsets, the model and the calibration, and try the rest on it."""
-    lines, wrong, told_wrong = [], 0, 0
+    lines, wrong, told_wrong = [], 0, 0  # of the table; wrong sounds, and those that got a number
     for who in sorted({clip.speaker for clip in clips}):
         others = [c for c in clips if c.speaker != who]
         settle(others)

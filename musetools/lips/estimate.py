@@ -26,6 +26,7 @@ SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last f
 SURE = 0.998  # confidence from which a number is given; 0.995 is promised
 SILENT = 0.1  # deviation of an expected mouth, of a talker's, below which there is no speech
 FASTEST, DRIFT_STEP, DRIFT_REACH_S = 30, 1, 0.3  # ms/s, ms/s, and s at the ends of the clip
+DRIFT_FROM_S = 6.0  # of face and sound; in less, words look like drift
 BLOCK_S, MOST_BLOCKS = 1.0, 60
 NEAR_S = 0.15  # peaks without one block are looked for so near to the peak
 LEAST_MS = 5.0  # half of the shortest interval: the grid's step is 10 ms
@@ -39,7 +40,7 @@ class LipSync:
 
     offset_ms: float | None  # positive: sound late, in the middle of the clip; None where it cannot be told
     interval_ms: tuple[float, float] | None  # holds the offset 19 times in 20, by the clip's blocks
-    drift_ms_s: float | None  # growth of the offset
+    drift_ms_s: float | None  # growth of the offset; None in clips of less than 6 s, too
     drift_interval_ms_s: tuple[float, float] | None
     correlation: float  # of the mouth seen with the one expected, at the best shift
     confidence: float  # share of wrong sounds that match less well
@@ -62,7 +63,7 @@ class LipSync:
         if self.offset_ms is None:
             return "cannot tell"
         half = (self.interval_ms[1] - self.interval_ms[0]) / 2
-        return f"{in_words(self.offset_ms)} ±{half:.0f}, {self.drift_ms_s:+.1f} ms/s, {100 * self.confidence:.1f} %"
+        return f"{in_words(self.offset_ms)} ±{half:.0f}{self._drift_text()}, {100 * self.confidence:.1f} %"
 
     def to_json(self) -> dict:
         """Return plain values, rounded."""
@@ -165,7 +166,7 @@ class _Blocks:
         self.sums = np.stack(blocks, axis=1)
 
     def _sums(self, even: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """Return mouth · expected, mouth², expected² of a block at each shift, (3, 2 · far + 1); what is not known is 0.
+        """Return a block's mouth · expected, mouth², expected² at each shift, (3, 2 · far + 1); what is not known is 0.
 
         Of mouth² all counts: where a shift leaves little sound to compare, chance must not look like a match.
         """
@@ -197,11 +198,12 @@ class _Blocks:
             return replace(told, why="the mouth seen and the one expected match no better than wrong sound would")
         if not 0 < int(curve.argmax()) < len(curve) - 1:
             return replace(told, why=f"the best match lies at the end of ±{1000 * nothing.reach_s:.0f} ms")
-        drift, drift_error = self._drift()
-        if abs(drift) > 3 * drift_error:
+        drift, drift_error = self._drift() if nothing.seconds >= DRIFT_FROM_S else (None, 0.0)
+        if drift is not None and abs(drift) > 3 * drift_error:
             sums = self.drifting(drift)
         offset, error = self._offset(sums)
-        interval, around = (offset - error, offset + error), (drift - 2 * drift_error, drift + 2 * drift_error)
+        around = None if drift is None else (drift - 2 * drift_error, drift + 2 * drift_error)
+        interval = offset - error, offset + error
         return replace(told, offset_ms=offset, interval_ms=interval, drift_ms_s=drift, drift_interval_ms_s=around)
 
     def _offset(self, sums: np.ndarray) -> tuple[float, float]:
@@ -215,11 +217,13 @@ class _Blocks:
         step_ms = 1000 / GRID_RATE
         return step_ms * (_peak(curve) - self.reach), max(LEAST_MS, 2 * step_ms * _jackknife(left_out))
 
-    def _drift(self) -> tuple[float, float]:
-        """Return the growth of the offset and its standard error, in ms/s."""
+    def _drift(self) -> tuple[float | None, float]:
+        """Return the growth of the offset and its standard error, in ms/s; None at the end of those that are tried."""
         every = np.stack([self.drifting(drift) for drift in self.drifts])
         total = every.sum(axis=2)
         best = _correlation(total.swapaxes(0, 1)).max(axis=1)
+        if not 0 < int(best.argmax()) < len(best) - 1:
+            return None, 0.0
         n_blocks = every.shape[2]
         left_out = [_correlation((total - every[:, :, k]).swapaxes(0, 1)).max(axis=1) for k in range(n_blocks)]
         peaks = np.array([_peak(one) for one in left_out])

@@ -131,8 +131,8 @@ def of_lips(told: LipSync, name: str, usual_ms: float = 0.0) -> Iterator[Finding
         mend = f"musetools fix {_quoted(name)} --sound {-relative:+.0f}"
         sentence = f"By the lips {in_words(relative)} {span}. Mend it: {mend}"
         yield Finding(level, "lips", relative, sentence)
-    ends = [edge * told.seconds for edge in told.drift_interval_ms_s]
-    if level := _level(min(ends), max(ends)):
+    ends = [edge * told.seconds for edge in told.drift_interval_ms_s or (0, 0)]
+    if level := _level(*ends):
         sentence = (
             f"By the lips sound drifts {told.drift_ms_s:+.1f} ms a second: a wrong frame rate or sampling rate. "
             "Export it again at the recording's own rates"
