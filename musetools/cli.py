@@ -125,6 +125,18 @@ def _with_lips(audit: "FolderAudit", mouth: Path | None, reach_s: float, tracks:
 
 
 @main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--sound", default=0.0, help="Move sound later by so many ms; negative: earlier.")
+@click.option("--fps25", is_flag=True, help="Convert video to 25 frames a second; else it is copied.")
+def fix(source: Path, target: Path, sound: float, fps25: bool) -> None:
+    """Mend the clip SOURCE into the new file TARGET: sound where its time stamps say, moved, padded, cut."""
+    from musetools.check.mend import fix as run
+
+    click.echo(run(source, target, sound_ms=sound, fps25=fps25))
+
+
+@main.command()
 @click.option("--only", multiple=True, help="Run the cases whose name starts so; may be given several times.")
 @click.option("--jobs", type=click.IntRange(1), help="Cases at a time.  [default: one a core]")
 @click.option("--update", is_flag=True, help="Run each case four times and make its baseline anew.")

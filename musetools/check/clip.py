@@ -1,11 +1,13 @@
 """The audit of one clip: everything about it that puts lips out of sync with sound."""
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
 __all__ = ["ClipAudit", "ClipFacts", "audit_clip", "clip_facts", "judged", "known_samples"]
 
 QUICK = "packets alone were read: silence, damage, and frames or packets that cannot be decoded are not known"
+MENDED = {"start offset", "hole", "overlap", "length", "bad packet"}  # findings that `fix` mends as it is
+RATES_MENDED = {"variable rate", "declared rate", "drift", "lag", "recipe stops"}  # and with 25 fps
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,6 +51,18 @@ class ClipAudit:
     def level(self) -> str:
         """The worst level found; "ok" if nothing but notes was."""
         return next((f.level for f in self.findings if f.level != "note"), "ok")
+
+    @property
+    def mend(self) -> str:
+        """The command that mends what can be mended; empty if nothing can."""
+        whats = {finding.what: finding for finding in self.findings if finding.level != "note"}
+        options = ["--fps25"] if RATES_MENDED & {*whats} else []
+        options += [f"--sound {-whats['lips'].number:+.0f}"] if "lips" in whats else []
+        if self.info is None or self.info.video is None or not (options or MENDED & {*whats}):
+            return ""
+        path = Path(self.name)
+        names = map(shlex.quote, (self.name, str(path.with_name(f"{path.stem}_fixed.mp4"))))
+        return " ".join(["musetools fix", *names, *options])
 
     @property
     def surplus_rows(self) -> float | None:
@@ -87,6 +103,7 @@ class ClipAudit:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
         lines += [QUICK] if self.timeline and not self.timeline.decoded else []
         lines += [f"lips: {self.lips!r}"] if self.lips else []
+        lines += [f"to mend it: {self.mend}"] if self.mend else []
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
 
     def _repr_html_(self) -> str:

@@ -5,11 +5,9 @@ the camera or the converter, and of how talkers' mouths lead their sound.
 """
 
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -110,11 +108,11 @@ def _mouth_and_sound(
 
 
 def _seen(clip: ClipAudit, told: LipSync | None, usual_ms: float) -> ClipAudit:
-    found = [] if told is None else list(of_lips(told, clip.name, usual_ms))
+    found = [] if told is None else list(of_lips(told, usual_ms))
     return replace(clip, lips=told, findings=by_level([*clip.findings, *found]))
 
 
-def of_lips(told: LipSync, name: str, usual_ms: float = 0.0) -> Iterator[Finding]:
+def of_lips(told: LipSync, usual_ms: float = 0.0) -> Iterator[Finding]:
     """Judge what lips tell of a clip, against what is usual in its folder."""
     if told.offset_ms is None:
         level = "error" if "no face in any" in told.why else "note" if "needed" in told.why else "warning"
@@ -128,9 +126,7 @@ def of_lips(told: LipSync, name: str, usual_ms: float = 0.0) -> Iterator[Finding
     if level := _level(low, high):
         against = " against the other clips" if usual_ms else ""
         span = f"({low:+.0f} … {high:+.0f} ms{against})"
-        mend = f"musetools fix {_quoted(name)} --sound {-relative:+.0f}"
-        sentence = f"By the lips {in_words(relative)} {span}. Mend it: {mend}"
-        yield Finding(level, "lips", relative, sentence)
+        yield Finding(level, "lips", relative, f"By the lips {in_words(relative)} {span}. Move it")
     ends = [edge * told.seconds for edge in told.drift_interval_ms_s or (0, 0)]
     if level := _level(*ends):
         sentence = (
@@ -143,11 +139,6 @@ def of_lips(told: LipSync, name: str, usual_ms: float = 0.0) -> Iterator[Finding
 def _level(low: float, high: float) -> str:
     nearest = max(low, -high)  # of the interval to 0; negative where it holds 0
     return "error" if nearest > ERROR_MS else "warning" if nearest > WARNING_MS else ""
-
-
-def _quoted(name: str) -> str:
-    path = Path(name)
-    return f"{shlex.quote(name)} {shlex.quote(str(path.with_name(path.stem + '_fixed.mp4')))}"
 
 
 def _apart(clip: ClipAudit, usual_ms: float) -> float:

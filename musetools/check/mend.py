@@ -1,0 +1,190 @@
+"""A clip mended into a new file: sound laid by its time stamps, moved, padded, cut; video copied, or made 25 fps.
+
+Coded video packets are copied unless the rate is to be changed. That is done by FFmpeg's filter ``fps=25``: its output
+option ``-r 25`` delays video by up to 67 ms.
+"""
+
+import os
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musetools.audio.container import chosen_audio, chosen_video, opened, shown_late_s
+from musetools.audio.load import load_audio
+from musetools.audio.probe import probe_media
+from musetools.audio.timeline import SoundTimes, first_shown_s
+from musetools.check.clip import MENDED, RATES_MENDED, ClipAudit, audit_clip
+from musetools.errors import OutputError, ParameterError
+from musetools.files import replacing
+from musetools.timing import SAMPLE_RATE
+
+__all__ = ["fix"]
+
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+FARTHEST_MS = 10_000
+STEP = 1024  # samples of a frame of AAC
+OFF_MS, LIKE = 5.0, 0.7  # how far the sound may lie from its place in the result, and how alike it must be
+QUALITY = {"crf": "15"}  # as MuseTalk's scripts/preprocess.py
+
+
+def fix(
+    source: str | os.PathLike, target: str | os.PathLike, *, sound_ms: float = 0.0, fps25: bool = False
+) -> ClipAudit:
+    """Mend a clip into a new file, and check that.
+
+    Parameters
+    ----------
+    source, target : path
+        The clip, and the new file: .mp4, .mov or .mkv.
+    sound_ms : float, default 0
+        By how much sound is moved later, in ms; negative: earlier. Silence is put where none is left, and what comes
+        before the first shown frame or after the last one is cut off.
+    fps25 : bool, default False
+        Whether video is converted to 25 frames a second; else its coded packets are copied.
+
+    Returns
+    -------
+    ClipAudit
+        Of the new file.
+
+    Raises
+    ------
+    OutputError
+        If there is a file of that name, or what was written is not in place; then nothing is left.
+    ParameterError
+        If the clip has no video, or another format or a farther shift is asked for.
+    AudioError
+        If the clip cannot be read.
+    """
+    source, target = Path(source), Path(target)
+    if os.path.lexists(target):
+        raise OutputError(f"{target} is there already, and nothing is overwritten. Name a new file")
+    if target.suffix.lower() not in FORMATS or not abs(sound_ms) <= FARTHEST_MS:
+        got = f"got {target.name} and {sound_ms:g} ms"
+        raise ParameterError(f"a new file is {', '.join(FORMATS)}, its sound moved by {FARTHEST_MS} ms at most; {got}")
+    if probe_media(source).video is None:
+        raise ParameterError(f"{source} has no video that its sound could be late against. Name a clip")
+    with replacing(target) as file:
+        _write(source, file, FORMATS[target.suffix.lower()], sound_ms / 1000, fps25)
+        file.flush()
+        audit = audit_clip(file.name)
+        _verify(audit, source, file.name, sound_ms, fps25)
+    return audit_clip(target)
+
+
+def _write(source: Path, file: Any, kind: str, shift_s: float, fps25: bool) -> None:
+    import av
+
+    with opened(source, str(source)) as container:
+        stream = chosen_video(container)
+        late = shown_late_s(source, stream.id, stream.time_base)
+    zero = first_shown_s(source, str(source))
+    with av.open(file, "w", format=kind) as out:
+        video = list(_converted(source, out, zero + late) if fps25 else _copied(source, out, zero + late))
+        if not video:
+            raise ParameterError(f"{source}: none of its frames can be used. Export it again")
+        end = max(float((p.pts + (p.duration or 0)) * p.time_base) for p in video)
+        pcm, rate, layout = _sound(source, zero, shift_s, end)
+        sound = list(_encoded(out, pcm, rate, layout))
+        for packet in sorted(chain(video, sound), key=lambda p: p.dts * p.time_base):
+            out.mux(packet)
+
+
+def _copied(source: Path, out: Any, zero: float) -> Iterator[Any]:
+    """Yield coded video packets, the first shown one at 0."""
+    with opened(source, str(source)) as container:
+        stream = chosen_video(container)
+        copy = out.add_stream_from_template(stream)
+        ticks = round(zero / stream.time_base)
+        for packet in container.demux(stream):
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - ticks, packet.dts - ticks, copy
+                yield packet
+
+
+def _converted(source: Path, out: Any, zero: float) -> Iterator[Any]:
+    """Yield packets of the video at 25 fps, by FFmpeg's filter."""
+    import av
+
+    with opened(source, str(source)) as container:
+        stream = chosen_video(container)
+        stream.thread_type = "AUTO"
+        graph = av.filter.Graph()
+        entry = graph.add_buffer(template=stream)
+        graph.link_nodes(entry, graph.add("fps", "25:start_time=0"), graph.add("buffersink")).configure()
+        coder = out.add_stream("libx264", rate=25, options=QUALITY)
+        coder.width, coder.height, coder.pix_fmt = stream.width, stream.height, "yuv420p"
+        for frame in chain(container.decode(stream), [None]):
+            if frame is not None:
+                frame.pts -= round(zero / frame.time_base)
+            graph.push(frame)
+            for each in _pulled(graph):
+                each.pict_type = av.video.frame.PictureType.NONE
+                yield from coder.encode(each)
+        yield from coder.encode()
+
+
+def _pulled(graph: Any) -> Iterator[Any]:
+    import av
+
+    while True:
+        try:
+            yield graph.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+
+
+def _sound(source: Path, zero: float, shift_s: float, end_s: float) -> tuple[np.ndarray, int, str]:
+    """Return 16-bit samples, (n_samples, n_channels), as long as the video; their rate and layout."""
+    import av
+
+    with opened(source, str(source)) as container:
+        stream = chosen_audio(container, str(source))
+        rate, layout = stream.codec_context.sample_rate, "mono" if stream.codec_context.channels == 1 else "stereo"
+        times = SoundTimes(str(source), rate, float(stream.time_base), zero)
+        resampler, pieces = None, {}
+        for frame, number in times.numbered(f for f in container.decode(stream)):
+            resampler = resampler or av.AudioResampler(format="s16", layout=layout, rate=rate)
+            pieces.setdefault(number, []).extend(one.to_ndarray() for one in resampler.resample(frame))
+    n_channels = 1 if layout == "mono" else 2
+    pcm = np.zeros((round(end_s * rate), n_channels), np.int16)
+    for number, blocks in sorted(pieces.items(), reverse=True):  # of an overlap the later piece loses
+        samples = np.concatenate(blocks, axis=1).reshape(-1, n_channels)
+        first = round((times.starts_s[number] - zero + shift_s) * rate)
+        kept = samples[max(0, -first) : max(0, len(pcm) - first)]
+        pcm[max(0, first) : max(0, first) + len(kept)] = kept
+    return pcm, rate, layout
+
+
+def _encoded(out: Any, pcm: np.ndarray, rate: int, layout: str) -> Iterator[Any]:
+    import av
+
+    coder = out.add_stream("aac", rate=rate, layout=layout, options={"b": "192k"})
+    for i in range(0, len(pcm), STEP):
+        block = np.ascontiguousarray(pcm[i : i + STEP]).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(block, format="s16", layout=layout)
+        frame.rate, frame.pts = rate, i
+        yield from coder.encode(frame)
+    yield from coder.encode()
+
+
+def _verify(audit: ClipAudit, source: Path, result: str, sound_ms: float, fps25: bool) -> None:
+    """Raise OutputError unless sound lies in the result where it is meant to, and nothing is left to mend."""
+    left = {f.what for f in audit.findings if f.level == "error"} & (MENDED | (RATES_MENDED if fps25 else set()))
+    if left:
+        raise OutputError(f"{source} could not be mended: {', '.join(left)} is still there. Export it again")
+    before, after = load_audio(source), load_audio(result)
+    shift = round(sound_ms * SAMPLE_RATE / 1000)
+    moved = np.concatenate([np.zeros(max(0, shift), np.float32), before[max(0, -shift) :]])[: len(after)]
+    spectra = np.fft.rfft(moved, 2 * len(after)), np.fft.rfft(after, 2 * len(after))
+    match = np.fft.irfft(spectra[1] * spectra[0].conj())
+    match /= max(float(np.sqrt(np.square(moved).sum() * np.square(after).sum())), 1e-9)
+    lag = int(match.argmax())
+    off_ms = 1000 * min(lag, lag - len(match), key=abs) / SAMPLE_RATE
+    if match[lag] < LIKE or abs(off_ms) > OFF_MS:
+        raise OutputError(
+            f"{source} could not be mended: its sound lies {off_ms:.0f} ms from its place. Export it again"
+        )
