@@ -100,7 +100,9 @@ def _copied(source: Path, out: Any, zero: float) -> Iterator[Any]:
         copy = out.add_stream_from_template(stream)
         ticks = round(zero / stream.time_base)
         for packet in container.demux(stream):
-            if packet.dts is not None and packet.pts is not None:
+            if packet.size and None in (packet.dts, packet.pts):
+                raise ParameterError(f"{source}: video packets without time stamps cannot be copied. Pass --fps25")
+            if packet.size:
                 packet.pts, packet.dts, packet.stream = packet.pts - ticks, packet.dts - ticks, copy
                 yield packet
 

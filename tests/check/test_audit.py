@@ -125,7 +125,7 @@ def test_the_same_through_json(mixed):
     folder = audit_folder(mixed)
     plain = json.loads(folder.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert [one["clip"] for one in plain["clips"]] == [audit.name for audit in folder.audits]
-    for one, audit in zip(plain, folder.audits, strict=True):
+    for one, audit in zip(plain["clips"], folder.audits, strict=True):
         assert (one["level"], one["recipe"]) == (audit.level, "musetools")
         assert (one["frames"], one["samples"]) == (audit.n_frames, audit.n_samples)
         assert Fraction(one["fps"]) == audit.fps
