@@ -56,7 +56,10 @@ class LipSync:
         if self.offset_ms is None:
             return f"cannot tell: {self.why} ({match})"
         low, high = self.interval_ms
-        return f"{in_words(self.offset_ms)} ({low:+.0f} … {high:+.0f} ms), drift {self.drift_ms_s:+.1f} ms/s ({match})"
+        return f"{in_words(self.offset_ms)} ({low:+.0f} … {high:+.0f} ms){self._drift_text()} ({match})"
+
+    def _drift_text(self) -> str:
+        return "" if self.drift_ms_s is None else f", drift {self.drift_ms_s:+.1f} ms/s"
 
     def cell(self) -> str:
         """Return what a table shows."""
