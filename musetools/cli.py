@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from musetools.errors import MusetoolsError, StoreError
+from musetools.errors import MusetoolsError, ParameterError, StoreError
 
 if TYPE_CHECKING:
     from musetools.check.folder import FolderAudit
@@ -100,7 +100,11 @@ def check(
     """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
     from musetools.check.folder import audit_folder
 
-    audit = audit_folder(paths, recipe, quick=quick, **tracks)
+    try:
+        audit = audit_folder(paths, recipe, quick=quick, **tracks)
+    except ParameterError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)  # nothing was checked
     if looked := lips or mouth is not None:
         audit = _with_lips(audit, mouth, reach, tracks)
     click.echo(audit.to_json() if as_json else audit)

@@ -184,7 +184,12 @@ def is_plausible(rate: Fraction) -> bool:
 def of_silence(loudness_dbfs: np.ndarray) -> Iterator[Finding]:
     """Say how many frames are silent; `loudness_dbfs` has a value for each."""
     silent = float((loudness_dbfs < SILENT_DBFS).mean()) if len(loudness_dbfs) else 0.0
-    if silent > 0:
+    if silent == 1:
+        sentence = (
+            f"No audible speech: all frames are below {SILENT_DBFS:.0f} dBFS. Leave it out, or mux its sound into it"
+        )
+        yield Finding("error", "silence", silent, sentence)
+    elif silent > 0:
         below = f"{100 * silent:.0f} % of the frames are silent (below {SILENT_DBFS:.0f} dBFS)"
         yield Finding("warning" if silent > MOSTLY else "note", "silence", silent, f"{below}: the mouth should rest")
 

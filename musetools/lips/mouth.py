@@ -28,11 +28,11 @@ DISTANCES = {  # name: the distance, and the one that it is divided by
 FACE = DISTANCES["inner"][1]  # forehead to chin: the size of a face
 URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 MODEL, SHA256 = "face_landmarker.task", "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-LONGEST_PX, SHORTEST_PX = 1280, 64  # larger images are made smaller; in smaller ones no face can be measured
+LONGEST_PX, SHORTEST_PX = 640, 64  # larger images are made smaller, for speed; in smaller ones no face can be measured
 MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouths late
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
 SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
-VERSION = 1  # of what is cached
+VERSION = 2  # of what is cached
 
 
 def mouth_measures(

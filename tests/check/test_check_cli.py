@@ -52,7 +52,7 @@ def test_a_folder_worst_first_and_the_mend_of_each(folder):
     result = check(folder)
     assert result.exit_code == 1
     table, *told = result.stdout.split("\n\n")
-    assert [line.split()[0] for line in table.splitlines()[1:-1]] == ["error", "warning", "ok"]
+    assert [line.split()[0] for line in table.splitlines()[1:-2]] == ["error", "warning", "ok"]
     assert table.splitlines()[-2] == "1 of 3 clips have errors"
     assert [one.splitlines()[0].rsplit(" ", 1)[1] for one in told] == ["error", "warning"]
     assert "Mux its sound into it, or leave it out" in told[0]
@@ -99,10 +99,17 @@ def test_another_recipe(folder, tmp_path):
 )
 def test_what_cannot_be_done_is_one_line(folder, given, message):
     result = check(folder, *given)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith(message)
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_folder_without_media(tmp_path):
+    (tmp_path / "a.txt").write_text("no media")
+    result = check(tmp_path)
+    assert result.exit_code == 2
+    assert "no media file" in result.stderr
 
 
 def test_without_a_path():

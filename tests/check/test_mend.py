@@ -1,0 +1,83 @@
+"""`musetools fix`: sound where it is meant to be, video's packets as they were, nothing overwritten or half done."""
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from clips import write_clip, write_late, write_uneven
+
+from musetools import OutputError, ParameterError, audit_clip, load_audio
+from musetools.check import mend
+from musetools.check.mend import fix
+from musetools.cli import main
+
+
+def packets(path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def lag_ms(before: np.ndarray, after: np.ndarray) -> float:
+    n = 1 << 18
+    match = np.fft.irfft(np.fft.rfft(after, n) * np.fft.rfft(before, n).conj())
+    at = int(match.argmax())
+    return min(at, at - n, key=abs) / 16
+
+
+@pytest.mark.parametrize("ms", [-200, -37.5, 0, 120])
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_sound_is_moved_and_video_copied(tmp_path, ms, b_frames):
+    source = write_clip(tmp_path / "a.mp4", b_frames=b_frames)
+    audit = fix(source, tmp_path / "b.mp4", sound_ms=ms)
+    assert audit.level == "ok"
+    assert packets(tmp_path / "b.mp4") == packets(source)
+    assert lag_ms(load_audio(source), load_audio(tmp_path / "b.mp4")) == pytest.approx(ms, abs=1)
+    assert audit.n_samples / 16_000 == pytest.approx(2, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("write", "options"),
+    [
+        (write_late, {}),
+        (lambda path: write_clip(path, sound_s=1.5), {}),
+        (lambda path: write_clip(path, sound_s=2.5), {}),
+        (write_uneven, {"fps25": True}),
+        (lambda path: write_clip(path, 30), {"fps25": True}),
+    ],
+    ids=["late", "short", "long", "uneven", "30"],
+)
+def test_what_is_found_is_mended(tmp_path, write, options):
+    source = write(tmp_path / "a b.mp4")
+    before = audit_clip(source)
+    audit = fix(source, tmp_path / "c.mp4", **options)
+    assert audit.level == "ok", audit
+    assert not audit.mend
+    if before.level != "ok":
+        assert before.mend.startswith("musetools fix '")
+        assert ("--fps25" in before.mend) == bool(options)
+    if options:
+        assert audit.fps == 25
+        assert lag_ms(load_audio(source), load_audio(tmp_path / "c.mp4")) == pytest.approx(0, abs=1)
+
+
+def test_nothing_is_overwritten(tmp_path):
+    source = write_clip(tmp_path / "a.mp4")
+    with pytest.raises(OutputError, match="nothing is overwritten"):
+        fix(source, source)
+    with pytest.raises(ParameterError, match=r"\.mp4, \.mov, \.mkv"):
+        fix(source, tmp_path / "b.avi")
+    result = CliRunner().invoke(main, ["fix", str(source), str(source)])
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_result_that_is_not_in_place_is_not_kept(tmp_path, monkeypatch):
+    source, right = write_clip(tmp_path / "a.mp4"), mend._sound
+
+    def wrong(source, zero, shift_s, end_s):
+        return right(source, zero, shift_s + 0.1, end_s)
+
+    monkeypatch.setattr(mend, "_sound", wrong)
+    with pytest.raises(OutputError, match="100 ms from its place"):
+        fix(source, tmp_path / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
