@@ -19,6 +19,7 @@ from musetools.check.folder import FolderAudit, worst_first
 from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
 from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync
+from musetools.lips.expected import MouthModel
 from musetools.lips.mouth import mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
 from musetools.worker import Worker
@@ -152,4 +153,5 @@ def _remarks(numbers: list[float], usual_ms: float) -> str:
     text = f"lips: {len(numbers)} clips with a number, sound {low:+.0f} … {high:+.0f} ms (10 … 90 %), positive: late"
     if len(numbers) >= TYPICAL:
         text += f"; median {usual_ms:+.0f} ms, from which each is judged: the camera's or the converter's, not theirs"
-    return text
+    about = MouthModel.load().about
+    return f"{text}. The model's own clips lie at {about['median_ms']:+d} ms ± {about['spread_ms']} ms"

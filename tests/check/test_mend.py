@@ -39,7 +39,7 @@ def test_sound_is_moved_and_video_copied(tmp_path, ms, b_frames):
     ("write", "options"),
     [
         (write_late, {}),
-        (lambda path: write_clip(path, sound_s=1.5), {}),
+        (lambda path: write_clip(path, sound_s=1.88), {}),
         (lambda path: write_clip(path, sound_s=2.5), {}),
         (write_uneven, {"fps25": True}),
         (lambda path: write_clip(path, 30), {"fps25": True}),
