@@ -90,7 +90,7 @@ def browser_recorder(folder: Path) -> Path:
 
 
 def browser_fragments(folder: Path) -> Path:
-    """MediaRecorder as mp4: fragments, an empty index in front, no list of them at the end, priming that is heard."""
+    """MediaRecorder as mp4: fragments, an empty index in front, none at the end, priming that is decoded as sound."""
     flags = {"movflags": "+frag_keyframe+empty_moov+skip_trailer", "first": PRIMING}
     return write(folder / "browser_fragments.mp4", even(), sound(), **flags)
 

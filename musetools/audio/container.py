@@ -13,10 +13,13 @@ import numpy as np
 from musetools.audio.structure import lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = ["RATES", "Mapped", "chosen_audio", "chosen_video", "moving", "name_of", "opened", "reading", "shown_late_s"]
+__all__ = ["RATES", "SOUND_ALONE", "Mapped", "chosen_audio", "chosen_video", "moving", "name_of", "opened"]
+__all__ += ["reading", "shown_late_s"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
+# formats of sound alone, without time stamps, by FFmpeg's names and by those of `Structure`
+SOUND_ALONE = ("wav", "flac", "mp3", "aac", "aiff", "caf", "w64", "au")
 STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}  # codecs of covers, if there is a single frame
 FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"free")  # of an mp4 that may have fragments
 MOST_PLANES = 7  # PyAV counts the planes of a frame with more one too many, and reads beyond its memory

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from musetools.audio.container import RATES, Mapped, chosen_audio, name_of, opened, reading
+from musetools.audio.container import RATES, SOUND_ALONE, Mapped, chosen_audio, name_of, opened, reading
 from musetools.audio.resample import (
     BLOCK_S,
     SignalCheck,
@@ -32,7 +32,6 @@ __all__ = ["Source", "blocks_of_array", "blocks_of_file", "frame_of", "planes_of
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
 MAX_CHANNELS = 8
-SOUND_ALONE = {"wav", "w64", "aiff", "au", "flac"}  # kinds of file that hold no video: not opened to look for one
 # codecs whose frames hold a checksum, which FFmpeg skips by default
 CHECKED = {"flac", "ac3", "eac3", "tta", "wavpack"}
 
@@ -199,13 +198,8 @@ def _blocks_of_container(
 ) -> Iterator[np.ndarray]:
     with opened(source, name) as container:
         stream = chosen_audio(container, name, number)
-        if (
-            structure.kind == "mp4"
-            and stream.codec_context.frame_size
-            and 2 * len(stream.index_entries) < stream.frames
-        ):
-            lost = f"{len(stream.index_entries)} of the {stream.frames} packets that it declares can be found"
-            raise AudioError(f"{name}: its index is damaged: {lost}. Copy or export it again")
+        if structure.kind == "mp4":
+            _check_index(stream, name)
         mapped = Mapped(stream, name)
         if stream.codec_context.name in CHECKED:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -222,6 +216,14 @@ def _blocks_of_container(
         if not signal.n_in and times.bad_s:
             raise AudioError(f"{name}: none of its {len(times.bad_s)} packets of sound can be decoded. Copy it again")
         signal.finish(structure.exact_s)
+
+
+def _check_index(stream: Any, name: str) -> None:
+    """Raise AudioError if an mp4's index lost most packets of a track; PCM has more samples there than entries."""
+    n_found = len(stream.index_entries)
+    if stream.codec_context.frame_size and 2 * n_found < stream.frames:
+        lost = f"{n_found} of the {stream.frames} packets that it declares can be found"
+        raise AudioError(f"{name}: its index is damaged: {lost}. Copy or export it again")
 
 
 def _frames(container: Any, stream: Any, mapped: Mapped, times: SoundTimes) -> Iterator["av.AudioFrame"]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from musetools.audio.container import chosen_audio, chosen_video, moving, name_of, opened, shown_late_s
+from musetools.audio.container import SOUND_ALONE, chosen_audio, chosen_video, moving, name_of, opened, shown_late_s
 from musetools.audio.structure import Structure, structure_of
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
@@ -25,7 +25,6 @@ FASTEST = 1000  # fps; a header that declares more declares a clock
 UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
 ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have
 UNKNOWN, NOTHING = Structure(), Timeline(decoded=False)
-COUNTED = ("wav", "flac", "mp3", "aac", "aiff", "caf", "w64", "au")  # formats of sound alone, without time stamps
 SHOWN_VP8 = 0x10  # bit of a frame's first byte: frames without it serve others and are not shown
 
 
@@ -195,7 +194,7 @@ def _stamps(container: Any, video: Any, sound: Any, name: str) -> tuple[np.ndarr
     From the file's index where it has one, else from its packets; and for how many ticks the first show nothing.
     """
     unseen = 0
-    if video is None and container.format.name in COUNTED:
+    if video is None and container.format.name in SOUND_ALONE:
         entries = [], []
     elif all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (video, sound)):
         entries = [_of_index(stream) if stream else [] for stream in (video, sound)]

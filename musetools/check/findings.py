@@ -1,4 +1,4 @@
-"""What can be wrong with a clip, check by check: each finding has a level, a number, and a sentence on the mend."""
+"""What can be wrong with a clip, check by check: a level, a number, and a sentence that says how to correct it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

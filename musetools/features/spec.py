@@ -10,7 +10,7 @@ from musetools.audio.load import DECODERS
 from musetools.errors import ParameterError, one_of
 from musetools.timing import ROW_RATE
 
-__all__ = ["EncoderWindow", "FeatureSpec"]
+__all__ = ["SPEC_NAMES", "EncoderWindow", "FeatureSpec"]
 
 MAX_WINDOW_S = 30
 POSITIONS = ("window", "clip")
@@ -172,3 +172,4 @@ _SPECS = {
     "live-near": FeatureSpec(window=EncoderWindow(10, 1, 0.5, None, positions="clip")),
     "live-exact": FeatureSpec(decoder="librosa"),
 }
+SPEC_NAMES = tuple(_SPECS)

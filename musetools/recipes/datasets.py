@@ -12,6 +12,8 @@ import numpy as np
 from musetools.chunks.rows import chunk_rows
 from musetools.chunks.sequence import gather
 from musetools.errors import ParameterError, one_of
+from musetools.recipes.rows import WINDOW_ROWS
+from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.recipes.trace import Trace, trace_rows
 
 __all__ = ["LAYOUTS", "audit_frame_files", "numbered_encoder", "trace_dataset"]
@@ -35,7 +37,7 @@ def numbered_encoder(features: np.ndarray) -> Any:
     """
     import torch
 
-    windows = iter(torch.from_numpy(np.ascontiguousarray(features)).split(1500))
+    windows = iter(torch.from_numpy(np.ascontiguousarray(features)).split(WINDOW_ROWS))
 
     def encoder(mel: Any, **_: Any) -> SimpleNamespace:
         batch = torch.stack([next(windows) for _ in range(len(mel))])
@@ -64,8 +66,8 @@ def trace_dataset(
         width)``; ``clip.npy`` of 25 fps chunks with context (2, 2), ``(n, 10 · n_layers, width)``.
     n_rows : int, default 300
         Rows of the clip.
-    n_layers, width : int
-        Shape of a row.
+    n_layers, width
+        As in `trace_rows`.
 
     Returns
     -------
@@ -94,7 +96,7 @@ def _write(folder: Path, layout: str, features: np.ndarray) -> None:
             np.save(folder / f"{k}.npy", features[2 * k : 2 * k + 2].reshape(-1, features.shape[2]))
     else:
         stacked = layout == "stacked"
-        np.save(folder / "clip.npy", gather(features, chunk_rows(len(features), 25)) if stacked else features)
+        np.save(folder / "clip.npy", gather(features, chunk_rows(len(features), MUSETALK_FPS)) if stacked else features)
 
 
 def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows: Sequence[int]) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     Source: ``scripts/data.py`` of the branch ``train_codes`` (TMElyralab/MuseTalk): npy files advance rows // 2 a clip,
     images two more at 25 fps.
     """
-    n_audio, n_images = len(_numbers(audio, (".npy",))), len(_numbers(images, IMAGES))
+    n_audio, n_images = _count(audio, (".npy",)), _count(images, IMAGES)
     expected = sum(n // 2 for n in rows)
     faults = [] if n_audio == expected else [f"{n_audio} npy files, expected {expected} of {len(rows)} clips"]
     if n_images == n_audio:
@@ -136,8 +138,9 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     return tuple(faults)
 
 
-def _numbers(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> list[int]:
-    numbers = [int(p.stem) for p in Path(folder).iterdir() if p.suffix.lower() in suffixes and p.stem.isdecimal()]
-    if not numbers:
+def _count(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> int:
+    """Count numbered files; ParameterError without any."""
+    count = sum(path.suffix.lower() in suffixes and path.stem.isdecimal() for path in Path(folder).iterdir())
+    if not count:
         raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files")
-    return sorted(numbers)
+    return count

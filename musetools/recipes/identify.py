@@ -16,7 +16,7 @@ from musetools.errors import ParameterError, RecipeError
 from musetools.recipes.profile import WindowLag, lag_statistics
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.recipes.rows import Context, Cut
-from musetools.recipes.trace import TraceError, trace_rows
+from musetools.recipes.trace import Trace, TraceError, trace_rows
 from musetools.table import Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, exact_fps
 
@@ -190,10 +190,9 @@ def traced_recipe(name: str, like: str | Recipe) -> Recipe:
     chunker, like = chunker_named(name), recipe_of(like)
 
     def cut(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
-        fps, wide = float(fps), 2 * (sum(context) + 1)
-        told = int(fps) if fps.is_integer() else fps
+        wide = 2 * (sum(context) + 1)
         try:
-            rows = trace_rows(lambda features: chunker(features, told), n_samples // ROW_SAMPLES).rows
+            rows = _trace_at(chunker, n_samples // ROW_SAMPLES, fps).rows
         except TraceError as error:
             raise RecipeError(str(error)) from None
         if rows.shape[1] != wide:
@@ -211,11 +210,17 @@ def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
 
 
 def _traced(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float) -> list[str]:
-    fps = int(fps) if float(fps).is_integer() else fps
     try:
-        trace = trace_rows(lambda features: chunker(features, fps), n_rows)
+        trace = _trace_at(chunker, n_rows, fps)
     except TraceError as error:
         return [f"{fps:g}", "–", "–", str(error)]
     matches = identify_rows(trace, fps, n_rows=n_rows)
     notes = "; ".join([matches.summary(), *trace.notes])
     return [f"{fps:g}", str(len(trace.rows)), f"{matches.lag.mean_ms:+.0f}", notes]
+
+
+def _trace_at(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float | Fraction) -> Trace:
+    """Trace a function of features and frame rate; a whole rate is passed as an int, as code is usually called."""
+    fps = float(fps)
+    given = int(fps) if fps.is_integer() else fps
+    return trace_rows(lambda features: chunker(features, given), n_rows)

@@ -11,7 +11,7 @@ import numpy as np
 from musetools.audio.decode import Source
 from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
-from musetools.features.spec import FeatureSpec
+from musetools.features.spec import SPEC_NAMES, FeatureSpec
 from musetools.recipes.recipe import RECIPES
 from musetools.timing import ROW_MS, SAMPLE_RATE
 
@@ -31,7 +31,7 @@ SLOW_HOP_S = 1  # windows that keep less are tried where no others made the feat
 class FeaturesMatch:
     """How far features lie from those that a spec makes."""
 
-    spec: str  # its name; names of equal specs are joined by " or "
+    spec: str  # its name; of equal specs the first one's
     distance: float  # rms over the deviation of the spec's own features, mean of the layers
     layers: tuple[float, ...]  # the same for each layer
     rows: int  # how many more rows there are than the spec makes
@@ -82,11 +82,14 @@ def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, e
     ParameterError
         If they cannot be read.
     """
+    from musetools.features.extract import audio2feat
+
     given, notes = _read(features)
     given, found = _rows(given, encoder, notes), FeaturesMatches()
     if given is not None:
-        found = FeaturesMatches(_matches(given, audio, encoder))
-        found.message = _message(found, given, audio, encoder)
+        plain = audio2feat(audio, encoder, spec="musetools")
+        found = FeaturesMatches(_matches(given, audio, encoder, plain))
+        found.message = _message(found, given, audio, encoder, plain)
     else:
         found.message = f"another model: it has {notes.pop()}; {encoder.name} has {encoder.n_layers} × {encoder.width}"
     found.notes = tuple(notes)
@@ -131,24 +134,24 @@ def _rows(given: np.ndarray, encoder: "Encoder", notes: list[str]) -> np.ndarray
 
 
 def _candidates() -> dict[FeatureSpec, str]:
-    named = {name: FeatureSpec.named(name) for name in ("musetools", "musetalk-v1", "musetalk-v1.5")}
+    named = {name: FeatureSpec.named(name) for name in SPEC_NAMES}
     named |= {name: recipe.features for name, recipe in RECIPES.items()}
-    named |= {name: FeatureSpec.named(name) for name in ("live-low", "live", "live-near")}
     specs: dict[FeatureSpec, str] = {}
     for name, spec in named.items():
         specs.setdefault(spec, name)
     return specs
 
 
-def _matches(given: np.ndarray, audio: Source, encoder: "Encoder") -> list[FeaturesMatch]:
-    """Compare with every spec; those of short windows, which take long, where no other made it."""
+def _matches(given: np.ndarray, audio: Source, encoder: "Encoder", plain: np.ndarray) -> list[FeaturesMatch]:
+    """Compare with every spec, where `plain` is that of "musetools"; with short, slow windows if no other made it."""
     from musetools.features.extract import audio2feat
 
     found: list[FeaturesMatch] = []
     for spec, name in sorted(_candidates().items(), key=lambda item: -item[0].window.hop_s):
         if spec.window.hop_s <= SLOW_HOP_S and min(found, key=_rank).distance < SAME:
             break
-        found.append(_match(name, given, audio2feat(audio, encoder, spec=spec)))
+        made = plain if name == "musetools" else audio2feat(audio, encoder, spec=spec)
+        found.append(_match(name, given, made))
     return sorted(found, key=_rank)
 
 
@@ -173,7 +176,7 @@ def _distance(given: np.ndarray, made: np.ndarray, moved: int) -> np.ndarray:
     return np.sqrt(np.square(given[:shared] - made[:shared]).mean((0, 2)))
 
 
-def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: "Encoder") -> str:
+def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: "Encoder", plain: np.ndarray) -> str:
     from musetools.features.extract import audio2feat
 
     best = found[0]
@@ -181,14 +184,12 @@ def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: 
     if same:
         where = f", moved by {best.moved:+d} rows ({best.moved * ROW_MS:+d} ms)" if best.moved else ""
         return f"it is {same}{where}"
-    spec = FeatureSpec.named("musetools")
-    made = audio2feat(audio, encoder, spec=spec)
-    means = given.mean(0)[1:].ravel(), made.mean(0)[1:].ravel()
+    means = given.mean(0)[1:].ravel(), plain.mean(0)[1:].ravel()
     if np.corrcoef(*means)[0, 1] < SAME_WEIGHTS:
         return "no spec of this encoder: made with other weights, or not Whisper"
     if best.layers[0] < SAME_AUDIO:
         return f"no spec that is known, of this audio and these weights: nearest is {best.spec}"
-    backwards = audio2feat((load_audio(audio)[::-1].copy(), SAMPLE_RATE), encoder, spec=spec)
+    backwards = audio2feat((load_audio(audio)[::-1].copy(), SAMPLE_RATE), encoder)
     if _match("", given, backwards).layers[0] < SAME_AUDIO:
         return "made with these weights of this audio played backwards"
     return "made with these weights of other audio"

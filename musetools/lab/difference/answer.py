@@ -82,6 +82,7 @@ def evaluate(
     context: tuple[int, int] = (2, 2),
     folder: str | os.PathLike | None = None,
     own: Recipe | None = None,
+    features: dict[FeatureSpec, Features] | None = None,
 ) -> Difference:
     """Chunk a clip as training and as inference do, and compare: the answer of notebook 01.
 
@@ -99,9 +100,10 @@ def evaluate(
         Frames of audio left and right of a frame.
     folder : path, optional
         Where training's rows are saved as ``clip.npy``, to be read back mapped as a training loader does.
-
     own : Recipe, optional
         A third one to stand beside the two: `musetools.recipes.traced_recipe` makes it of any chunker.
+    features : dict of FeatureSpec to Features, optional
+        What these recipes make of the clip, where an earlier answer's `features` hold it; made here otherwise.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def evaluate(
     train, infer = recipe_of(train), recipe_of(infer)
     recipes = {recipe.name: recipe for recipe in (train, infer, own) if recipe}
     recipes[CANONICAL] = RECIPES["musetools"]
-    waveform, made = load_audio(source), make_features(source, encoder, recipes.values())
+    waveform, made = load_audio(source), features or make_features(source, encoder, recipes.values())
     rows = {name: made[recipe.features].rows for name, recipe in recipes.items()}
     if folder is not None:
         saved = Path(folder) / "clip.npy"

@@ -39,12 +39,8 @@ def measure_places(waveform: np.ndarray, encoder: Encoder, spec: str | FeatureSp
 
     Parameters
     ----------
-    waveform : ndarray of float32, shape (n_samples,)
-        Mono, 16 kHz; repeated or cut to a minute.
-    encoder : Encoder
-        The weights.
-    spec : FeatureSpec or str
-        How features are made, in windows of 30 s.
+    waveform, encoder, spec
+        As in `musetools.lab.content.measure_content`.
 
     Returns
     -------
