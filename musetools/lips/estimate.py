@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
 from musetools.errors import ParameterError
@@ -28,6 +29,7 @@ SILENT = 0.1  # deviation of an expected mouth, of a talker's, below which there
 FASTEST, DRIFT_STEP, DRIFT_REACH_S = 30, 1, 0.3  # ms/s, ms/s, and s at the ends of the clip
 DRIFT_FROM_S = 6.0  # of face and sound; in less, words look like drift
 BLOCK_S, MOST_BLOCKS = 1.0, 60
+FINE = 4  # shifts a point of the grid, by cubic splines: drift moves blocks by parts of a point
 NEAR_S = 0.15  # peaks without one block are looked for so near to the peak
 LEAST_MS = 5.0  # half of the shortest interval: the grid's step is 10 ms
 QUIET_DB, LOUD_DB = -34.0, -7.0  # loudness rule: shut and wide open, below the loudest moment
@@ -166,7 +168,9 @@ class _Blocks:
             self._sums(even[i:j], known[i:j], padded[i : j + 2 * self.far])
             for i, j in zip(self.starts, ends, strict=True)
         ]
-        self.sums = np.stack(blocks, axis=1)
+        shifts = np.arange(2 * self.far + 1)
+        fine = np.arange(2 * self.far * FINE + 1) / FINE
+        self.sums = CubicSpline(shifts, np.stack(blocks, axis=1), axis=2)(fine)
 
     def _sums(self, even: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Return a block's mouth · expected, mouth², expected² at each shift, (3, 2 · far + 1); what is not known is 0.
@@ -177,13 +181,11 @@ class _Blocks:
         expected = sliding_window_view(np.square(wanted).sum(axis=1), len(even)) @ known.astype(float)
         return np.stack([both, np.full(len(both), np.square(even).sum()), expected])
 
-    def drifting(self, drift_ms_s: float) -> np.ndarray:
-        """Return each block's sums where the shift grows, (3, n_blocks, 2 · reach + 1)."""
-        places = np.arange(self.far - self.reach, self.far + self.reach + 1)
-        places = places + (drift_ms_s / 1000 * GRID_RATE * self.middles_s)[:, None]
-        low = np.clip(np.floor(places).astype(int), 0, 2 * self.far - 1)
-        part, block = np.clip(places - low, 0, 1), np.arange(len(low))[:, None]
-        return self.sums[:, block, low] * (1 - part) + self.sums[:, block, low + 1] * part
+    def drifting(self, drift_ms_s: float, shifts: np.ndarray) -> np.ndarray:
+        """Return each block's sums at shifts in fine steps that grow by a drift, (3, n_blocks, n_shifts)."""
+        moved = np.rint(drift_ms_s / 1000 * GRID_RATE * FINE * self.middles_s).astype(int)
+        places = np.clip(shifts + self.far * FINE + moved[:, None], 0, self.sums.shape[2] - 1)
+        return self.sums[:, np.arange(len(moved))[:, None], places]
 
     @cached_property
     def drifts(self) -> np.ndarray:
@@ -193,42 +195,39 @@ class _Blocks:
 
     def judged(self, nothing: LipSync, gumbel: dict) -> LipSync:
         """Return what the sums tell."""
-        sums = self.drifting(0)
-        curve = _correlation(sums.sum(axis=1))
-        r = float(curve.max())
-        told = replace(nothing, correlation=r, curve=curve, confidence=_confidence(r, nothing, gumbel))
+        shifts = np.arange(-self.reach * FINE, self.reach * FINE + 1)
+        curve = _correlation(self.drifting(0, shifts).sum(axis=1))
+        r, best = float(curve.max()), int(curve.argmax())
+        told = replace(nothing, correlation=r, curve=curve[::FINE], confidence=_confidence(r, nothing, gumbel))
         if told.confidence < SURE:
             return replace(told, why="the mouth seen and the one expected match no better than wrong sound would")
-        if not 0 < int(curve.argmax()) < len(curve) - 1:
+        if not FINE <= best < len(curve) - FINE:
             return replace(told, why=f"the best match lies at the end of ±{1000 * nothing.reach_s:.0f} ms")
-        drift, drift_error = self._drift() if nothing.seconds >= DRIFT_FROM_S else (None, 0.0)
-        if drift is not None and abs(drift) > 3 * drift_error:
-            sums = self.drifting(drift)
-        offset, error = self._offset(sums)
+        near = round(NEAR_S * GRID_RATE * FINE)
+        shifts = shifts[max(0, best - near) : best + near + 1]
+        drift, drift_error = self._drift(shifts) if nothing.seconds >= DRIFT_FROM_S else (None, 0.0)
+        steady = drift is None or abs(drift) <= 3 * drift_error
+        offset, error = self._offset(shifts, 0.0 if steady else drift)
         around = None if drift is None else (drift - 2 * drift_error, drift + 2 * drift_error)
         interval = offset - error, offset + error
         return replace(told, offset_ms=offset, interval_ms=interval, drift_ms_s=drift, drift_interval_ms_s=around)
 
-    def _offset(self, sums: np.ndarray) -> tuple[float, float]:
-        """Return the curve's peak, and half the length of its interval, in ms."""
+    def _offset(self, shifts: np.ndarray, drift: float) -> tuple[float, float]:
+        """Return the curve's peak near the best shift, and half the length of its interval, in ms."""
+        sums = self.drifting(drift, shifts)
         total = sums.sum(axis=1)
-        curve = _correlation(total)
-        best, near = int(curve.argmax()), round(NEAR_S * GRID_RATE)
-        low = max(0, best - near)
-        without = _correlation(total[:, None] - sums)[:, low : best + near + 1]
-        left_out = np.array([low + _peak(one) for one in without])
-        step_ms = 1000 / GRID_RATE
-        return step_ms * (_peak(curve) - self.reach), max(LEAST_MS, 2 * step_ms * _jackknife(left_out))
+        left_out = np.array([_peak(one) for one in _correlation(total[:, None] - sums)])
+        step_ms = 1000 / GRID_RATE / FINE
+        return step_ms * (shifts[0] + _peak(_correlation(total))), max(LEAST_MS, 2 * step_ms * _jackknife(left_out))
 
-    def _drift(self) -> tuple[float | None, float]:
+    def _drift(self, shifts: np.ndarray) -> tuple[float | None, float]:
         """Return the growth of the offset and its standard error, in ms/s; None at the end of those that are tried."""
-        every = np.stack([self.drifting(drift) for drift in self.drifts])
+        every = np.stack([self.drifting(drift, shifts) for drift in self.drifts])
         total = every.sum(axis=2)
         best = _correlation(total.swapaxes(0, 1)).max(axis=1)
         if not 0 < int(best.argmax()) < len(best) - 1:
             return None, 0.0
-        n_blocks = every.shape[2]
-        left_out = [_correlation((total - every[:, :, k]).swapaxes(0, 1)).max(axis=1) for k in range(n_blocks)]
+        left_out = [_correlation((total - one).swapaxes(0, 1)).max(axis=1) for one in np.moveaxis(every, 2, 0)]
         peaks = np.array([_peak(one) for one in left_out])
         return float(self.drifts[0] + DRIFT_STEP * _peak(best)), DRIFT_STEP * _jackknife(peaks)
 
