@@ -88,9 +88,8 @@ class ClipAudit:
     def to_json(self) -> dict:
         """Return plain values."""
         known = {"fps": str(self.fps) if self.fps else None, "frames": self.n_frames, "samples": self.n_samples}
-        plain = [asdict(finding) for finding in self.findings]
-        lips = {"lips": self.lips.to_json()} if self.lips else {}
-        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, "findings": plain, **lips}
+        plain = {"findings": [asdict(f) for f in self.findings], "lips": self.lips and self.lips.to_json()}
+        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, **plain}
 
     def table_row(self) -> list[str]:
         """Sum the audit up in the cells of a table."""

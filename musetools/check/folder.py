@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from musetools.check.clip import ClipAudit, ClipFacts, audit_clip, clip_facts, judged
+from musetools.check.clip import QUICK, ClipAudit, ClipFacts, audit_clip, clip_facts, judged
 from musetools.check.findings import LEVELS
 from musetools.errors import AudioError, ParameterError
 from musetools.files import find_media
@@ -42,12 +42,13 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
+        quick = any(audit.timeline and not audit.timeline.decoded for audit in self.audits)
+        caption += f"\n{QUICK.capitalize()}" * quick + f"\n{self.remarks}" * bool(self.remarks)
         head, lines = ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits]
         if self.remarks:
-            caption += f"\n{self.remarks}"
             head.insert(4, "lips")
             for audit, line in zip(self.audits, lines, strict=True):
-                line.insert(4, audit.lips.cell() if audit.lips else "–")
+                line.insert(4, audit.lips.cell())
         return Table(head, lines, caption)
 
     def __repr__(self) -> str:

@@ -1,25 +1,30 @@
 """Speech with known mouth openings: the drawn talker, spoken on the spot or bundled, or a user's own clips."""
 
-import csv
-import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
 from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
-from musetools.files import MEDIA
+from musetools.features.encoder import load_encoder
+from musetools.files import find_media
 from musetools.lab.project import project_file
 from musetools.lab.talker import RATE, SPOKEN, VOICES, openings, speak
-from musetools.timing import SAMPLE_RATE, exact_fps
+from musetools.lips import lip_sync, mouth_measures, read_mouth
+from musetools.lips.expected import GRID_RATE, on_grid
+from musetools.timing import SAMPLE_RATE
 
-__all__ = ["Talker", "find_talkers", "hold_out", "read_openings"]
+__all__ = ["Talker", "find_talkers", "hold_out"]
 
 CURVE_RATE = 1000  # points a second at which the drawn talker's rule is evaluated
 PIECE_S = 28  # the part of a clip that v1.5's loader reads without fault (K5)
+MOUTH_ENCODER = "tiny.en"  # whose rows the model of mouths takes
+DRAWN = "0 shut, 1 wide"
 BUNDLED = ("speech.flac", "voice_a.m4a", "voice_b.m4a", "voice_c.m4a")
 
 
@@ -30,7 +35,9 @@ class Talker:
     name: str
     waveform: np.ndarray  # float32, (n_samples,): mono, 16 kHz
     times_s: np.ndarray  # (n,): when each opening was measured
-    opening: np.ndarray  # (n,): 0 (shut) … 1 (wide)
+    opening: np.ndarray  # (n,): in the unit below
+    speaker: str = ""  # clips of one speaker are never on both sides; empty: of nobody else
+    unit: str = DRAWN
 
     @property
     def duration_s(self) -> float:
@@ -45,7 +52,8 @@ class Talker:
         """Return the stretch between two times as a clip."""
         waveform = self.waveform[round(start_s * SAMPLE_RATE) : round(stop_s * SAMPLE_RATE)]
         inside = (self.times_s >= start_s) & (self.times_s <= stop_s)
-        return Talker(f"{self.name}-{start_s:g}s", waveform, self.times_s[inside] - start_s, self.opening[inside])
+        series = self.times_s[inside] - start_s, self.opening[inside]
+        return Talker(f"{self.name}-{start_s:g}s", waveform, *series, self.speaker, self.unit)
 
 
 def find_talkers(speech: str = "auto") -> list[Talker]:
@@ -55,8 +63,9 @@ def find_talkers(speech: str = "auto") -> list[Talker]:
     ----------
     speech : str, default "auto"
         "spoken": sentences that espeak-ng says now, in several voices; "bundled": the clips in ``data/``; "auto":
-        spoken where espeak-ng is installed, bundled otherwise. Anything else is a folder of media files, each with its
-        openings in a csv of the same name (see `read_openings`).
+        spoken where espeak-ng is installed, bundled otherwise. Anything else is a folder of clips, those of one speaker
+        in a folder of their own below it. Where a clip has a csv of the same name beside it, that is its mouth (see
+        `read_mouth`); otherwise the mouth is measured in the video, moved by the offset that `lip_sync` finds.
 
     Returns
     -------
@@ -67,6 +76,8 @@ def find_talkers(speech: str = "auto") -> list[Talker]:
     ------
     ParameterError
         If the folder or its tables cannot be used, or espeak-ng is missing where it is asked for.
+    AudioError, MissingExtraError, EncoderError
+        As `mouth_measures`, for clips without a csv.
     """
     if speech == "auto":
         speech = "spoken" if shutil.which("espeak-ng") else "bundled"
@@ -76,12 +87,27 @@ def find_talkers(speech: str = "auto") -> list[Talker]:
     if speech == "bundled":
         return [_drawn(name.split(".")[0], load_audio(project_file(f"data/{name}"))) for name in BUNDLED]
     folder = project_file(speech)
-    media = sorted(p for p in folder.iterdir() if p.suffix.lower() in MEDIA) if folder.is_dir() else []
-    if not media:
-        raise ParameterError(
-            f"speech must be 'auto', 'spoken', 'bundled' or a folder of media files, each with a csv; got {folder}"
-        )
-    return [Talker(path.stem, load_audio(path), *read_openings(path.with_suffix(".csv"))) for path in media]
+    media = find_media(folder) if folder.is_dir() else ()
+    if not (talkers := [talker for name, path in media if (talker := _measured(name, path, folder))]):
+        raise ParameterError(f"speech must be 'auto', 'spoken', 'bundled' or a folder of clips of speech; got {folder}")
+    return talkers
+
+
+def _measured(name: str, path: Path, folder: Path) -> Talker | None:
+    """Read a clip and its mouth; None where its lips cannot be compared with its sound."""
+    waveform, table = load_audio(path), path.with_suffix(".csv")
+    speaker = path.parent.name if path.parent != folder else path.stem
+    if table.is_file():
+        mouth = read_mouth(table)
+        return Talker(Path(name).stem, waveform, *mouth.opening, speaker, DRAWN if mouth.drawn else "as in its table")
+    seen = mouth_measures(path)
+    sync = lip_sync(seen, waveform, load_encoder(MOUTH_ENCODER))
+    if sync.offset_ms is None:
+        warnings.warn(f"{name} is left out: {sync.why}", stacklevel=2)
+        return None
+    even, known = on_grid(seen.times_s, seen.values)
+    times = np.arange(len(even)) / GRID_RATE + sync.offset_ms / 1000
+    return Talker(Path(name).stem, waveform, times[known], even[known].mean(axis=1), speaker, "in deviations")
 
 
 def _drawn(name: str, waveform: np.ndarray) -> Talker:
@@ -104,7 +130,7 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     training : list of Talker
         The other clips, in pieces of up to 28 s, each longer than a second.
     held_out : Talker
-        Never part of the same clip as anything in `training`.
+        Never part of the same clip, nor of the same speaker, as anything in `training`.
 
     Raises
     ------
@@ -114,6 +140,7 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     kept, rest = [], list(talkers)
     while rest and sum(t.duration_s for t in kept) < seconds:
         kept.insert(0, rest.pop())
+    rest = [t for t in rest if not t.speaker or t.speaker not in {k.speaker for k in kept}]
     pieces = [
         talker.part(start, min(start + PIECE_S, talker.duration_s))
         for talker in rest
@@ -137,53 +164,5 @@ def _joined(talkers: Sequence[Talker]) -> Talker:
         np.concatenate([t.waveform for t in talkers]),
         np.concatenate([t.times_s[u] + start for t, u, start in zip(talkers, used, starts, strict=True)]),
         np.concatenate([t.opening[u] for t, u in zip(talkers, used, strict=True)]),
+        unit=talkers[0].unit,
     )
-
-
-def read_openings(
-    path: str | os.PathLike, *, fps: float | Fraction | None = None, n_frames: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Read a table of mouth openings.
-
-    Parameters
-    ----------
-    path : path
-        A csv with the columns ``time_s`` and ``opening``, as in ``data/``, in the order of time.
-    fps : float or Fraction, optional
-        Frame rate of a clip, where the table must hold an opening for each of its frames: the k-th at k/fps.
-    n_frames : int, optional
-        Frames of that clip; the table may differ by one.
-
-    Returns
-    -------
-    times_s, opening : ndarray of float64, shape (n,)
-        Seconds and openings.
-
-    Raises
-    ------
-    ParameterError
-        If the file is missing or no such table, a number is not finite, time does not grow, or the table does not
-        belong to the clip.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            table = [(float(row["time_s"]), float(row["opening"])) for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        raise ParameterError(f"no {path}: each clip needs its openings in a csv of the same name beside it") from None
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise ParameterError(
-            f"{path} must have the columns time_s and opening, numbers in every table row; got {error!r}"
-        ) from None
-    times, opening = np.array(table, np.float64).reshape(-1, 2).T
-    if len(times) < 2 or not np.isfinite([times, opening]).all() or (np.diff(times) <= 0).any():
-        raise ParameterError(f"{path} must hold two table rows or more, finite, with time_s growing; got {len(times)}")
-    if np.ptp(opening) == 0:
-        raise ParameterError(f"{path}: every opening is {opening[0]:g}, so there is nothing to learn. Use another clip")
-    if fps is not None:
-        late = np.abs(times - np.arange(len(times)) / float(exact_fps(fps)))
-        if abs(len(times) - n_frames) > 1 or late.max() > 0.5 / exact_fps(fps):
-            raise ParameterError(
-                f"{path} must have an opening for each frame of the clip, {n_frames} at {float(fps):.5g} fps; "
-                f"got {len(times)}, up to {late.max():.3f} s away from their frames"
-            )
-    return times, opening

@@ -2,7 +2,8 @@
 
 from musetools.lips.estimate import LipSync, lip_sync
 from musetools.lips.expected import MouthModel, expected_mouth
-from musetools.lips.mouth import mouth_measures
+from musetools.lips.mouth import mouth_images, mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
 
-__all__ = ["LipSync", "MouthModel", "MouthSeries", "expected_mouth", "lip_sync", "mouth_measures", "read_mouth"]
+__all__ = ["LipSync", "MouthModel", "MouthSeries", "expected_mouth", "lip_sync"]
+__all__ += ["mouth_images", "mouth_measures", "read_mouth"]

@@ -20,7 +20,7 @@ from musetools.lips.expected import GRID_RATE, MouthModel, expected_mouth, on_gr
 from musetools.lips.series import MEASURES, MouthSeries
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["LipSync", "lip_sync", "match"]
+__all__ = ["LipSync", "compared", "lip_sync", "match", "unknown"]
 
 REACH_S, FARTHEST_S = 0.6, 3.0  # offsets searched by default, and at most
 SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last frame
@@ -31,6 +31,7 @@ DRIFT_FROM_S = 6.0  # of face and sound; in less, words look like drift
 BLOCK_S, MOST_BLOCKS = 1.0, 60
 FINE = 4  # shifts a point of the grid, by cubic splines: drift moves blocks by parts of a point
 NEAR_S = 0.15  # peaks without one block are looked for so near to the peak
+LEAST_SOUND = 0.01  # of the largest sum of expected²: where a shift leaves next to no sound, nothing is divided by it
 LEAST_MS = 5.0  # half of the shortest interval: the grid's step is 10 ms
 QUIET_DB, LOUD_DB = -34.0, -7.0  # loudness rule: shut and wide open, below the loudest moment
 SMOOTH_S = 0.025  # sigma of the window that loudness is measured under
@@ -40,7 +41,7 @@ SMOOTH_S = 0.025  # sigma of the window that loudness is measured under
 class LipSync:
     """By how much a clip's sound is late against the mouth."""
 
-    offset_ms: float | None  # positive: sound late, in the middle of the clip; None where it cannot be told
+    offset_ms: float | None  # positive: sound late, in the middle of the clip; None where it is not known
     interval_ms: tuple[float, float] | None  # holds the offset 19 times in 20, by the clip's blocks
     drift_ms_s: float | None  # growth of the offset; None in clips of less than 6 s, too
     drift_interval_ms_s: tuple[float, float] | None
@@ -48,7 +49,7 @@ class LipSync:
     confidence: float  # share of wrong sounds that match less well
     seconds: float  # of face and sound that were compared
     reach_s: float  # offsets searched on either side
-    why: str = ""  # why it cannot be told
+    why: str = ""  # why it is not known
     method: str = "rows"  # "loudness": the fallback without trained weights
     curve: np.ndarray | None = None  # correlation at shifts of 10 ms, -reach … reach
 
@@ -77,6 +78,11 @@ class LipSync:
         return plain | {"method": self.method, "why": self.why}
 
 
+def unknown(why: str, reach_s: float = REACH_S) -> LipSync:
+    """Return what is known of a clip that cannot be compared."""
+    return LipSync(None, None, None, None, 0.0, 0.0, 0.0, reach_s, why)
+
+
 def in_words(offset_ms: float) -> str:
     """Say an offset's side: sound 80 ms late."""
     return f"sound {abs(offset_ms):.0f} ms {'late' if offset_ms > 0 else 'early'}"
@@ -99,7 +105,8 @@ def lip_sync(
     waveform : ndarray of float32, shape (n_samples,)
         Mono, 16 kHz, on the clip's timeline: what `load_audio` returns.
     encoder : Encoder or None
-        tiny.en, whose rows the model takes. None: loudness stands for the expected mouth, which tells less.
+        tiny.en, whose rows the model takes. None: loudness stands for the expected mouth, which says less of people; so
+        it does for a drawn mouth.
     reach_s : float, default 0.6
         Offsets that are searched on either side, at most 3 s.
     model : MouthModel, optional
@@ -120,7 +127,7 @@ def lip_sync(
     if not 0 < reach_s <= FARTHEST_S:
         raise ParameterError(f"reach_s must be above 0 and at most {FARTHEST_S:g} s; got {reach_s!r}")
     model = model or MouthModel.load()
-    if encoder is None:
+    if encoder is None or mouth.drawn:
         return replace(match(mouth, loudness_mouth(waveform), model.about, reach_s), method="loudness")
     return match(mouth, expected_mouth((waveform, SAMPLE_RATE), encoder, model), model.about, reach_s)
 
@@ -135,19 +142,23 @@ def loudness_mouth(waveform: np.ndarray) -> np.ndarray:
 
 def match(mouth: MouthSeries, expected: np.ndarray, about: dict, reach_s: float = REACH_S) -> LipSync:
     """Compare a mouth with the one expected at each row, (n_rows, 4) or inner lips alone; see `lip_sync`."""
-    used = np.isfinite(mouth.values).any(axis=0) & (np.arange(len(MEASURES)) < expected.shape[1])
-    nothing = LipSync(None, None, None, None, 0.0, 0.0, 0.0, reach_s)
-    if not used.any() or not len(expected):
-        return replace(nothing, why="no face" if len(expected) else "no sound")
-    even, known = on_grid(mouth.times_s, mouth.values[:, used])
-    wanted = row_grid(expected[:, used[: expected.shape[1]]])
+    even, known, wanted = compared(mouth, expected)
+    if not known.any() or not len(wanted):
+        return unknown("no sound" if known.any() else "no face", reach_s)
     seconds = float(known[: len(wanted)].sum()) / GRID_RATE
-    nothing = replace(nothing, seconds=seconds)
+    nothing = replace(unknown("", reach_s), seconds=seconds)
     if seconds < SHORTEST_S:
         return replace(nothing, why=f"{seconds:.1f} s of face and sound, 3 s are needed")
     if wanted.std() < SILENT:
         return replace(nothing, why="no speech in the sound")
     return _Blocks(even, known, wanted, reach_s).judged(nothing, about["gumbel"])
+
+
+def compared(mouth: MouthSeries, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a mouth, (n_points, n_measures), where it is known, and the one expected, on the grid, without trends."""
+    used = np.isfinite(mouth.values).any(axis=0) & (np.arange(len(MEASURES)) < expected.shape[1])
+    wanted = row_grid(expected[:, used[: expected.shape[1]]]) if len(expected) else expected
+    return *on_grid(mouth.times_s, mouth.values[:, used]), wanted
 
 
 class _Blocks:
@@ -198,11 +209,11 @@ class _Blocks:
         shifts = np.arange(-self.reach * FINE, self.reach * FINE + 1)
         curve = _correlation(self.drifting(0, shifts).sum(axis=1))
         r, best = float(curve.max()), int(curve.argmax())
-        told = replace(nothing, correlation=r, curve=curve[::FINE], confidence=_confidence(r, nothing, gumbel))
-        if told.confidence < SURE:
-            return replace(told, why="the mouth seen and the one expected match no better than wrong sound would")
+        found = replace(nothing, correlation=r, curve=curve[::FINE], confidence=_confidence(r, nothing, gumbel))
+        if found.confidence < SURE:
+            return replace(found, why="the mouth seen and the one expected match no better than wrong sound would")
         if not FINE <= best < len(curve) - FINE:
-            return replace(told, why=f"the best match lies at the end of ±{1000 * nothing.reach_s:.0f} ms")
+            return replace(found, why=f"the best match lies at the end of ±{1000 * nothing.reach_s:.0f} ms")
         near = round(NEAR_S * GRID_RATE * FINE)
         shifts = shifts[max(0, best - near) : best + near + 1]
         drift, drift_error = self._drift(shifts) if nothing.seconds >= DRIFT_FROM_S else (None, 0.0)
@@ -210,7 +221,7 @@ class _Blocks:
         offset, error = self._offset(shifts, 0.0 if steady else drift)
         around = None if drift is None else (drift - 2 * drift_error, drift + 2 * drift_error)
         interval = offset - error, offset + error
-        return replace(told, offset_ms=offset, interval_ms=interval, drift_ms_s=drift, drift_interval_ms_s=around)
+        return replace(found, offset_ms=offset, interval_ms=interval, drift_ms_s=drift, drift_interval_ms_s=around)
 
     def _offset(self, shifts: np.ndarray, drift: float) -> tuple[float, float]:
         """Return the curve's peak near the best shift, and half the length of its interval, in ms."""
@@ -234,7 +245,8 @@ class _Blocks:
 
 def _correlation(sums: np.ndarray) -> np.ndarray:
     """Return correlation from sums whose first axis is mouth · expected, mouth², expected²."""
-    return sums[0] / np.sqrt(np.maximum(sums[1] * sums[2], 1e-12))
+    expected = np.maximum(sums[2], LEAST_SOUND * sums[2].max(axis=-1, keepdims=True))
+    return sums[0] / np.sqrt(np.maximum(sums[1] * expected, 1e-12))
 
 
 def _peak(curve: np.ndarray) -> float:

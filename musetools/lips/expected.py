@@ -2,7 +2,7 @@
 
 With rows x of 20 ms (layers 2 and 3 of tiny.en beside each other) the mouth's measures at row k are
 ``sum over taps t of W_t x[k + t] + bias``, each over its own deviation. ``W`` is learned by ridge on standardised
-principal components (`musetools.lips.learn`) and folded back, so that a single product is left.
+principal components (``data/learn_lips.py``) and folded back, so that a single product is left.
 """
 
 import io
@@ -46,7 +46,7 @@ class MouthModel:
             with np.load(io.BytesIO(content) if path is None else path, allow_pickle=False) as kept:
                 return cls(kept["weights"], kept["bias"], json.loads(str(kept["about"])))
         except (OSError, ValueError, KeyError) as error:
-            raise ParameterError(f"{path} is no model of mouths ({error}). Make one: musetools.lips.learn") from None
+            raise ParameterError(f"{path} is no model of mouths ({error}). Make one: data/learn_lips.py") from None
 
     def to_bytes(self) -> bytes:
         """Return the content of a model file."""

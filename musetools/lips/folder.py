@@ -18,7 +18,7 @@ from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, worst_first
 from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
-from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync
+from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync, unknown
 from musetools.lips.expected import MouthModel
 from musetools.lips.mouth import mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
@@ -28,7 +28,8 @@ __all__ = ["of_lips", "with_lips"]
 
 WARNING_MS, ERROR_MS = 80.0, 160.0  # beyond, with the whole interval
 TYPICAL = 4  # clips with a number whose median is the folder's own offset
-CLEAR_S = 6.0  # of face and sound: all clips of people so long that were tried got a number
+CLEAR_S = 4.0  # of face and sound: all clips of people so long that were tried got a number
+NOT_COMPARED = "no video", "no sound"  # of a file of sound alone, or without sound, which is a finding of its own
 AS_FILED = {"audio_track": None, "video_track": None}
 
 
@@ -71,33 +72,34 @@ def with_lips(
     if mouth is not None and len(audit.audits) != 1:
         raise ParameterError(f"one series of a mouth fits one clip; got {len(audit.audits)} clips. Name one of them")
     with Worker() as worker:
-        told = [
-            _told(worker, clip, encoder, mouth, reach_s, tracks)
+        every = [
+            _sync(worker, clip, encoder, mouth, reach_s, tracks)
             for clip in tqdm(audit.audits, unit="clip", file=sys.stderr, disable=not progress)
         ]
-    numbers = [one.offset_ms for one in told if one is not None and one.offset_ms is not None]
+    numbers = [sync.offset_ms for sync in every if sync.offset_ms is not None]
     usual = float(np.median(numbers)) if len(numbers) >= TYPICAL else 0.0
-    clips = [_seen(clip, one, usual) for clip, one in zip(audit.audits, told, strict=True)]
+    clips = [_judged(clip, sync, usual) for clip, sync in zip(audit.audits, every, strict=True)]
     ranked = sorted(clips, key=lambda clip: -_apart(clip, usual))
     return replace(worst_first(ranked), passed_over=audit.passed_over, remarks=_remarks(numbers, usual))
 
 
-def _told(
+def _sync(
     worker: Worker, clip: ClipAudit, encoder: Encoder | None, series: str | None, reach_s: float, tracks: dict
-) -> LipSync | None:
-    if clip.info is None or clip.info.video is None or clip.info.audio is None:
-        return None
+) -> LipSync:
+    for stream, what in zip((clip.info and clip.info.video, clip.info and clip.info.audio), NOT_COMPARED, strict=True):
+        if stream is None:
+            return unknown(what, reach_s)
     try:
         if series is not None:
-            found = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
+            mouth, waveform = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
         else:
-            found = next(worker.run(_mouth_and_sound, clip.name, **tracks))
+            mouth, waveform = next(worker.run(_mouth_and_sound, clip.name, **tracks))
     except (AudioError, ParameterError) as error:
         if series is not None:
             raise
-        return LipSync(None, None, None, None, 0.0, 0.0, 0.0, reach_s, str(error))
-    told = lip_sync(*found, encoder, reach_s=reach_s)
-    return replace(told, why="; ".join(filter(None, (told.why, *found[0].notes))))
+        return unknown(str(error), reach_s)
+    sync = lip_sync(mouth, waveform, encoder, reach_s=reach_s)
+    return replace(sync, why="; ".join(filter(None, (sync.why, *mouth.notes))))
 
 
 def _mouth_and_sound(
@@ -108,33 +110,35 @@ def _mouth_and_sound(
     yield mouth, load_audio(path, audio_track=audio_track, video_track=video_track)
 
 
-def _seen(clip: ClipAudit, told: LipSync | None, usual_ms: float) -> ClipAudit:
-    found = [] if told is None else list(of_lips(told, usual_ms))
-    return replace(clip, lips=told, findings=by_level([*clip.findings, *found]))
+def _judged(clip: ClipAudit, sync: LipSync, usual_ms: float) -> ClipAudit:
+    return replace(clip, lips=sync, findings=by_level([*clip.findings, *of_lips(sync, usual_ms)]))
 
 
-def of_lips(told: LipSync, usual_ms: float = 0.0) -> Iterator[Finding]:
-    """Judge what lips tell of a clip, against what is usual in its folder."""
-    if told.offset_ms is None:
-        level = "error" if "no face in any" in told.why else "note" if "needed" in told.why else "warning"
-        if "no better" in told.why and told.seconds >= CLEAR_S:
-            level = "error"
-        sentence = f"Whether lips fit the sound cannot be told: {told.why}. Look at it, or leave it out"
-        yield Finding(level, "lips unknown", told.confidence, sentence)
+def of_lips(sync: LipSync, usual_ms: float = 0.0) -> Iterator[Finding]:
+    """Judge what lips say of a clip, against what is usual in its folder."""
+    if sync.offset_ms is None:
+        sentence = f"Whether lips fit the sound is not known: {sync.why}. Look at it, or leave it out"
+        yield Finding(_unknown_level(sync), "lips unknown", sync.confidence, sentence)
         return
-    relative = told.offset_ms - usual_ms
-    low, high = (edge - usual_ms for edge in told.interval_ms)
+    relative = sync.offset_ms - usual_ms
+    low, high = (edge - usual_ms for edge in sync.interval_ms)
     if level := _level(low, high):
         against = " against the other clips" if usual_ms else ""
         span = f"({low:+.0f} … {high:+.0f} ms{against})"
         yield Finding(level, "lips", relative, f"By the lips {in_words(relative)} {span}. Move it")
-    ends = [edge * told.seconds for edge in told.drift_interval_ms_s or (0, 0)]
+    ends = [edge * sync.seconds for edge in sync.drift_interval_ms_s or (0, 0)]
     if level := _level(*ends):
         sentence = (
-            f"By the lips sound drifts {told.drift_ms_s:+.1f} ms a second: a wrong frame rate or sampling rate. "
+            f"By the lips sound drifts {sync.drift_ms_s:+.1f} ms a second: a wrong frame rate or sampling rate. "
             "Export it again at the recording's own rates"
         )
-        yield Finding(level, "lips drift", told.drift_ms_s, sentence)
+        yield Finding(level, "lips drift", sync.drift_ms_s, sentence)
+
+
+def _unknown_level(sync: LipSync) -> str:
+    if "no face in any" in sync.why or ("no better" in sync.why and sync.seconds >= CLEAR_S):
+        return "error"
+    return "note" if sync.why in NOT_COMPARED or "needed" in sync.why else "warning"
 
 
 def _level(low: float, high: float) -> str:
@@ -143,7 +147,7 @@ def _level(low: float, high: float) -> str:
 
 
 def _apart(clip: ClipAudit, usual_ms: float) -> float:
-    return abs(clip.lips.offset_ms - usual_ms) if clip.lips and clip.lips.offset_ms is not None else 0.0
+    return abs(clip.lips.offset_ms - usual_ms) if clip.lips.offset_ms is not None else 0.0
 
 
 def _remarks(numbers: list[float], usual_ms: float) -> str:

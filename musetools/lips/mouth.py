@@ -5,7 +5,7 @@ depend on the size of the face. Time stamps are those of the clip's timeline: se
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from musetools.audio.container import chosen_video, name_of, opened
 from musetools.errors import AudioError, EncoderError, MissingExtraError, ParameterError
 from musetools.lips.series import MEASURES, MouthSeries, from_cache, kept_name, to_cache
 
-__all__ = ["mouth_measures"]
+__all__ = ["mouth_images", "mouth_measures"]
 
 DISTANCES = {  # name: the distance, and the one that it is divided by
     "inner": ((13, 14), (10, 152)),
@@ -26,13 +26,15 @@ DISTANCES = {  # name: the distance, and the one that it is divided by
     "chin": ((1, 152), (10, 1)),
 }
 FACE = DISTANCES["inner"][1]  # forehead to chin: the size of a face
+LIPS = DISTANCES["outer"][0]
+LIPS_SHARE = 0.3  # of the height of the face, on each side of the lips' middle: what an image of the mouth shows
 URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 MODEL, SHA256 = "face_landmarker.task", "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 LONGEST_PX, SHORTEST_PX = 640, 64  # larger images are made smaller, for speed; in smaller ones no face can be measured
 MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouths late
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
 SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
-VERSION = 2  # of what is cached
+VERSION = 3  # of what is cached
 
 
 def mouth_measures(
@@ -93,6 +95,34 @@ def mouth_measures(
     return series
 
 
+def mouth_images(video: str | os.PathLike, series: MouthSeries, frames: Sequence[int]) -> list[np.ndarray]:
+    """Cut the mouth out of some frames of a video.
+
+    Parameters
+    ----------
+    video : path
+        The media file.
+    series : MouthSeries
+        What `mouth_measures` returned for it, with a face in each of the frames.
+    frames : sequence of int
+        Indices into the series.
+
+    Returns
+    -------
+    list of ndarray of uint8, shape (side, side, 3)
+        RGB, all of one size. AudioError as `mouth_measures`.
+    """
+    wanted, name = dict.fromkeys(frames), name_of(video)
+    side = LIPS_SHARE * float(np.nanmax(series.places[list(wanted), 2]))
+    for i, (_, image) in enumerate(_images(video, name, None, False)):
+        if i in wanted:
+            columns, rows = (np.rint(middle + np.arange(-side, side)).astype(int) for middle in series.places[i, :2])
+            wanted[i] = image[np.clip(rows, 0, len(image) - 1)][:, np.clip(columns, 0, image.shape[1] - 1)]
+        if i >= max(wanted):
+            break
+    return [wanted[frame] for frame in frames]
+
+
 # --- images and faces
 
 
@@ -100,6 +130,7 @@ def _images(video: Any, name: str, number: int | None, progress: bool) -> Iterat
     """Yield each shown frame's time on the container's clock and its image, upright, (height, width, 3)."""
     import av
 
+    last = -np.inf  # a frame that is shown for no time is none
     with opened(video, name) as container, tqdm(desc=name, unit="frame", disable=not progress) as bar:
         if (stream := chosen_video(container, number)) is None:
             raise AudioError(f"{name} has no video track, so there are no lips to look at. Name a video")
@@ -109,8 +140,9 @@ def _images(video: Any, name: str, number: int | None, progress: bool) -> Iterat
             with suppress(av.FFmpegError):  # what cannot be decoded is not shown
                 for frame in packet.decode():
                     bar.update()
-                    if frame.pts is not None:
-                        yield float(frame.pts * frame.time_base), _image(frame, name)
+                    if frame.pts is not None and (at := float(frame.pts * frame.time_base)) > last:
+                        last = at
+                        yield at, _image(frame, name)
 
 
 def _image(frame: Any, name: str) -> np.ndarray:
@@ -126,15 +158,16 @@ def _image(frame: Any, name: str) -> np.ndarray:
 
 
 def _followed(follower: "_Follower", images: Iterator[tuple[float, np.ndarray]], name: str) -> MouthSeries:
-    times, values = [], []
+    times, values, places = [], [], []
     for at, image in images:
-        if times and at <= times[-1]:
-            continue  # a frame that is shown for no time
         times.append(at)
-        values.append(follower.measure(at - times[0], image))
+        face = follower.find(at - times[0], image)
+        values.append([np.nan] * len(MEASURES) if face is None else _measures(face))
+        places.append([np.nan] * 3 if face is None else [*face[list(LIPS)].mean(axis=0), _distance(face, *FACE)])
     if not times:
         raise AudioError(f"{name}: none of its frames can be decoded. Copy or export it again")
-    return MouthSeries(np.array(times) - times[0], np.array(values), tuple(follower.cuts_s), tuple(follower.notes()))
+    notes = tuple(follower.cuts_s), tuple(follower.notes())
+    return MouthSeries(np.array(times) - times[0], np.array(values), *notes, np.array(places))
 
 
 class _Follower:
@@ -146,8 +179,8 @@ class _Follower:
         self.cuts_s: list[float] = []
         self.n_faces: list[int] = []
 
-    def measure(self, at_s: float, image: np.ndarray) -> list[float]:
-        """Return the four measures of the face that is followed; NaN without one."""
+    def find(self, at_s: float, image: np.ndarray) -> np.ndarray | None:
+        """Return the landmarks of the face that is followed, in pixels, (n_points, 2); None without one."""
         import mediapipe as mp
 
         if self._is_cut(image):
@@ -158,10 +191,10 @@ class _Follower:
         faces = [np.array([(p.x, p.y) for p in face]) * size for face in found.face_landmarks]
         self.n_faces.append(len(faces))
         if not faces:
-            return [np.nan] * len(MEASURES)
+            return None
         face = self._chosen(faces, size)
         self.point = tuple(face.mean(axis=0) / size)
-        return [_distance(face, *pair) / max(_distance(face, *by), 1e-6) for pair, by in DISTANCES.values()]
+        return face
 
     def _chosen(self, faces: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
         if self.point is None:
@@ -185,6 +218,10 @@ class _Follower:
             yield f"several faces in {100 * several:.0f} % of the frames; one is followed, the largest unless chosen"
         if self.cuts_s:
             yield f"{len(self.cuts_s)} cuts of scene, at {', '.join(f'{at:.1f} s' for at in self.cuts_s[:3])}"
+
+
+def _measures(face: np.ndarray) -> list[float]:
+    return [_distance(face, *pair) / max(_distance(face, *by), 1e-6) for pair, by in DISTANCES.values()]
 
 
 def _distance(face: np.ndarray, a: int, b: int) -> float:

@@ -1,5 +1,6 @@
 """A mouth over time: four measures with time stamps, from our tracker or from another one, kept by the file's hash."""
 
+import csv
 import io
 import os
 from contextlib import suppress
@@ -15,6 +16,7 @@ from musetools.files import sha256_of, write_whole
 __all__ = ["MEASURES", "MouthSeries", "from_cache", "kept_name", "read_mouth", "to_cache"]
 
 MEASURES = ("inner", "outer", "width", "chin")
+FITS_S = 0.5  # between the ends of a series and of its clip
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,19 @@ class MouthSeries:
     values: np.ndarray  # (n_frames, 4): inner, outer, width, chin, as ratios; NaN without a face
     cuts_s: tuple[float, ...] = ()  # cuts of scene
     notes: tuple[str, ...] = ()  # several faces, frames without a face, cuts
+    places: np.ndarray | None = None  # (n_frames, 3): middle of the lips, x and y, and height of the face, in pixels
+    drawn: bool = False  # by the loudness of the sound, as in the sample clips: not a person's
 
     @property
     def seen(self) -> np.ndarray:
         """Which frames have a face, (n_frames,)."""
         return np.isfinite(self.values).any(axis=1)
+
+    @property
+    def opening(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times and inner lips, (n,) each, where there is a face."""
+        known = np.isfinite(self.values[:, 0])
+        return self.times_s[known], self.values[known, 0]
 
 
 def kept_name(video: str | os.PathLike, how: tuple) -> str:
@@ -42,7 +52,8 @@ def from_cache(path: Path) -> MouthSeries | None:
     """Return a kept series; None where there is none that can be read."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            return MouthSeries(kept["times_s"], kept["values"], tuple(kept["cuts_s"].tolist()), tuple(kept["notes"]))
+            lists = tuple(kept["cuts_s"].tolist()), tuple(kept["notes"].tolist())
+            return MouthSeries(kept["times_s"], kept["values"], *lists, kept["places"])
     except (OSError, ValueError, KeyError, BadZipFile):
         return None
 
@@ -50,25 +61,24 @@ def from_cache(path: Path) -> MouthSeries | None:
 def to_cache(path: Path, series: MouthSeries) -> None:
     """Keep a series."""
     content = io.BytesIO()
-    np.savez(
-        content, times_s=series.times_s, values=series.values, cuts_s=series.cuts_s, notes=np.array(series.notes, str)
-    )
+    np.savez(content, **vars(series) | {"notes": np.array(series.notes, str)})
     with suppress(MusetoolsError, OSError):  # a folder that cannot be written costs time alone
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content.getvalue())
 
 
-def read_mouth(path: str | os.PathLike, frames_s: np.ndarray) -> MouthSeries:
+def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> MouthSeries:
     """Read another tracker's series of a clip.
 
     Parameters
     ----------
     path : path
-        A ``.csv`` with a head of names, some of inner, outer, width and chin, and optionally ``time_s`` (seconds from
-        the first shown frame); or a ``.npy`` of shape (n_frames,), the opening, or (n_frames, 4), the four measures.
-        In any unit; NaN or an empty cell without a face.
-    frames_s : ndarray of float, shape (n_frames,)
-        When the clip's frames are shown; the series has a value for each, unless it has times of its own.
+        A ``.csv`` with a head of names, some of inner, outer, width and chin, or else opening for a mouth that was
+        drawn by loudness, and optionally ``time_s`` (seconds from the first shown frame); or a ``.npy`` of shape
+        (n_frames,), the inner lips, or (n_frames, 4). In any unit; NaN or an empty cell without a face.
+    frames_s : ndarray of float, shape (n_frames,), optional
+        When the clip's frames are shown. The series has a value for each, or times of its own that cover the clip;
+        left out, it must have times.
 
     Returns
     -------
@@ -77,31 +87,38 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray) -> MouthSeries:
     Raises
     ------
     ParameterError
-        If the file is not such a series, or of another length than the clip.
+        If the file is not such a series, never moves, or does not fit the clip.
     """
     try:
         columns = _columns(Path(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise ParameterError(f"{path} is no series of a mouth: {error}") from None
-    times = columns.pop("time_s", None)
-    n_values = len(next(iter(columns.values()), ()))
-    if times is None and n_values != len(frames_s):
-        raise ParameterError(
-            f"{path} has {n_values} values, the clip {len(frames_s)} frames. Give one a frame, or a column time_s"
-        )
+    times, drawn = columns.pop("time_s", None), "opening" in columns
+    columns |= {"inner": columns["opening"]} if drawn else {}
+    values = {name: columns[name] for name in MEASURES if name in columns}
+    n_values = len(next(iter(values.values()), ()))
+    if times is None and (frames_s is None or n_values != len(frames_s)):
+        wanted = "no column time_s" if frames_s is None else f"{n_values} values, the clip {len(frames_s)} frames"
+        raise ParameterError(f"{path} has {wanted}. Give a value for each frame, or a column time_s")
     times = np.asarray(frames_s if times is None else times, np.float64)
-    unknown = set(columns) - set(MEASURES)
-    if not columns or unknown or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        raise ParameterError(f"{path} must have columns of {', '.join(MEASURES)} and rising times; got {[*columns]}")
+    if n_values < 2 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        names = f"{', '.join(MEASURES)} or opening"
+        raise ParameterError(f"{path} must have columns of {names}, two values or more, rising times; got {[*columns]}")
+    if frames_s is not None and abs(times[-1] - frames_s[-1]) > FITS_S:
+        ends = f"ends at {times[-1]:.2f} s, the clip's frames at {frames_s[-1]:.2f} s"
+        raise ParameterError(f"{path} {ends}. Give the series of this clip")
+    if all(np.nanstd(column) == 0 for column in values.values() if np.isfinite(column).any()):
+        raise ParameterError(f"{path}: the mouth never moves, so nothing can be learned from it. Use another clip")
     nothing = np.full(n_values, np.nan)
-    return MouthSeries(times, np.stack([columns.get(name, nothing) for name in MEASURES], axis=1))
+    return MouthSeries(times, np.stack([values.get(name, nothing) for name in MEASURES], axis=1), drawn=drawn)
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npy":
         values = np.atleast_2d(np.load(path, allow_pickle=False).astype(np.float64).T)
         return dict(zip(MEASURES, values, strict=False)) if len(values) in (1, len(MEASURES)) else {}
-    if not path.stat().st_size:
-        raise ValueError("it is empty")
-    table = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64, encoding="utf-8"))
-    return {name: table[name] for name in table.dtype.names or ()}
+    with open(path, newline="", encoding="utf-8") as file:
+        table = [*csv.DictReader(file)]
+    if not table:
+        raise ValueError("it has no table row")
+    return {name: np.array([float(row[name] or "nan") for row in table]) for name in table[0] if name}

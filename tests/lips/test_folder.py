@@ -34,7 +34,7 @@ def at(ms: float, half: float = 10, **others) -> LipSync:
         (at(0, drift_interval_ms_s=(17, 19), drift_ms_s=18), 0, "error"),
         (at(0, drift_interval_ms_s=(-30, 30)), 0, None),
         (replace(TOLD, offset_ms=None, why="no better than wrong sound"), 0, "error"),
-        (replace(TOLD, offset_ms=None, why="no better than wrong sound", seconds=4.0), 0, "warning"),
+        (replace(TOLD, offset_ms=None, why="no better than wrong sound", seconds=3.5), 0, "warning"),
         (replace(TOLD, offset_ms=None, why="no face in any of 9 frames"), 0, "error"),
         (replace(TOLD, offset_ms=None, why="2.0 s of face and sound, 3 s are needed"), 0, "note"),
     ],
@@ -46,7 +46,7 @@ def test_levels(told, usual, level):
 def test_a_folder_is_judged_by_its_median(tmp_path, monkeypatch):
     clip = audit_clip(write_clip(tmp_path / "a.mp4"))
     told = iter([at(100), at(110), at(90), at(105), at(320)])
-    monkeypatch.setattr(module, "_told", lambda *_: next(told))
+    monkeypatch.setattr(module, "_sync", lambda *_: next(told))
     audit = with_lips(FolderAudit((clip,) * 5), None)
     assert [one.level for one in audit.audits] == ["error", "ok", "ok", "ok", "ok"]
     assert audit.audits[0].lips.offset_ms == 320

@@ -1,21 +1,27 @@
 """Figures of alignment: clicks found again, mouth against loudness, the loader's wrong starts."""
 
+import os
 from collections.abc import Sequence
-from fractions import Fraction
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from musetools.audio.loudness import loudness
 from musetools.lab.alignment.lag import MeasuredLag
 from musetools.lab.alignment.measure import Alignment
-from musetools.lab.alignment.offset import OffsetEstimate
+from musetools.lab.alignment.mouth import Mouth
 from musetools.lab.answer import AnswerBox
 from musetools.lab.look import COLOURS, figure
+from musetools.lips import LipSync, mouth_images
+from musetools.lips.estimate import in_words
+from musetools.lips.expected import GRID_RATE
 from musetools.recipes.sampler import SamplerAudit
-from musetools.timing import exact_fps
+from musetools.table import signed
+from musetools.timing import SAMPLE_RATE
 
-__all__ = ["answer_box", "click_figure", "mouth_figure", "sampler_figure"]
+__all__ = ["answer_box", "click_figure", "mouth_figure", "plosive_figure", "sampler_figure"]
+
+SHOWN_S, AROUND = 10.0, 4  # of the mouth, and frames before and after a plosive
+BASIS = {"rows": "the encoder's rows", "loudness": "loudness"}
 
 
 def answer_box(answer: Alignment) -> AnswerBox:
@@ -58,36 +64,96 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
     return fig
 
 
-def mouth_figure(mouth: np.ndarray, waveform: np.ndarray, fps: float | Fraction, offset: OffsetEstimate) -> Figure:
-    """Draw how far the mouth is open and how loud the audio is, frame by frame.
+def mouth_figure(mouth: Mouth) -> Figure:
+    """Draw the mouth seen and the one expected, with sound moved by the offset, and their correlation over shifts.
 
     Parameters
     ----------
-    mouth : ndarray of float, shape (n_frames,)
-        Openings.
-    waveform : ndarray of float32, shape (n_samples,)
-        Mono, 16 kHz.
-    fps : float or Fraction
-        Video frames per second.
-    offset : OffsetEstimate
-        What was estimated from the two.
+    mouth : Mouth
+        See `look_at_mouth`.
 
     Returns
     -------
     Figure
     """
-    rate, loud = float(exact_fps(fps)), loudness(waveform, fps)
-    with figure(2, 1, sharex=True, figsize=(9, 4)) as (fig, axes):
+    sync, (seen, expected) = mouth.sync, mouth.curves()
+    with figure(2, 1, figsize=(9, 5)) as (fig, axes):
         above, below = axes[:, 0]
-        above.plot(np.arange(len(mouth)) / rate, mouth, color=COLOURS["green"], label="mouth opening")
-        below.plot(np.arange(len(loud)) / rate, np.maximum(loud, -70), color=COLOURS["black"], label="loudness")
-        above.set_ylabel("mouth opening\n(0 shut, 1 wide)")
-        below.set_ylabel("loudness in dBFS")
+        above.plot(np.arange(len(seen)) / GRID_RATE, seen, color=COLOURS["green"], label="mouth seen")
+        moved = np.arange(len(expected)) / GRID_RATE - (sync.offset_ms or 0) / 1000
+        label = f"expected from {BASIS[sync.method]}, moved by the offset"
+        above.plot(moved, expected, color=COLOURS["black"], lw=1, ls="--", label=label)
+        above.set_xlim(0, min(len(seen) / GRID_RATE, SHOWN_S))
+        above.set_ylabel("opening, in\ndeviations")
+        above.set_xlabel("time in s")
+        above.set_title(_sentence(sync))
+        if sync.curve is not None:
+            shifts = np.linspace(-1000 * sync.reach_s, 1000 * sync.reach_s, len(sync.curve))
+            below.plot(shifts, sync.curve, color=COLOURS["purple"], label="correlation")
+        if sync.interval_ms:
+            below.axvspan(*sync.interval_ms, color=COLOURS["orange"], alpha=0.5, lw=0, label="interval of the offset")
+        below.axvline(0, color="0.7", zorder=0)
+        below.set_ylabel("correlation of seen\nand expected")
+        below.set_xlabel("sound late by, in ms")
+        fig.legend(loc="outside lower center", ncols=4)
+    return fig
+
+
+def _sentence(sync: LipSync) -> str:
+    if sync.offset_ms is None:
+        return f"Not known by how much sound is late: {sync.why}"
+    low, high = map(signed, sync.interval_ms)
+    match = f"correlation {sync.correlation:.2f}, confidence {100 * sync.confidence:.1f} %"
+    return f"{in_words(sync.offset_ms).capitalize()} ({low} … {high} ms), {match}"
+
+
+def plosive_figure(mouth: Mouth, waveform: np.ndarray, clip: str | os.PathLike) -> Figure | None:
+    """Draw pictures of the mouth around a plosive at their times above the sound as it is in the file.
+
+    Parameters
+    ----------
+    mouth : Mouth
+        See `look_at_mouth`.
+    waveform : ndarray of float32, shape (n_samples,)
+        Mono, 16 kHz.
+    clip : path
+        The video.
+
+    Returns
+    -------
+    Figure or None
+        None where the series was not measured in the video.
+    """
+    if (shut := mouth.plosive(waveform)) is None:
+        return None
+    times, seen = mouth.seen.times_s, mouth.seen.seen
+    frames = [i for i in range(shut - AROUND, shut + AROUND + 1) if 0 <= i < len(times) and seen[i]]
+    images, half = mouth_images(clip, mouth.seen, frames), float(np.median(np.diff(times))) / 2
+    start, end = times[frames[0]] - half, times[frames[-1]] + half
+    with figure(2, 1, sharex=True, figsize=(9, 3.6)) as (fig, axes):
+        above, below = axes[:, 0]
+        for frame, image in zip(frames, images, strict=True):
+            above.imshow(image, extent=(times[frame] - half, times[frame] + half, 0, 1), aspect="auto")
+            below.axvline(times[frame], color="0.8", lw=0.8, zorder=0)
+        above.set_xlim(start, end)
+        above.set_yticks([])
+        above.set_title(f"Lips shut at {times[shut]:.2f} s; {_burst(mouth.sync)}")
+        places = np.arange(max(0, round(start * SAMPLE_RATE)), min(len(waveform), round(end * SAMPLE_RATE)))
+        below.plot(places / SAMPLE_RATE, waveform[places], color=COLOURS["black"], lw=0.5, label="sound in the file")
+        below.axvline(
+            times[shut] + (mouth.sync.offset_ms or 0) / 1000, color=COLOURS["purple"], label="its place in the sound"
+        )
+        below.set_ylabel("sample")
         below.set_xlabel("time in s")
-        title = str(offset) if offset.offset_ms is None else str(offset).split(" (")[0]
-        above.set_title(title[:1].upper() + title[1:])
         fig.legend(loc="outside lower center", ncols=2)
     return fig
+
+
+def _burst(sync: LipSync) -> str:
+    if sync.offset_ms is None:
+        return "the offset is not known"
+    side = "later" if sync.offset_ms > 0 else "earlier"
+    return f"by the offset the sound of that moment comes {abs(sync.offset_ms):.0f} ms {side}"
 
 
 def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:

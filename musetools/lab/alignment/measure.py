@@ -13,9 +13,8 @@ from musetools.check.folder import FolderAudit, audit_folder, worst_first
 from musetools.features.encoder import Encoder
 from musetools.lab.alignment.converter import ConverterAudit, audit_converter
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
-from musetools.lab.alignment.offset import OffsetEstimate, estimate_offset
+from musetools.lab.alignment.mouth import Mouth, look_at_mouth
 from musetools.lab.answer import Answer
-from musetools.lab.speech import read_openings
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.recipes.sampler import SamplerAudit, audit_sampler
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
@@ -34,8 +33,7 @@ class Alignment(Answer):
     folder: FolderAudit  # the audit of every clip
     clip: ClipAudit  # the worst clip that has video and audio; the rest is about it
     waveform: np.ndarray  # float32, (n_samples,): its audio
-    mouth: np.ndarray | None  # (n_frames,): how far the mouth is open, where a table was given
-    offset: OffsetEstimate | None  # how late the audio comes after that mouth
+    mouth: Mouth | None  # its mouth beside its audio, where there is a series of it
     clicks: dict[str, MeasuredLag]  # for each recipe that runs at the clip's frame rate
     samplers: list[SamplerAudit]  # the v1.5 loader, replayed on clips of several lengths
     converter: ConverterAudit  # what the ffmpeg program of this machine does
@@ -51,7 +49,9 @@ class Alignment(Answer):
         if len(bad) > NAMED:
             found.append(f"{len(bad) - NAMED} more clips have findings: see the table.")
         found.append(f"Clicks confirm the lag expected from the index matrix, within {error:.1f} ms for every recipe.")
-        return found if self.offset is None else [*found, f"Mouth against audio: {self.offset}."]
+        if self.mouth is None:
+            return [*found, "Lips were not looked at: give mouth='face' (pip install 'musetools[face]'), or a table."]
+        return [*found, f"Mouth against audio: {self.mouth.sync}."]
 
 
 def evaluate(
@@ -59,7 +59,7 @@ def evaluate(
     recipe: str | Recipe,
     encoder: Encoder,
     *,
-    openings: str | os.PathLike | None = None,
+    mouth: str = "auto",
     frames_per_sample: int = 16,
 ) -> Alignment:
     """Look for every cause of lips out of sync: the answer of notebook 02.
@@ -71,9 +71,9 @@ def evaluate(
     recipe : Recipe or str
         The pipeline that is to be trained or run on it.
     encoder : Encoder
-        Any weights, for the clicks.
-    openings : path, optional
-        Table of the clip's mouth openings, see `musetools.lab.speech.read_openings`.
+        Any weights for the clicks; tiny.en for the mouth of people.
+    mouth : str, default "auto"
+        Where the mouth's series is from, see `look_at_mouth`.
     frames_per_sample : int, default 16
         Frames in one item of the training loader.
 
@@ -90,13 +90,11 @@ def evaluate(
     """
     folder = audit_folder(clips, recipe)
     clip = folder.focus
-    waveform, mouth, offset = load_audio(clip.info.path), None, None
-    if openings is not None:
-        mouth = read_openings(openings, fps=clip.fps, n_frames=clip.n_frames)[1]
-        offset = estimate_offset(mouth, waveform, clip.fps)
+    waveform = load_audio(clip.info.path)
+    seen = look_at_mouth(clip.info.path, waveform, np.array(clip.timeline.frames_s), encoder, mouth)
     samplers = [audit_sampler(n, frames_per_sample) for n in sorted({clip.n_frames, *LENGTHS})]
     clicks = measure_lags(encoder, float(clip.fps))
-    return Alignment(folder, clip, waveform, mouth, offset, clicks, samplers, audit_converter())
+    return Alignment(folder, clip, waveform, seen, clicks, samplers, audit_converter())
 
 
 def check_store(

@@ -19,7 +19,7 @@ NOTHING, LITTLE = 0.01, 0.05  # costs in R² below which a difference counts as 
 CONSTANT = 0.5  # share of the squared error from which a constant is named
 BAND_MS, BAND_MS_S = 15, 2  # how well delays and drifts are to agree
 SHADE = {"much": SHADES["bad"], "little": SHADES["fair"], "nothing": SHADES["good"]}
-LEARNED, UNLEARNED = 0.6, 0.1  # R² that the matching pair must exceed, and the control stay below
+LEARNED, UNLEARNED = 0.2, 0.1  # R² that the matching pair must exceed, and the control stay below
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,7 +98,7 @@ class Effect(Answer):
         head = ["recipe", "fps", "trained on", "R²", "error", "first second", "last second"]
         head += ["delay in ms", "expected", "drift in ms/s", "expected"]
         caption = (
-            "Errors are root mean squares of an opening that is 0 (shut) … 1 (wide); R², error and delay without the "
+            f"Errors are root mean squares of an opening ({self.control.talker.unit}); R², error and delay without the "
             f"first and last second. Positive delay: the mouth moves late. Weights: {self.weights}."
         )
         pairs = [[f"{o.recipe}, as it is run", f"{o.fps:g}", *_cells(o)] for o in self.published.values()]
@@ -115,7 +115,8 @@ class Effect(Answer):
             for name, o in {**pairs, "none: the matching pair": self.canonical, **differing}.items()
         ]
         caption = (
-            f"25 fps, openings 0 … 1. Single differences are chunked by the recipe musetools. Weights: {self.weights}."
+            f"25 fps, openings {self.control.talker.unit}. Single differences are chunked by the recipe musetools. "
+            f"Weights: {self.weights}."
         )
         return Table(head, lines, caption)
 

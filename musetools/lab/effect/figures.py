@@ -47,9 +47,10 @@ def prediction_figure(effect: Effect) -> Figure:
             over_time.plot(outcome.times_s[near], outcome.prediction[near], style, color=colour, label=label)
             true, predicted = outcome.truth[inside], outcome.prediction[inside]
             against.plot(true, predicted, mark, color=colour, markersize=2.5, alpha=0.35)
-        against.plot([0, 1], [0, 1], color="0.4", linewidth=1, linestyle=":", label="predicted = true")
-        over_time.set(xlabel="time in s", ylabel="mouth opening\n(0 shut, 1 wide)")
-        against.set(xlabel="true opening (0 … 1)", ylabel="predicted opening (0 … 1)")
+        ends = [worst.truth.min(), worst.truth.max()]
+        against.plot(ends, ends, color="0.4", linewidth=1, linestyle=":", label="predicted = true")
+        over_time.set(xlabel="time in s", ylabel=f"mouth opening\n({worst.talker.unit})")
+        against.set(xlabel="true opening", ylabel="predicted opening")
         lost = f"{worst.title}: R² {worst.r2_text}, from training's chunks {trained.r2_text}"
         over_time.set_title(f"{lost}\nweights: {effect.weights}")
         against.set_title("Every interior frame")

@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def error(self) -> float:
-        """Root mean square error in the interior; openings are 0 … 1."""
+        """Root mean square error in the interior, in the talker's unit."""
         return self._error(self.interior)
 
     @property

@@ -18,7 +18,7 @@ from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.mel import whole_log_mel
 from musetools.features.spec import FeatureSpec
-from musetools.lab.speech import read_openings
+from musetools.lips import read_mouth
 from musetools.timing import SAMPLE_RATE
 
 __all__ = ["Clip", "Images", "read_clip"]
@@ -100,7 +100,8 @@ def read_clip(path: str | os.PathLike) -> Clip:
             f"{path.name} lasts {len(waveform) / SAMPLE_RATE:.0f} s; the explorer keeps all of a clip in memory and "
             f"takes up to {LONGEST_S} s. Use a part of it"
         )
-    return Clip(path, waveform, _read_images(path), read_openings(table) if table.is_file() else None)
+    openings = read_mouth(table).opening if table.is_file() else None
+    return Clip(path, waveform, _read_images(path), openings)
 
 
 def _read_images(path: Path) -> Images | None:

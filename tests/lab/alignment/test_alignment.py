@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from figure_checks import check
 
-from musetools import audit_clip
+from musetools import ParameterError, audit_clip
 from musetools.check.clip import ClipAudit
 from musetools.check.folder import FolderAudit
-from musetools.lab.alignment import Alignment, ConverterAudit, MeasuredLag, OffsetEstimate, answer_box, evaluate
+from musetools.lab.alignment import Alignment, ConverterAudit, MeasuredLag, Mouth, answer_box, evaluate
 from musetools.lab.alignment.measure import NAMED
+from musetools.lips import LipSync, MouthSeries
 
 RATE = 16_000
 DATA = Path(__file__).resolve().parents[3] / "data"
-LATE = OffsetEstimate(40.3, 0.07, 0.99, 9.9)
+SYNC = LipSync(40.3, (35, 45), 0.07, (-1, 1), 0.99, 1.0, 4.0, 0.6)
+LATE = Mouth(MouthSeries(np.zeros(1), np.zeros((1, 4))), np.zeros((1, 4)), SYNC)
 
 
 def lag_of(error_ms: float) -> MeasuredLag:
@@ -27,19 +29,19 @@ def clip(n_frames: int) -> ClipAudit:
     return audit_clip((sound, RATE), n_frames=n_frames, fps=25)
 
 
-def sentences(*audits: ClipAudit, errors_ms: tuple = (1.0,), offset: OffsetEstimate | None = None) -> list[str]:
+def sentences(*audits: ClipAudit, errors_ms: tuple = (1.0,), mouth: Mouth | None = None) -> list[str]:
     clicks = {str(i): lag_of(error) for i, error in enumerate(errors_ms)}
-    answer = Alignment(FolderAudit(audits), audits[0], np.zeros(1), None, offset, clicks, [], ConverterAudit("none"))
+    answer = Alignment(FolderAudit(audits), audits[0], np.zeros(1), mouth, clicks, [], ConverterAudit("none"))
     assert repr(answer).splitlines() == answer.sentences()
     return answer.sentences()
 
 
 def test_a_good_folder():
-    found = sentences(clip(100), clip(101), errors_ms=(2.2, 1), offset=LATE)
+    found = sentences(clip(100), clip(101), errors_ms=(2.2, 1), mouth=LATE)
     assert len(found) == 3
     assert found[0].startswith("0 of 2 clips must not go into training with musetools")
     assert "within 2.2 ms" in found[1]
-    assert str(LATE) in found[2]
+    assert str(SYNC) in found[2]
 
 
 def test_each_finding_is_named():
@@ -47,15 +49,16 @@ def test_each_finding_is_named():
     found = sentences(bad, doubtful, clip(100))
     assert found[0].startswith("1 of 3 clips")
     wanted = [f"the array: {f.sentence}." for audit in (bad, doubtful) for f in audit.findings if f.level != "note"]
-    assert found[1:-1] == wanted
+    assert found[1:-2] == wanted
     assert wanted
-    assert "Clicks" in found[-1]
+    assert "Clicks" in found[-2]
+    assert "Lips were not looked at" in found[-1]
 
 
 def test_the_answer_box_holds_three_sentences():
     clicks = {"musetools": lag_of(1.0)}
     found = FolderAudit((clip(150), clip(102)))
-    answer = Alignment(found, found.audits[0], np.zeros(1), None, LATE, clicks, [], ConverterAudit("none"))
+    answer = Alignment(found, found.audits[0], np.zeros(1), LATE, clicks, [], ConverterAudit("none"))
     said, box = answer.sentences(), answer_box(answer)
     assert box.sentences == [said[0], said[1], said[-1]]
     check(box.figure, {"mean lag over the clicks in ms (linear between −100 and +100)"}, ["At 25 fps"])
@@ -75,8 +78,10 @@ def test_a_file_is_named_without_its_folder(tmp_path):
 
 def test_the_answer_on_a_clip(encoder, monkeypatch):
     monkeypatch.setattr("musetools.lab.alignment.measure.measure_lags", lambda *_: {"musetools": lag_of(1)})
-    answer = evaluate(DATA / "talker_25.mp4", "musetools", encoder, openings=DATA / "talker_25.csv")
-    assert answer.clip.n_frames in (len(answer.mouth), len(answer.mouth) - 1, len(answer.mouth) + 1)
-    assert answer.offset.offset_ms == pytest.approx(0, abs=10)
+    answer = evaluate(DATA / "talker_25.mp4", "musetools", encoder)
+    assert answer.mouth.seen.drawn
+    assert answer.mouth.sync.offset_ms == pytest.approx(0, abs=10)
     assert answer.clip.n_frames in [sampler.n_frames for sampler in answer.samplers]
-    assert evaluate(DATA / "talker_25.mp4", "musetools", encoder).offset is None
+    assert evaluate(DATA / "talker_25.mp4", "musetools", encoder, mouth="none").mouth is None
+    with pytest.raises(ParameterError, match="ends at"):
+        evaluate(DATA / "talker_25.mp4", "musetools", encoder, mouth="data/voice_a.csv")

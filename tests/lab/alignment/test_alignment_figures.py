@@ -1,18 +1,20 @@
 """Figures of alignment have titles, units and legends, and draw the numbers they are given."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from figure_checks import check
 from matplotlib.figure import Figure
 
 from musetools import RECIPES
-from musetools.lab.alignment import MeasuredLag, OffsetEstimate, click_figure, mouth_figure, sampler_figure
+from musetools.lab.alignment import MeasuredLag, Mouth, click_figure, mouth_figure, plosive_figure, sampler_figure
+from musetools.lips import MouthModel, MouthSeries
+from musetools.lips.estimate import match, unknown
 from musetools.recipes.sampler import audit_sampler
 
 RATE = 16_000
-LATE = OffsetEstimate(40.3, 0.07, 0.99, 9.9)
-NONE = OffsetEstimate(None, None, 0.21, 1.4)
-MOUTH_UNITS = {"mouth opening\n(0 shut, 1 wide)", "loudness in dBFS", "time in s"}
+MOUTH_UNITS = {"opening, in\ndeviations", "time in s", "correlation of seen\nand expected", "sound late by, in ms"}
 CLICK_UNITS = {"mean lag over the clicks in ms (linear between −100 and +100)"}
 
 
@@ -26,14 +28,19 @@ def clicks(names: list[str]) -> dict[str, MeasuredLag]:
     return {name: lag_of(100 * i, 2.5 + i / 10) for i, name in enumerate(names)}
 
 
-def sound() -> np.ndarray:
-    """Make noise with a silent second."""
-    waveform = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
-    waveform[RATE : 2 * RATE] = 0
-    return waveform
+LATE_MS = 80
 
 
-MOUTH = np.linspace(0, 1, 75)
+def mouth(late_ms: float = LATE_MS, places: np.ndarray | None = None) -> Mouth:
+    """Make up a mouth that shuts once a second, and the one expected from sound that is late."""
+    times = np.arange(200) / 25
+    values = np.stack([np.abs(np.sin(np.pi * times * k)) for k in (1.0, 1.3, 1.7, 2.1)], axis=1)
+    rows = np.arange(400) / 50 - late_ms / 1000
+    expected = np.stack([np.abs(np.sin(np.pi * rows * k)) for k in (1.0, 1.3, 1.7, 2.1)], axis=1)
+    seen = MouthSeries(times, values, places=places)
+    return Mouth(seen, expected, match(seen, expected, MouthModel.load().about))
+
+
 FIGURES = {  # name: figure, units, texts
     "clicks of one": (lambda: click_figure(clicks(["musetools"]), 29.97), CLICK_UNITS, ["within 2.5 ms"]),
     "clicks of all": (
@@ -42,15 +49,14 @@ FIGURES = {  # name: figure, units, texts
         [f"within {2.4 + len(RECIPES) / 10:.1f} ms", "read off the index matrix"],
     ),
     "a mouth, audio late": (
-        lambda: mouth_figure(MOUTH, sound(), 25, LATE),
+        lambda: mouth_figure(mouth()),
         MOUTH_UNITS,
-        ["Audio 40.3 ms late, drift +0.07 ms/s", "mouth opening", "loudness"],
+        ["Sound 80 ms late (", "mouth seen", "expected from the encoder's rows", "interval of the offset"],
     ),
-    "a mouth, no estimate": (lambda: mouth_figure(MOUTH, sound(), 25, NONE), MOUTH_UNITS, ["No offset", "0.21"]),
-    "mouth and audio of other lengths": (
-        lambda: mouth_figure(np.zeros(90), np.ones(2 * RATE, np.float32), 30, NONE),
+    "a mouth, no estimate": (
+        lambda: mouth_figure(replace(mouth(), sync=unknown("wrong sound"))),
         MOUTH_UNITS,
-        [],
+        ["Not known by how much sound is late: wrong sound"],
     ),
     "the loader": (
         lambda: sampler_figure([audit_sampler(n) for n in (600, 750, 800, 1000)]),
@@ -81,12 +87,29 @@ def test_clicks_beside_the_matrix():
     np.testing.assert_allclose(points(figure, "measured with clicks"), means)
 
 
-def test_mouth_and_loudness():
-    figure = mouth_figure(MOUTH, sound(), 25, LATE)
-    np.testing.assert_allclose(points(figure, "mouth opening")[25], [1, 25 / 74])
-    loud = points(figure, "loudness")[:, 1]
-    assert loud[0] == pytest.approx(-20, abs=1)
-    assert loud[30] == -70  # silence is not drawn down to -120
+def test_seen_and_expected_lie_on_each_other_once_moved():
+    figure = mouth_figure(mouth())
+    seen, moved = (
+        points(figure, label) for label in ("mouth seen", "expected from the encoder's rows, moved by the offset")
+    )
+    there = np.interp(seen[50:600, 0], *moved.T)
+    assert np.corrcoef(there, seen[50:600, 1])[0, 1] > 0.95
+    curve = points(figure, "correlation")
+    assert curve[curve[:, 1].argmax(), 0] == pytest.approx(LATE_MS, abs=5)
+
+
+def test_a_plosive_is_the_shut_lips_before_the_loudest_rise(monkeypatch):
+    """Lips shut at 1, 2 … s; sound begins at 3 s, moved by the offset."""
+    waveform = np.zeros(8 * RATE, np.float32)
+    waveform[int(RATE * (3 + LATE_MS / 1000)) :] = np.random.default_rng(0).normal(0, 0.1, 8 * RATE)[: int(RATE * 4.92)]
+    seen = mouth(places=np.tile([50, 50, 40], (200, 1)))
+    assert seen.plosive(waveform) == 75
+    assert mouth().plosive(waveform) is None
+    drawn = "musetools.lab.alignment.figures.mouth_images"
+    monkeypatch.setattr(drawn, lambda clip, series, frames: [np.zeros((8, 8, 3), np.uint8)] * len(frames))
+    figure = plosive_figure(seen, waveform, "clip.mp4")
+    check(figure, {"sample", "time in s"}, ["Lips shut at 3.00 s", "80 ms later", "sound in the file"])
+    assert len(figure.axes[0].images) == 9
 
 
 def test_starts_with_wrong_data():

@@ -25,7 +25,8 @@ from musetools.lab.effect import (
 )
 from musetools.lab.effect.answer import SHADE
 from musetools.lab.effect.measure import INFERENCE, SIDES
-from musetools.lab.speech import Talker, find_talkers, hold_out, read_openings
+from musetools.lab.speech import Talker, find_talkers, hold_out
+from musetools.lips import read_mouth
 from musetools.recipes.profile import COMMON_FPS
 from musetools.recipes.recipe import Recipe
 
@@ -176,7 +177,7 @@ def test_clips_of_ones_own(small, tmp_path, monkeypatch):
     """Bundled audio with its 25 fps tables, as a user would bring it; the table is late by 60 ms in the last clip."""
     monkeypatch.chdir(ROOT)
     for talker, late in zip(find_talkers("bundled")[1:], (0, 0, 0.06), strict=True):
-        times, opening = read_openings(ROOT / "data" / f"{talker.name}.csv")
+        times, opening = read_mouth(ROOT / "data" / f"{talker.name}.csv").opening
         soundfile.write(tmp_path / f"{talker.name}.wav", talker.waveform, RATE)
         table, path = np.column_stack([times + late, opening]), tmp_path / f"{talker.name}.csv"
         np.savetxt(path, table, delimiter=",", header="time_s,opening", comments="")
@@ -254,7 +255,7 @@ def test_r2_and_errors_by_hand(effect):
     assert outcome.title == "livetalking at 24 fps"
 
 
-OPENING_UNITS = {"time in s", "mouth opening\n(0 shut, 1 wide)", "true opening (0 … 1)", "predicted opening (0 … 1)"}
+OPENING_UNITS = {"time in s", "mouth opening\n(0 shut, 1 wide)", "true opening", "predicted opening"}
 DELAY_UNITS = {
     "delay in ms, expected from the index matrix",
     "delay in ms, measured (positive: mouth late)",
