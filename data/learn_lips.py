@@ -30,8 +30,8 @@ COMPONENTS, STRENGTH = 128, 1.0  # ridge: share of the mean square of an input
 PLANTED_MS = (-200, -80, 40, 120, 200)
 LENGTHS_S = (3, 4, 6, 10, 20)  # for calibration
 REACH_S = 3.0
-ANY = {"gumbel": {"mu": -99.0, "beta": 1.0}}  # a number for every clip
-NONE = {"gumbel": {"mu": 99.0, "beta": 1.0}}  # correlation alone, for no clip a number
+ANY = {"mu": -99.0, "beta": 1.0}  # a number for every clip
+NONE = {"mu": 99.0, "beta": 1.0}  # correlation alone, for no clip a number
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Clip:
     mouth: MouthSeries
     rows: np.ndarray  # (n_rows, layers · width)
     reversed_rows: np.ndarray  # of its sound played backwards
+    loudness: np.ndarray  # (n_rows, 1): the opening that loudness suggests
     own_s: float = 0.0  # its own offset, less the median of all
 
     def moved(self) -> MouthSeries:
@@ -62,7 +63,7 @@ def read_clips(paths: Iterable[Path], speakers: Path) -> list[Clip]:
         rows = [np.concatenate(list(mouth_rows((one, SAMPLE_RATE), encoder))) for one in both]
         about = known.get(path.name, {})
         who = about.get("speaker", path.name), about.get("language", "")
-        clips.append(Clip(path.name, *who, mouth_measures(path), *rows))
+        clips.append(Clip(path.name, *who, mouth_measures(path), *rows, estimate.loudness_mouth(waveform)))
     return clips
 
 
@@ -120,9 +121,8 @@ def scores(clips: list[Clip], mouths: dict[str, np.ndarray], reach_s: float) -> 
     return np.array(found)
 
 
-def gumbel(clips: list[Clip], models: dict[str, MouthModel], *, far: bool = False) -> dict[str, float]:
+def gumbel(clips: list[Clip], mouths: dict[str, np.ndarray], *, far: bool = False) -> dict[str, float]:
     """Fit the distribution of wrong sounds' scores to its middle and its 99.5 %; see how it does at a larger range."""
-    mouths = all_mouths(clips, models)
     near = scores(clips, mouths, estimate.REACH_S)
     unit = -np.log(-np.log([0.5, 0.995]))
     low, high = np.quantile(near, [0.5, 0.995])
@@ -147,7 +147,7 @@ def trial(clips: list[Clip]) -> Table:
     for who in sorted({clip.speaker for clip in clips}):
         others = [c for c in clips if c.speaker != who]
         settle(others)
-        model, about = fit(others), {"gumbel": gumbel(others, apart(others))}
+        model, about = fit(others), gumbel(others, all_mouths(others, apart(others)))
         for clip in (c for c in clips if c.speaker == who):
             told = estimate.match(clip.mouth, summed(model(clip.rows)), about)
             shifts = [planted(clip, model, about, ms) for ms in PLANTED_MS] if told.offset_ms is not None else []
@@ -215,7 +215,8 @@ def main(paths: tuple[Path, ...], speakers: Path, out: Path | None, try_it: bool
         print(f"expected mouths deviate by {min(heard):.2f} … {max(heard):.2f}")
         about = {
             "fingerprint": load_encoder("tiny.en").fingerprint,
-            "gumbel": gumbel(clips, models, far=True),
+            "gumbel": gumbel(clips, all_mouths(clips, models), far=True),
+            "loudness_gumbel": gumbel(clips, {f"{c.speaker}/{c.name}": c.loudness for c in clips}),
             "own_ms": {clip.name: ms for clip, ms in zip(clips, offsets, strict=True)},
             "spread_ms": round(float(np.std(offsets))),
             "median_ms": round(float(np.median(offsets))),

@@ -53,6 +53,11 @@ class ClipAudit:
         return next((f.level for f in self.findings if f.level != "note"), "ok")
 
     @property
+    def quick(self) -> bool:
+        """Whether it has sound that was not decoded."""
+        return bool(self.timeline and self.info.audio and not self.timeline.decoded)
+
+    @property
     def mend(self) -> str:
         """The command that mends what can be mended; empty if nothing can."""
         whats = {finding.what: finding for finding in self.findings if finding.level != "note"}
@@ -100,7 +105,7 @@ class ClipAudit:
 
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
-        lines += [QUICK] if self.timeline and not self.timeline.decoded else []
+        lines += [QUICK] if self.quick else []
         lines += [f"lips: {self.lips!r}"] if self.lips else []
         lines += [f"to mend it: {self.mend}"] if self.mend else []
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])

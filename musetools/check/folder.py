@@ -42,8 +42,9 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
-        quick = any(audit.timeline and not audit.timeline.decoded for audit in self.audits)
-        caption += f"\n{QUICK.capitalize()}" * quick + f"\n{self.remarks}" * bool(self.remarks)
+        caption += f"\n{QUICK.capitalize()}" * any(audit.quick for audit in self.audits) + f"\n{self.remarks}" * bool(
+            self.remarks
+        )
         head, lines = ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits]
         if self.remarks:
             head.insert(4, "lips")

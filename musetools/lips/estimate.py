@@ -20,7 +20,7 @@ from musetools.lips.expected import GRID_RATE, MouthModel, expected_mouth, on_gr
 from musetools.lips.series import MEASURES, MouthSeries
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["LipSync", "compared", "lip_sync", "match", "unknown"]
+__all__ = ["LipSync", "by_loudness", "compared", "lip_sync", "match", "unknown"]
 
 REACH_S, FARTHEST_S = 0.6, 3.0  # offsets searched by default, and at most
 SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last frame
@@ -29,7 +29,7 @@ SILENT = 0.1  # deviation of an expected mouth, of a talker's, below which there
 FASTEST, DRIFT_STEP, DRIFT_REACH_S = 30, 1, 0.3  # ms/s, ms/s, and s at the ends of the clip
 DRIFT_FROM_S = 6.0  # of face and sound; in less, words look like drift
 BLOCK_S, MOST_BLOCKS = 1.0, 60
-FINE = 4  # shifts a point of the grid, by cubic splines: drift moves blocks by parts of a point
+FINE = 10  # shifts a point of the grid, by cubic splines: drift moves blocks by parts of a point
 NEAR_S = 0.15  # peaks without one block are looked for so near to the peak
 LEAST_SOUND = 0.01  # of the largest sum of expected²: where a shift leaves next to no sound, nothing is divided by it
 LEAST_MS = 5.0  # half of the shortest interval: the grid's step is 10 ms
@@ -128,8 +128,14 @@ def lip_sync(
         raise ParameterError(f"reach_s must be above 0 and at most {FARTHEST_S:g} s; got {reach_s!r}")
     model = model or MouthModel.load()
     if encoder is None or mouth.drawn:
-        return replace(match(mouth, loudness_mouth(waveform), model.about, reach_s), method="loudness")
-    return match(mouth, expected_mouth((waveform, SAMPLE_RATE), encoder, model), model.about, reach_s)
+        return by_loudness(mouth, waveform, model, reach_s)
+    return match(mouth, expected_mouth((waveform, SAMPLE_RATE), encoder, model), model.about["gumbel"], reach_s)
+
+
+def by_loudness(mouth: MouthSeries, waveform: np.ndarray, model: MouthModel, reach_s: float = REACH_S) -> LipSync:
+    """Compare a mouth with loudness alone."""
+    found = match(mouth, loudness_mouth(waveform), model.about["loudness_gumbel"], reach_s)
+    return replace(found, method="loudness")
 
 
 def loudness_mouth(waveform: np.ndarray) -> np.ndarray:
@@ -140,8 +146,11 @@ def loudness_mouth(waveform: np.ndarray) -> np.ndarray:
     return opening[:, None] / max(opening.std(), 1e-3)
 
 
-def match(mouth: MouthSeries, expected: np.ndarray, about: dict, reach_s: float = REACH_S) -> LipSync:
-    """Compare a mouth with the one expected at each row, (n_rows, 4) or inner lips alone; see `lip_sync`."""
+def match(mouth: MouthSeries, expected: np.ndarray, gumbel: dict, reach_s: float = REACH_S) -> LipSync:
+    """Compare a mouth with the one expected at each row, (n_rows, 4) or inner lips alone; see `lip_sync`.
+
+    `gumbel` has the place `mu` and the scale `beta` of wrong sounds' scores.
+    """
     even, known, wanted = compared(mouth, expected)
     if not known.any() or not len(wanted):
         return unknown("no sound" if known.any() else "no face", reach_s)
@@ -151,7 +160,7 @@ def match(mouth: MouthSeries, expected: np.ndarray, about: dict, reach_s: float 
         return replace(nothing, why=f"{seconds:.1f} s of face and sound, 3 s are needed")
     if wanted.std() < SILENT:
         return replace(nothing, why="no speech in the sound")
-    return _Blocks(even, known, wanted, reach_s).judged(nothing, about["gumbel"])
+    return _Blocks(even, known, wanted, reach_s).judged(nothing, gumbel)
 
 
 def compared(mouth: MouthSeries, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

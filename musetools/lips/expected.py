@@ -106,7 +106,7 @@ def on_grid(times_s: np.ndarray, values: np.ndarray, rate: int = GRID_RATE) -> t
     """
     seen = np.isfinite(values).all(axis=1)
     grid = np.arange(int(times_s[-1] * rate) + 1) / rate
-    if seen.sum() < 2:
+    if seen.sum() < 2 or not values.shape[1]:
         return np.zeros((len(grid), values.shape[1])), np.zeros(len(grid), bool)
     times = times_s[seen]
     after = np.clip(np.searchsorted(times, grid, "right"), 1, len(times) - 1)

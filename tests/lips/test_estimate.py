@@ -10,7 +10,7 @@ from musetools.lips import MouthModel, MouthSeries, expected_mouth, lip_sync
 from musetools.lips.estimate import match
 from musetools.timing import ROW_RATE
 
-ABOUT = {"gumbel": {"mu": 0.46, "beta": 0.1}}
+GUMBEL = {"mu": 0.46, "beta": 0.1}
 SECONDS = 10
 
 
@@ -40,7 +40,7 @@ def late(ms: float) -> np.ndarray:
 
 @pytest.mark.parametrize("ms", [-333, -80, 0, 5, 40, 160, 480])
 def test_sound_that_is_late_is_said_to_be(ms):
-    told = match(seen(), late(ms), ABOUT)
+    told = match(seen(), late(ms), GUMBEL)
     assert told.offset_ms == pytest.approx(ms, abs=2)
     assert told.interval_ms[0] <= ms <= told.interval_ms[1]
     assert told.drift_ms_s == pytest.approx(0, abs=0.5)
@@ -51,20 +51,20 @@ def test_sound_that_is_late_is_said_to_be(ms):
 def test_a_rate_that_varies_moves_nothing():
     times = np.cumsum(np.random.default_rng(0).choice([1 / 30, 1 / 24, 1 / 15], 240))
     times = times[times < SECONDS] - times[0]
-    assert match(seen(times=times), late(120), ABOUT).offset_ms == pytest.approx(120, abs=5)
+    assert match(seen(times=times), late(120), GUMBEL).offset_ms == pytest.approx(120, abs=5)
 
 
 @pytest.mark.parametrize("drift", [-10, 10])
 def test_drift(drift):
     grid = np.arange(ROW_RATE * SECONDS) / ROW_RATE
     sound = mouth_at(grid - drift / 1000 * (grid - SECONDS / 2))
-    told = match(seen(), sound, ABOUT)
+    told = match(seen(), sound, GUMBEL)
     assert told.drift_ms_s == pytest.approx(drift, abs=1)
     assert told.offset_ms == pytest.approx(0, abs=5)
 
 
 def test_wrong_sound_gets_no_number():
-    told = [match(seen(seed=i), heard(100 + i), ABOUT) for i in range(40)]
+    told = [match(seen(seed=i), heard(100 + i), GUMBEL) for i in range(40)]
     assert all(one.offset_ms is None and one.interval_ms is None for one in told)
     assert all("no better than wrong sound" in one.why for one in told)
     assert np.mean([one.correlation for one in told]) < 0.4
@@ -80,17 +80,17 @@ def test_wrong_sound_gets_no_number():
     ],
 )
 def test_what_cannot_be_told_is_said(mouth, sound, why):
-    told = match(mouth, sound, ABOUT)
+    told = match(mouth, sound, GUMBEL)
     assert told.offset_ms is None
     assert why in told.why
     assert told.to_json()["offset_ms"] is None
 
 
 def test_a_longer_reach_finds_more_and_asks_for_more():
-    near, far = (match(seen(), late(1500), ABOUT, reach) for reach in (0.6, 3.0))
+    near, far = (match(seen(), late(1500), GUMBEL, reach) for reach in (0.6, 3.0))
     assert near.correlation < 0.6 < far.correlation
     assert far.offset_ms == pytest.approx(1500, abs=5)
-    assert match(seen(), late(0), ABOUT, 3.0).confidence <= match(seen(), late(0), ABOUT).confidence
+    assert match(seen(), late(0), GUMBEL, 3.0).confidence <= match(seen(), late(0), GUMBEL).confidence
     with pytest.raises(ParameterError, match="at most 3 s"):
         lip_sync(seen(), np.zeros(16000, np.float32), None, reach_s=4)
 
@@ -99,7 +99,7 @@ def test_a_few_measures_and_gaps_are_enough():
     mouth = seen()
     mouth.values[100:130] = np.nan
     mouth.values[:, 1:] = np.nan
-    told = match(mouth, late(80), ABOUT)
+    told = match(mouth, late(80), GUMBEL)
     assert told.offset_ms == pytest.approx(80, abs=5)
     assert told.seconds < 9
 
