@@ -54,12 +54,17 @@ class LipSync:
     curve: np.ndarray | None = None  # correlation at shifts of 10 ms, -reach … reach
 
     def __repr__(self) -> str:
-        match = f"correlation {self.correlation:.2f}, confidence {self.confidence:.4f}, {self.seconds:.1f} s"
+        match = f"correlation {self.correlation:.2f}, confidence {self.confidence_text}, {self.seconds:.1f} s"
         match += ", by loudness alone" * (self.method == "loudness")
         if self.offset_ms is None:
             return f"cannot tell: {self.why} ({match})"
         low, high = self.interval_ms
         return f"{in_words(self.offset_ms)} ({low:+.0f} … {high:+.0f} ms){self._drift_text()} ({match})"
+
+    @property
+    def confidence_text(self) -> str:
+        """Confidence in percent."""
+        return "over 99.9 %" if self.confidence > 0.999 else f"{100 * self.confidence:.1f} %"
 
     def _drift_text(self) -> str:
         return "" if self.drift_ms_s is None else f", drift {self.drift_ms_s:+.1f} ms/s"
@@ -69,7 +74,7 @@ class LipSync:
         if self.offset_ms is None:
             return "cannot tell"
         half = (self.interval_ms[1] - self.interval_ms[0]) / 2
-        return f"{in_words(self.offset_ms)} ±{half:.0f}{self._drift_text()}, {100 * self.confidence:.1f} %"
+        return f"{in_words(self.offset_ms)} ±{half:.0f}{self._drift_text()}, {self.confidence_text}"
 
     def to_json(self) -> dict:
         """Return plain values, rounded."""
@@ -166,7 +171,7 @@ def match(mouth: MouthSeries, expected: np.ndarray, gumbel: dict, reach_s: float
 def compared(mouth: MouthSeries, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a mouth, (n_points, n_measures), where it is known, and the one expected, on the grid, without trends."""
     used = np.isfinite(mouth.values).any(axis=0) & (np.arange(len(MEASURES)) < expected.shape[1])
-    wanted = row_grid(expected[:, used[: expected.shape[1]]]) if len(expected) else expected
+    wanted = row_grid(expected[:, used[: expected.shape[1]]]) if len(expected) and used.any() else expected
     return *on_grid(mouth.times_s, mouth.values[:, used]), wanted
 
 

@@ -24,7 +24,7 @@ from musetools.lips.mouth import mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
 from musetools.worker import Worker
 
-__all__ = ["of_lips", "with_lips"]
+__all__ = ["of_lips", "with_lips", "with_sync"]
 
 WARNING_MS, ERROR_MS = 80.0, 160.0  # beyond, with the whole interval
 TYPICAL = 4  # clips with a number whose median is the folder's own offset
@@ -78,7 +78,7 @@ def with_lips(
         ]
     numbers = [sync.offset_ms for sync in every if sync.offset_ms is not None]
     usual = float(np.median(numbers)) if len(numbers) >= TYPICAL else 0.0
-    clips = [_judged(clip, sync, usual) for clip, sync in zip(audit.audits, every, strict=True)]
+    clips = [with_sync(clip, sync, usual) for clip, sync in zip(audit.audits, every, strict=True)]
     ranked = sorted(clips, key=lambda clip: -_apart(clip, usual))
     return replace(worst_first(ranked), passed_over=audit.passed_over, remarks=_remarks(numbers, usual))
 
@@ -110,7 +110,8 @@ def _mouth_and_sound(
     yield mouth, load_audio(path, audio_track=audio_track, video_track=video_track)
 
 
-def _judged(clip: ClipAudit, sync: LipSync, usual_ms: float) -> ClipAudit:
+def with_sync(clip: ClipAudit, sync: LipSync, usual_ms: float = 0.0) -> ClipAudit:
+    """Return an audit with what lips say of its clip, against what is usual in its folder."""
     return replace(clip, lips=sync, findings=by_level([*clip.findings, *of_lips(sync, usual_ms)]))
 
 

@@ -6,7 +6,7 @@ depend on the size of the face. Time stamps are those of the clip's timeline: se
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,8 @@ class _Follower:
         if self._is_cut(image):
             self.cuts_s.append(at_s)
             self.point = None
-        found = self.landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, image), round(1000 * at_s))
+        with nullcontext() if self.n_faces else _quiet():
+            found = self.landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, image), round(1000 * at_s))
         size = image.shape[1], image.shape[0]
         faces = [np.array([(p.x, p.y) for p in face]) * size for face in found.face_landmarks]
         self.n_faces.append(len(faces))
@@ -232,7 +233,6 @@ def _distance(face: np.ndarray, a: int, b: int) -> float:
 
 
 def _landmarker(model: str | os.PathLike | None) -> Any:
-    os.environ.setdefault("GLOG_minloglevel", "2")  # its progress is no news
     try:
         from mediapipe.tasks.python import BaseOptions, vision
     except ImportError:
@@ -244,10 +244,24 @@ def _landmarker(model: str | os.PathLike | None) -> Any:
     base = BaseOptions(model_asset_buffer=path.read_bytes())
     options = {"running_mode": vision.RunningMode.VIDEO, "num_faces": MOST_FACES}
     try:
-        return vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base, **options))
+        with _quiet():
+            return vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base, **options))
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ParameterError(f"the model file {path} is damaged or of another kind ({reason}). Get {URL}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from stderr what MediaPipe's native code logs as it starts; it has no setting for that."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _model_file() -> Path:

@@ -46,7 +46,7 @@ def test_a_shift_and_a_stretch_are_estimated(clip, shift_ms, stretch):
     mouth = mouth_of(clip)
     found = lip_sync(mouth, delayed(audio_of(clip), shift_ms, stretch), None)
     assert found.offset_ms == pytest.approx(shift_ms + 500 * stretch * mouth.times_s[-1], abs=10)
-    assert found.drift_ms_s == pytest.approx(1000 * stretch, abs=0.3)
+    assert found.drift_ms_s == pytest.approx(1000 * stretch, abs=0.6)
     assert found.correlation > 0.9
     assert found.method == "loudness"
 

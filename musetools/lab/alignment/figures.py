@@ -21,15 +21,16 @@ from musetools.timing import SAMPLE_RATE
 __all__ = ["answer_box", "click_figure", "mouth_figure", "plosive_figure", "sampler_figure"]
 
 SHOWN_S, AROUND = 10.0, 4  # of the mouth, and frames before and after a plosive
+NEAR_MS = 100  # lags beyond are drawn on a logarithmic scale
 BASIS = {"rows": "the encoder's rows", "loudness": "loudness"}
 
 
 def answer_box(answer: Alignment) -> AnswerBox:
-    """Return the answer in three sentences, and what the clicks say of every recipe."""
-    said = answer.sentences()
-    return AnswerBox(
-        [*said[:2], said[-1]] if len(said) > 2 else said, click_figure(answer.clicks, float(answer.clip.fps))
-    )
+    """Return the answer in three sentences, and a person's mouth; without one, what clicks say of every recipe."""
+    said, mouth = answer.sentences(), answer.mouth
+    person = mouth is not None and mouth.sync.method == "rows"
+    drawn = mouth_figure(mouth) if person else click_figure(answer.clicks, float(answer.clip.fps))
+    return AnswerBox([*said[:2], said[-1]] if len(said) > 2 else said, drawn)
 
 
 def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
@@ -53,11 +54,12 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
         found = [lag.mean_ms for lag in measured.values()]
         ax.plot(expected, places, "ko", fillstyle="none", markersize=10, label="read off the index matrix")
         ax.plot(found, places, "x", color=COLOURS["purple"], markeredgewidth=2, label="measured with clicks")
-        ax.set_xscale("symlog", linthresh=100)
+        if far := max(map(abs, (*expected, *found))) > NEAR_MS:
+            ax.set_xscale("symlog", linthresh=NEAR_MS)
         ax.axvline(0, color="0.85", zorder=0)
         ax.set_yticks(places, list(measured))
         ax.invert_yaxis()
-        ax.set_xlabel("mean lag over the clicks in ms (linear between −100 and +100)")
+        ax.set_xlabel("mean lag over the clicks in ms" + far * f" (linear between −{NEAR_MS} and +{NEAR_MS})")
         worst = max(lag.error_ms for lag in measured.values())
         ax.set_title(f"At {fps:.5g} fps measured lag is within {worst:.1f} ms of the expected lag")
         fig.legend(loc="outside lower center", ncols=2)
@@ -103,7 +105,7 @@ def _sentence(sync: LipSync) -> str:
     if sync.offset_ms is None:
         return f"Not known by how much sound is late: {sync.why}"
     low, high = map(signed, sync.interval_ms)
-    match = f"correlation {sync.correlation:.2f}, confidence {100 * sync.confidence:.1f} %"
+    match = f"correlation {sync.correlation:.2f}, confidence {sync.confidence_text}"
     return f"{in_words(sync.offset_ms).capitalize()} ({low} … {high} ms), {match}"
 
 

@@ -1,7 +1,7 @@
 """Everything that puts lips out of sync, found before a week of training: in clips, folders, stores and chunks."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from musetools.lab.alignment.converter import ConverterAudit, audit_converter
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
 from musetools.lab.alignment.mouth import Mouth, look_at_mouth
 from musetools.lab.answer import Answer
+from musetools.lips.folder import WARNING_MS, with_sync
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.recipes.sampler import SamplerAudit, audit_sampler
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
@@ -51,7 +52,14 @@ class Alignment(Answer):
         found.append(f"Clicks confirm the lag expected from the index matrix, within {error:.1f} ms for every recipe.")
         if self.mouth is None:
             return [*found, "Lips were not looked at: give mouth='face' (pip install 'musetools[face]'), or a table."]
-        return [*found, f"Mouth against audio: {self.mouth.sync}."]
+        return [*found, f"Mouth against audio: {self.mouth.sync}. {self._conclusion()}"]
+
+    def _conclusion(self) -> str:
+        if self.mouth.sync.offset_ms is None:
+            return "So whether lips fit the sound is not known."
+        if beyond := [f for f in self.clip.findings if f.what == "lips"]:
+            return f"{beyond[0].level.capitalize()}: aligned talkers differ by less. To mend it: {self.clip.mend}"
+        return f"That is no more than aligned talkers differ by ({WARNING_MS:.0f} ms): in sync, as far as lips show."
 
 
 def evaluate(
@@ -92,6 +100,9 @@ def evaluate(
     clip = folder.focus
     waveform = load_audio(clip.info.path)
     seen = look_at_mouth(clip.info.path, waveform, np.array(clip.timeline.frames_s), encoder, mouth)
+    if seen is not None:
+        audited, clip = clip, with_sync(clip, seen.sync)
+        folder = replace(folder, audits=tuple(clip if one is audited else one for one in folder.audits))
     samplers = [audit_sampler(n, frames_per_sample) for n in sorted({clip.n_frames, *LENGTHS})]
     clicks = measure_lags(encoder, float(clip.fps))
     return Alignment(folder, clip, waveform, seen, clicks, samplers, audit_converter())

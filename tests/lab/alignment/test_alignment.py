@@ -15,8 +15,9 @@ from musetools.lips import LipSync, MouthSeries
 
 RATE = 16_000
 DATA = Path(__file__).resolve().parents[3] / "data"
+TIMES = np.arange(100) / 25
 SYNC = LipSync(40.3, (35, 45), 0.07, (-1, 1), 0.99, 1.0, 4.0, 0.6)
-LATE = Mouth(MouthSeries(np.zeros(1), np.zeros((1, 4))), np.zeros((1, 4)), SYNC)
+LATE = Mouth(MouthSeries(TIMES, np.sin(9 * TIMES)[:, None] * np.ones(4)), np.ones((200, 4)), SYNC)
 
 
 def lag_of(error_ms: float) -> MeasuredLag:
@@ -61,7 +62,7 @@ def test_the_answer_box_holds_three_sentences():
     answer = Alignment(found, found.audits[0], np.zeros(1), LATE, clicks, [], ConverterAudit("none"))
     said, box = answer.sentences(), answer_box(answer)
     assert box.sentences == [said[0], said[1], said[-1]]
-    check(box.figure, {"mean lag over the clicks in ms (linear between −100 and +100)"}, ["At 25 fps"])
+    check(box.figure, {"sound late by, in ms"}, ["Sound 40 ms late"])
 
 
 def test_a_few_of_many_are_named():

@@ -42,7 +42,11 @@ def mouth(late_ms: float = LATE_MS, places: np.ndarray | None = None) -> Mouth:
 
 
 FIGURES = {  # name: figure, units, texts
-    "clicks of one": (lambda: click_figure(clicks(["musetools"]), 29.97), CLICK_UNITS, ["within 2.5 ms"]),
+    "clicks of one": (
+        lambda: click_figure(clicks(["musetools"]), 29.97),
+        {"mean lag over the clicks in ms"},
+        ["within 2.5 ms"],
+    ),
     "clicks of all": (
         lambda: click_figure(clicks(list(RECIPES)), 29.97),
         CLICK_UNITS,
@@ -51,7 +55,13 @@ FIGURES = {  # name: figure, units, texts
     "a mouth, audio late": (
         lambda: mouth_figure(mouth()),
         MOUTH_UNITS,
-        ["ms late (", "mouth seen", "expected from the encoder's rows", "interval of the offset"],
+        [
+            "ms late (",
+            "confidence over 99.9 %",
+            "mouth seen",
+            "expected from the encoder's rows",
+            "interval of the offset",
+        ],
     ),
     "a mouth, no estimate": (
         lambda: mouth_figure(replace(mouth(), sync=unknown("wrong sound"))),
