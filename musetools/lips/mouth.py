@@ -30,6 +30,7 @@ LIPS = DISTANCES["outer"][0]
 LIPS_SHARE = 0.3  # of the height of the face, on each side of the lips' middle: what an image of the mouth shows
 URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 MODEL, SHA256 = "face_landmarker.task", "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+LIBRARIES = "On Debian: apt install libgl1 libegl1 libgles2"
 LONGEST_PX, SHORTEST_PX = 640, 64  # larger images are made smaller, for speed; in smaller ones no face can be measured
 MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouths late
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
@@ -235,9 +236,11 @@ def _distance(face: np.ndarray, a: int, b: int) -> float:
 def _landmarker(model: str | os.PathLike | None) -> Any:
     try:
         from mediapipe.tasks.python import BaseOptions, vision
-    except ImportError:
+    except ModuleNotFoundError:
         message = "a mouth is measured with MediaPipe, which is not installed: pip install 'musetools[face]'"
         raise MissingExtraError(f"{message}; or read another tracker's series with read_mouth") from None
+    except (ImportError, OSError) as error:
+        raise MissingExtraError(f"MediaPipe cannot be loaded ({error}). {LIBRARIES}") from None
     path = Path(model) if model is not None else _model_file()
     if not path.is_file():
         raise ParameterError(f"no model file {path}. Leave it out, or download {URL}")
@@ -246,6 +249,8 @@ def _landmarker(model: str | os.PathLike | None) -> Any:
     try:
         with _quiet():
             return vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base, **options))
+    except OSError as error:
+        raise MissingExtraError(f"MediaPipe cannot be loaded ({error}). {LIBRARIES}") from None
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ParameterError(f"the model file {path} is damaged or of another kind ({reason}). Get {URL}") from None

@@ -1,6 +1,5 @@
 """Mouth measures: which face is followed, what is said of lost faces and cuts, what is kept, other trackers' series."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import pytest
 from musetools import AudioError, ParameterError
 from musetools.errors import MissingExtraError
 from musetools.lips import mouth as module
-from musetools.lips import mouth_measures, read_mouth
+from musetools.lips import mouth_images, mouth_measures, read_mouth
 from musetools.lips.mouth import CUT, DISTANCES
 from musetools.lips.series import MEASURES
 
@@ -147,6 +146,20 @@ def test_without_mediapipe_it_says_what_to_install(tmp_path, monkeypatch):
         mouth_measures(film(tmp_path / "a.mp4"), cache=None)
 
 
+def test_mediapipe_that_cannot_be_loaded(tmp_path, monkeypatch):
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name.startswith("mediapipe"):
+                raise ImportError("libGL.so.1: cannot open shared object file")
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "mediapipe"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    with pytest.raises(MissingExtraError, match=r"libGL\.so\.1.*apt install libgl1"):
+        mouth_measures(film(tmp_path / "a.mp4"), cache=None)
+
+
 # --- other trackers
 
 
@@ -182,16 +195,37 @@ def test_what_is_no_series_is_refused(tmp_path, text, match):
 # --- MediaPipe itself
 
 
-def model_is_there() -> bool:
+@pytest.fixture
+def mediapipe():
+    """Skip where MediaPipe or its model file is not there."""
+    pytest.importorskip("mediapipe", reason="pip install 'musetools[face]'")
     pooch = pytest.importorskip("pooch")
-    return (pooch.os_cache("musetools") / module.MODEL).is_file()
-
-
-@pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="pip install 'musetools[face]'")
-@pytest.mark.skipif(not REAL.exists(), reason="no real faces beside the project")
-def test_a_real_face(tmp_path):
-    if not model_is_there():
+    if not (pooch.os_cache("musetools") / module.MODEL).is_file():
         pytest.skip("MediaPipe's face model is not in the cache")
+
+
+def test_a_portrait_that_moves_sideways(tmp_path, mediapipe):
+    """NASA's portrait of Eileen Collins (public domain), a pixel to the right each frame, 320 wide: two of three lines
+    of such an image have gaps between them, in which MediaPipe finds no face."""
+    portrait = np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut()[:300, 60:370])
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 310, 300, "yuv420p"
+        for i in range(N_FRAMES):
+            image = np.ascontiguousarray(np.roll(portrait, i, axis=1))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    found = mouth_measures(tmp_path / "a.mp4", cache=None)
+    assert found.seen.all()
+    assert found.values.std(axis=0).max() < 0.05 < found.values.mean(axis=0).min()
+    assert found.places[-1, 0] - found.places[0, 0] == pytest.approx(N_FRAMES - 1, abs=2)
+    (first, last) = mouth_images(tmp_path / "a.mp4", found, [0, N_FRAMES - 1])
+    assert first.shape == last.shape
+    assert np.abs(first.astype(float) - last).mean() < 10  # the same mouth, cut out where it is
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no real faces beside the project")
+def test_a_real_face(tmp_path, mediapipe):
     found = mouth_measures(REAL, cache=None)
     assert found.values.shape == (250, 4)
     assert found.seen.mean() > 0.9
