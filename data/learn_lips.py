@@ -22,7 +22,7 @@ from musetools import load_audio, load_encoder
 from musetools.lips import estimate, expected
 from musetools.lips.expected import TAPS, MouthModel, mouth_rows, on_grid, row_grid, summed
 from musetools.lips.mouth import mouth_measures
-from musetools.lips.series import MEASURES, MouthSeries
+from musetools.lips.series import MEASURES, MouthSeries, read_mouth
 from musetools.table import Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
@@ -30,6 +30,7 @@ COMPONENTS, STRENGTH = 128, 1.0  # ridge: share of the mean square of an input
 PLANTED_MS = (-200, -80, 40, 120, 200)
 LENGTHS_S = (3, 4, 6, 10, 20)  # for calibration
 REACH_S = 3.0
+DRAWN_S = 6  # length of a piece of a drawn voice
 ANY = {"mu": -99.0, "beta": 1.0}  # a number for every clip
 NONE = {"mu": 99.0, "beta": 1.0}  # correlation alone, for no clip a number
 
@@ -44,7 +45,6 @@ class Clip:
     mouth: MouthSeries
     rows: np.ndarray  # (n_rows, layers · width)
     reversed_rows: np.ndarray  # of its sound played backwards
-    loudness: np.ndarray  # (n_rows, 1): the opening that loudness suggests
     own_s: float = 0.0  # its own offset, less the median of all
 
     def moved(self) -> MouthSeries:
@@ -63,7 +63,20 @@ def read_clips(paths: Iterable[Path], speakers: Path) -> list[Clip]:
         rows = [np.concatenate(list(mouth_rows((one, SAMPLE_RATE), encoder))) for one in both]
         about = known.get(path.name, {})
         who = about.get("speaker", path.name), about.get("language", "")
-        clips.append(Clip(path.name, *who, mouth_measures(path), *rows, estimate.loudness_mouth(waveform)))
+        clips.append(Clip(path.name, *who, mouth_measures(path), *rows))
+    return clips
+
+
+def drawn_clips() -> list[Clip]:
+    """Return the drawn voices beside this file, in pieces: loudness, which is their own rule, is calibrated on them."""
+    clips = []
+    for table in sorted(Path(__file__).parent.glob("voice_*.csv")):
+        mouth, loudness = read_mouth(table), estimate.loudness_mouth(load_audio(table.with_suffix(".m4a")))
+        for start in range(0, int(mouth.times_s[-1]) - DRAWN_S, DRAWN_S // 2):
+            inside = (mouth.times_s >= start) & (mouth.times_s < start + DRAWN_S)
+            part = replace(mouth, times_s=mouth.times_s[inside] - start, values=mouth.values[inside])
+            rows = loudness[start * ROW_RATE : (start + DRAWN_S) * ROW_RATE]
+            clips.append(Clip(f"{table.stem}-{start}", table.stem, "en", part, rows, rows[::-1]))
     return clips
 
 
@@ -212,11 +225,12 @@ def main(paths: tuple[Path, ...], speakers: Path, out: Path | None, try_it: bool
         told = [estimate.match(c.mouth, summed(models[c.speaker](c.rows)), ANY) for c in clips]
         offsets = [round(one.offset_ms) for one in told]
         heard = [row_grid(summed(models[c.speaker](c.rows))).std() for c in clips]
+        drawn = drawn_clips()
         print(f"expected mouths deviate by {min(heard):.2f} … {max(heard):.2f}")
         about = {
             "fingerprint": load_encoder("tiny.en").fingerprint,
             "gumbel": gumbel(clips, all_mouths(clips, models), far=True),
-            "loudness_gumbel": gumbel(clips, {f"{c.speaker}/{c.name}": c.loudness for c in clips}),
+            "loudness_gumbel": gumbel(drawn, {f"{c.speaker}/{c.name}": c.rows for c in drawn}),
             "own_ms": {clip.name: ms for clip, ms in zip(clips, offsets, strict=True)},
             "spread_ms": round(float(np.std(offsets))),
             "median_ms": round(float(np.median(offsets))),
