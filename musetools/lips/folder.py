@@ -99,7 +99,8 @@ def _sync(
             raise
         return unknown(str(error), reach_s)
     sync = lip_sync(mouth, waveform, encoder, reach_s=reach_s)
-    return replace(sync, why="; ".join(filter(None, (sync.why, *mouth.notes))))
+    every = [why for why in (sync.why, *mouth.notes) if why]
+    return replace(sync, why="; ".join(w for w in every if not any(o != w and o.startswith(w) for o in every)))
 
 
 def _mouth_and_sound(

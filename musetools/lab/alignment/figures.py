@@ -59,7 +59,8 @@ def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:
         ax.axvline(0, color="0.85", zorder=0)
         ax.set_yticks(places, list(measured))
         ax.invert_yaxis()
-        ax.set_xlabel("mean lag over the clicks in ms" + far * f" (linear between −{NEAR_MS} and +{NEAR_MS})")
+        scale = f" (linear between −{NEAR_MS} and +{NEAR_MS})" if far else ""
+        ax.set_xlabel(f"mean lag over the clicks in ms{scale}")
         worst = max(lag.error_ms for lag in measured.values())
         ax.set_title(f"At {fps:.5g} fps measured lag is within {worst:.1f} ms of the expected lag")
         fig.legend(loc="outside lower center", ncols=2)
