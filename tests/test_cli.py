@@ -27,7 +27,7 @@ def test_help_lists_every_name_and_cuts_no_summary_off():
     words = text.replace(",", " ").split()
     assert {*SPEC_NAMES, *RECIPES, *PUBLISHED} <= set(words)
     assert {*main.commands} <= set(words)
-    assert "..." not in text
+    assert "..." not in text.split("Commands:")[1]
     assert "exit code 1 where a finding is an error." in " ".join(words)
 
 
