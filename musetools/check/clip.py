@@ -47,6 +47,11 @@ class ClipAudit:
         return next((f.level for f in self.findings if f.level != "note"), "ok")
 
     @property
+    def is_quick(self) -> bool:
+        """Whether packets alone were read."""
+        return self.timeline is not None and not self.timeline.decoded
+
+    @property
     def surplus_rows(self) -> float | None:
         """``frames · 50 / fps − rows``: 2·frames − rows at 25 fps; positive where the sound is too short."""
         if None in (self.n_samples, self.n_frames, self.fps):
@@ -71,7 +76,8 @@ class ClipAudit:
         """Return plain values."""
         known = {"fps": str(self.fps) if self.fps else None, "frames": self.n_frames, "samples": self.n_samples}
         plain = [asdict(finding) for finding in self.findings]
-        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, "findings": plain}
+        judged = {"clip": self.name, "recipe": self.recipe.name, "level": self.level, "quick": self.is_quick}
+        return {**judged, **known, "findings": plain}
 
     def table_row(self) -> list[str]:
         """Sum the audit up in the cells of a table."""
@@ -82,13 +88,14 @@ class ClipAudit:
 
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
-        lines += [QUICK] if self.timeline and not self.timeline.decoded else []
+        lines += [QUICK] if self.is_quick else []
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li><b>{f.level}</b> {escape(f.sentence)}</li>" for f in self.findings)
         head = f"{escape(self.name)} for {escape(self.recipe.name)}: <b>{self.level}</b>"
-        return f"<p>{head}</p><ul>{items or '<li>nothing found</li>'}</ul>"
+        quick = f"<p>{QUICK}</p>" if self.is_quick else ""
+        return f"<p>{head}</p><ul>{items or '<li>nothing found</li>'}</ul>{quick}"
 
 
 def audit_clip(

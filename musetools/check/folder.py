@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from musetools.check.clip import ClipAudit, ClipFacts, audit_clip, clip_facts, judged
+from musetools.check.clip import QUICK, ClipAudit, ClipFacts, audit_clip, clip_facts, judged
 from musetools.check.findings import LEVELS
 from musetools.errors import AudioError, ParameterError
 from musetools.files import find_media
@@ -41,6 +41,7 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
+        caption += f"\n{QUICK}" if any(audit.is_quick for audit in self.audits) else ""
         head = ["level", "clip", "sound", "frames", "found"]
         return Table(head, [audit.table_row() for audit in self.audits], caption)
 

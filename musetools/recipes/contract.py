@@ -123,8 +123,9 @@ class AudioContract:
             return next(iter(allowed))
         if fps is None or exact_fps(fps) not in allowed:
             seen = ", ".join(f"{float(rate):.6g}" for rate in sorted(allowed)) or "no known rate"
+            got = fps if fps is None else f"{float(fps):.6g}"
             raise ParameterError(
-                f"training took chunks at {seen} fps; got {fps}. Convert the video, or train on that rate"
+                f"training took chunks at {seen} fps; got {got}. Convert the video, or train on that rate"
             )
         return exact_fps(fps)
 

@@ -221,7 +221,7 @@ def prepare(
     def side(role: str, colour: str, recipe: Recipe) -> Side:
         features, n_samples = clip.features(recipe.features, encoder)
         made = profile(recipe, n_samples, fps, context)
-        chunks = None if made.stops else Chunks(features, made.rows, fps, first_frame=made.first_frame)
+        chunks = None if made.stops else recipe.chunks(features, n_samples, fps, context)
         return Side(role, colour, made, chunks)
 
     sides = side("training", TRAIN, recipes[0]), side("inference", INFER, recipes[1])

@@ -122,4 +122,6 @@ def _names(stem: str, given: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _from_here(value: Any) -> str:
     """Write a value; a path as it is named from the working folder."""
-    return os.path.relpath(value) if isinstance(value, str) and os.path.isabs(value) else str(value)
+    text = str(value)
+    near = os.path.relpath(text) if os.path.isabs(text) else text
+    return text if near.startswith(os.pardir) else near
