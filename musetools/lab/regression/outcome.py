@@ -165,7 +165,7 @@ def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:
     """
     before, after = ({case.name: case for case in report.cases} for report in (earlier, later))
     rows = [[name, *_change(before.get(name), after.get(name))] for name in before | after]
-    head = ["case", "status", "time", "largest change of an error", "from", "to"]
+    head = ["case", "status", "time", "number whose error changed most", "error then", "error now"]
     return Table(head, rows, f"From {earlier.when} to {later.when}.")
 
 

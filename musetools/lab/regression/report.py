@@ -1,16 +1,21 @@
 """A suite's report for people and for CI, from templates: one page, JUnit XML, the executed notebooks as pages."""
 
+import ast
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 
+from musetools.errors import ParameterError
 from musetools.files import write_whole
-from musetools.lab.regression.outcome import CaseReport, SuiteReport
+from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
+from musetools.table import Table
 
 __all__ = ["export_notebook", "write_reports"]
 
@@ -21,6 +26,8 @@ NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # 
 
 def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     """Write ``report.html``, ``report.json`` and ``junit.xml``, and each executed notebook as HTML.
+
+    The page compares with the run whose ``report.json`` lies in the folder, before that is replaced.
 
     Parameters
     ----------
@@ -41,7 +48,8 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     folder = Path(folder)
     pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
     values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
-    values |= {"figures": _figures, "link": lambda path: quote(_page_name(path))}
+    values |= {"figures": _figures, "figure_of": _figure_of, "link": lambda path: quote(_page_name(path))}
+    values |= {"since": _since_last_run(report, folder / "report.json")}
     loader = PackageLoader(__package__, "")
     templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     for name in ("junit.xml", "report.html"):
@@ -67,9 +75,56 @@ def _page_name(notebook: Path) -> str:
     return f"{notebook.name.removesuffix('.ipynb')}.html"
 
 
-def _figures(case: CaseReport) -> Iterator[str]:
-    """Yield the figures of an executed notebook, as base64."""
-    cells = nbformat.read(case.output, as_version=4).cells if case.output else ()
-    for output in (output for cell in cells for output in cell.get("outputs", [])):
+def _since_last_run(report: SuiteReport, path: Path) -> Table | None:
+    """Return what changed in these cases since the run that left a report; None without one."""
+    names = {case.name for case in report.cases}
+    with suppress(ParameterError):
+        last = SuiteReport.load(path)
+        both = replace(last, cases=tuple(case for case in last.cases if case.name in names))
+        return compare_reports(both, report) if both.cases else None
+    return None
+
+
+def _cells(case: CaseReport) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(case.output, as_version=4).cells if case.output else []
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def _images(cell: nbformat.NotebookNode) -> Iterator[str]:
+    """Yield the figures that a cell shows, as base64."""
+    for output in cell.get("outputs", []):
         if "image/png" in output.get("data", {}):
             yield str(output.data["image/png"]).strip()
+
+
+def _figures(case: CaseReport) -> Iterator[str]:
+    """Yield the figures of an executed notebook."""
+    for cell in _cells(case):
+        yield from _images(cell)
+
+
+def _figure_of(case: CaseReport, quantity: str) -> str:
+    """Return the figure of the cell that uses what a quantity was recorded from; "" where there is none.
+
+    The last cell says ``record(name=expression)``; of the cells with a figure, the one is taken that has the longest of
+    the expression's names, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
+    """
+    *cells, last = _cells(case) or [nbformat.v4.new_code_cell()]
+    names = _names_recorded(last.source, quantity.split("/")[0])
+    drawn = {image: cell.source for cell in cells for image in _images(cell)}
+    named = {
+        image: max((len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", source)), default=0)
+        for image, source in drawn.items()
+    }
+    best = max(named, key=named.get, default="")
+    return best if named.get(best) else ""
+
+
+def _names_recorded(source: str, quantity: str) -> set[str]:
+    """Return the dotted names in the expression of a recorded quantity, and what they are attributes of."""
+    with suppress(SyntaxError):
+        for call in ast.walk(ast.parse(source)):
+            for keyword in getattr(call, "keywords", ()):
+                if keyword.arg == quantity:
+                    return {ast.unparse(n) for n in ast.walk(keyword.value) if isinstance(n, (ast.Attribute, ast.Name))}
+    return set()
