@@ -48,8 +48,8 @@ class ClipAudit:
 
     @property
     def is_quick(self) -> bool:
-        """Whether packets alone were read."""
-        return self.timeline is not None and not self.timeline.decoded
+        """Whether packets alone were read of a clip that has sound to decode."""
+        return self.timeline is not None and not self.timeline.decoded and self.info.audio is not None
 
     @property
     def surplus_rows(self) -> float | None:

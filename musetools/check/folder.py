@@ -41,7 +41,7 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
-        caption += f"\n{QUICK}" if any(audit.is_quick for audit in self.audits) else ""
+        caption += f"; {QUICK}" if any(audit.is_quick for audit in self.audits) else ""
         head = ["level", "clip", "sound", "frames", "found"]
         return Table(head, [audit.table_row() for audit in self.audits], caption)
 

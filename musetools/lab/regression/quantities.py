@@ -9,7 +9,7 @@ import numpy as np
 
 from musetools.errors import ParameterError
 
-__all__ = ["Deviation", "Quantity", "compared", "shown"]
+__all__ = ["Deviation", "Quantity", "compared", "shown", "unit_of"]
 
 NOISES = 10  # tolerance over measured noise
 ROUNDING = 1e-5  # least tolerance of a number that was computed in float32, as a share of its size
@@ -110,13 +110,18 @@ def compared(name: str, wanted: Quantity, got: Any) -> Deviation:
 
 def shown(name: str, value: Any, place: tuple[int, ...] = ()) -> str:
     """Write a recorded value for people, with its unit; of an array one value and its place, or the shape."""
-    unit = next((f" {unit}" for ending, unit in UNITS.items() if name.split("/")[0].endswith(ending)), "")
+    unit = unit_of(name)
     if isinstance(value, np.ndarray) and value.ndim:
         if not place:
             return f"{value.dtype} {value.shape}"
         return f"{value[place]:.6g}{unit} at {[int(index) for index in place]}"
     is_number = isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool)
     return f"{value:.6g}{unit}" if is_number else f"{value!s:.80}"
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of a recorded quantity after a space; "" where it has none."""
+    return next((f" {unit}" for ending, unit in UNITS.items() if name.split("/")[0].endswith(ending)), "")
 
 
 def _numbers(value: Any) -> np.ndarray | None:

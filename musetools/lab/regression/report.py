@@ -15,6 +15,7 @@ import nbformat
 from musetools.errors import ParameterError
 from musetools.files import write_whole
 from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
+from musetools.lab.regression.quantities import unit_of
 from musetools.table import Table
 
 __all__ = ["export_notebook", "write_reports"]
@@ -48,7 +49,12 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     folder = Path(folder)
     pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
     values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
-    values |= {"figures": _figures, "figure_of": _figure_of, "link": lambda path: quote(_page_name(path))}
+    values |= {
+        "figures": _figures,
+        "drawn_of": _drawn_of,
+        "unit": unit_of,
+        "link": lambda path: quote(_page_name(path)),
+    }
     values |= {"since": _since_last_run(report, folder / "report.json")}
     loader = PackageLoader(__package__, "")
     templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -85,9 +91,14 @@ def _since_last_run(report: SuiteReport, path: Path) -> Table | None:
     return None
 
 
-def _cells(case: CaseReport) -> list[nbformat.NotebookNode]:
-    cells = nbformat.read(case.output, as_version=4).cells if case.output else []
-    return [cell for cell in cells if cell.cell_type == "code"]
+def _sections(case: CaseReport) -> Iterator[tuple[str, nbformat.NotebookNode]]:
+    """Yield the code cells of an executed notebook, each with the heading that it stands under."""
+    heading = ""
+    for cell in nbformat.read(case.output, as_version=4).cells if case.output else ():
+        if cell.cell_type == "code":
+            yield heading, cell
+        elif cell.source.startswith("#"):
+            heading = cell.source.splitlines()[0].lstrip("# ")
 
 
 def _images(cell: nbformat.NotebookNode) -> Iterator[str]:
@@ -99,25 +110,23 @@ def _images(cell: nbformat.NotebookNode) -> Iterator[str]:
 
 def _figures(case: CaseReport) -> Iterator[str]:
     """Yield the figures of an executed notebook."""
-    for cell in _cells(case):
+    for _, cell in _sections(case):
         yield from _images(cell)
 
 
-def _figure_of(case: CaseReport, quantity: str) -> str:
-    """Return the figure of the cell that uses what a quantity was recorded from; "" where there is none.
+def _drawn_of(case: CaseReport, quantity: str) -> tuple[str, str]:
+    """Return heading and figure of the cell that draws what a quantity was recorded from; "" where there is none.
 
     The last cell says ``record(name=expression)``; of the cells with a figure, the one is taken that has the longest of
     the expression's names, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
     """
-    *cells, last = _cells(case) or [nbformat.v4.new_code_cell()]
-    names = _names_recorded(last.source, quantity.split("/")[0])
-    drawn = {image: cell.source for cell in cells for image in _images(cell)}
-    named = {
-        image: max((len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", source)), default=0)
-        for image, source in drawn.items()
-    }
-    best = max(named, key=named.get, default="")
-    return best if named.get(best) else ""
+    found, cells, longest = ("", ""), [*_sections(case)], 0
+    names = _names_recorded(cells[-1][1].source, quantity.split("/")[0]) if cells else ()
+    for heading, cell in cells[:-1]:
+        shared = max((len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)), default=0)
+        if shared > longest and (image := next(_images(cell), None)):
+            found, longest = (heading, image), shared
+    return found
 
 
 def _names_recorded(source: str, quantity: str) -> set[str]:

@@ -403,6 +403,7 @@ def test_the_page_tells_a_stranger_what_broke_by_how_much_and_where(tmp_path):
     shown = [nbformat.v4.new_output("display_data", {"image/png": image}) for image in images]
     cells = [
         nbformat.v4.new_code_cell("size_figure(answer.sizes, answer)", outputs=shown[:1]),
+        nbformat.v4.new_markdown_cell("## The mouth"),
         nbformat.v4.new_code_cell("mouth_figure(answer.mouth, offset)", outputs=shown[1:]),
         nbformat.v4.new_code_cell("record(offset_ms=offset.offset_ms if offset else None, n=answer.n)"),
     ]
@@ -424,6 +425,7 @@ def test_the_page_tells_a_stranger_what_broke_by_how_much_and_where(tmp_path):
     assert images[1] in broke
     assert images[0] not in broke
     assert 'href="clip.html#Answer"' in broke
+    assert 'href="clip.html#The-mouth"' in broke
     assert "passed → failed" in page[page.index("Since the last run") :]
 
 
