@@ -99,7 +99,7 @@ class Explorer(widgets.VBox):
 
     def _make_controls(self, paths: list[Path], train: str, infer: str, context: tuple[int, int]) -> None:
         recipes = list(dict.fromkeys([*RECIPES, train, infer]))
-        narrow, wide = widgets.Layout(width="110px"), widgets.Layout(width="260px")
+        narrow, middle, wide = (widgets.Layout(width=f"{px}px") for px in (90, 126, 238))
         self.clip = widgets.Dropdown(options=[(path.name, path) for path in paths], description="clip", style=STYLE)
         self.upload = widgets.FileUpload(accept=ACCEPTED, description="upload a clip")
         self.path = widgets.Text(placeholder="or the path of a file, then Enter", continuous_update=False)
@@ -110,13 +110,11 @@ class Explorer(widgets.VBox):
         )
         self.fps = widgets.FloatText(description="fps", style=STYLE, layout=narrow)
         self.left, self.right = (
-            widgets.BoundedIntText(value=n, min=0, max=20, description=side, style=STYLE, layout=narrow)
-            for n, side in zip(context, ("context left", "right"), strict=True)
+            widgets.BoundedIntText(value=n, min=0, max=20, description=side, style=STYLE, layout=layout)
+            for n, side, layout in zip(context, ("context left", "right"), (middle, narrow), strict=True)
         )
-        self.left.layout = widgets.Layout(width="140px")
         zooms = [(f"± {ms} ms", ms) for ms in ZOOMS_MS]
-        self.zoom = widgets.Dropdown(options=zooms, value=NEAR_MS, description="zoom", style=STYLE)
-        self.zoom.layout = widgets.Layout(width="140px")
+        self.zoom = widgets.Dropdown(options=zooms, value=NEAR_MS, description="zoom", style=STYLE, layout=middle)
         self.frame = widgets.IntSlider(min=0, max=0, description="frame", layout=widgets.Layout(width="660px"))
         self.next_difference = widgets.Button(description="next difference", tooltip="where rows begin to differ: n")
         self.worst_frame = widgets.Button(description="worst frame", tooltip="whose chunks differ most: w")

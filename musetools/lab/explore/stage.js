@@ -4,6 +4,7 @@
 // the kernel draws, follows as fast as that can: the next one is asked for when the last has come.
 
 const AGAIN_MS = 100; // at least, between two figures while the clip plays: Jupyter limits how much a kernel may send
+const MARGIN_PX = 4;
 const LATE_MS = 1000; // an answer that takes longer is taken for lost
 
 function element(parent, name, className, text = "") {
@@ -16,6 +17,15 @@ function element(parent, name, className, text = "") {
 function blobInto(target, bytes, type) {
   if (target.src.startsWith("blob:")) URL.revokeObjectURL(target.src);
   target.src = URL.createObjectURL(new Blob([bytes], { type }));
+}
+
+// Move the notebook so that the explorer begins at its top; scrollIntoView would move all of JupyterLab too.
+function bringIntoView(node) {
+  const top = node.getBoundingClientRect().top;
+  let panel = node.parentElement;
+  const scrolls = (it) => /auto|scroll/.test(getComputedStyle(it).overflowY) && it.scrollHeight > it.clientHeight + 1;
+  while (panel && !scrolls(panel)) panel = panel.parentElement;
+  if (panel) panel.scrollTop += top - panel.getBoundingClientRect().top - MARGIN_PX;
 }
 
 function render({ model, el }) {
@@ -141,6 +151,7 @@ function render({ model, el }) {
   const events = { figure: draw, film: load, start_s: settle, places: settle, answered_s: answered };
   for (const [name, act] of Object.entries(events)) model.on(`change:${name}`, act);
   load();
+  figure.addEventListener("load", () => bringIntoView(el.closest(".widget-vbox") ?? el), { once: true });
   draw();
   settle();
   return () => {
