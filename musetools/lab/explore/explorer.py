@@ -88,7 +88,7 @@ class Explorer(widgets.VBox):
         self.stage = Stage(roles=["training", "inference"])
         self.sentences, self.message = widgets.HTML(), widgets.HTML()
         self.scene: Scene | None = None
-        self._playing = self._settling = False
+        self._settling = False
         self._show(read_clip(first), fps)
         self._wire()
         chosen = [self.clip, self.upload, self.path]
@@ -192,12 +192,11 @@ class Explorer(widgets.VBox):
 
     def _follow(self, time_s: float) -> None:
         """Show the frame at a time of the clip, which is where it plays, or where one clicked."""
-        self._playing = True
-        try:
-            self.frame.value = self.scene.frame_at(time_s)
-        finally:
-            self._playing = False
-            self.stage.answered_s = time_s
+        frame = self.scene.frame_at(time_s)
+        if frame == self.frame.value:
+            self._draw()  # anew where it no longer plays
+        self.frame.value = frame
+        self.stage.answered_s = time_s
 
     # --- what is shown
 
@@ -231,7 +230,7 @@ class Explorer(widgets.VBox):
         if self._settling:
             return
         scene, frame = self.scene, self.frame.value
-        image = self.view.jpeg(frame) if self._playing else self.view.png(frame)
+        image = self.view.jpeg(frame) if self.stage.plays else self.view.png(frame)
         with self.stage.hold_sync():
             self.stage.places, self.stage.start_s = self.view.places(), scene.start_s(frame)
             self.stage.chunks = [wav(scene.sound(i, frame)) for i in range(2)]

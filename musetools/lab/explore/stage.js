@@ -34,10 +34,10 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the keys
 
   const bar = element(root, "div", "musetools-bar");
-  const play = element(bar, "button", "musetools-play", "▶ play");
+  const play = element(bar, "button", "musetools-play", "play clip");
   const clock = element(bar, "span", "musetools-clock");
   const players = model.get("roles").map((role, side) => {
-    const button = element(bar, "button", `musetools-chunk-${side}`, `♪ ${role}'s chunk`);
+    const button = element(bar, "button", `musetools-chunk-${side}`, `play ${role}'s chunk`);
     const sound = new Audio();
     button.onclick = () => {
       blobInto(sound, model.get("chunks")[side], "audio/wav");
@@ -80,6 +80,7 @@ function render({ model, el }) {
   function ask(time_s) {
     askedAt = performance.now();
     waiting = true;
+    model.set("plays", !video.paused);
     model.set("asked_s", time_s);
     model.save_changes();
   }
@@ -93,12 +94,12 @@ function render({ model, el }) {
   }
 
   video.onplay = () => {
-    play.textContent = "⏸ pause";
+    play.textContent = "pause";
     video.style.visibility = model.get("has_images") ? "visible" : "hidden";
     tick();
   };
   video.onpause = () => {
-    play.textContent = "▶ play";
+    play.textContent = "play clip";
     video.style.visibility = "hidden"; // the figure's own image is exact, and of the frame that is drawn
     ask(video.currentTime);
     show(video.currentTime);

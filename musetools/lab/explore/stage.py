@@ -25,4 +25,5 @@ class Stage(anywidget.AnyWidget):
     answered_s = traitlets.Float(-1.0).tag(sync=True)  # the last `asked_s` that was drawn
 
     # from the browser to the kernel; keys come as messages {"ask": "next difference"}
+    plays = traitlets.Bool(False).tag(sync=True)
     asked_s = traitlets.Float(-1.0).tag(sync=True)  # the time of the clip that is wanted

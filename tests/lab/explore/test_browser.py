@@ -252,7 +252,7 @@ def test_explore(opened, capsys):
     page.get_by_text("notes.txt cannot be decoded").wait_for()
     upload(page, "mine.mp4", (ROOT / "data" / "talker_25.mp4").read_bytes())
     page.wait_for_function(f"() => document.querySelector('{FPS}').value === '25'")
-    assert "mine.mp4 (uploaded)" in page.locator("select").first.inner_text()
+    page.locator("option", has_text="mine.mp4 (uploaded)").wait_for(state="attached")
     shoot(page, "explore_upload")
     with capsys.disabled():
         print(f"\n[a step in the browser, key to figure: median {sorted(took)[5]:.0f} ms, most {max(took):.0f} ms]")
@@ -278,7 +278,7 @@ def test_sound_cursor_and_figure_play_together(opened, capsys):
     assert max(abs(at - one["cursor"]) for at, one in zip(drawn_s, seen, strict=True)) < 0.04
     assert abs(drift) < 40
     assert len(frames) >= 5
-    page.wait_for_function("() => document.querySelector('.musetools-play').textContent.includes('play')")
+    page.wait_for_function("() => document.querySelector('.musetools-play').textContent === 'play clip'")
     with capsys.disabled():
         text = f"cursor within {max(gaps):.0f} ms of the sound, the sound {drift:+.0f} ms against the clock"
         print(f"\n[{text}, {len(frames)} figures in 3 s]")

@@ -388,11 +388,15 @@ def test_the_slider_redraws(explorer):
 
 def test_a_clip_that_plays_moves_the_frame(explorer):
     """The browser's clock asks, the kernel draws and answers, at less quality than of a frame that stays."""
+    explorer.stage.plays = True
     explorer.stage.asked_s = 3.81
     assert (explorer.frame.value, explorer.stage.start_s, explorer.stage.answered_s) == (95, 3.8, 3.81)
     assert explorer.stage.figure == explorer.view.jpeg(95)
     explorer.stage.asked_s = 3.82
     assert explorer.stage.answered_s == 3.82
+    explorer.stage.plays = False
+    explorer.stage.asked_s = 3.83
+    assert explorer.stage.figure == explorer.view.png(95)
     explorer.stage.asked_s = 99.0
     assert explorer.frame.value == explorer.frame.max
 
