@@ -1,6 +1,5 @@
 """The explorer's widgets: they choose clip, recipes, frame rate and frame, and show what pure functions return."""
 
-import base64
 import os
 import shutil
 import tempfile
@@ -25,7 +24,7 @@ from musetools.lab.project import project_file
 from musetools.recipes.recipe import RECIPES
 from musetools.timing import SAMPLE_RATE
 
-__all__ = ["Explorer", "player"]
+__all__ = ["Explorer", "wav"]
 
 ACCEPTED = ",".join(("audio/*", "video/*", *MEDIA))
 ZOOMS_MS = (200, NEAR_MS, 2 * NEAR_MS, 4 * NEAR_MS)
@@ -242,25 +241,3 @@ def wav(samples: np.ndarray) -> bytes:
     """Return samples at 16 kHz as a WAV file, as loud as they are; of none, a moment of silence."""
     # normalising, Audio's default, would make silence as loud as speech
     return Audio(samples if len(samples) else np.zeros(1, np.float32), rate=SAMPLE_RATE, normalize=False).data
-
-
-def player(title: str, samples: np.ndarray) -> str:
-    """Return HTML that plays samples as loud as they are, under a title that gives their true length.
-
-    Parameters
-    ----------
-    title : str
-        What is played.
-    samples : ndarray of float32, shape (n,)
-        At 16 kHz, within -1 and 1.
-
-    Returns
-    -------
-    str
-    """
-    text, seconds = f"{escape(title)}: no sound there", len(samples) / SAMPLE_RATE
-    if len(samples):
-        length = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
-        source = f"data:audio/wav;base64,{base64.b64encode(wav(samples)).decode()}"
-        text = f'{escape(title)}: {length}<br><audio controls src="{source}"></audio>'
-    return f'<div style="display: inline-block; margin-right: 1em">{text}</div>'
