@@ -18,7 +18,7 @@ from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_re
 from musetools.lab.regression.quantities import unit_of
 from musetools.table import Table
 
-__all__ = ["export_notebook", "write_reports"]
+__all__ = ["export_notebook", "names_recorded", "write_reports"]
 
 MARKS = {"passed": "✓", "failed": "✗", "could not run": "–"}
 SHOWN = 400  # quantities of a case that are listed
@@ -121,7 +121,7 @@ def _drawn_of(case: CaseReport, quantity: str) -> tuple[str, str]:
     the expression's names, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
     """
     found, cells, longest = ("", ""), [*_sections(case)], 0
-    names = _names_recorded(cells[-1][1].source, quantity.split("/")[0]) if cells else ()
+    names = names_recorded(cells[-1][1].source, quantity.split("/")[0]) if cells else ()
     for heading, cell in cells[:-1]:
         shared = max((len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)), default=0)
         if shared > longest and (image := next(_images(cell), None)):
@@ -129,11 +129,34 @@ def _drawn_of(case: CaseReport, quantity: str) -> tuple[str, str]:
     return found
 
 
-def _names_recorded(source: str, quantity: str) -> set[str]:
-    """Return the dotted names in the expression of a recorded quantity, and what they are attributes of."""
+def names_recorded(source: str, quantity: str) -> set[str]:
+    """Return the dotted names in the expression of a recorded quantity, what they are attributes of, and its last name.
+
+    A name that the cell itself assigns stands for what it is assigned; the loop variables of a comprehension are no
+    names of the notebook's.
+    """
     with suppress(SyntaxError):
-        for call in ast.walk(ast.parse(source)):
-            for keyword in getattr(call, "keywords", ()):
-                if keyword.arg == quantity:
-                    return {ast.unparse(n) for n in ast.walk(keyword.value) if isinstance(n, (ast.Attribute, ast.Name))}
+        nodes = [*ast.walk(ast.parse(source))]
+        assigned = dict(pair for node in nodes if isinstance(node, ast.Assign) for pair in _assignments(node))
+        loops = {n.id for c in nodes if isinstance(c, ast.comprehension) for n in ast.walk(c.target) if _is_name(n)}
+        for keyword in (keyword for node in nodes for keyword in getattr(node, "keywords", ())):
+            if keyword.arg == quantity:
+                found = {ast.unparse(n) for n in ast.walk(keyword.value) if _is_name(n)}
+                dotted = (name.split(".") for name in found)
+                whole = {".".join([assigned.get(root, root), *rest]) for root, *rest in dotted if root not in loops}
+                starts = {name.rsplit(".", n)[0] for name in whole for n in range(name.count(".") + 1)}
+                return starts | {name.rsplit(".")[-1] for name in starts if "." in name}
     return set()
+
+
+def _is_name(node: ast.AST) -> bool:
+    return isinstance(node, (ast.Name, ast.Attribute))
+
+
+def _assignments(node: ast.Assign) -> Iterator[tuple[str, str]]:
+    """Yield names and the dotted names that they are assigned."""
+    target, value = node.targets[0], node.value
+    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+    for one, of in zip(target.elts, value.elts, strict=False) if both else [(target, value)]:
+        if isinstance(one, ast.Name) and _is_name(of):
+            yield one.id, ast.unparse(of)

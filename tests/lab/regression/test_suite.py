@@ -24,7 +24,7 @@ from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
 from musetools.lab.regression.quantities import Deviation, Quantity, compared
-from musetools.lab.regression.report import write_reports
+from musetools.lab.regression.report import names_recorded, write_reports
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun
 from musetools.lab.regression.suite import run_suite
 
@@ -427,6 +427,15 @@ def test_the_page_tells_a_stranger_what_broke_by_how_much_and_where(tmp_path):
     assert 'href="clip.html#Answer"' in broke
     assert 'href="clip.html#The-mouth"' in broke
     assert "passed → failed" in page[page.index("Since the last run") :]
+
+
+def test_the_figure_of_a_number_is_that_of_what_it_was_recorded_from():
+    """Through a name that the last cell assigns; loop variables are no names of the notebook's."""
+    last = "found, n = answer.compared, 3\nrecord(inside=found.values.by(2), lags={k: v.x for k, v in table.rows}, n=n)"
+    assert {"answer.compared.values", "answer.compared", "compared", "answer"} <= names_recorded(last, "inside")
+    assert names_recorded(last, "lags") == {"table.rows", "table", "rows"}
+    assert names_recorded(last, "n") == {"n"}
+    assert names_recorded("not Python", "n") == set()
 
 
 @pytest.mark.parametrize(
