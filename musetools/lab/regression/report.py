@@ -118,14 +118,14 @@ def _drawn_of(case: CaseReport, quantity: str) -> tuple[str, str]:
     """Return heading and figure of the cell that draws what a quantity was recorded from; "" where there is none.
 
     The last cell says ``record(name=expression)``; of the cells with a figure, the one is taken that has the longest of
-    the expression's names, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
+    the expression's names, and most of them, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
     """
-    found, cells, longest = ("", ""), [*_sections(case)], 0
+    found, cells, best = ("", ""), [*_sections(case)], (0, 0)
     names = names_recorded(cells[-1][1].source, quantity.split("/")[0]) if cells else ()
     for heading, cell in cells[:-1]:
-        shared = max((len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)), default=0)
-        if shared > longest and (image := next(_images(cell), None)):
-            found, longest = (heading, image), shared
+        used = [len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)]
+        if (score := (max(used, default=0), len(used))) > best and (image := next(_images(cell), None)):
+            found, best = (heading, image), score
     return found
 
 
