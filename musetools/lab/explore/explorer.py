@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 from IPython.display import Audio
 
-from musetools.errors import MusetoolsError
+from musetools.errors import MusetoolsError, ParameterError
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.files import MEDIA, find_media
 from musetools.lab.explore.clip import Clip, read_clip
@@ -81,9 +82,10 @@ class Explorer(widgets.VBox):
         encoder: str | os.PathLike | Encoder = "tiny.en",
     ):
         self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        first = project_file(clip)
-        found = [first, *(path for _, path in find_media(project_file(folder)))]
-        self._make_controls(list(dict.fromkeys(found)), train, infer, context)
+        first, others = project_file(clip), []
+        with suppress(ParameterError):  # a clip of one's own needs no folder of others
+            others = [path for _, path in find_media(project_file(folder))]
+        self._make_controls(list(dict.fromkeys([first, *others])), train, infer, context)
         self.stage = Stage(roles=["training", "inference"])
         self.sentences, self.message = widgets.HTML(), widgets.HTML()
         self.scene: Scene | None = None

@@ -99,6 +99,7 @@ function render({ model, el }) {
     tick();
   };
   video.onpause = () => {
+    if (video.readyState === 0) return; // another clip has been loaded
     play.textContent = "play clip";
     video.style.visibility = "hidden"; // the figure's own image is exact, and of the frame that is drawn
     ask(video.currentTime);
@@ -137,7 +138,8 @@ function render({ model, el }) {
 
   const draw = () => blobInto(figure, model.get("figure"), "");
   const load = () => {
-    video.pause();
+    play.textContent = "play clip";
+    video.style.visibility = "hidden";
     blobInto(video, model.get("film"), model.get("has_images") ? "video/webm" : "audio/webm");
   };
   const settle = () => {

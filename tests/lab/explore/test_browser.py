@@ -201,6 +201,7 @@ def red(page: Any) -> list[str]:
 
 def shoot(page: Any, name: str) -> None:
     page.wait_for_function(IDLE)
+    page.wait_for_timeout(500)  # what was drawn last is on its way
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"browser_{name}.png")
 
