@@ -66,6 +66,14 @@ def test_doctor_says_how_to_get_what_is_missing(monkeypatch):
     assert "missing: papermill. To get it: pip install 'musetools[lab]'" in text
 
 
+def test_doctor_is_stopped_by_nothing_that_is_missing(monkeypatch):
+    for name in ("whisper", "av", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    text = " ".join(output("doctor").split())
+    assert "weights missing: not known: " in text
+    assert "face model" in text
+
+
 @pytest.mark.parametrize("name", ["口パク.mp4", "e\u0301.mp4", "plain.mp4"])
 def test_columns_of_a_table_line_up(name):
     """A terminal shows a Chinese character in two columns, a combining mark in none."""

