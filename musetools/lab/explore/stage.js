@@ -116,6 +116,7 @@ function render({ model, el }) {
   }
 
   box.onclick = (event) => {
+    root.focus({ preventScroll: true }); // so that keys come here
     const area = figure.getBoundingClientRect();
     const x = (event.clientX - area.left) / area.width;
     const y = (event.clientY - area.top) / area.height;

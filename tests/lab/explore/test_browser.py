@@ -246,7 +246,11 @@ def test_explore(opened, capsys):
     page.get_by_text("musetalk-v1.5-infer takes rows").first.wait_for()
     click_at(page, 0.074 + 0.912 * 6 / 12.08, 0.13)  # half-way through the whole clip
     page.get_by_text(re.compile(r"Frame 1(79|80) lasts from")).wait_for()
+    at = int(page.locator(".noUi-handle").get_attribute("aria-valuenow").split(".")[0])
+    page.keyboard.press("ArrowRight")
+    page.get_by_text(f"Frame {at + 1} lasts from").wait_for()
     page.get_by_role("button", name="next difference").click()
+    page.get_by_text("Frame 1 lasts from").wait_for()
     page.get_by_role("button", name="worst frame").click()
     shoot(page, "explore_worst")
     upload(page, "notes.txt", b"no media at all")
