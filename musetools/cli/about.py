@@ -25,12 +25,11 @@ def recipes(names: tuple[str, ...]) -> None:
 
     chosen = [recipe_of(name) for name in names or RECIPES]
     specs = {FeatureSpec.named(name): name for name in reversed(SPEC_NAMES)}  # of equal ones the first name
-    lags = [[profile(recipe, fps=fps).lag_text() for fps in COMMON_FPS] for recipe in chosen]
-    made = [specs.get(recipe.features, "its own") for recipe in chosen]
-    positions = ["added" if recipe.positional_encoding else "–" for recipe in chosen]
-    rows = [[r.name, *one] for r, *one in zip(chosen, made, positions, strict=True)]
-    head = ["recipe", "features", "positions", *(f"lag at {fps:g} fps" for fps in COMMON_FPS)]
-    click.echo(Table(head, [[*row, *lag] for row, lag in zip(rows, lags, strict=True)]))
+    rows = []
+    for recipe in chosen:
+        made, added = specs.get(recipe.features, "its own"), "added" if recipe.positional_encoding else "–"
+        rows.append([recipe.name, made, added, *(profile(recipe, fps=fps).lag_text() for fps in COMMON_FPS)])
+    click.echo(Table(["recipe", "features", "positions", *(f"lag at {fps:g} fps" for fps in COMMON_FPS)], rows))
     for recipe in chosen:
         text = f"{recipe.name}, {recipe.version}. {recipe.note} Read in: {recipe.source}."
         click.echo("\n" + textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  "))
