@@ -23,6 +23,7 @@ __all__ = [
     "Found",
     "checked_json",
     "find_media",
+    "make_folder",
     "replacing",
     "save_rows",
     "sha256_of",
@@ -154,6 +155,14 @@ def _space(folder: Path) -> str:
     if not folder.is_dir():
         return f". The folder {folder} does not exist: create it first"
     return f". {shutil.disk_usage(folder).free / 2**20:.0f} MiB are free in {folder}"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it, unless it is there; OutputError if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}. Name one that is writable") from None
 
 
 def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int, ...], dtype: str = "<f4") -> int:

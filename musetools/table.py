@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import zip_longest
+from unicodedata import combining, east_asian_width
 
 import numpy as np
 
@@ -35,8 +36,8 @@ class Table:
 
     def __repr__(self) -> str:
         cells = [[str(cell) for cell in line] for line in (self.head, *self.lines)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        text = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+        widths = [max(map(_columns, column)) for column in zip(*cells, strict=True)]
+        text = "\n".join("  ".join(map(_padded, line, widths)).rstrip() for line in cells)
         return f"{text}\n{self.caption}".rstrip()
 
     def _repr_html_(self) -> str:
@@ -45,6 +46,15 @@ class Table:
         styles = [f' style="background:{escape(shade)};color:black"' if shade else "" for shade in self.shades]
         body = "".join(f"<tr{style}>{row}</tr>" for row, style in zip_longest(rows, styles, fillvalue=""))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self.caption)}</p>"
+
+
+def _columns(text: str) -> int:
+    """Count the columns of a terminal that a text takes: two for a Chinese character, none for a combining mark."""
+    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
 
 
 def minus(text: str) -> str:

@@ -53,7 +53,7 @@ class ClipAudit:
         return next((f.level for f in self.findings if f.level != "note"), "ok")
 
     @property
-    def quick(self) -> bool:
+    def is_quick(self) -> bool:
         """Whether it has sound that was not decoded."""
         return bool(self.timeline and self.info.audio and not self.timeline.decoded)
 
@@ -93,8 +93,9 @@ class ClipAudit:
     def to_json(self) -> dict:
         """Return plain values."""
         known = {"fps": str(self.fps) if self.fps else None, "frames": self.n_frames, "samples": self.n_samples}
-        plain = {"findings": [asdict(f) for f in self.findings], "lips": self.lips and self.lips.to_json()}
-        return {"clip": self.name, "recipe": self.recipe.name, "level": self.level, **known, **plain}
+        judged = {"clip": self.name, "recipe": self.recipe.name, "level": self.level, "quick": self.is_quick}
+        findings = [asdict(finding) for finding in self.findings]
+        return {**judged, **known, "findings": findings, "lips": self.lips and self.lips.to_json()}
 
     def table_row(self) -> list[str]:
         """Sum the audit up in the cells of a table."""
@@ -105,15 +106,19 @@ class ClipAudit:
 
     def __repr__(self) -> str:
         lines = [f"{f.level}: {f.sentence}" for f in self.findings] or ["nothing found"]
-        lines += [QUICK] if self.quick else []
-        lines += [f"lips: {self.lips!r}"] if self.lips else []
-        lines += [f"to mend it: {self.mend}"] if self.mend else []
+        lines += self._remarks()
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
+
+    def _remarks(self) -> Iterator[str]:
+        yield from [QUICK] if self.is_quick else ()
+        yield from [f"lips: {self.lips!r}"] if self.lips else ()
+        yield from [f"to mend it: {self.mend}"] if self.mend else ()
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li><b>{f.level}</b> {escape(f.sentence)}</li>" for f in self.findings)
         head = f"{escape(self.name)} for {escape(self.recipe.name)}: <b>{self.level}</b>"
-        return f"<p>{head}</p><ul>{items or '<li>nothing found</li>'}</ul>"
+        remarks = "".join(f"<p>{escape(line)}</p>" for line in self._remarks())
+        return f"<p>{head}</p><ul>{items or '<li>nothing found</li>'}</ul>{remarks}"
 
 
 def audit_clip(

@@ -15,7 +15,7 @@ from musetools.recipes.sampler import audit_sampler
 from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_counted", "as_passed", "by_level", "of_claim", "of_lengths"]
-__all__ += ["of_other_tracks", "of_recipe", "of_silence", "of_streams", "of_timeline"]
+__all__ += ["is_plausible", "of_other_tracks", "of_recipe", "of_silence", "of_streams", "of_timeline", "timed_rate"]
 
 LEVELS = ("error", "warning", "note")
 LATE_MS, OFF_MS = 20.0, 45.0  # start offsets: a warning; seen by viewers (ITU-R BT.1359: 45 ms early, 125 ms late)

@@ -42,11 +42,10 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
-        caption += f"\n{QUICK.capitalize()}" * any(audit.quick for audit in self.audits) + f"\n{self.remarks}" * bool(
-            self.remarks
-        )
+        caption += f"; {QUICK}" if any(audit.is_quick for audit in self.audits) else ""
         head, lines = ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits]
         if self.remarks:
+            caption += f"\n{self.remarks}"
             head.insert(4, "lips")
             for audit, line in zip(self.audits, lines, strict=True):
                 line.insert(4, audit.lips.cell())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from html import escape
-from typing import overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Chunks(Sequence):
     """A lazy sequence of chunks: features and the index matrix that says which rows each chunk takes.
 
     Behaves as the list that upstream code expects. A chunk whose rows follow each other is a view of the features; only
-    a chunk at an edge is a copy.
+    a chunk at an edge is a copy. A list of indices or a mask of bools gives those chunks as one new array.
 
     Parameters
     ----------
@@ -102,16 +102,34 @@ class Chunks(Sequence):
     def __getitem__(self, index: int) -> np.ndarray: ...
     @overload
     def __getitem__(self, index: slice) -> "Chunks": ...
+    @overload
+    def __getitem__(self, index: Sequence[int] | np.ndarray) -> np.ndarray: ...
     def __getitem__(self, index):
         if isinstance(index, slice):
             frames = self.frames[index]
             if frames.step != 1:
                 raise ParameterError(f"chunks are sliced in steps of 1; got {index}. Index chunks.rows for others")
             return Chunks(self.features, self.rows[index], self.fps, first_frame=frames.start)
+        if isinstance(index, (list, np.ndarray)) and np.ndim(index):
+            return gather(self.features, self.rows[self._checked_indices(index)])
+        if not isinstance(index, SupportsIndex):
+            raise ParameterError(f"chunks are indexed by a whole number, a slice, a list or a mask; got {index!r:.80}")
         first = self._first_rows[index]
         if first == ZERO_ROW:
             return gather(self.features, self.rows[index])
         return self.features[first : first + self.rows.shape[1]].reshape(self.chunk_shape)
+
+    def _checked_indices(self, index: list | np.ndarray) -> np.ndarray:
+        """Return a list of indices, or a mask of all chunks, as numpy takes it."""
+        chosen, n = np.asarray(index, int if len(index) == 0 else None), len(self)
+        is_mask = chosen.dtype == bool
+        fits = chosen.shape == (n,) if is_mask else chosen.dtype.kind in "iu" and ((chosen >= -n) & (chosen < n)).all()
+        if chosen.ndim != 1 or not fits:
+            raise ParameterError(
+                f"several chunks are taken by a list of whole numbers in {-n} … {n - 1}, or by a mask of {n} bools; "
+                f"got {chosen.dtype} {chosen.shape}"
+            )
+        return chosen
 
     def index_of(self, frame: int) -> int:
         """Return the index of a video frame's chunk; ParameterError if the frame has none."""

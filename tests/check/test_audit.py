@@ -68,10 +68,10 @@ def test_each_fault_is_found_and_named_among_good_clips(mixed, quick):
 
 def test_the_table_has_a_line_for_each(mixed):
     folder = audit_folder(mixed, quick=True)
-    head, *lines, caption, skipped = repr(folder).splitlines()
+    head, *lines, caption = repr(folder).splitlines()
     assert head.split() == ["level", "clip", "sound", "frames", "found"]
     assert caption.startswith("5 of 25 clips have errors")
-    assert skipped.startswith("Packets alone were read: silence")
+    assert "packets alone were read: silence" in caption
     assert len(lines) == 25
     assert all(what in "\n".join(lines[:5]) for what in FAULTS)
     assert "50 at 25" in lines[-1] or "at 29.97" in lines[-1]

@@ -81,6 +81,15 @@ def test_quick_decodes_nothing(folder, monkeypatch):
     assert isinstance(check(next(folder.glob("a good*"))).exception, AssertionError)
 
 
+def test_a_quick_check_says_what_it_skipped(folder):
+    """Of a folder in which all is well too, in JSON too."""
+    good = folder / "a good one.mp4"
+    assert "packets alone were read: silence" in check("--quick", good).stdout
+    assert "packets alone" not in check(good).stdout
+    assert [json.loads(check(good, "--json", *more).stdout)[0]["quick"] for more in ([], ["--quick"])] == [False, True]
+    assert "packets alone were read" in audit_folder(good, quick=True).audits[0]._repr_html_()
+
+
 def test_another_recipe(folder, tmp_path):
     path = write_clip(tmp_path / "50.mp4", 50)
     assert check(path, "--quick").exit_code == 0

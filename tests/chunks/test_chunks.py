@@ -189,6 +189,27 @@ def test_a_slice_with_steps_is_refused():
         feature2chunks(features_of(40), 25)[::2]
 
 
+@pytest.mark.parametrize("index", [[1, 2], [19, -20, 3, 3], [], np.array([4, 0]), np.arange(20) % 3 == 0, [True] * 20])
+def test_a_list_of_indices_or_a_mask_gives_an_array_as_numpy_does(index):
+    chunks = feature2chunks(features_of(40), 25)
+    taken = chunks[index]
+    np.testing.assert_array_equal(taken, chunks.batch()[np.asarray(index, int if len(index) == 0 else None)])
+    assert isinstance(taken, np.ndarray)
+
+
+@pytest.mark.parametrize(
+    "index", [[0, 20], [-21], [0.5], [True] * 19, np.ones(21, bool), [[1, 2]], ["a"], "a", 1.5, (1, 2), None]
+)
+def test_an_index_that_fits_no_chunk_is_refused_in_our_words(index):
+    with pytest.raises(ParameterError, match=r"chunks are (indexed|taken) by a"):
+        feature2chunks(features_of(40), 25)[index]
+
+
+def test_a_rate_is_written_as_people_write_it():
+    assert "at 29.97 fps" in repr(feature2chunks(features_of(40), 30000 / 1001))
+    assert "at 23.976 fps" in feature2chunks(features_of(40), Fraction(24000, 1001))._repr_html_()
+
+
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize(("start", "stop"), [(0, 20), (0, 0), (3, 11), (-5, None), (15, 99), (0, None)])
 def test_batch_is_the_stack_of_its_chunks(edge, start, stop):

@@ -253,7 +253,8 @@ def compare_at(
         both = [profile(recipe, n, fps, context) for recipe, n in zip(recipes, lengths, strict=True)]
         values = None
         if features and not any(p.stops for p in both):
-            chunks = [Chunks(features[p.recipe.features].rows, p.rows, fps, first_frame=p.first_frame) for p in both]
+            made = [features[recipe.features] for recipe in recipes]
+            chunks = [r.chunks(one.rows, one.n_samples, fps, context) for r, one in zip(recipes, made, strict=True)]
             values = _value_difference(*chunks, encoder.name)
         compared.append(Comparison(*both, differences, values))
     return compared

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from PIL import Image
 
 from musetools.audio.container import chosen_video, name_of, opened
 from musetools.audio.load import load_audio
+from musetools.audio.probe import probe_media
+from musetools.check.findings import is_plausible, timed_rate
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
@@ -21,8 +24,9 @@ from musetools.features.spec import FeatureSpec
 from musetools.lips import read_mouth
 from musetools.timing import SAMPLE_RATE
 
-__all__ = ["Clip", "Images", "read_clip"]
+__all__ = ["DEFAULT_FPS", "Clip", "Images", "read_clip"]
 
+DEFAULT_FPS = 25  # of a file that has no video
 LONGEST_S = 300  # of a clip: its features, images and waveform stay in memory
 LONGEST_SIDE = 256  # pixels; more is not seen in a panel of a figure
 QUALITY = 95  # of the JPEGs in memory, some 10 kB each
@@ -57,6 +61,7 @@ class Clip:
     waveform: np.ndarray  # float32, (n_samples,): mono, 16 kHz, on the timeline of the images
     images: Images | None  # None for a file without video
     openings: tuple[np.ndarray, np.ndarray] | None  # seconds, and how far the mouth is open then, 0 to 1
+    fps: Fraction | None = None  # of its video, by time stamps; None for a file without video
     _made: dict = field(default_factory=dict, repr=False)
 
     @property
@@ -101,7 +106,9 @@ def read_clip(path: str | os.PathLike) -> Clip:
             f"takes up to {LONGEST_S} s. Use a part of it"
         )
     openings = read_mouth(table).opening if table.is_file() else None
-    return Clip(path, waveform, _read_images(path), openings)
+    video = probe_media(path).video
+    rate = timed_rate(video) if video else None
+    return Clip(path, waveform, _read_images(path), openings, rate if rate and is_plausible(rate) else None)
 
 
 def _read_images(path: Path) -> Images | None:

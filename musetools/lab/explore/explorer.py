@@ -4,7 +4,8 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -12,19 +13,23 @@ import ipywidgets as widgets
 import numpy as np
 from IPython.display import Audio
 
-from musetools.errors import MusetoolsError
+from musetools.errors import MusetoolsError, ParameterError
 from musetools.features.encoder import Encoder, load_encoder
+from musetools.files import MEDIA, find_media
 from musetools.lab.explore.clip import Clip, read_clip
-from musetools.lab.explore.figures import FrameView
+from musetools.lab.explore.figures import NEAR_MS, FrameView
+from musetools.lab.explore.film import film
 from musetools.lab.explore.measure import Scene, prepare
+from musetools.lab.explore.stage import Stage
 from musetools.lab.project import project_file
 from musetools.recipes.recipe import RECIPES
 from musetools.timing import SAMPLE_RATE
 
-__all__ = ["Explorer", "player"]
+__all__ = ["Explorer", "wav"]
 
-MEDIA = "audio/*,video/*,.flac,.m4a,.mkv,.mp3,.mp4,.wav"
-FASTEST_MS = 40  # between two frames when played
+ACCEPTED = ",".join(("audio/*", "video/*", *MEDIA))
+ZOOMS_MS = (200, NEAR_MS, 2 * NEAR_MS, 4 * NEAR_MS)
+STYLE = {"description_width": "initial"}
 
 
 class Explorer(widgets.VBox):
@@ -35,12 +40,14 @@ class Explorer(widgets.VBox):
 
     Parameters
     ----------
-    clips : iterable of path
-        Media files to choose from; the first is shown. Found as by `musetools.lab.project.project_file`.
+    clip : path, default "data/talker_25.mp4"
+        The media file shown first. Found as by `musetools.lab.project.project_file`, as is `folder`.
     train, infer : str
         Names of the recipes of the two sides.
-    fps : float, default 25
-        Video frames per second.
+    folder : path, default "data"
+        Its media files are those to choose from.
+    fps : float, optional
+        Video frames per second; by default each clip's own, 25 for one without video.
     context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
     encoder : Encoder, str or path, default "tiny.en"
@@ -52,72 +59,96 @@ class Explorer(widgets.VBox):
         What is shown.
     view : FrameView
         Draws it.
-    clip, train, infer, fps, left, right, frame, play, upload : widgets
+    clip, path, upload, train, infer, fps, left, right, zoom, frame, next_difference, worst_frame : widgets
         What is chosen.
-    image, sentences, error, chunk_audio, clip_audio : widgets
-        What is shown: the figure, sentences, what went wrong, the sound of the frame, the sound of the clip.
+    stage, sentences, message : widgets
+        What is shown: the figure with the players, sentences, and what went wrong or is to be known of the frame rate.
 
     Raises
     ------
     MusetoolsError
-        If what it is to start with cannot be shown. For what is chosen later, `error` shows the message instead.
+        If what it is to start with cannot be shown. For what is chosen later, `message` says why instead.
     """
 
     def __init__(
         self,
-        clips: Iterable[str | os.PathLike],
+        clip: str | os.PathLike = "data/talker_25.mp4",
         train: str = "musetalk-v1.5-train",
         infer: str = "musetalk-v1.5-infer",
         *,
-        fps: float = 25.0,
+        folder: str | os.PathLike = "data",
+        fps: float | None = None,
         context: tuple[int, int] = (2, 2),
         encoder: str | os.PathLike | Encoder = "tiny.en",
     ):
         self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
-        paths = [project_file(path) for path in clips]
-        self._make_controls(paths, train, infer, fps, context)
-        self.image = widgets.Image(format="png", layout=widgets.Layout(width="1000px", max_width="100%"))
-        self.sentences, self.error, self.chunk_audio, self.clip_audio = (widgets.HTML() for _ in range(4))
+        first, others = project_file(clip), []
+        with suppress(ParameterError):  # a clip of one's own needs no folder of others
+            others = [path for _, path in find_media(project_file(folder))]
+        self._make_controls(list(dict.fromkeys([first, *others])), train, infer, context)
+        self.stage = Stage(roles=["training", "inference"])
+        self.sentences, self.message = widgets.HTML(), widgets.HTML()
         self.scene: Scene | None = None
-        self._show(read_clip(paths[0]))
+        self._settling = False
+        self._show(read_clip(first), fps)
         self._wire()
-        first, sound = [self.clip, self.upload, self.fps, self.left, self.right], [self.chunk_audio, self.clip_audio]
-        rows = (first, [self.train, self.infer], [self.play, self.frame], sound)
-        *chosen, sound = (widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows)
-        super().__init__([*chosen, self.error, self.image, sound, self.sentences])
+        chosen = [self.clip, self.upload, self.path]
+        ways = [self.train, self.infer, self.fps, self.left, self.right, self.zoom]
+        moves = [self.frame, self.next_difference, self.worst_frame]
+        rows = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in (chosen, ways, moves)]
+        super().__init__([*rows, self.message, self.stage, self.sentences])
 
-    def _make_controls(self, paths: list[Path], train: str, infer: str, fps: float, context: tuple[int, int]) -> None:
+    def _make_controls(self, paths: list[Path], train: str, infer: str, context: tuple[int, int]) -> None:
         recipes = list(dict.fromkeys([*RECIPES, train, infer]))
-        style, narrow = {"description_width": "initial"}, widgets.Layout(width="150px")
-        self.clip = widgets.Dropdown(options=[(path.name, path) for path in paths], description="clip", style=style)
-        self.upload = widgets.FileUpload(accept=MEDIA, description="upload a clip")
-        self.train = widgets.Dropdown(options=recipes, value=train, description="training", style=style)
-        self.infer = widgets.Dropdown(options=recipes, value=infer, description="inference", style=style)
-        self.fps = widgets.FloatText(value=fps, description="fps", style=style, layout=narrow)
-        self.left, self.right = (
-            widgets.BoundedIntText(value=n, min=0, max=20, description=f"context {side}", style=style, layout=narrow)
-            for n, side in zip(context, ("left", "right"), strict=True)
+        narrow, middle, wide = (widgets.Layout(width=f"{px}px") for px in (90, 126, 238))
+        self.clip = widgets.Dropdown(options=[(path.name, path) for path in paths], description="clip", style=STYLE)
+        self.upload = widgets.FileUpload(accept=ACCEPTED, description="upload a clip")
+        self.path = widgets.Text(placeholder="or the path of a file, then Enter", continuous_update=False)
+        self.path.layout.width = "380px"
+        self.train, self.infer = (
+            widgets.Dropdown(options=recipes, value=name, description=role, style=STYLE, layout=wide)
+            for name, role in ((train, "training"), (infer, "inference"))
         )
-        self.frame = widgets.IntSlider(min=0, max=0, description="frame", layout=widgets.Layout(width="780px"))
-        self.play = widgets.Play(min=0, max=0)
+        self.fps = widgets.FloatText(description="fps", style=STYLE, layout=narrow)
+        self.left, self.right = (
+            widgets.BoundedIntText(value=n, min=0, max=20, description=side, style=STYLE, layout=layout)
+            for n, side, layout in zip(context, ("context left", "right"), (middle, narrow), strict=True)
+        )
+        zooms = [(f"± {ms} ms", ms) for ms in ZOOMS_MS]
+        self.zoom = widgets.Dropdown(options=zooms, value=NEAR_MS, description="zoom", style=STYLE, layout=middle)
+        self.frame = widgets.IntSlider(min=0, max=0, description="frame", layout=widgets.Layout(width="660px"))
+        self.next_difference = widgets.Button(description="next difference", tooltip="where rows begin to differ: n")
+        self.worst_frame = widgets.Button(description="worst frame", tooltip="whose chunks differ most: w")
 
     def _wire(self) -> None:
-        widgets.link((self.play, "value"), (self.frame, "value"))
         self.frame.observe(lambda _: self._draw(), "value")
         self.clip.observe(lambda _: self._attempt(self._choose_clip), "value")
         self.upload.observe(lambda _: self._attempt(self._take_upload), "value")
-        for control in (self.train, self.infer, self.fps, self.left, self.right):
-            control.observe(lambda _: self._attempt(lambda: self._show(self.scene.clip)), "value")
+        self.path.observe(lambda _: self._attempt(self._take_path), "value")
+        for control in (self.train, self.infer, self.left, self.right, self.fps, self.zoom):
+            control.observe(lambda _: self._attempt(self._choose_way), "value")
+        self.next_difference.on_click(lambda _: self._asked({"ask": "next difference"}))
+        self.worst_frame.on_click(lambda _: self._asked({"ask": "worst frame"}))
+        self.stage.on_msg(lambda _, content, buffers: self._asked(content))
+        self.stage.observe(lambda change: self._follow(change.new), "asked_s")
+
+    # --- what is asked for
 
     def _attempt(self, action: Callable[[], None]) -> None:
         """Do what was asked for, or show why not; then what was shown stays."""
-        self.error.value = "<i>Making features …</i>"
+        if self._settling:
+            return
+        self.message.value = "<i>Making features …</i>"
         try:
             action()
-            self.error.value = ""
+            self.message.value = f"<b>{escape(self.scene.rate_note)}</b>"
         except MusetoolsError as error:
-            still = f"Still shown: {self.scene.clip.name} at {float(self.scene.fps):.5g} fps."
-            self.error.value = f'<b style="color: #B00020">{escape(str(error))}.</b> {escape(still)}'
+            self._settle(self.frame.value)
+            still = f"Still shown: {self.scene.clip.name} at {float(self.scene.fps):.6g} fps."
+            self.message.value = f'<b style="color: #B00020">{escape(str(error))}.</b> {escape(still)}'
+
+    def _choose_way(self) -> None:
+        self._show(self.scene.clip, self.fps.value)
 
     def _choose_clip(self) -> None:
         if self.clip.value != self.scene.clip.path:
@@ -127,6 +158,10 @@ class Explorer(widgets.VBox):
                 self.clip.value = self.scene.clip.path
                 raise
 
+    def _take_path(self) -> None:
+        if self.path.value.strip():
+            self._add(project_file(self.path.value.strip()))
+
     def _take_upload(self) -> None:
         """Write what was uploaded to a file, since decoders read files, and show it."""
         for sent in self.upload.value:
@@ -134,52 +169,77 @@ class Explorer(widgets.VBox):
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             path = folder / (Path(sent["name"]).name or "clip")
             path.write_bytes(sent["content"])
-            self._show(read_clip(path))
-            self.clip.options = (*self.clip.options, (f"{path.name} (uploaded)", path))
-            self.clip.value = path
+            self._add(path, " (uploaded)")
 
-    def _show(self, clip: Clip) -> None:
-        """Show a clip under what is chosen, at the same time as before."""
-        time_s = self.scene.start_s(self.frame.value) if self.scene else 0.0
+    def _add(self, path: Path, note: str = "") -> None:
+        """Show a file, and add it to those to choose from."""
+        self._show(read_clip(path))
+        self.clip.options = tuple(dict.fromkeys([*self.clip.options, (f"{path.name}{note}", path)]))
+        self.clip.value = path
+
+    def _asked(self, content: dict[str, str]) -> None:
+        """Go to the frame that a button or a key asks for."""
+        scene, frame = self.scene, self.frame.value
+        found = {
+            "next difference": lambda: scene.next_difference(frame),
+            "worst frame": lambda: scene.worst_frame,
+            "next frame": lambda: min(frame + 1, self.frame.max),
+            "frame before": lambda: max(frame - 1, 0),
+        }[content["ask"]]()
+        if found is None:
+            self.message.value = f"No {content['ask']}: there is no frame at which both sides have chunks that differ."
+        else:
+            self.frame.value = found
+
+    def _follow(self, time_s: float) -> None:
+        """Show the frame at a time of the clip, which is where it plays, or where one clicked."""
+        frame = self.scene.frame_at(time_s)
+        if frame == self.frame.value:
+            self._draw()  # anew where it no longer plays
+        self.frame.value = frame
+        self.stage.answered_s = time_s
+
+    # --- what is shown
+
+    def _show(self, clip: Clip, fps: float | None = None) -> None:
+        """Show a clip under what is chosen, at the same time as before; at its own rate unless one is given."""
+        time_s, is_new = (
+            (self.scene.start_s(self.frame.value), self.scene.clip is not clip) if self.scene else (0.0, True)
+        )
         context, recipes = (self.left.value, self.right.value), (self.train.value, self.infer.value)
-        scene = prepare(clip, *recipes, fps=self.fps.value, context=context, encoder=self._encoder)
-        view = FrameView(scene)  # before anything is changed
+        scene = prepare(clip, *recipes, fps=fps, context=context, encoder=self._encoder)
+        view = FrameView(scene, self.zoom.value)  # before anything is changed
         self.scene, self.view = scene, view
-        for control in (self.frame, self.play):
-            control.max = scene.n_frames - 1
-        self.play.interval = max(FASTEST_MS, round(1000 / scene.fps))
-        self.frame.value = scene.frame_at(time_s)
+        self._settle(scene.frame_at(time_s))
         self._draw()
-        self.clip_audio.value = player(f"The clip, {clip.name}", clip.waveform)
+        if is_new:
+            with self.stage.hold_sync():
+                self.stage.has_images, self.stage.film = clip.images is not None, film(clip)
+
+    def _settle(self, frame: int) -> None:
+        """Let the controls say what is shown, which is no wish to show anything else."""
+        self._settling = True
+        try:
+            self.fps.value = round(float(self.scene.fps), 3)  # 29.97, which is taken for 30000/1001
+            self.frame.max = self.scene.n_frames - 1
+            self.frame.value = frame
+        finally:
+            self._settling = False
 
     def _draw(self) -> None:
+        """Show the chosen frame; while the clip plays, as a JPEG, since the next one comes soon."""
+        if self._settling:
+            return
         scene, frame = self.scene, self.frame.value
-        self.image.value = self.view.png(frame)
-        self.chunk_audio.value = "".join(
-            player(f"What {side.role}'s chunk of frame {frame} covers", scene.sound(i, frame))
-            for i, side in enumerate(scene.sides)
-        )
+        image = self.view.jpeg(frame) if self.stage.plays else self.view.png(frame)
+        with self.stage.hold_sync():
+            self.stage.places, self.stage.start_s = self.view.places(), scene.start_s(frame)
+            self.stage.chunks = [wav(scene.sound(i, frame)) for i in range(2)]
+            self.stage.figure = image
         self.sentences.value = f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in scene.sentences(frame))}</ul>"
 
 
-def player(title: str, samples: np.ndarray) -> str:
-    """Return HTML that plays samples as loud as they are, under a title that gives their true length.
-
-    Parameters
-    ----------
-    title : str
-        What is played.
-    samples : ndarray of float32, shape (n,)
-        At 16 kHz, within -1 and 1.
-
-    Returns
-    -------
-    str
-    """
-    text, seconds = f"{escape(title)}: no sound there", len(samples) / SAMPLE_RATE
-    if len(samples):
-        length = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
-        # normalising, Audio's default, would make silence as loud as speech
-        sound = Audio(samples, rate=SAMPLE_RATE, normalize=False)._repr_html_()
-        text = f"{escape(title)}: {length}<br>{sound}"
-    return f'<div style="display: inline-block; margin-right: 1em">{text}</div>'
+def wav(samples: np.ndarray) -> bytes:
+    """Return samples at 16 kHz as a WAV file, as loud as they are; of none, a moment of silence."""
+    # normalising, Audio's default, would make silence as loud as speech
+    return Audio(samples if len(samples) else np.zeros(1, np.float32), rate=SAMPLE_RATE, normalize=False).data

@@ -18,31 +18,34 @@ from PIL import Image
 
 from musetools.check.findings import SILENT_DBFS
 from musetools.lab.explore.measure import Scene
-from musetools.lab.explore.panels import FULL, PLAIN, REPEATED, ChunkPanels, RowsPanel
+from musetools.lab.explore.panels import DIFFERS, FULL, PLAIN, REPEATED, ChunkPanels, RowsPanel, draw_strip
 from musetools.lab.look import COLOURS, STYLE
 from musetools.table import signed
 from musetools.timing import MEL_HOP, SAMPLE_RATE
 
 __all__ = ["FrameView"]
 
-WIDTH, HEIGHT, DPI = 1000, 860, 100  # pixels, as it is shown
+WIDTH, HEIGHT, DPI = 1000, 610, 100  # pixels, as it is shown: with its widgets on one screen
 PLACES = {  # left, top, width and height of each panel, in pixels
-    "clip": (92, 86, 892, 58),
-    "sound": (92, 214, 546, 104),
-    "mel": (92, 328, 546, 124),
-    "bar of mel": (646, 328, 9, 124),
-    "rows": (92, 462, 546, 92),
-    "image": (748, 214, 214, 214),
-    "mouth": (748, 466, 186, 88),
-    "training": (92, 644, 226, 150),
-    "inference": (356, 644, 226, 150),
-    "bar of chunks": (592, 644, 9, 150),
-    "difference": (748, 644, 236, 150),
+    "clip": (74, 64, 912, 34),
+    "strip": (74, 102, 912, 56),
+    "sound": (74, 204, 564, 54),
+    "mel": (74, 264, 564, 64),
+    "bar of mel": (644, 264, 8, 64),
+    "rows": (74, 334, 564, 56),
+    "image": (716, 204, 186, 186),
+    "mouth": (914, 224, 52, 130),
+    "training": (74, 462, 238, 84),
+    "inference": (352, 462, 238, 84),
+    "bar of chunks": (598, 462, 8, 84),
+    "difference": (744, 462, 242, 84),
 }
 TIMED = ("sound", "mel", "rows", "mouth")  # panels on one axis of time
 NEAR_MS = 400  # seen either side of a frame; twice as much, or four times … where a side's chunk lies farther off
+LEAST_MS = 50  # that one can look at either side
+QUALITY = 80  # of a JPEG, for images that follow each other fast
 SILENCE = "#DADADA"
-STYLE_OF_VIEW = STYLE | {"font.size": 9, "axes.titlesize": 10, "figure.constrained_layout.use": False}
+STYLE_OF_VIEW = STYLE | {"font.size": 8, "axes.titlesize": 9, "figure.constrained_layout.use": False}
 
 
 class FrameView:
@@ -52,6 +55,8 @@ class FrameView:
     ----------
     scene : Scene
         What `prepare` returns.
+    near_ms : float, default 400
+        How much is seen either side of a frame, unless a chunk lies farther off.
 
     Attributes
     ----------
@@ -61,8 +66,8 @@ class FrameView:
         Its panels.
     """
 
-    def __init__(self, scene: Scene):
-        self.scene, self._still, self._shift = scene, None, Affine2D()
+    def __init__(self, scene: Scene, near_ms: float = NEAR_MS):
+        self.scene, self.near_ms, self._still, self._shift = scene, max(near_ms, LEAST_MS), None, Affine2D()
         with plt.rc_context(STYLE_OF_VIEW):
             self.figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI)
             self.canvas = FigureCanvasAgg(self.figure)
@@ -72,14 +77,14 @@ class FrameView:
             label = "standard deviations from\neach dimension's mean"
             bar = self.axes["bar of chunks"]
             self.figure.colorbar(self.chunks.images[0], cax=bar, label=label, ticks=[-FULL, 0, FULL])
-            parts = (self._header, self._clip, self._sound, self._mel, self._image, self._mouth)
+            parts = (self._header, self._clip, self._strip, self._sound, self._mel, self._image, self._mouth)
             self._moving: list[Artist] = [artist for part in parts for artist in part()]
             self._moving += [*self.rows.artists, *self.chunks.artists]
             self._legend()
         for artist in self._moving:
             artist.set_animated(True)
         for name in TIMED:
-            self.axes[name].set_xlim(-NEAR_MS, NEAR_MS)
+            self.axes[name].set_xlim(-self.near_ms, self.near_ms)
 
     def png(self, frame: int) -> bytes:
         """Draw a frame.
@@ -92,8 +97,30 @@ class FrameView:
         Returns
         -------
         bytes
-            A PNG of 1000 × 860 pixels.
+            A PNG of 1000 × 610 pixels.
         """
+        return self._encoded(frame, "png", compress_level=1)  # more would take longer than the drawing
+
+    def jpeg(self, frame: int) -> bytes:
+        """Draw a frame as `png` does, in half the bytes and with their faults: for one that is soon replaced."""
+        return self._encoded(frame, "jpeg", quality=QUALITY)
+
+    def places(self) -> dict[str, list[float] | float]:
+        """Return where the panels of the whole clip, those around the frame, and the image are, and their times.
+
+        Boxes are left, top, width and height as shares of the figure; `end_s` is where the clip ends, `reach_s` how far
+        the panels around the frame reach on either side.
+        """
+        unit = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
+        boxes = {"whole": ("clip", "strip"), "near": ("sound", "rows"), "image": ("image", "image")}
+        found: dict[str, list[float] | float] = {}
+        for name, (first, last) in boxes.items():
+            (left, top, width, _), (_, below, _, height) = PLACES[first], PLACES[last]
+            found[name] = (np.array([left, top, width, below + height - top]) / unit).tolist()
+        end_s, reach_s = (float(self.axes[name].get_xlim()[1]) / 1000 for name in ("clip", "rows"))
+        return found | {"end_s": end_s, "reach_s": reach_s}
+
+    def _encoded(self, frame: int, kind: str, **options: int) -> bytes:
         self._reach(frame)
         self._shift.clear().translate(-1000 * self.scene.start_s(frame), 0)
         for show in (self._show_header, self._show_spans, self._show_image, self.rows.show, self.chunks.show):
@@ -106,14 +133,14 @@ class FrameView:
             (artist.axes or self.figure).draw_artist(artist)
         file = io.BytesIO()
         pixels = Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
-        pixels.save(file, "png", compress_level=1)  # more would take longer than the drawing
+        pixels.save(file, kind, **options)
         return file.getvalue()
 
     def _reach(self, frame: int) -> None:
         """Let the axis of time reach as far as either side's chunk; only then what is fixed is drawn again."""
         edges = [edge for side in self.scene.sides for edge in side.span_s(frame) or ()]
         farthest = 1000 * max((abs(edge - self.scene.start_s(frame)) for edge in edges), default=0)
-        reach = NEAR_MS
+        reach = self.near_ms
         while reach < farthest:
             reach *= 2
         if reach != self.axes["rows"].get_xlim()[1]:
@@ -127,12 +154,12 @@ class FrameView:
         style = {"va": "top", "fontweight": "bold", **PLAIN}
         self.title = self.figure.text(0.015, 0.982, "", fontsize=14, **style)
         self.coverage = []
-        for side, y in zip(self.scene.sides, (0.986, 0.962), strict=True):
+        for side, y in zip(self.scene.sides, (0.99, 0.963), strict=True):
             style |= {"fontsize": 10, "color": side.colour}
             self.figure.text(0.745, y, f"{side.role}, {side.name}", ha="right", **style)
             self.coverage.append(self.figure.text(0.755, y, "", **style))
-        y = 1 - 618 / HEIGHT
-        self.figure.text(92 / WIDTH, y, f"What the frame is conditioned on · weights: {self.scene.weights}", **PLAIN)
+        y = 1 - 436 / HEIGHT
+        self.figure.text(74 / WIDTH, y, f"What the frame is conditioned on · weights: {self.scene.weights}", **PLAIN)
         return [self.title, *self.coverage]
 
     def _show_header(self, frame: int) -> None:
@@ -141,20 +168,31 @@ class FrameView:
         self.title.set_bbox({"facecolor": SILENCE, "edgecolor": "none"} if scene.silent[frame] else None)
         for text, side in zip(self.coverage, scene.sides, strict=True):
             text.set_text(side.coverage(frame))
-        self.cursor.set_xdata([1000 * scene.start_s(frame)] * 2)
+        for cursor in self.cursors:
+            cursor.set_xdata([1000 * scene.start_s(frame)] * 2)
 
     def _clip(self) -> list[Artist]:
         """Draw the whole clip, its silent stretches, and where the frame is."""
-        scene, ax = self.scene, self.axes["clip"]
+        scene, ax, own = self.scene, self.axes["clip"], self.scene.clip.fps
         end_ms = 1000 * max(scene.clip.duration_s, scene.start_s(scene.n_frames))
         self._waveform(ax, ax.transData, ax.get_xaxis_transform())
         silent = f"{100 * scene.silent.mean():.0f} % of {scene.n_frames} frames silent"
-        title = f"{scene.clip.name}: {scene.clip.duration_s:.2f} s at {float(scene.fps):.5g} fps, {silent}"
+        others = f"{scene.differs.sum()} take other rows on the two sides"
+        rate = f"{float(scene.fps):.6g} fps" + (f" (the clip is {float(own):.6g})" if scene.rate_note else "")
+        title = f"{scene.clip.name}: {scene.clip.duration_s:.2f} s at {rate}, {silent}, {others}"
         ax.set_title(title, **PLAIN)
-        ax.set(xlim=(0, end_ms), xlabel="time in s")
-        ax.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")
-        self.cursor = ax.axvline(0, color=COLOURS["purple"], linewidth=2)
-        return [self.cursor]
+        ax.set(xlim=(0, end_ms), ylabel="")
+        ax.tick_params(labelbottom=False)
+        if scene.clip.openings is not None:
+            seconds, opening = scene.clip.openings
+            ax.plot(1000 * seconds, ax.get_ylim()[1] * opening, color=COLOURS["green"], linewidth=1)
+        self.cursors = [ax.axvline(0, color=COLOURS["purple"], linewidth=2)]
+        return list(self.cursors)
+
+    def _strip(self) -> list[Artist]:
+        draw_strip(self.axes["strip"], self.scene, self.axes["clip"].get_xlim())
+        self.cursors.append(self.axes["strip"].axvline(0, color=COLOURS["purple"], linewidth=2))
+        return self.cursors[1:]
 
     def _waveform(self, ax: Axes, data: Transform, span: Transform) -> list[Artist]:
         """Draw the least and the greatest sample of each ms, and silence, on an axis for all frames."""
@@ -213,10 +251,10 @@ class FrameView:
     def _mouth(self) -> list[Artist]:
         """Draw how far the mouth is open around the frame, and in the image on screen."""
         ax, openings = self.axes["mouth"], self.scene.clip.openings
-        ax.set(ylim=(-0.05, 1.05), xlabel="time in ms from the start of the frame", visible=openings is not None)
+        ax.set(ylim=(-0.05, 1.05), xlabel="ms", visible=openings is not None)
         ax.yaxis.tick_right()
-        ax.set_yticks([0, 1], ["0 shut", "1 wide"])
-        self.mouth = ax.text(0, 1.06, "", fontsize=10, fontweight="bold", transform=ax.transAxes)
+        ax.set_yticks([0, 1], ["shut", "wide"])
+        self.mouth = ax.text(-0.1, 1.06, "", fontsize=9, fontweight="bold", transform=ax.transAxes)
         (self.point,) = ax.plot([], [], "o", color="black", markersize=7, transform=self._moved(ax))
         if openings is None:
             return []
@@ -232,20 +270,22 @@ class FrameView:
         self.no_image.set_text(missing if number is None else "")
         if (opening := scene.opening(frame)) is not None:
             self.point.set_data([1000 * scene.seen_s(frame)], [opening])
-            self.mouth.set_text(f"Mouth: {opening:.2f} open")
+            self.mouth.set_text(f"Mouth {opening:.2f}")
 
     def _legend(self) -> None:
         training, inference = self.scene.sides
         keys = [
-            Patch(facecolor=training.colour, alpha=0.5, label="training's chunk"),
-            Patch(facecolor=inference.colour, alpha=0.5, label="inference's chunk"),
+            Patch(facecolor=training.colour, alpha=0.5, label="training"),
+            Patch(facecolor=inference.colour, alpha=0.5, label="inference"),
             Patch(facecolor=REPEATED, edgecolor="0.4", label="row taken n times"),
             Patch(facecolor="none", edgecolor="0.4", label="row of zeros"),
+            Patch(facecolor=DIFFERS, label="other rows"),
             Patch(facecolor=SILENCE, label=f"silent: below {signed(SILENT_DBFS)} dBFS"),
+            Line2D([], [], color=COLOURS["green"], linewidth=1, label="mouth"),
             Line2D([], [], color="black", linestyle="--", linewidth=1, label="frame starts"),
             Line2D([], [], color="black", linewidth=5, label="frame"),
         ]
-        self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.2, columnspacing=1.3)
+        self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.2, columnspacing=1.1)
 
     def _moved(self, ax: Axes) -> Transform:
         return self._shift + ax.transData

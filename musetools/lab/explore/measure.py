@@ -7,12 +7,12 @@ from functools import cached_property
 import numpy as np
 
 from musetools.audio.loudness import loudness
-from musetools.check.findings import SILENT_DBFS
+from musetools.check.findings import SILENT_DBFS, as_passed
 from musetools.chunks.rows import ZERO_ROW, chunk_offsets
 from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
-from musetools.lab.explore.clip import Clip
+from musetools.lab.explore.clip import DEFAULT_FPS, Clip
 from musetools.lab.look import INFER, TRAIN, covered, rows_of, span_s
 from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import Recipe, recipe_of
@@ -95,6 +95,43 @@ class Scene:
             return np.zeros((1, 1)), np.ones((1, 1))
         return chunks.features.mean(axis=0), chunks.features.std(axis=0) + 1e-9
 
+    @cached_property
+    def differs(self) -> np.ndarray:
+        """Whether each frame takes other rows on the two sides; one without a chunk on a side that chunks does."""
+        taken = ([side.rows(i) for side in self.sides] for i in self.frames)
+        return np.array([not np.array_equal(*both) for both in taken])
+
+    @cached_property
+    def lags_ms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lag of each frame on each side, NaN where it has none."""
+        lags = tuple(np.full(self.n_frames, np.nan) for _ in self.sides)
+        for lag, side in zip(lags, self.sides, strict=True):
+            lag[side.profile.frames.start : side.profile.frames.stop] = side.profile.lag_ms
+        return lags
+
+    @property
+    def frames(self) -> range:
+        """Numbers of the frames that can be shown."""
+        return range(self.n_frames)
+
+    def next_difference(self, frame: int) -> int | None:
+        """Return the next frame at which the two sides begin to take other rows, from the first on after the last."""
+        begins = np.flatnonzero(self.differs & ~np.append(False, self.differs[:-1]))
+        return int(next((i for i in begins if i > frame), begins[0])) if len(begins) else None
+
+    @cached_property
+    def worst_frame(self) -> int | None:
+        """The frame whose two chunks differ most in value; None where all are equal, or one side has none."""
+        gaps = [(gap := self.difference(i)) is not None and float(np.square(gap).mean()) for i in self.frames]
+        return int(np.argmax(gaps)) if any(gaps) else None
+
+    @property
+    def rate_note(self) -> str:
+        """What to know of the frame rate: that it is not the clip's own."""
+        if self.clip.fps in (None, self.fps):
+            return ""
+        return f"The clip is {float(self.clip.fps):.6g} fps, cut as {float(self.fps):.6g}."
+
     def start_s(self, frame: int) -> float:
         """Return when a frame starts."""
         return float(frame / self.fps)
@@ -156,7 +193,8 @@ class Scene:
 
     def sentences(self, frame: int) -> list[str]:
         """Write what one frame is and gets, computed from the numbers."""
-        found = [self._frame_sentence(frame), *(side.sentence(frame) for side in self.sides)]
+        note = [self.rate_note] if self.rate_note else []
+        found = [self._frame_sentence(frame), *note, *(side.sentence(frame) for side in self.sides)]
         if (gap := self.difference(frame)) is not None:
             found.append(self._difference_sentence(gap, *(side.rows(frame) for side in self.sides)))
         if (opening := self.opening(frame)) is not None:
@@ -185,7 +223,7 @@ def prepare(
     train: str | Recipe,
     infer: str | Recipe,
     *,
-    fps: float | Fraction = 25,
+    fps: float | Fraction | None = None,
     context: tuple[int, int] = (2, 2),
     encoder: Encoder,
 ) -> Scene:
@@ -197,8 +235,8 @@ def prepare(
         What `read_clip` returns; it keeps the features that are made of it.
     train, infer : Recipe or str
         The recipes of the two sides.
-    fps : float or Fraction, default 25
-        Video frames per second, as they are passed to both.
+    fps : float or Fraction, optional
+        Video frames per second, as they are passed to both; by default the clip's own, 25 for one without video.
     context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
     encoder : Encoder
@@ -216,12 +254,13 @@ def prepare(
     AudioError
         If the clip is too short for features.
     """
+    fps = as_passed(clip.fps or Fraction(DEFAULT_FPS)) if fps is None else fps
     rate, recipes = exact_fps(fps), (recipe_of(train), recipe_of(infer))
 
     def side(role: str, colour: str, recipe: Recipe) -> Side:
         features, n_samples = clip.features(recipe.features, encoder)
         made = profile(recipe, n_samples, fps, context)
-        chunks = None if made.stops else Chunks(features, made.rows, fps, first_frame=made.first_frame)
+        chunks = None if made.stops else recipe.chunks(features, n_samples, fps, context)
         return Side(role, colour, made, chunks)
 
     sides = side("training", TRAIN, recipes[0]), side("inference", INFER, recipes[1])

@@ -16,13 +16,28 @@ from musetools.lab.look import COLOURS
 from musetools.table import spans
 from musetools.timing import ROW_MS
 
-__all__ = ["FULL", "PLAIN", "REPEATED", "ChunkPanels", "RowsPanel"]
+__all__ = ["DIFFERS", "FULL", "PLAIN", "REPEATED", "ChunkPanels", "RowsPanel", "draw_strip"]
 
 REPEATED = COLOURS["yellow"]
+DIFFERS = "#F8F1A0"  # the same yellow, pale
+FLAT_MS = 30.0  # lag up to this fills no more than its part of the strip
 NUMBERED_MS = 500  # up to this reach there is room for the number of every row
 CELL = 0.38  # half the height of a row's cell
 FULL = 3.0  # standard deviations at full colour
 PLAIN = {"parse_math": False}  # a name with dollars is no formula
+
+
+def draw_strip(ax: Axes, scene: Scene, xlim: tuple[float, float]) -> None:
+    """Draw both sides' lag over the whole clip, and the frames at which they take other rows."""
+    edges_ms = 1000 * np.arange(scene.n_frames + 1) / float(scene.fps)
+    across = ax.get_xaxis_transform()
+    ax.stairs(scene.differs, edges_ms, fill=True, color=DIFFERS, linewidth=0, transform=across)
+    for lag, side, style in zip(scene.lags_ms, scene.sides, ("-", "--"), strict=True):
+        ax.plot(edges_ms[:-1], lag, style, color=side.colour, linewidth=1.5)
+    every = np.concatenate([(-FLAT_MS, FLAT_MS), *scene.lags_ms])
+    ax.set(xlim=xlim, ylim=1.1 * np.array([np.nanmin(every), np.nanmax(every)]), ylabel="lag\nin ms")
+    ax.set_xlabel("time in s", loc="right", labelpad=1)
+    ax.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")
 
 
 class RowsPanel:
@@ -90,11 +105,11 @@ class ChunkPanels:
             extent, scale = (0, width, n_rows * n_layers, 0), {"cmap": "PuOr", "vmin": -FULL, "vmax": FULL}
             self.images.append(ax.imshow(np.zeros((1, 1)), aspect="auto", extent=extent, **scale))
             ax.set(xticks=[0, width], facecolor="0.9")  # seen where rows of zeros are NaN, which is not drawn
-            ax.set_xlabel("dimension", labelpad=-8)
+            ax.set_xlabel("dimension", labelpad=-7)
             ax.set_yticks(n_layers * np.arange(0, n_rows, 2), np.arange(0, n_rows, 2))
             style = {"transform": ax.transAxes, "color": colour, **PLAIN}
             self.notes.append(ax.text(0.5, 0.5, "", ha="center", va="center", **style))
-            self.titles.append(ax.text(0, 1.04, title, fontsize=10, fontweight="bold", **style))
+            self.titles.append(ax.text(0, 1.06, title, fontsize=9, fontweight="bold", **style))
         axes[0].set_ylabel(f"row of the chunk,\n{n_layers} layers each")
         self.artists: list[Artist] = [*self.images, *self.notes, *self.titles]
 

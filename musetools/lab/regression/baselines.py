@@ -15,7 +15,7 @@ import numpy as np
 from musetools.errors import ParameterError
 from musetools.files import write_whole
 from musetools.lab.record import array_from_npy, flat, npy_bytes
-from musetools.lab.regression.quantities import Deviation, Quantity, compared
+from musetools.lab.regression.quantities import Deviation, Quantity, compared, shown
 
 __all__ = ["Baseline"]
 
@@ -48,11 +48,13 @@ class Baseline:
         """Compare results with this baseline, those of a name in `ignore` left out."""
         got = _kept(results, ignore)
         found = [
-            compared(name, wanted, got[name]) if name in got else Deviation(name, inf, wanted.tolerance, "is missing")
+            compared(name, wanted, got[name])
+            if name in got
+            else Deviation(name, inf, wanted.tolerance, "is missing", expected=shown(name, wanted.value))
             for name, wanted in self.quantities.items()
         ]
-        new = [name for name in got if name not in self.quantities]
-        return (*found, *(Deviation(name, inf, 0.0, "is new: it has no baseline") for name in new))
+        new = {name: shown(name, value) for name, value in got.items() if name not in self.quantities}
+        return (*found, *(Deviation(n, inf, 0.0, "is new: it has no baseline", text) for n, text in new.items()))
 
     def save(self, path: Path) -> None:
         """Write a JSON file, and an ``.npy`` file for each large array."""

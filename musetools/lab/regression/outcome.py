@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from html import escape
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from musetools.errors import ParameterError
 from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED
 from musetools.table import Table
 
-__all__ = ["CaseReport", "SuiteReport", "compare_reports"]
+__all__ = ["CaseReport", "Outcome", "SuiteReport", "compare_reports"]
 
 EXIT_CODES = {PASSED: 0, FAILED: 1, COULD_NOT_RUN: 2}
 
@@ -50,18 +51,15 @@ class CaseReport:
         return [deviation for deviation in self.deviations if not deviation.ok]
 
 
-@dataclass(frozen=True)
-class SuiteReport:
-    """What became of all cases."""
+class Outcome:
+    """What became of several cases, each of which has a status."""
 
-    cases: tuple[CaseReport, ...]  # in the suite's order
+    cases: tuple[Any, ...]
     seconds: float  # how long all of it took
-    when: str  # date and time of its end, UTC
-    folder: Path  # where executed notebooks are
 
     @property
     def status(self) -> str:
-        """The suite's: "failed" if any case did, else "could not run" if any could not, else "passed"."""
+        """That of all: "failed" if any case did, else "could not run" if any could not, else "passed"."""
         return next((bad for bad in (FAILED, COULD_NOT_RUN) if self.count(bad)), PASSED)
 
     @property
@@ -83,6 +81,16 @@ class SuiteReport:
         """How many cases ended in which status."""
         counts = ", ".join(f"{self.count(status)} {status}" for status in EXIT_CODES if self.count(status))
         return f"{len(self.cases)} case{'s' * (len(self.cases) > 1)} in {self.seconds:.0f} s: {counts}"
+
+
+@dataclass(frozen=True)
+class SuiteReport(Outcome):
+    """What became of all cases."""
+
+    cases: tuple[CaseReport, ...]  # in the suite's order
+    seconds: float  # how long all of it took
+    when: str  # date and time of its end, UTC
+    folder: Path  # where executed notebooks are
 
     def table(self) -> Table:
         """Return a table row a case, with the deviation that comes nearest to its tolerance."""
@@ -157,7 +165,7 @@ def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:
     """
     before, after = ({case.name: case for case in report.cases} for report in (earlier, later))
     rows = [[name, *_change(before.get(name), after.get(name))] for name in before | after]
-    head = ["case", "status", "time", "largest change of an error", "from", "to"]
+    head = ["case", "status", "time", "number whose error changed most", "error then", "error now"]
     return Table(head, rows, f"From {earlier.when} to {later.when}.")
 
 

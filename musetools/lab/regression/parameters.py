@@ -1,6 +1,7 @@
 """A notebook's parameters, read from its own ``parameters`` cell, and what is given for them, checked against it."""
 
 import ast
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from nbformat import NotebookNode
 from musetools.errors import ParameterError
 from musetools.lab.record import check_plain
 
-__all__ = ["checked_parameters", "declared", "has_parameter"]
+__all__ = ["checked_parameters", "declared", "from_texts", "has_parameter", "read_notebook"]
 
 
 def declared(notebook: NotebookNode) -> dict[str, Any]:
@@ -55,6 +56,37 @@ def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict
         if fault := _mismatch(value, defaults[name]):
             raise ParameterError(f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {value!r:.80}")
     return dict(given)
+
+
+def from_texts(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what texts on a command line stand for, as parameters of a notebook on disk.
+
+    For a parameter whose default is a text, the text; if it is the path of a file or folder, in full, since a notebook
+    works in its own folder. For others a Python literal: 29.97, true, [0.2, 1.0]. What is neither stays text, and
+    `checked_parameters` refuses it.
+    """
+    defaults = declared(read_notebook(path))
+    return {name: _from_text(text, defaults.get(name, "")) for name, text in texts.items()}
+
+
+def _from_text(text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        is_path = os.path.isfile(text) or (os.sep in text and os.path.isdir(text))
+        return os.path.abspath(text) if is_path else text
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    return text
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook from disk; ParameterError if it is none."""
+    try:
+        book = nbformat.read(path, as_version=4)
+        nbformat.validate(book)
+    except Exception as error:  # nbformat raises what its parser happens to
+        reason = str(error).strip().splitlines()[:1]
+        raise ParameterError(f"{path} is no notebook that can be read: {' '.join(reason)}") from None
+    return book
 
 
 def _mismatch(value: Any, default: Any) -> str:

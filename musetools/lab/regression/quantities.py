@@ -9,11 +9,23 @@ import numpy as np
 
 from musetools.errors import ParameterError
 
-__all__ = ["Deviation", "Quantity", "compared"]
+__all__ = ["Deviation", "Quantity", "compared", "shown", "unit_of"]
 
 NOISES = 10  # tolerance over measured noise
 ROUNDING = 1e-5  # least tolerance of a number that was computed in float32, as a share of its size
 LARGEST = 0.1  # a tolerance above this share of the signal would hide it
+UNITS = {  # by how the name of a recorded result ends
+    "_ms_s": "ms per s",
+    "_ms": "ms",
+    "_s": "s",
+    "_percent": "%",
+    "_mib": "MiB",
+    "fps": "fps",
+    "distance": "std",
+    "difference_inside": "std",
+    "difference_at_edges": "std",
+    "float16_error": "std",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,8 @@ class Deviation:
     error: float  # largest difference; infinite where the two cannot be subtracted
     tolerance: float  # what is allowed
     fault: str = ""  # what is wrong; empty if nothing is
+    measured: str = ""  # the value for people; of an array the one that is farthest off, and its place
+    expected: str = ""
 
     @property
     def ok(self) -> bool:
@@ -72,7 +86,7 @@ class Quantity:
 def compared(name: str, wanted: Quantity, got: Any) -> Deviation:
     """Compare a result with its baseline: type, shape, finiteness, value."""
     ours, theirs = _numbers(got), _numbers(wanted.value)
-    error, fault = 0.0, ""
+    error, fault, place = 0.0, "", ()
     if ours is None or theirs is None:
         if type(got) is not type(wanted.value) or got != wanted.value:
             fault = f"is {got!r:.80}, was {wanted.value!r:.80}"
@@ -84,12 +98,30 @@ def compared(name: str, wanted: Quantity, got: Any) -> Deviation:
         fault = "holds NaN or infinity"
     else:  # whole numbers are subtracted as what they are: as floats, large ones would be rounded
         kind = np.float64 if ours.dtype.kind == "f" else object
-        error = float(np.max(np.abs(ours.astype(kind) - theirs.astype(kind)), initial=0))
+        gap = np.abs(ours.astype(kind) - theirs.astype(kind)).astype(float)
+        place = np.unravel_index(gap.argmax(), gap.shape) if gap.size else ()
+        error = float(gap.max(initial=0))
     if fault:
         error = inf
     elif error > wanted.tolerance:
         fault = f"is off by {error:.3g}, allowed is {wanted.tolerance:.3g}"
-    return Deviation(name, error, wanted.tolerance, fault)
+    return Deviation(name, error, wanted.tolerance, fault, shown(name, got, place), shown(name, wanted.value, place))
+
+
+def shown(name: str, value: Any, place: tuple[int, ...] = ()) -> str:
+    """Write a recorded value for people, with its unit; of an array one value and its place, or the shape."""
+    unit = unit_of(name)
+    if isinstance(value, np.ndarray) and value.ndim:
+        if not place:
+            return f"{value.dtype} {value.shape}"
+        return f"{value[place]:.6g}{unit} at {[int(index) for index in place]}"
+    is_number = isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool)
+    return f"{value:.6g}{unit}" if is_number else f"{value!s:.80}"
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of a recorded quantity after a space; "" where it has none."""
+    return next((f" {unit}" for ending, unit in UNITS.items() if name.split("/")[0].endswith(ending)), "")
 
 
 def _numbers(value: Any) -> np.ndarray | None:

@@ -1,18 +1,24 @@
 """A suite's report for people and for CI, from templates: one page, JUnit XML, the executed notebooks as pages."""
 
+import ast
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 
+from musetools.errors import ParameterError
 from musetools.files import write_whole
-from musetools.lab.regression.outcome import CaseReport, SuiteReport
+from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
+from musetools.lab.regression.quantities import unit_of
+from musetools.table import Table
 
-__all__ = ["export_notebook", "write_reports"]
+__all__ = ["export_notebook", "names_recorded", "write_reports"]
 
 MARKS = {"passed": "✓", "failed": "✗", "could not run": "–"}
 SHOWN = 400  # quantities of a case that are listed
@@ -21,6 +27,8 @@ NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # 
 
 def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     """Write ``report.html``, ``report.json`` and ``junit.xml``, and each executed notebook as HTML.
+
+    The page compares with the run whose ``report.json`` lies in the folder, before that is replaced.
 
     Parameters
     ----------
@@ -41,7 +49,13 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     folder = Path(folder)
     pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
     values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
-    values |= {"figures": _figures, "link": lambda path: quote(_page_name(path))}
+    values |= {
+        "figures": _figures,
+        "drawn_of": _drawn_of,
+        "unit": unit_of,
+        "link": lambda path: quote(_page_name(path)),
+    }
+    values |= {"since": _since_last_run(report, folder / "report.json")}
     loader = PackageLoader(__package__, "")
     templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     for name in ("junit.xml", "report.html"):
@@ -67,9 +81,82 @@ def _page_name(notebook: Path) -> str:
     return f"{notebook.name.removesuffix('.ipynb')}.html"
 
 
-def _figures(case: CaseReport) -> Iterator[str]:
-    """Yield the figures of an executed notebook, as base64."""
-    cells = nbformat.read(case.output, as_version=4).cells if case.output else ()
-    for output in (output for cell in cells for output in cell.get("outputs", [])):
+def _since_last_run(report: SuiteReport, path: Path) -> Table | None:
+    """Return what changed in these cases since the run that left a report; None without one."""
+    names = {case.name for case in report.cases}
+    with suppress(ParameterError):
+        last = SuiteReport.load(path)
+        both = replace(last, cases=tuple(case for case in last.cases if case.name in names))
+        return compare_reports(both, report) if both.cases else None
+    return None
+
+
+def _sections(case: CaseReport) -> Iterator[tuple[str, nbformat.NotebookNode]]:
+    """Yield the code cells of an executed notebook, each with the heading that it stands under."""
+    heading = ""
+    for cell in nbformat.read(case.output, as_version=4).cells if case.output else ():
+        if cell.cell_type == "code":
+            yield heading, cell
+        elif cell.source.startswith("#"):
+            heading = cell.source.splitlines()[0].lstrip("# ")
+
+
+def _images(cell: nbformat.NotebookNode) -> Iterator[str]:
+    """Yield the figures that a cell shows, as base64."""
+    for output in cell.get("outputs", []):
         if "image/png" in output.get("data", {}):
             yield str(output.data["image/png"]).strip()
+
+
+def _figures(case: CaseReport) -> Iterator[str]:
+    """Yield the figures of an executed notebook."""
+    for _, cell in _sections(case):
+        yield from _images(cell)
+
+
+def _drawn_of(case: CaseReport, quantity: str) -> tuple[str, str]:
+    """Return heading and figure of the cell that draws what a quantity was recorded from; "" where there is none.
+
+    The last cell says ``record(name=expression)``; of the cells with a figure, the one is taken that has the longest of
+    the expression's names, and most of them, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
+    """
+    found, cells, best = ("", ""), [*_sections(case)], (0, 0)
+    names = names_recorded(cells[-1][1].source, quantity.split("/")[0]) if cells else ()
+    for heading, cell in cells[:-1]:
+        used = [len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)]
+        if (score := (max(used, default=0), len(used))) > best and (image := next(_images(cell), None)):
+            found, best = (heading, image), score
+    return found
+
+
+def names_recorded(source: str, quantity: str) -> set[str]:
+    """Return the dotted names in the expression of a recorded quantity, what they are attributes of, and its last name.
+
+    A name that the cell itself assigns stands for what it is assigned; the loop variables of a comprehension are no
+    names of the notebook's.
+    """
+    with suppress(SyntaxError):
+        nodes = [*ast.walk(ast.parse(source))]
+        assigned = dict(pair for node in nodes if isinstance(node, ast.Assign) for pair in _assignments(node))
+        loops = {n.id for c in nodes if isinstance(c, ast.comprehension) for n in ast.walk(c.target) if _is_name(n)}
+        for keyword in (keyword for node in nodes for keyword in getattr(node, "keywords", ())):
+            if keyword.arg == quantity:
+                found = {ast.unparse(n) for n in ast.walk(keyword.value) if _is_name(n)}
+                dotted = (name.split(".") for name in found)
+                whole = {".".join([assigned.get(root, root), *rest]) for root, *rest in dotted if root not in loops}
+                starts = {name.rsplit(".", n)[0] for name in whole for n in range(name.count(".") + 1)}
+                return starts | {name.rsplit(".")[-1] for name in starts if "." in name}
+    return set()
+
+
+def _is_name(node: ast.AST) -> bool:
+    return isinstance(node, (ast.Name, ast.Attribute))
+
+
+def _assignments(node: ast.Assign) -> Iterator[tuple[str, str]]:
+    """Yield names and the dotted names that they are assigned."""
+    target, value = node.targets[0], node.value
+    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+    for one, of in zip(target.elts, value.elts, strict=False) if both else [(target, value)]:
+        if isinstance(one, ast.Name) and _is_name(of):
+            yield one.id, ast.unparse(of)

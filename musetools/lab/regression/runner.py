@@ -26,9 +26,9 @@ from musetools.errors import MusetoolsError, ParameterError
 from musetools.files import write_whole
 from musetools.lab.record import read_results
 from musetools.lab.regression.execute import EXECUTED, FAULT, JOB, RUN_VARIABLE, end_run
-from musetools.lab.regression.parameters import checked_parameters
+from musetools.lab.regression.parameters import checked_parameters, read_notebook
 
-__all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "NotebookRun", "message_of", "run_notebook"]
+__all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "NotebookRun", "checked_notebook", "message_of", "run_notebook"]
 
 PASSED, FAILED, COULD_NOT_RUN = "passed", "failed", "could not run"
 LOG = "log"
@@ -98,7 +98,11 @@ def run_notebook(
             raise ParameterError(f"the output must be named NAME.ipynb; got {output}")
         if not 0 < timeout_s <= threading.TIMEOUT_MAX:
             raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
-        job = {"notebook": str(notebook), "parameters": _checked(notebook, parameters or {}), "runner": os.getpid()}
+        job = {
+            "notebook": str(notebook),
+            "parameters": checked_notebook(notebook, parameters or {}),
+            "runner": os.getpid(),
+        }
         tempfile.TemporaryFile(dir=output.parent).close()  # a folder that cannot be written to raises now
         with tempfile.TemporaryDirectory(prefix="musetools-", ignore_cleanup_errors=True) as folder:
             folder, status = Path(folder), FAILED
@@ -121,14 +125,9 @@ def message_of(error: Exception) -> str:
     return str(error) if isinstance(error, MusetoolsError) else f"{type(error).__name__}: {error}"
 
 
-def _checked(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def checked_notebook(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters for a notebook on disk; raise unless it can be run with them."""
-    try:
-        book = nbformat.read(notebook, as_version=4)
-        nbformat.validate(book)
-    except Exception as error:  # nbformat raises what its parser happens to
-        reason = str(error).strip().splitlines()[:1]
-        raise ParameterError(f"{notebook} is no notebook that can be read: {' '.join(reason)}") from None
+    book = read_notebook(notebook)
     checked = checked_parameters(book, parameters)
     KernelSpecManager().get_kernel_spec(book.metadata.get("kernelspec", {}).get("name", "none"))
     return checked

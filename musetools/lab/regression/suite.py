@@ -9,10 +9,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
-from musetools.errors import MusetoolsError, OutputError, ParameterError
+from musetools.errors import MusetoolsError, ParameterError
+from musetools.files import make_folder
 from musetools.lab.project import project_file
 from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import Case, read_cases
@@ -21,7 +23,9 @@ from musetools.lab.regression.parameters import has_parameter
 from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, message_of, run_notebook
 
-__all__ = ["run_suite"]
+__all__ = ["run_all", "run_suite"]
+
+Run = TypeVar("Run", CaseReport, NotebookRun)
 
 SUITE, BASELINES, OUT = "notebooks/regression.toml", "data/baselines", "runs"
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -85,10 +89,7 @@ def run_suite(
     cases = _chosen(read_cases(suite), [only] if isinstance(only, str) else only, suite)
     out, baselines = Path(out or root / OUT).absolute(), Path(baselines or root / BASELINES)
     for folder in (out, baselines) if update else (out,):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {folder}: {error.strerror}. Name one that is writable") from None
+        make_folder(folder)
     threads, started = max(1, (os.cpu_count() or 1) // jobs), time.monotonic()
     n_runs = len(NOISE_RUNS) if update else 1
     expected_s = {case: n_runs * _expected_s(baselines / f"{case.name}.json") for case in cases}
@@ -102,7 +103,7 @@ def run_suite(
         except Exception as error:  # whatever one case does, the others are run and reported
             return CaseReport(case.name, case.why, COULD_NOT_RUN, message_of(error))
 
-    reports = _run_all(run, expected_s, jobs, progress)
+    reports = run_all(run, expected_s, jobs, progress)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return SuiteReport(tuple(reports[case] for case in cases), time.monotonic() - started, when, out)
 
@@ -114,10 +115,8 @@ def _chosen(cases: Sequence[Case], only: Sequence[str], suite: Path) -> list[Cas
     return [case for case in cases if not only or case.name.startswith(tuple(only))]
 
 
-def _run_all(
-    run: Callable[[Case], CaseReport], expected_s: Mapping[Case, float], jobs: int, progress: bool
-) -> dict[Case, CaseReport]:
-    """Run the cases, the longest first, so that none is left to run alone at the end."""
+def run_all(run: Callable[[Case], Run], expected_s: Mapping[Case, float], jobs: int, progress: bool) -> dict[Case, Run]:
+    """Run cases, the longest first, so that none is left to run alone at the end; what a run is has a status."""
     pool, hidden = ThreadPoolExecutor(jobs), None if progress else True
     futures = {pool.submit(run, case): case for case in sorted(expected_s, key=expected_s.get, reverse=True)}
     # tqdm.auto would draw a widget in Jupyter, which is lost in a headless run
@@ -133,7 +132,9 @@ def _run_all(
                 reports[futures[one]] = report = one.result()
                 bar.update()
                 if progress:
-                    bar.write(f"{report.name} {report.status} in {report.seconds:.0f} s: {report.message}", sys.stderr)
+                    bar.write(
+                        f"{futures[one].name} {report.status} in {report.seconds:.0f} s: {report.message}", sys.stderr
+                    )
                 end = time.monotonic() + sum(expected_s[futures[other]] for other in waiting) / jobs
     finally:
         bar.close()

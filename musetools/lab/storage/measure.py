@@ -12,6 +12,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from musetools.audio.container import chosen_audio, name_of, opened
 from musetools.audio.decode import Source
 from musetools.audio.load import load_audio
 from musetools.chunks.sequence import feature2chunks
@@ -29,7 +30,7 @@ from musetools.train.store import FeatureStore
 __all__ = ["StorageCosts", "clip_sizes", "disk_bytes", "evaluate", "float16_error", "loading_rate"]
 __all__ += ["resident_growth", "stale_refusals"]
 
-SOURCE, PCM = "the media file", "16 kHz PCM, 16 bits"
+SOURCE, PCM = "the media file's sound track", "16 kHz PCM, 16 bits"
 FLOAT32, FLOAT16 = "one npy a clip, float32", "one npy a clip, float16"
 FRAMES, CHUNKS = "one npy a frame, float32", "chunks, float32"
 WORKERS, BATCH = (0, 1, 2), 64
@@ -55,7 +56,7 @@ class StorageCosts(Answer):
         size, base, none, best = self.sizes, self.rates[BASELINE], self.worker_rates[0], self._best_workers
         return [
             f"Features are larger than their audio: {size[FLOAT32] / size[PCM]:.0f} times 16-bit PCM, "
-            f"{size[FLOAT32] / size[SOURCE]:.0f} times the media file ({size[FLOAT32] * gb:,.0f} GB for "
+            f"{size[FLOAT32] / size[SOURCE]:.0f} times the media file's sound track ({size[FLOAT32] * gb:,.0f} GB for "
             f"{self.hours:g} h).",
             f"They are smaller than chunks, which take {size[CHUNKS] / size[FLOAT32]:.1f} times as much, since every "
             "row is part of five of them.",
@@ -151,7 +152,7 @@ def evaluate(
 
 
 def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -> dict[str, int]:
-    """Write one clip in every layout and return the bytes that each takes on the disk.
+    """Write one clip in every layout and return the bytes that each takes on the disk; its source's sound by packets.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -
     np.save(folder / "float16.npy", features.astype(np.float16), allow_pickle=False)
     np.save(folder / "chunks.npy", feature2chunks(features, 25).batch(), allow_pickle=False)
     return {
-        SOURCE: disk_bytes([source]),
+        SOURCE: _sound_bytes(source),
         PCM: disk_bytes([folder / "pcm.wav"]),
         FLOAT16: disk_bytes([folder / "float16.npy"]),
         FLOAT32: disk_bytes([one.path("clip")]),
@@ -225,6 +226,13 @@ def loading_rate(dataset: Dataset, n_items: int, *, workers: int = 0) -> float:
         start = time.perf_counter()
         deque(loader, maxlen=0)
     return len(order) / (time.perf_counter() - start)
+
+
+def _sound_bytes(path: str) -> int:
+    """Add up the packets of a media file's sound: its images are no part of what features stand for."""
+    with opened(path, name_of(path)) as container:
+        sound = chosen_audio(container, name_of(path))
+        return sum(packet.size for packet in container.demux(sound))
 
 
 def disk_bytes(paths: Iterable[str | os.PathLike]) -> int:

@@ -420,3 +420,10 @@ def test_an_own_chunker_of_another_context_is_refused_by_name(small):
         own.chunk_rows(16_000, 25, (1, 1))
     with pytest.raises(ParameterError, match="cannot be imported"):
         traced_recipe("no.such.module:f", "musetalk-v1-infer")
+
+
+@pytest.mark.parametrize("fps", [75, 90, 100, 120])
+def test_a_rate_at_which_features_lack_rows_is_refused_by_the_recipe_s_name(fps, small):
+    """v1.5's loader takes its window from 4 s on for frames from 700 on, which reaches beyond a short clip's rows."""
+    with pytest.raises(ParameterError, match=rf"musetalk-v1.5-train at {fps} fps takes rows up to 1503"):
+        compare("musetalk-v1.5-train", "musetools", clip(12), fps=fps, encoder=small)

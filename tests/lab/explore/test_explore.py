@@ -1,28 +1,28 @@
 """The explorer: what its pure functions show and play, and that its widgets call them."""
 
-import base64
 import csv
 import io
-import re
 import wave
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from media import speech as recorded
 from media import write_media, write_silent_film
 from PIL import Image
 
-from musetools import RECIPES, AudioError, MusetoolsError, ParameterError, loudness
+from musetools import RECIPES, AudioError, MusetoolsError, ParameterError, load_audio, loudness
 from musetools.check.findings import SILENT_DBFS
 from musetools.lab.explore import clip as clips
 from musetools.lab.explore import explorer as explorers
 from musetools.lab.explore.clip import Clip, read_clip
-from musetools.lab.explore.explorer import Explorer, player
+from musetools.lab.explore.explorer import Explorer, wav
 from musetools.lab.explore.figures import FrameView
+from musetools.lab.explore.film import film
 from musetools.lab.explore.measure import Scene, prepare
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,12 +55,11 @@ def pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def samples_in(html: str) -> np.ndarray:
+def samples_in(file: bytes) -> np.ndarray:
     """Give what a player would play."""
-    data = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
-    with wave.open(io.BytesIO(data)) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    with wave.open(io.BytesIO(file)) as wav:
+        assert (wav.getframerate(), wav.getnchannels(), wav.getsampwidth()) == (RATE, 1, 2)
+        return np.frombuffer(wav.readframes(wav.getnframes()), np.int16)
 
 
 # --- the clip
@@ -116,6 +115,44 @@ def test_sound_alone(sound, small):
     view.png(20)
     assert view.no_image.get_text() == "no image in this file"
     assert not view.axes["mouth"].get_visible()
+    assert (sound.fps, scene.fps, scene.rate_note) == (None, 25, "")
+
+
+def test_a_clip_is_cut_at_its_own_rate_unless_another_is_chosen(small):
+    clip = read_clip(DATA / "talker_2997.mp4")
+    own = prepare(clip, *PAIR, encoder=small)
+    assert (clip.fps, own.fps, own.rate_note) == (Fraction(30_000, 1001), Fraction(30_000, 1001), "")
+    other = prepare(clip, *PAIR, fps=25, encoder=small)
+    assert other.rate_note == "The clip is 29.97 fps, cut as 25."
+    assert other.rate_note in other.sentences(3)
+
+
+def test_differences_over_the_whole_clip(small, talker):
+    """Frames with other rows by a loop; the next stretch of them; the frame whose chunks differ most."""
+    scene = prepare(talker, "musetools", "musetalk-v1.5-infer", encoder=small)
+    rows = [[side.rows(i) for side in scene.sides] for i in range(scene.n_frames)]
+    expected = [i for i, (a, b) in enumerate(rows) if (a is None) != (b is None) or (a is not None and (a != b).any())]
+    assert np.flatnonzero(scene.differs).tolist() == expected
+    assert [expected[0], expected[-1]] == [0, scene.n_frames - 1]
+    begins = [i for i in expected if i - 1 not in expected]
+    assert [scene.next_difference(begins[0]), scene.next_difference(expected[-1])] == [begins[1], begins[0]]
+    gaps = {i: np.square(scene.difference(i)).mean() for i in range(scene.n_frames) if scene.difference(i) is not None}
+    assert scene.worst_frame == max(gaps, key=gaps.get)
+    assert np.nanmax(np.abs(np.array(scene.lags_ms))) == 0
+    same = prepare(talker, "musetools", "musetools", encoder=small)
+    assert (same.next_difference(3), same.worst_frame) == (None, None)
+
+
+def test_a_film_is_the_clip_on_its_own_timeline(talker, sound):
+    """Its images appear when the clip's do, its sound is not moved by a sample; without video there is sound alone."""
+    with av.open(io.BytesIO(film(talker))) as container:
+        assert [image.time for image in container.decode(video=0)] == pytest.approx(talker.images.times_s, abs=1e-3)
+    for clip in (talker, sound):
+        played = load_audio(io.BytesIO(film(clip)))
+        shared = min(len(played), len(clip.waveform))
+        assert abs(len(played) - len(clip.waveform)) < 400
+        spectrum = np.fft.rfft(played[:shared]) * np.conj(np.fft.rfft(clip.waveform[:shared]))
+        assert np.argmax(np.fft.irfft(spectrum)) == 0
 
 
 def test_too_long_a_clip_is_an_error_that_says_so(monkeypatch):
@@ -211,7 +248,7 @@ def test_silence_is_that_of_loudness_and_marked(talker, scene, view):
 
 def test_the_figure_changes_with_the_frame_and_with_nothing_else(scene, view):
     first, second = view.png(95), view.png(96)
-    assert pixels(first).shape == (860, 1000, 3)
+    assert pixels(first).shape == (610, 1000, 3)
     assert first != second
     assert view.png(95) == first
     assert FrameView(scene).png(95) == first
@@ -220,13 +257,32 @@ def test_the_figure_changes_with_the_frame_and_with_nothing_else(scene, view):
 def test_every_panel_has_units_and_the_figure_a_legend(view):
     view.png(95)
     labels = {label for ax in view.figure.axes for label in (ax.get_xlabel(), ax.get_ylabel())}
-    assert {"time in s", "time in ms from the start of the frame", "mel bin", "amplitude\n(full scale 1)"} <= labels
+    assert {
+        "time in s",
+        "lag\nin ms",
+        "time in ms from the start of the frame",
+        "mel bin",
+        "amplitude\n(full scale 1)",
+    } <= labels
     key = [text.get_text() for text in view.figure.legends[0].get_texts()]
     assert "silent: below −50 dBFS" in key
     written = [text.get_text() for text in view.figure.texts]
     assert "What the frame is conditioned on · weights: small" in written
     assert "inference, musetalk-v1.5-infer" in written
     assert "covers 200 ms, lag 0 ms" in written
+
+
+def test_places_are_where_the_panels_are(view):
+    """A click in the middle of the waveform of the whole clip is a click on the middle of the clip."""
+    view.png(95)
+    places = view.places()
+    left, top, width, height = places["whole"]
+    box = view.axes["clip"].get_position()
+    assert [left, left + width, 1 - top] == pytest.approx([box.x0, box.x1, box.y1])
+    assert 1 - top - height == pytest.approx(view.axes["strip"].get_position().y0)
+    assert places["near"][0] == pytest.approx(view.axes["rows"].get_position().x0)
+    assert (places["end_s"], places["reach_s"]) == (pytest.approx(12.08), 0.4)
+    assert FrameView(view.scene, 100).places()["reach_s"] == 0.1
 
 
 def test_a_name_with_dollars_is_no_formula(tmp_path, small):
@@ -293,12 +349,8 @@ def test_the_sound_is_the_stretch_of_the_rows(scene, talker):
 
 def test_the_sound_is_played_as_loud_as_it_is(scene):
     quiet = 0.01 * scene.sound(0, 95)
-    played = samples_in(player("Quiet", quiet))
-    assert np.allclose(played / 32767, quiet, atol=1 / 32767)
-    assert "200 ms" in player("Quiet", quiet)
-    assert "12.05 s" in player("The clip", scene.clip.waveform)
-    assert "&lt;b&gt;: no sound there" in player("<b>", quiet[:0])
-    assert "audio" not in player("<b>", quiet[:0])
+    assert np.allclose(samples_in(wav(quiet)) / 32767, quiet, atol=1 / 32767)
+    assert samples_in(wav(quiet[:0])).tolist() == [0]
 
 
 # --- the widgets
@@ -313,24 +365,55 @@ def read_once():
 @pytest.fixture
 def explorer(small, read_once, monkeypatch) -> Explorer:
     monkeypatch.setattr(explorers, "read_clip", read_once)
-    return Explorer([DATA / "talker_25.mp4", DATA / "speech.flac"], *PAIR, encoder=small)
+    return Explorer(DATA / "talker_25.mp4", *PAIR, folder=DATA, encoder=small)
 
 
 def test_the_slider_redraws(explorer):
-    before = explorer.image.value
+    before = explorer.stage.figure
     explorer.frame.value = 95
-    assert explorer.image.value != before
-    assert explorer.image.value == FrameView(explorer.scene).png(95)
+    assert explorer.stage.figure != before
+    assert explorer.stage.figure == FrameView(explorer.scene).png(95)
     assert "Frame 95 lasts from 3.800 s" in explorer.sentences.value
-    assert np.allclose(samples_in(explorer.chunk_audio.value) / 32767, explorer.scene.sound(0, 95), atol=1 / 32767)
-    assert len(samples_in(explorer.clip_audio.value)) == len(explorer.scene.clip.waveform)
+    assert explorer.stage.start_s == pytest.approx(3.8)
+    covered = explorer.scene.sound(0, 95)
+    assert np.allclose(samples_in(explorer.stage.chunks[0]) / 32767, covered, atol=1 / 32767)
 
 
-def test_play_moves_the_slider(explorer):
-    explorer.play.value = 40
-    assert explorer.frame.value == 40
-    assert explorer.play.interval == 40
-    assert explorer.image.value == explorer.view.png(40)
+def test_a_clip_that_plays_moves_the_frame(explorer):
+    """The browser's clock asks, the kernel draws and answers, at less quality than of a frame that stays."""
+    explorer.stage.plays = True
+    explorer.stage.asked_s = 3.81
+    assert (explorer.frame.value, explorer.stage.start_s, explorer.stage.answered_s) == (95, 3.8, 3.81)
+    assert explorer.stage.figure == explorer.view.jpeg(95)
+    explorer.stage.asked_s = 3.82
+    assert explorer.stage.answered_s == 3.82
+    explorer.stage.plays = False
+    explorer.stage.asked_s = 3.83
+    assert explorer.stage.figure == explorer.view.png(95)
+    explorer.stage.asked_s = 99.0
+    assert explorer.frame.value == explorer.frame.max
+
+
+def test_buttons_and_keys_go_to_what_differs(explorer):
+    explorer.train.value = "musetools"
+    explorer.frame.value = 100
+    explorer.next_difference.click()
+    assert explorer.frame.value == explorer.scene.next_difference(100) > 100
+    explorer.worst_frame.click()
+    assert explorer.frame.value == explorer.scene.worst_frame
+    explorer.frame.value = 7
+    for ask, frame in (("next frame", 8), ("frame before", 7), ("worst frame", explorer.scene.worst_frame)):
+        explorer.stage._handle_custom_msg({"ask": ask}, [])
+        assert explorer.frame.value == frame
+    explorer.infer.value = "musetools"
+    explorer.next_difference.click()
+    assert "No next difference" in explorer.message.value
+
+
+def test_zoom(explorer):
+    explorer.zoom.value = 200
+    assert explorer.stage.places["reach_s"] == 0.2
+    explorer.zoom.value = 400
 
 
 def test_a_choice_is_shown_at_the_same_time(explorer):
@@ -339,11 +422,30 @@ def test_a_choice_is_shown_at_the_same_time(explorer):
     assert explorer.scene.sides[0].name == "musetalk-v1-train"
     assert explorer.frame.value == 100
     explorer.fps.value = 50
-    assert (explorer.frame.value, explorer.frame.max, explorer.play.max) == (200, 601, 601)
+    assert (explorer.frame.value, explorer.frame.max) == (200, 601)
     assert "stops" in explorer.sentences.value
-    assert not explorer.error.value
+    assert "cut as 50" in explorer.message.value
     explorer.left.value = 1
     assert explorer.scene.context == (1, 2)
+
+
+def test_the_clips_of_the_folder_are_to_choose_from_at_their_own_rate(explorer):
+    assert {"talker_25.mp4", "talker_2997.mp4", "voice_a.m4a"} <= {name for name, _ in explorer.clip.options}
+    explorer.clip.value = DATA / "talker_2997.mp4"
+    assert (explorer.scene.fps, explorer.fps.value) == (Fraction(30_000, 1001), 29.97)
+    explorer.fps.value = 25
+    assert "The clip is 29.97 fps, cut as 25." in explorer.message.value
+    explorer.fps.value = 29.97
+    assert "cut as" not in explorer.message.value
+
+
+def test_a_file_by_its_path(explorer, tmp_path):
+    path = write_media(tmp_path / "mine.wav", recorded(1), 44_100)
+    explorer.path.value = str(path)
+    assert (explorer.scene.clip.path, explorer.clip.label) == (path, "mine.wav")
+    explorer.path.value = str(tmp_path / "gone.wav")
+    assert "give an absolute path" in explorer.message.value
+    assert explorer.scene.clip.path == path
 
 
 def test_another_clip(explorer):
@@ -355,13 +457,16 @@ def test_another_clip(explorer):
 def test_what_is_wrong_is_shown_and_what_was_shown_stays(explorer):
     before = explorer.scene
     explorer.fps.value = 0
-    assert "fps must be a number of frames per second above zero" in explorer.error.value
-    assert "Still shown: talker_25.mp4 at 25 fps." in explorer.error.value
+    assert "fps must be a number of frames per second above zero" in explorer.message.value
+    assert "Still shown: talker_25.mp4 at 25 fps." in explorer.message.value
     assert explorer.scene is before
+    assert explorer.fps.value == 25
     explorer.frame.value = 10
-    assert explorer.image.value == explorer.view.png(10)
+    assert explorer.stage.figure == explorer.view.png(10)
+    explorer.fps.value = 90
+    assert "musetalk-v1.5-train at 90 fps takes rows up to" in explorer.message.value
     explorer.fps.value = 30
-    assert not explorer.error.value
+    assert "cut as 30" in explorer.message.value
 
 
 def upload(explorer: Explorer, name: str, content: bytes) -> None:
@@ -378,7 +483,7 @@ def upload(explorer: Explorer, name: str, content: bytes) -> None:
 def test_an_upload(explorer, tmp_path):
     path = write_media(tmp_path / "mine.mp4", recorded(1), 44_100)
     upload(explorer, "../../mine.mp4", path.read_bytes())
-    assert explorer.error.value == ""
+    assert "Still shown" not in explorer.message.value
     assert (explorer.scene.clip.name, explorer.scene.clip.duration_s) == ("mine.mp4", pytest.approx(1, abs=0.03))
     assert explorer.clip.label == "mine.mp4 (uploaded)"
     assert explorer.scene.image_number(0) == 0
@@ -389,21 +494,21 @@ def test_an_upload(explorer, tmp_path):
 def test_an_upload_that_is_no_media(explorer):
     before, choices = explorer.scene, explorer.clip.options
     upload(explorer, "<i>notes.txt", b"no media at all")
-    assert "&lt;i&gt;notes.txt cannot be decoded" in explorer.error.value
+    assert "&lt;i&gt;notes.txt cannot be decoded" in explorer.message.value
     assert (explorer.scene, explorer.clip.options) == (before, choices)
 
 
 def test_a_clip_that_is_gone_leaves_the_old_one_chosen(explorer, tmp_path):
     explorer.clip.options = (*explorer.clip.options, ("gone", tmp_path / "gone.wav"))
     explorer.clip.value = tmp_path / "gone.wav"
-    assert "is not there" in explorer.error.value
+    assert "is not there" in explorer.message.value
     assert explorer.clip.value == DATA / "talker_25.mp4"
     assert explorer.scene.clip.name == "talker_25.mp4"
 
 
 def test_a_start_that_cannot_be_is_an_error(small, tmp_path):
     with pytest.raises(MusetoolsError):
-        Explorer([tmp_path / "gone.wav"], encoder=small)
+        Explorer(tmp_path / "gone.wav", folder=DATA, encoder=small)
 
 
 def test_jupyter_is_shown_the_panel(explorer):

@@ -23,8 +23,8 @@ from musetools.lab.regression import suite as suite_module
 from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
-from musetools.lab.regression.quantities import Deviation
-from musetools.lab.regression.report import write_reports
+from musetools.lab.regression.quantities import Deviation, Quantity, compared
+from musetools.lab.regression.report import names_recorded, write_reports
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun
 from musetools.lab.regression.suite import run_suite
 
@@ -397,6 +397,65 @@ def test_the_page_escapes_names_messages_and_images(tmp_path):
     assert not re.search("<script|why <i>|<u>|<now>|<b>&", page)
 
 
+def test_the_page_tells_a_stranger_what_broke_by_how_much_and_where(tmp_path):
+    """The number that moved, what it was, what is allowed; the figure that the notebook draws of it; the last run."""
+    images = ["b3RoZXI=", "bW91dGg="]
+    shown = [nbformat.v4.new_output("display_data", {"image/png": image}) for image in images]
+    cells = [
+        nbformat.v4.new_code_cell("size_figure(answer.sizes, answer)", outputs=shown[:1]),
+        nbformat.v4.new_markdown_cell("## The mouth"),
+        nbformat.v4.new_code_cell("mouth_figure(answer.mouth, offset)", outputs=shown[1:]),
+        nbformat.v4.new_code_cell("record(offset_ms=offset.offset_ms if offset else None, n=answer.n)"),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "clip.ipynb")
+    found = compared("offset_ms", Quantity(30.4, 0.01), 0.4), compared("n", Quantity(2), 2)
+
+    def report(*deviations: Deviation) -> SuiteReport:
+        status = PASSED if all(d.ok for d in deviations) else FAILED
+        case = CaseReport("clip", "The mouth lies where it lay.", status, "", tmp_path / "clip.ipynb", deviations, 2.0)
+        return SuiteReport((case,), 3.0, "2026-01-02", tmp_path)
+
+    before = write_reports(report(found[1]), tmp_path).read_text("utf-8")
+    assert "No earlier report" in before
+    assert "What broke" not in before
+    page = write_reports(report(*found), tmp_path).read_text("utf-8")
+    broke = page[page.index("What broke") : page.index("All cases")]
+    for text in ("The mouth lies where it lay.", "0.4 ms", "30.4 ms", "0.01", "1 of 2 recorded numbers is not"):
+        assert text in broke
+    assert images[1] in broke
+    assert images[0] not in broke
+    assert 'href="clip.html#Answer"' in broke
+    assert 'href="clip.html#The-mouth"' in broke
+    assert "passed → failed" in page[page.index("Since the last run") :]
+
+
+def test_the_figure_of_a_number_is_that_of_what_it_was_recorded_from():
+    """Through a name that the last cell assigns; loop variables are no names of the notebook's."""
+    last = "found, n = answer.compared, 3\nrecord(inside=found.values.by(2), lags={k: v.x for k, v in table.rows}, n=n)"
+    assert {"answer.compared.values", "answer.compared", "compared", "answer"} <= names_recorded(last, "inside")
+    assert names_recorded(last, "lags") == {"table.rows", "table", "rows"}
+    assert names_recorded(last, "n") == {"n"}
+    assert names_recorded("not Python", "n") == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "got", "texts"),
+    [
+        ("delay_ms/live", 1.5, 2.5, ("2.5 ms", "1.5 ms")),
+        ("drift_ms_s", 1.0, 2.0, ("2 ms per s", "1 ms per s")),
+        ("n", 1, 2, ("2", "1")),
+        ("verdict", "<b>", "<i>", ("<i>", "<b>")),
+        ("given", np.array([[1.0, 2.0]]), np.array([[1.0, 5.0]]), ("5 at [0, 1]", "2 at [0, 1]")),
+        ("given", np.zeros((2, 3)), np.zeros(2), ("float64 (2,)", "float64 (2, 3)")),
+        ("given", np.zeros(0), np.zeros(0), ("float64 (0,)", "float64 (0,)")),
+        ("ok", True, False, ("False", "True")),
+    ],
+)
+def test_a_number_is_shown_with_its_unit_and_place(name, value, got, texts):
+    found = compared(name, Quantity(value), got)
+    assert (found.measured, found.expected) == texts
+
+
 def test_reports_go_to_a_folder_of_any_name(tmp_path):
     folder = tmp_path / os.fsdecode(b"a {b} \xff")
     folder.mkdir()
@@ -506,8 +565,8 @@ def check_page(folder: Path) -> None:
     assert "<guards>" not in page
     assert "ValueError: &lt;5&gt;" in page
     assert page.count("data:image/png;base64,iVBOR") == 2
-    links = re.findall(r'href="([^"]+)"', page)
-    assert sorted(links) == ["good.html", "grid-n%3D2.html", "stops.failed.html"]
+    links = set(re.findall(r'href="([^"]+)"', page))
+    assert links == {f"{name}#Answer" for name in ("good.html", "grid-n%3D2.html", "stops.failed.html")}
     for each in folder.glob("*.html"):
         loaded = re.findall(
             r"<(?:script|link|img|iframe)[^>]*(?:src|href)\s*=\s*[\"']([^\"']*)", each.read_text("utf-8")

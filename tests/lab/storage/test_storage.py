@@ -189,7 +189,7 @@ ANSWER = storage.StorageCosts(
 def test_sizes_are_what_they_must_be(sizes, videos):
     record = videos.record("talker_25.mp4")
     values = record.rows * 2 * 64
-    assert sizes[costs.SOURCE] >= VIDEO.stat().st_size
+    assert VIDEO.stat().st_size / 2 < sizes[costs.SOURCE] < VIDEO.stat().st_size * 2 / 3  # its sound alone
     for name, expected in (
         (costs.PCM, 2 * record.samples),
         (costs.FLOAT32, 4 * values),

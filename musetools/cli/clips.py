@@ -1,0 +1,77 @@
+"""`musetools check` and `musetools fix`: clips before they are used."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from musetools.cli.group import main, track_options
+from musetools.errors import ParameterError
+
+if TYPE_CHECKING:
+    from musetools.check.folder import FolderAudit
+
+__all__ = ["check", "fix"]
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--recipe", default="musetools", show_default=True, help="The pipeline that is to be trained or run.")
+@click.option("--quick", is_flag=True, help="Read headers and packets alone, decode nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
+@click.option("--lips", is_flag=True, help="Look at lips, too: by how much sound is late against the mouth.")
+@click.option("--mouth", type=click.Path(path_type=Path), help="Another tracker's series of the clip's mouth (CSV).")
+@click.option("--reach", default=0.6, show_default=True, help="Seconds that --lips searches on either side.")
+@track_options
+def check(
+    paths: tuple[Path, ...],
+    recipe: str,
+    quick: bool,
+    as_json: bool,
+    lips: bool,
+    mouth: Path | None,
+    reach: float,
+    **tracks: int | None,
+) -> None:
+    """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
+    from musetools.check.folder import audit_folder
+
+    try:
+        audit = audit_folder(paths, recipe, quick=quick, **tracks)
+    except ParameterError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)  # nothing was checked
+    if looked := lips or mouth is not None:
+        audit = _with_lips(audit, mouth, reach, tracks)
+    click.echo(audit.to_json() if as_json else audit)
+    if not (looked or as_json):
+        click.echo("Lips were not looked at: --lips tells whether sound is where the mouth is")
+    if not as_json:
+        for bad in (one for one in audit.audits if one.level != "ok"):
+            click.echo(f"\n{bad}")
+    sys.exit(1 if audit.errors else 0)
+
+
+def _with_lips(audit: "FolderAudit", mouth: Path | None, reach_s: float, tracks: dict) -> "FolderAudit":
+    from musetools import EncoderError, load_encoder
+    from musetools.lips.folder import with_lips
+
+    try:
+        encoder = load_encoder("tiny.en")
+    except EncoderError as error:
+        click.echo(f"lips are compared with loudness alone, which tells less: {error}", err=True)
+        encoder = None
+    return with_lips(audit, encoder, mouth=mouth, reach_s=reach_s, tracks=tracks, progress=sys.stderr.isatty())
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--sound", default=0.0, help="Move sound later by so many ms; negative: earlier.")
+@click.option("--fps25", is_flag=True, help="Convert video to 25 frames a second; else it is copied.")
+def fix(source: Path, target: Path, sound: float, fps25: bool) -> None:
+    """Mend the clip SOURCE into the new file TARGET: sound where its time stamps say, moved, padded, cut."""
+    from musetools.check.mend import fix as run
+
+    click.echo(run(source, target, sound_ms=sound, fps25=fps25))

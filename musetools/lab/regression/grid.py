@@ -1,0 +1,127 @@
+"""One notebook for every combination of some parameters: all checked before a kernel starts, then run, in one table."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from musetools.errors import ParameterError
+from musetools.files import make_folder
+from musetools.lab.record import flat
+from musetools.lab.regression.cases import Case
+from musetools.lab.regression.outcome import Outcome
+from musetools.lab.regression.parameters import from_texts
+from musetools.lab.regression.runner import NotebookRun, checked_notebook, run_notebook
+from musetools.lab.regression.suite import UNKNOWN_S, run_all
+from musetools.table import Table
+
+__all__ = ["GridReport", "run_grid"]
+
+LONGEST = 200  # bytes of a file's name; file systems take 255, with what is added while it is written
+
+
+@dataclass(frozen=True, repr=False)
+class GridReport(Outcome):
+    """What became of the runs."""
+
+    cases: tuple[NotebookRun, ...]
+    given: tuple[dict[str, Any], ...]  # of each run, the values of the parameters that differ between runs
+    shown: tuple[str, ...]  # names of the results that the table shows
+    seconds: float
+
+    def table(self) -> Table:
+        """Return a table row a run: what it was given, what became of it, the results that were asked for."""
+        head = [*self.given[0], "status", "time", *self.shown, "notebook, or what was wrong"]
+        return Table(head, list(map(self._row, self.cases, self.given)), self.summary)
+
+    def _row(self, run: NotebookRun, given: dict[str, Any]) -> list[str]:
+        results = dict(flat(run.results))
+        left = _from_here(str(run.output)) if run.ok else run.message
+        shown = [str(results.get(name, "–")) for name in self.shown]
+        return [*map(_from_here, given.values()), run.status, f"{run.seconds:.0f} s", *shown, left]
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def run_grid(
+    notebook: str | os.PathLike,
+    parameters: Mapping[str, str],
+    over: Mapping[str, Sequence[str]],
+    *,
+    out: str | os.PathLike = "runs",
+    jobs: int | None = None,
+    timeout_s: float = 600,
+    show: Sequence[str] = (),
+    progress: bool = False,
+) -> GridReport:
+    """Run a notebook once for every combination of values.
+
+    Parameters
+    ----------
+    notebook : path
+        The notebook; its last cell records results.
+    parameters : dict of str to str
+        Values for all runs, as they are written on a command line; see `from_texts`.
+    over : dict of str to sequence of str
+        Values of which each is run with each of the other parameters'.
+    out : path, default "runs"
+        Folder for executed notebooks.
+    jobs, timeout_s, progress
+        As in `run_suite`, `run_notebook`.
+    show : sequence of str
+        Recorded results that the table shows.
+
+    Returns
+    -------
+    GridReport
+
+    Raises
+    ------
+    ParameterError
+        If a parameter cannot be used in any of the runs: then nothing was started.
+    OutputError
+        If the folder cannot be made.
+    """
+    notebook, out, started = Path(notebook).absolute(), Path(out).absolute(), time.monotonic()
+    if twice := parameters.keys() & over.keys():
+        raise ParameterError(f"{', '.join(sorted(twice))} has one value for all runs and several: leave one out")
+    combinations = [dict(zip(over, values, strict=True)) for values in product(*over.values())]
+    given = [from_texts(notebook, texts) for texts in combinations]
+    shared = from_texts(notebook, parameters)
+    for values in given:
+        checked_notebook(notebook, shared | values)
+    make_folder(out)
+    names = _names(notebook.stem, given)
+    cases = [Case(n, notebook, shared | v, timeout_s=timeout_s) for n, v in zip(names, given, strict=True)]
+    jobs = max(1, jobs or os.cpu_count() or 1)
+    options = {"timeout_s": timeout_s, "threads": max(1, (os.cpu_count() or 1) // jobs)}
+
+    def run(case: Case) -> NotebookRun:
+        return run_notebook(notebook, out / f"{case.name}.ipynb", case.parameters, **options)
+
+    runs = run_all(run, dict.fromkeys(cases, UNKNOWN_S), jobs, progress)
+    seconds = time.monotonic() - started
+    return GridReport(tuple(runs[case] for case in cases), tuple(given), tuple(show), seconds)
+
+
+def _names(stem: str, given: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name each run by what it was given; those by a number whose name is too long, or not theirs alone."""
+    names = ["-".join([stem, *(f"{key}={Path(str(value)).name}" for key, value in one.items())]) for one in given]
+    count = Counter(names)
+    plain = [count[name] == 1 and len(os.fsencode(name)) <= LONGEST for name in names]
+    return [name if ok else f"{stem}-{i}" for i, (name, ok) in enumerate(zip(names, plain, strict=True), 1)]
+
+
+def _from_here(value: Any) -> str:
+    """Write a value; a path as it is named from the working folder."""
+    text = str(value)
+    near = os.path.relpath(text) if os.path.isabs(text) else text
+    return text if near.startswith(os.pardir) else near

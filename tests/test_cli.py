@@ -1,0 +1,82 @@
+"""What the command says of itself, of the recipes and of the machine; each command is tested where its work is."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from test_house import HEAVY
+
+from musetools import RECIPES
+from musetools.cli import machine, main
+from musetools.features.published import PUBLISHED
+from musetools.features.spec import SPEC_NAMES
+from musetools.table import Table
+
+
+def output(*given: str, code: int = 0) -> str:
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_help_lists_every_name_and_cuts_no_summary_off():
+    text = re.sub(r"-\n +", "-", output("--help"))
+    words = text.replace(",", " ").split()
+    assert {*SPEC_NAMES, *RECIPES, *PUBLISHED} <= set(words)
+    assert {*main.commands} <= set(words)
+    assert "..." not in text.split("Commands:")[1]
+    assert "exit code 1 where a finding is an error." in " ".join(words)
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from musetools.cli import main\ntry:\n    main(['--help'])\nfinally:\n    print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ, check=True)
+    assert (HEAVY | {"jsonschema"}).isdisjoint(done.stdout.decode().split())
+
+
+def test_groups_within_the_command_list_no_names():
+    assert "recipes" not in output("contract", "--help")
+
+
+def test_recipes_as_a_table():
+    text = output("recipes")
+    assert [line.split()[0] for line in text.splitlines()[1 : 1 + len(RECIPES)]] == list(RECIPES)
+    assert "0, drift +33 ms/s" in text
+    one = output("recipes", "latentsync")
+    assert "0…−20" in one
+    assert "bytedance/LatentSync" in one
+    assert "musetalkplus" not in one
+    assert "no recipe 'nonesuch'" in output("recipes", "nonesuch", code=1)
+
+
+def test_doctor_names_what_is_here():
+    text = " ".join(output("doctor").split())
+    assert f"Python {sys.version.split()[0]}" in text
+    assert "torch" in text
+
+
+def test_doctor_says_how_to_get_what_is_missing(monkeypatch):
+    here = machine._version
+    monkeypatch.setattr(machine, "_version", lambda name: None if name in ("torch", "papermill") else here(name))
+    text = " ".join(output("doctor", code=1).split())
+    assert "missing: torch. To get it: pip install musetools" in text
+    assert "missing: papermill. To get it: pip install 'musetools[lab]'" in text
+
+
+def test_doctor_is_stopped_by_nothing_that_is_missing(monkeypatch):
+    for name in ("whisper", "av", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    text = " ".join(output("doctor").split())
+    assert "weights missing: not known: " in text
+    assert "face model" in text
+
+
+@pytest.mark.parametrize("name", ["口パク.mp4", "e\u0301.mp4", "plain.mp4"])
+def test_columns_of_a_table_line_up(name):
+    """A terminal shows a Chinese character in two columns, a combining mark in none."""
+    shown = {"口パク.mp4": 10, "e\u0301.mp4": 5, "plain.mp4": 9}
+    lines = repr(Table(["clip", "level"], [[name, "ok"], ["x" * 12, "ok"]])).splitlines()
+    assert lines[1] == f"{name}{' ' * (14 - shown[name])}ok"
