@@ -48,9 +48,10 @@ def test_held_out_clips_are_never_trained_on():
 def test_many_clips_have_a_short_name():
     """It becomes the id of a clip in a store."""
     clips = [
-        Talker(f"clip_{i:02d}_of_many", np.zeros(RATE, np.float32), np.arange(2.0), np.arange(2.0)) for i in range(30)
+        Talker(f"clip_{i:02d}_of_many", np.zeros(2 * RATE, np.float32), np.arange(3.0), np.arange(3.0))
+        for i in range(30)
     ]
-    assert hold_out(clips, 20)[1].name == "clip_10_of_many+19_more-0s"
+    assert hold_out(clips, 40)[1].name == "clip_10_of_many+19_more-0s"
 
 
 @pytest.mark.parametrize("seconds", [105, 1000])
