@@ -122,8 +122,9 @@ def _locked_part(path: Path) -> _Part:
 def _cannot_write(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}{_space(path.parent)}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {path}: {reason}{_space(path.parent)}") from error
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:

@@ -21,6 +21,7 @@ MEL_PER_ROW = 2  # the stride of the encoder's second convolution
 ROW_SAMPLES = MEL_HOP * MEL_PER_ROW  # samples a feature row: 20 ms
 ROW_RATE = SAMPLE_RATE // ROW_SAMPLES  # feature rows a second: 50
 ROW_MS = 1000 // ROW_RATE
+LEAST_FPS, MOST_FPS = 1, 1000  # frame rates of videos
 
 _NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 _NTSC_TOLERANCE = 0.005  # fps; 29.97 is meant as 30000/1001, 29.98 is a rate of its own
@@ -32,7 +33,7 @@ def exact_fps(fps: float | Fraction) -> Fraction:
     Parameters
     ----------
     fps : int, float, Fraction or Decimal
-        Frames per second, above zero. A float within 0.005 of N·1000/1001 for N = 24, 30, 48, 60, 120 is taken for
+        Frames per second, 1 … 1000. A float within 0.005 of N·1000/1001 for N = 24, 30, 48, 60, 120 is taken for
         that fraction, any other float for its decimal value.
 
     Returns
@@ -43,7 +44,7 @@ def exact_fps(fps: float | Fraction) -> Fraction:
     Raises
     ------
     ParameterError
-        If `fps` is text, not finite, zero or negative.
+        If `fps` is text, not finite, or out of this range.
 
     Examples
     --------
@@ -52,10 +53,11 @@ def exact_fps(fps: float | Fraction) -> Fraction:
     >>> exact_fps(24.97)
     Fraction(2497, 100)
     """
-    if isinstance(fps, bool) or not isinstance(fps, (Real, Decimal)) or not _finite(fps) or fps <= 0:
+    number = isinstance(fps, (Real, Decimal)) and not isinstance(fps, bool)
+    if not number or not _finite(fps) or not LEAST_FPS <= fps <= MOST_FPS:
         raise ParameterError(
-            "fps must be a number of frames per second above zero, such as 25, 29.97 or Fraction(30000, 1001); "
-            f"got {fps!r}"
+            f"fps must be a number of frames per second, {LEAST_FPS} … {MOST_FPS}, such as 25, 29.97 or "
+            f"Fraction(30000, 1001); got {fps!r:.60}"
         )
     if isinstance(fps, Rational):
         return Fraction(int(fps.numerator), int(fps.denominator))  # numpy's integers would overflow

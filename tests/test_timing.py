@@ -74,13 +74,14 @@ def test_every_number_type_is_taken(fps, meant):
     [
         *(0, 0.0, -25, -0.5, math.nan, math.inf, -math.inf, "25", "30000/1001", b"25", None, True, np.True_),
         *(25j, [25], np.array([25.0]), Fraction(0), Decimal(0), Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity")),
+        *(0.999, 1000.1, 5e-324, Fraction(1, 2), 10**400, Decimal("1e-400")),
     ],
     ids=repr,
 )
 def test_what_is_no_rate_is_refused(fps):
-    with pytest.raises(ParameterError, match=r"fps must be a number.*above zero.*got") as caught:
+    with pytest.raises(ParameterError, match=r"fps must be a number.*1 … 1000.*got") as caught:
         exact_fps(fps)
-    assert repr(fps) in str(caught.value)
+    assert repr(fps)[:60] in str(caught.value)
 
 
 @given(st.integers(0, 10**10), RATES)

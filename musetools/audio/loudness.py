@@ -6,6 +6,7 @@ import numpy as np
 
 from musetools.audio.buffer import Ring
 from musetools.audio.resample import BLOCK_S
+from musetools.errors import ParameterError
 from musetools.timing import SAMPLE_RATE, exact_fps, frame_count, frame_start
 
 __all__ = ["LoudnessMeter", "loudness"]
@@ -32,8 +33,10 @@ def loudness(waveform: np.ndarray, fps: float | Fraction) -> np.ndarray:
     Raises
     ------
     ParameterError
-        If `fps` is not a number above zero.
+        If `fps` is no frame rate, or the waveform has another shape.
     """
+    if np.ndim(waveform) != 1:
+        raise ParameterError(f"a waveform is mono, (n_samples,); got {np.shape(waveform)}. Mix it down")
     meter, step = LoudnessMeter(fps), BLOCK_S * SAMPLE_RATE
     return np.concatenate([meter.push(waveform[i : i + step]) for i in range(0, len(waveform) + 1, step)])
 

@@ -13,11 +13,23 @@ import numpy as np
 from musetools.errors import ParameterError, one_of
 from musetools.timing import ROW_MS, ROW_RATE, exact_fps, frame_start
 
-__all__ = ["EDGES", "ZERO_ROW", "at_edges", "checked_context", "chunk_frames", "chunk_offsets", "chunk_rows"]
+__all__ = [
+    "EDGES",
+    "ZERO_ROW",
+    "at_edges",
+    "checked_context",
+    "checked_count",
+    "checked_size",
+    "chunk_frames",
+    "chunk_offsets",
+    "chunk_rows",
+]
 __all__ += ["frames_within", "row_lag_ms", "rows_are_silent", "rows_around"]
 
 EDGES = ("clamp", "zeros", "drop")
 ZERO_ROW = -1  # in an index matrix: no row of the features, but zeros
+MOST_ENTRIES = 2**29  # of an index matrix: a week at 25 fps with context (2, 2)
+WIDEST = 10_000  # frames of context on one side
 ROWS_PER_FRAME = 2  # what upstream calls a frame of context: the rows of one frame at 25 fps
 
 
@@ -72,8 +84,9 @@ def chunk_frames(
     n_rows: int, fps: float | Fraction, context: tuple[int, int], *, edge: str, n_frames: int | None = None
 ) -> range:
     """Return the numbers of the frames that get a chunk; arguments and errors as in `chunk_rows`."""
-    fps, n_rows, context = exact_fps(fps), _checked_count("n_rows", n_rows), checked_context(context)
-    n_frames = int(n_rows * fps // ROW_RATE) if n_frames is None else _checked_count("n_frames", n_frames)
+    fps, n_rows, context = exact_fps(fps), checked_count("n_rows", n_rows), checked_context(context)
+    n_frames = int(n_rows * fps // ROW_RATE) if n_frames is None else checked_count("n_frames", n_frames)
+    checked_size(n_frames, context)
     one_of("edge", edge, EDGES)
     if edge == "clamp" and n_frames and not n_rows:
         raise ParameterError(f"no rows to clamp {n_frames} frames to: the features are empty. Use edge='zeros'")
@@ -169,14 +182,26 @@ def checked_context(context: tuple[int, int]) -> tuple[int, int]:
         left, right = context
     except (TypeError, ValueError):
         left = right = None
-    if not all(isinstance(side, Integral) and not isinstance(side, bool) and side >= 0 for side in (left, right)):
+    if not all(
+        isinstance(side, Integral) and not isinstance(side, bool) and 0 <= side <= WIDEST for side in (left, right)
+    ):
         raise ParameterError(
-            f"context must be two whole numbers of frames, (left, right), not negative; got {context!r}"
+            f"context must be two whole numbers of frames, (left, right), 0 … {WIDEST}; got {context!r:.60}"
         )
     return int(left), int(right)
 
 
-def _checked_count(name: str, count: int) -> int:
+def checked_size(n_frames: int, context: tuple[int, int]) -> None:
+    """Raise ParameterError if the index matrix of so many frames would not fit in memory."""
+    if (entries := n_frames * len(chunk_offsets(context))) > MOST_ENTRIES:
+        raise ParameterError(
+            f"{n_frames} frames with context {context} have an index matrix of {entries / 2**27:.3g} GiB, "
+            f"at most {MOST_ENTRIES / 2**27:g} are made. Cut a shorter clip"
+        )
+
+
+def checked_count(name: str, count: int) -> int:
+    """Return a count as a plain integer; ParameterError if it is no such thing."""
     if isinstance(count, bool) or not isinstance(count, Integral) or count < 0:
         raise ParameterError(f"{name} must be a whole number, zero or more; got {count!r}")
     return int(count)

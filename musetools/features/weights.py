@@ -82,12 +82,14 @@ def read_weights(name: str | os.PathLike) -> EncoderWeights:
     if not isinstance(name, (str, os.PathLike)):
         raise ParameterError(f"an encoder is named by text or a path; got {name!r}")
     path = find_published(str(name)) if str(name) in PUBLISHED else Path(name)
-    if path.is_dir():
-        return _read_folder(path)
-    if path.is_file():
-        return _read_openai(path)
+    try:
+        read = _read_folder if path.is_dir() else _read_openai if path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        read = None
+    if read:
+        return read(path)
     raise ParameterError(
-        f"no encoder {str(name)!r}: neither a file nor a folder, nor one of {', '.join(PUBLISHED)}, "
+        f"no encoder {str(name)[:200]!r}: neither a file nor a folder, nor one of {', '.join(PUBLISHED)}, "
         f"nor {UNTRAINED}{{{','.join(_SIZES)}}}"
     )
 
@@ -179,7 +181,7 @@ def _read_hugging_face(folder: Path) -> EncoderWeights:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         keys = ("num_mel_bins", "max_source_positions", "d_model", "encoder_attention_heads", "encoder_layers")
         sizes = [config[key] for key in keys]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise EncoderError(
             f"{folder} is no Whisper model in Hugging Face layout, config.json: {reason}; "
@@ -215,9 +217,11 @@ def _load_pickled(path: Path) -> Any:
     """Read a torch file without running what may hide in it."""
     try:
         return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise EncoderError(f"{path} is refused: it holds more than weights, or is torn ({reason})") from None
+    except pickle.UnpicklingError:  # its text advises to load the file unsafely
+        raise EncoderError(
+            f"{path} is refused: it holds more than weights, which could run code, or it is damaged. Do not open it in "
+            "another way; download it again from who publishes it"
+        ) from None
     except Exception as error:  # torch raises whatever foreign bytes make it stumble over
         raise EncoderError(f"{path} cannot be read ({error!r}). Download or copy it again") from None
 
@@ -237,7 +241,8 @@ def _encoder_tensors(path: Path, state: Any) -> dict[str, torch.Tensor]:
 def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor | Stored]) -> EncoderWeights:
     """See that all of the encoder is there in the right shape, then copy it out of its file."""
     dims = EncoderDims(*sizes)
-    if not all(type(size) is int and size > 0 for size in sizes) or dims.n_state % dims.n_head or dims.n_state % 2:
+    impossible = not all(type(size) is int and size > 0 for size in sizes) or dims.n_state % dims.n_head
+    if impossible or dims.n_state % 2 or dims.n_layer > len(found):  # each layer has tensors of its own
         raise EncoderError(f"{path} declares an encoder that cannot be: {dims}. Download or copy it again")
     state = {name.removeprefix("encoder."): tensor for name, tensor in found.items()}
     no_positions = "positional_embedding" not in state and dims.n_ctx == N_CTX
@@ -248,13 +253,23 @@ def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor | St
         if name not in state or tuple(state[name].shape) != shape
     ]
     if wrong:
-        raise EncoderError(f"{path} lacks the encoder that it declares, {len(wrong)} tensors: {'; '.join(wrong[:3])}")
-    loaded = {name: _float32(state[name]) for name in shapes}  # only now: what is declared is there to be read
+        raise EncoderError(
+            f"{path} lacks the encoder that it declares, {len(wrong)} tensors: {'; '.join(wrong[:3])}. "
+            "Download or copy it again"
+        )
+    # only now: what is declared is there to be read
+    loaded = {name: _float32(state[name], f"{path}: {name}") for name in shapes}
     return EncoderWeights(dims, _with_positions(loaded, dims) if no_positions else loaded)
 
 
-def _float32(tensor: torch.Tensor | Stored) -> torch.Tensor:
+def _float32(tensor: torch.Tensor | Stored, name: str) -> torch.Tensor:
     """Copy a tensor, which may lie in a mapped file."""
     if isinstance(tensor, Stored):
-        return torch.from_numpy(tensor.read())
-    return tensor.to(torch.float32, copy=True)
+        tensor = torch.from_numpy(tensor.read())
+    if tensor.layout != torch.strided or not tensor.is_floating_point():
+        kind = f"{tensor.dtype} {str(tensor.layout).removeprefix('torch.')}"
+        raise EncoderError(f"{name} must be plain floats, got {kind}. Save the weights again as float32 or float16")
+    copied = tensor.detach().to(torch.float32, copy=True)
+    if not copied.isfinite().all():
+        raise EncoderError(f"{name} holds values that are not finite. Download or copy it again")
+    return copied

@@ -8,12 +8,12 @@ from html import escape
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, checked_context
+from musetools.chunks.rows import ZERO_ROW, checked_context, checked_count, checked_size
 from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError, RecipeError
 from musetools.features.spec import FeatureSpec
 from musetools.recipes.rows import Context, Cut
-from musetools.timing import exact_fps
+from musetools.timing import frame_count
 
 __all__ = ["RECIPES", "Recipe", "add_positions", "recipe_of", "register"]
 
@@ -130,7 +130,9 @@ class Recipe:
         return self._cut(n_samples, fps, context)[0]
 
     def _cut(self, n_samples: int, fps: float | Fraction, context: Context) -> Cut:
-        exact_fps(fps)  # what is no frame rate at all is an error of the caller, not a fault of the pipeline
+        # what is no frame rate or no length at all is an error of the caller, not a fault of the pipeline
+        n_samples = checked_count("n_samples", n_samples)
+        checked_size(frame_count(n_samples, fps), checked_context(context))
         try:
             return self.cut(n_samples, fps, checked_context(context))
         except RecipeError as error:
@@ -190,6 +192,6 @@ def recipe_of(recipe: str | Recipe) -> Recipe:
     """Return the recipe of a name; a recipe is returned as it is; ParameterError if there is none of this name."""
     if isinstance(recipe, Recipe):
         return recipe
-    if recipe not in RECIPES:
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise ParameterError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}, and what register() adds")
     return RECIPES[recipe]
