@@ -1,5 +1,6 @@
 """A table that a notebook shows as HTML and a terminal as text, and how numbers are written."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -8,8 +9,9 @@ from unicodedata import combining, east_asian_width
 
 import numpy as np
 
-__all__ = ["SHADES", "Table", "minus", "signed", "spans"]
+__all__ = ["SHADES", "Table", "minus", "printable", "signed", "spans"]
 
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 SHADES = {"bad": "#f3c9ae", "fair": "#fbeecb", "good": "#cfe8dd"}  # vermilion, orange, green of Okabe-Ito, pale
 
 
@@ -35,7 +37,7 @@ class Table:
     shades: Sequence[str] = ()
 
     def __repr__(self) -> str:
-        cells = [[str(cell) for cell in line] for line in (self.head, *self.lines)]
+        cells = [[printable(str(cell)).replace("\n", "\\n") for cell in line] for line in (self.head, *self.lines)]
         widths = [max(map(_columns, column)) for column in zip(*cells, strict=True)]
         text = "\n".join("  ".join(map(_padded, line, widths)).rstrip() for line in cells)
         return f"{text}\n{self.caption}".rstrip()
@@ -46,6 +48,11 @@ class Table:
         styles = [f' style="background:{escape(shade)};color:black"' if shade else "" for shade in self.shades]
         body = "".join(f"<tr{style}>{row}</tr>" for row, style in zip_longest(rows, styles, fillvalue=""))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self.caption)}</p>"
+
+
+def printable(text: str) -> str:
+    """Write control characters and those that turn the direction of text as escapes: a file's name may hold them."""
+    return HIDDEN.sub(lambda hidden: ascii(hidden[0])[1:-1], text)
 
 
 def _columns(text: str) -> int:

@@ -6,7 +6,7 @@ import textwrap
 
 import click
 
-from musetools.cli.group import main
+from musetools.cli.group import echo, main
 
 __all__ = ["doctor", "recipes"]
 
@@ -29,10 +29,10 @@ def recipes(names: tuple[str, ...]) -> None:
     for recipe in chosen:
         made, added = specs.get(recipe.features, "its own"), "added" if recipe.positional_encoding else "–"
         rows.append([recipe.name, made, added, *(profile(recipe, fps=fps).lag_text() for fps in COMMON_FPS)])
-    click.echo(Table(["recipe", "features", "positions", *(f"lag at {fps:g} fps" for fps in COMMON_FPS)], rows))
+    echo(Table(["recipe", "features", "positions", *(f"lag at {fps:g} fps" for fps in COMMON_FPS)], rows))
     for recipe in chosen:
         text = f"{recipe.name}, {recipe.version}. {recipe.note} Read in: {recipe.source}."
-        click.echo("\n" + textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  "))
+        echo("\n" + textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  "))
 
 
 @main.command()
@@ -41,5 +41,5 @@ def doctor() -> None:
     from musetools.cli.machine import examine
 
     found = examine()
-    click.echo(found)
+    echo(found)
     sys.exit(0 if found.ok else 1)

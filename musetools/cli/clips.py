@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from musetools.cli.group import main, track_options
+from musetools.cli.group import echo, main, track_options
 from musetools.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ def check(
     try:
         audit = audit_folder(paths, recipe, quick=quick, **tracks)
     except ParameterError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         sys.exit(2)  # nothing was checked
     if looked := lips or mouth is not None:
         audit = _with_lips(audit, mouth, reach, tracks)
-    click.echo(audit.to_json() if as_json else audit)
+    echo(audit.to_json() if as_json else audit)
     if not (looked or as_json):
-        click.echo("Lips were not looked at: --lips tells whether sound is where the mouth is")
+        echo("Lips were not looked at: --lips tells whether sound is where the mouth is")
     if not as_json:
         for bad in (one for one in audit.audits if one.level != "ok"):
-            click.echo(f"\n{bad}")
+            echo(f"\n{bad}")
     sys.exit(1 if audit.errors else 0)
 
 
@@ -60,7 +60,7 @@ def _with_lips(audit: "FolderAudit", mouth: Path | None, reach_s: float, tracks:
     try:
         encoder = load_encoder("tiny.en")
     except EncoderError as error:
-        click.echo(f"lips are compared with loudness alone, which tells less: {error}", err=True)
+        echo(f"lips are compared with loudness alone, which tells less: {error}", err=True)
         encoder = None
     return with_lips(audit, encoder, mouth=mouth, reach_s=reach_s, tracks=tracks, progress=sys.stderr.isatty())
 
@@ -74,4 +74,4 @@ def fix(source: Path, target: Path, sound: float, fps25: bool) -> None:
     """Mend the clip SOURCE into the new file TARGET: sound where its time stamps say, moved, padded, cut."""
     from musetools.check.mend import fix as run
 
-    click.echo(run(source, target, sound_ms=sound, fps25=fps25))
+    echo(run(source, target, sound_ms=sound, fps25=fps25))

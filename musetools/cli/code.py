@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from musetools.cli.group import main
+from musetools.cli.group import echo, main
 
 __all__ = ["contract", "identify", "trace"]
 
@@ -22,8 +22,8 @@ def trace(function: str, rates: tuple[float, ...], seconds: float) -> None:
     from musetools.recipes.identify import trace_at_rates
 
     table = trace_at_rates(function, rates, seconds)
-    click.echo(f"{function} was imported from {Path.cwd()} or Python's path, and given {seconds:g} s of numbered rows")
-    click.echo(table)
+    echo(f"{function} was imported from {Path.cwd()} or Python's path, and given {seconds:g} s of numbered rows")
+    echo(table)
 
 
 @main.command()
@@ -34,7 +34,7 @@ def identify(features: Path, audio: Path, encoder: str) -> None:
     """Find which published pipeline made FEATURES: a .npy or .pt file, or a folder of one .npy a frame."""
     from musetools import identify_features, load_encoder
 
-    click.echo(identify_features(features, audio, load_encoder(encoder)))
+    echo(identify_features(features, audio, load_encoder(encoder)))
 
 
 @main.group()
@@ -48,7 +48,7 @@ def show(path: Path) -> None:
     """Print what the contract PATH says."""
     from musetools import AudioContract
 
-    click.echo(AudioContract.load(path))
+    echo(AudioContract.load(path))
 
 
 @contract.command()
@@ -59,7 +59,7 @@ def diff(paths: tuple[Path, Path]) -> None:
 
     first, second = map(AudioContract.load, paths)
     found = first.differences(second)
-    click.echo("\n".join(found) or "they say the same")
+    echo("\n".join(found) or "they say the same")
     sys.exit(1 if found else 0)
 
 
@@ -75,5 +75,5 @@ def check_contract(path: Path, function: str) -> None:
     from musetools.recipes.identify import chunker_named
 
     found = AudioContract.load(path).check(chunker_named(function))
-    click.echo(found)
+    echo(found)
     sys.exit(0 if found.ok else 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from musetools.cli.group import main, track_options
+from musetools.cli.group import echo, main, track_options
 from musetools.errors import StoreError
 
 __all__ = ["extract"]
@@ -43,6 +43,6 @@ def extract(
     else:
         store = FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
     report = run(sources, store, weights, check=check, lenient=lenient, **tracks)
-    click.echo(report)
-    click.echo(store)
+    echo(report)
+    echo(store)
     sys.exit(0 if report.ok else 1)

@@ -1,13 +1,15 @@
 """The command's group: how errors are shown, and what several commands share."""
 
 import sys
+import warnings
 from collections.abc import Callable
 
 import click
 
 from musetools.errors import MusetoolsError
+from musetools.table import printable
 
-__all__ = ["main", "track_options"]
+__all__ = ["echo", "main", "track_options"]
 
 
 class Group(click.Group):
@@ -16,10 +18,13 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be in no encoding that it knows
+        usual, warnings.formatwarning = warnings.formatwarning, _as_a_line
         try:
             return super().invoke(ctx)
         except MusetoolsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
+        finally:
+            warnings.formatwarning = usual
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -27,6 +32,15 @@ class Group(click.Group):
         if ctx.parent is None:
             with formatter.section("Names"):
                 formatter.write_dl(_names())
+
+
+def echo(what: object, *, err: bool = False) -> None:
+    """Print, whatever characters the names of files hold."""
+    click.echo(printable(str(what)), err=err)
+
+
+def _as_a_line(message: object, *_: object) -> str:
+    return f"Warning: {printable(str(message))}\n"
 
 
 Group.group_class = Group  # groups within it are of its kind

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from musetools.cli.group import main
+from musetools.cli.group import echo, main
 from musetools.errors import MusetoolsError, ParameterError
 
 __all__ = ["notebooks", "regress", "run"]
@@ -22,7 +22,7 @@ def notebooks(folder: Path) -> None:
     """Copy the notebooks and their sample media to FOLDER, where Jupyter and papermill can run them."""
     from musetools.lab.project import copy_notebooks
 
-    click.echo(f"Notebooks and sample media are in {copy_notebooks(folder)}: jupyter lab {folder / 'notebooks'}")
+    echo(f"Notebooks and sample media are in {copy_notebooks(folder)}: jupyter lab {folder / 'notebooks'}")
 
 
 @main.command()
@@ -55,10 +55,10 @@ def regress(
         report = run_suite(suite, only=only, jobs=jobs, progress=True, **how)
         page = write_reports(report, report.folder)
     except MusetoolsError as error:
-        click.echo(f"could not run: {error}", err=True)
+        echo(f"could not run: {error}", err=True)
         sys.exit(2)
-    click.echo(report)
-    click.echo(f"\nRegression suite {report.status}. The report: {page}")
+    echo(report)
+    echo(f"\nRegression suite {report.status}. The report: {page}")
     sys.exit(report.exit_code)
 
 
@@ -117,7 +117,7 @@ def run(
         options = {"out": out, "jobs": jobs, "timeout_s": timeout, "show": show, "progress": True}
         report = run_grid(notebook, dict(given), values, **options)
     except MusetoolsError as error:
-        click.echo(f"could not run: {error}", err=True)
+        echo(f"could not run: {error}", err=True)
         sys.exit(2)
-    click.echo(report)
+    echo(report)
     sys.exit(report.exit_code)
