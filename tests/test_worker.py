@@ -9,7 +9,7 @@ from media import speech, write_media
 
 import musetools as mt
 from musetools.check import folder
-from musetools.train import corpus
+from musetools.train import pipeline
 from musetools.worker import Worker
 
 
@@ -40,7 +40,7 @@ def test_a_generator_that_is_left_holds_nothing_up():
 
 
 def test_extract_survives(clips, tmp_path, small, monkeypatch):
-    monkeypatch.setattr(corpus, "read_media", deadly_media)
+    monkeypatch.setattr(pipeline, "read_media", deadly_media)
     store = mt.FeatureStore.create(tmp_path / "store", "musetools", small)
     report = mt.extract([clips], store, small, progress=False)
     assert report.added == ["a.wav", "z.wav"]
