@@ -13,10 +13,12 @@ import torch
 
 from musetools.errors import AudioError, MissingExtraError
 from musetools.features.encoder import Encoder
+from musetools.files import sweep
 from musetools.train.pipeline import Options, Pipeline, is_there
 from musetools.train.report import Outcome
 from musetools.train.sources import ClipSource
 from musetools.train.store import FeatureStore
+from musetools.train.stored import CLIPS
 
 __all__ = ["made_on_ray"]
 
@@ -45,6 +47,7 @@ def made_on_ray(
     try:
         yield from _followed(ray, todo, store, encoder, options, workers)
     finally:
+        sweep(store.root / CLIPS)  # what killed machines left
         store.manifest.refresh()
         if ours:
             ray.shutdown()
