@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -161,10 +161,11 @@ def _in_turn(todo: list[ClipSource], store: FeatureStore) -> Iterator[list[ClipS
     """Yield clips in order; for whoever comes while another extraction runs from the end, so that the two meet."""
     lock = FileLock(store.root / RUNNING)
     try:
-        with suppress(OSError):  # whoever writes a clip says what is wrong
-            lock.acquire(blocking=False)
+        lock.acquire(blocking=False)
     except Timeout:
         todo = todo[::-1]
+    except OSError:  # whoever writes a clip says what is wrong
+        pass
     try:
         yield todo
     finally:

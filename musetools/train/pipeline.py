@@ -92,6 +92,9 @@ class Pipeline(ExitStack):
         running: deque[tuple[_Reading, Worker]] = deque()
         try:
             for clip in clips:
+                if self._is_added(clip):
+                    yield _Reading(clip)
+                    continue
                 while not self._idle:
                     yield from self._oldest(running)
                 reading, worker = _Reading(clip), self._idle.pop()
@@ -122,6 +125,10 @@ class Pipeline(ExitStack):
             yield info
             yield from items
 
+    def _is_added(self, source: ClipSource) -> bool:
+        """Tell whether another process was faster, as far as is known."""
+        return source.clip in self.store and not source.again
+
     # --- encoded
 
     def _encoded(self, clips: Iterable[ClipSource]) -> Iterator[tuple[_Reading, np.ndarray | None]]:
@@ -136,7 +143,7 @@ class Pipeline(ExitStack):
 
     def _rows(self, reading: _Reading) -> FeatureRows:
         source = reading.source
-        if source.clip in self.store and not source.again:
+        if self._is_added(source):
             raise StoreError(f"another process has added clip {source.clip!r} meanwhile. Run again")
         blocks = self._passing(reading, next(reading.items))
         return FeatureRows(source.path, self.encoder, self.store.spec, blocks=blocks)
