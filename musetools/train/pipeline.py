@@ -34,7 +34,7 @@ from musetools.worker import Ahead, Worker
 __all__ = ["Options", "Pipeline", "is_there", "stops"]
 
 BLOCKS_AHEAD = 64  # of sound, for each clip that is being read
-ROWS_AHEAD = 2  # encoder windows that may wait to be written
+ROWS_AHEAD = 1  # encoder windows that may wait to be written; of the largest model one takes 250 MB
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Pipeline(ExitStack):
 
     def _rows(self, reading: _Reading) -> FeatureRows:
         source = reading.source
-        if self._is_added(source):
+        if reading.items is None or self._is_added(source):
             raise StoreError(f"another process has added clip {source.clip!r} meanwhile. Run again")
         blocks = self._passing(reading, next(reading.items))
         return FeatureRows(source.path, self.encoder, self.store.spec, blocks=blocks)
