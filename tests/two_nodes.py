@@ -98,9 +98,11 @@ def two_nodes(tries: int = 3) -> tuple:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    media, poisoned = folder / "media", folder / "poisoned"
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
+    media, poisoned = Path("media"), Path("poisoned")  # below this folder, which is not that of Ray's processes
     for where in (media, poisoned):
-        where.mkdir(parents=True)
+        where.mkdir()
     for k in range(N_CLIPS):
         suffix = (".wav", ".flac", ".mp4")[k % 3]
         write_media(media / f"{k:02d}{suffix}", speech(0.4 + k % 5 / 10), 16_000)

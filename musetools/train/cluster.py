@@ -24,6 +24,7 @@ __all__ = ["made_on_ray"]
 
 MOST_CLIPS = 32  # that a task takes
 QUEUED = 2  # tasks for each encoder: one that runs and one that waits
+DECODERS = 2  # for each encoder: one clip is encoded while the next is read
 MOST_DEATHS = 3  # of processes that a clip is tried in
 
 
@@ -32,13 +33,14 @@ def made_on_ray(
     store: FeatureStore,
     encoder: Encoder,
     options: Options,
-    workers: int,
+    workers: int | None = None,
     address: str | None = None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each clip on a cluster that sees files and store under the same paths, in no fixed order.
 
-    A task takes a GPU and `workers` CPUs where there are GPUs, else as many CPUs as torch has threads here: the same
-    number of threads gives the same bytes. Clips whose task ended with its process or machine are tried again, alone.
+    Paths must be absolute. A task takes a GPU and `workers` CPUs where there are GPUs, else as many CPUs as torch has
+    threads here: the same number of threads gives the same bytes. Clips whose task ended with its process or machine
+    are tried again, alone.
     """
     ray = _ray()
     ours = not ray.is_initialized()
@@ -62,35 +64,52 @@ def _ray() -> Any:
 
 
 def _followed(
-    ray: Any, todo: Sequence[ClipSource], store: FeatureStore, encoder: Encoder, options: Options, workers: int
+    ray: Any,
+    todo: Sequence[ClipSource],
+    store: FeatureStore,
+    encoder: Encoder,
+    options: Options,
+    workers: int | None,
 ) -> Iterator[Outcome]:
     """Keep every encoder busy, and no more than that; hand out what comes back."""
-    gpus = bool(ray.cluster_resources().get("GPU"))
-    threads = torch.get_num_threads()
-    largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-    cpus = max(1, min(largest, workers if gpus else threads))
-    task = ray.remote(num_cpus=cpus, num_gpus=int(gpus), max_retries=0, max_calls=0)(_run)
+    gpus, cpus, workers = _needs(ray, workers)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=0)(_run)
     weights = [ray.put(encoder.to("cpu"))]  # in a list, so that a task fetches it once a process
-    how = (str(store.root.resolve()), encoder.fingerprint, "cuda" if gpus else "cpu", threads, workers, options)
+    threads, device = torch.get_num_threads(), "cuda" if gpus else "cpu"
+    how = (str(store.root.resolve()), encoder.fingerprint, device, threads, workers, options)
     waiting, running, deaths = deque(_parts(todo, _encoders(ray, cpus, gpus))), {}, Counter()
-    while waiting or running:
-        while waiting and len(running) < QUEUED * _encoders(ray, cpus, gpus):
-            part = waiting.popleft()
-            running[task.remote(how, weights, part)] = part
-        (first, *_), _ = ray.wait(list(running))
-        part = running.pop(first)
-        try:
-            yield from (_seen(outcome, deaths) for outcome in ray.get(first))
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        except ray.exceptions.RayError as error:
-            deaths.update(part)
-            again = [source for source in part if deaths[source] < MOST_DEATHS]
-            waiting.extendleft([source] for source in again)
-            yield from (_lost(source, store, str(error)) for source in part if source not in again)
+    try:
+        while waiting or running:
+            while waiting and len(running) < QUEUED * _encoders(ray, cpus, gpus):
+                part = waiting.popleft()
+                running[task.remote(how, weights, part)] = part
+            (first, *_), _ = ray.wait(list(running))
+            part = running.pop(first)
+            try:
+                yield from (_seen(outcome, deaths) for outcome in ray.get(first))
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            except ray.exceptions.RayError as error:
+                deaths.update(part)
+                again = [source for source in part if deaths[source] < MOST_DEATHS]
+                waiting.extendleft([source] for source in again)
+                yield from (_lost(source, store, str(error)) for source in part if source not in again)
+    finally:
+        for one in running:
+            ray.cancel(one, force=True)
 
 
-def _encoders(ray: Any, cpus: int, gpus: bool) -> int:
+def _needs(ray: Any, workers: int | None) -> tuple[int, int, int]:
+    """Return the GPUs, the CPUs and the decoders of a task."""
+    there = ray.cluster_resources()
+    largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    if not there.get("GPU"):
+        return 0, max(1, int(min(largest, torch.get_num_threads()))), workers or DECODERS
+    workers = workers or max(DECODERS, int(there.get("CPU", 0) // there["GPU"]))
+    return 1, max(1, int(min(largest, workers))), workers
+
+
+def _encoders(ray: Any, cpus: int, gpus: int) -> int:
     """Return how many encoders the cluster has room for now: machines come and go."""
     there = ray.cluster_resources()
     return max(1, int(min(there.get("CPU", 0) // cpus, there.get("GPU", 0) if gpus else float("inf"))))

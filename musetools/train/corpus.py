@@ -18,7 +18,7 @@ from musetools.errors import AudioError, OutputError, StoreError, one_of
 from musetools.features.encoder import Encoder
 from musetools.files import sweep, write_whole
 from musetools.recipes.recipe import Recipe, recipe_of
-from musetools.train.pipeline import Options, Pipeline, is_there, stops
+from musetools.train.pipeline import Options, Pipeline, is_there
 from musetools.train.report import ExtractReport, Outcome
 from musetools.train.sources import ClipSource, Sources, find_clips, in_shard
 from musetools.train.store import FeatureStore
@@ -74,7 +74,8 @@ def extract(
     audio_track, video_track : int, optional
         Tracks, counted from 1; see `load_audio`.
     workers : int, optional
-        Processes that decode; by default one a core, at least 2 and at most 8. With ``engine="ray"``, for each encoder.
+        Processes that decode; by default one a core, at least 2 and at most 8. With ``engine="ray"`` for each encoder:
+        by default 2, with GPUs what there is of CPUs to a GPU.
     engine : {"local", "ray"}
         Where clips are encoded: here, or on a Ray cluster (extra ``ray``) all of whose machines see the files and the
         store under the same paths.
@@ -115,6 +116,8 @@ def extract(
     options = Options(recipe_of(check), lenient, audio_track, video_track)
     found = find_clips(sources)
     clips = in_shard(found.clips, shard)
+    if engine == "ray":  # its processes have working folders of their own
+        clips = [replace(source, path=source.path.absolute()) for source in clips]
     for folder in (store.root, store.root / CLIPS):
         sweep(folder)
     report = ExtractReport(
@@ -124,7 +127,7 @@ def extract(
     with (
         _in_turn(todo, store) as todo,
         tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,
-        closing(_made(engine, todo, store, encoder, options, workers or _cores(), address)) as made,
+        closing(_made(engine, todo, store, encoder, options, workers, address)) as made,
     ):
         _follow(chain(known, made), todo, report, on_error == "raise", bar)
     _keep(report, store.root, shard)
@@ -178,7 +181,7 @@ def _made(
     store: FeatureStore,
     encoder: Encoder,
     options: Options,
-    workers: int,
+    workers: int | None,
     address: str | None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each clip."""
@@ -189,7 +192,7 @@ def _made(
 
         yield from made_on_ray(todo, store, encoder, options, workers, address)
         return
-    with Pipeline(store, encoder, options, min(workers, len(todo))) as pipeline:
+    with Pipeline(store, encoder, options, min(workers or _cores(), len(todo))) as pipeline:
         yield from pipeline.run(todo)
 
 
@@ -206,7 +209,7 @@ def _follow(
         report.took_s = time.monotonic() - began
         bar.set_postfix_str(f"{report.hours:.2f} h of audio, {report.speed:.0f}x real time", refresh=False)
         bar.update()
-        if stops(outcome.error):
+        if outcome.stops:
             report.stopped, report.left = str(outcome.error), [source.clip for source in (+waiting).elements()]
             return
 

@@ -7,7 +7,7 @@ import errno
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -31,7 +31,7 @@ from musetools.train.sources import ClipSource
 from musetools.train.store import FeatureStore
 from musetools.worker import Ahead, Worker
 
-__all__ = ["Options", "Pipeline", "is_there", "stops"]
+__all__ = ["Options", "Pipeline", "is_there"]
 
 BLOCKS_AHEAD = 64  # of sound, for each clip that is being read
 ROWS_AHEAD = 1  # encoder windows that may wait to be written; of the largest model one takes 250 MB
@@ -177,9 +177,10 @@ class Pipeline(ExitStack):
         except StoreError as error:
             return self._refused(source, error)
         except (MusetoolsError, OSError) as error:
-            return Outcome(source, error)
+            return Outcome(source, error, stops=_stops(error))
         moved = reading.audit.timeline if self._moved(reading) else None
-        return Outcome(source, audit=reading.audit, moved=moved, seconds=reading.n_samples / SAMPLE_RATE)
+        audit = replace(reading.audit, info=None, timeline=None)  # of ten thousand hours they would not fit in memory
+        return Outcome(source, audit=audit, moved=moved, seconds=reading.n_samples / SAMPLE_RATE)
 
     def _refused(self, source: ClipSource, error: StoreError) -> Outcome:
         """Tell whether another process was faster, or another clip has the id."""
@@ -228,7 +229,7 @@ def is_there(store: FeatureStore, source: ClipSource) -> bool:
     )
 
 
-def stops(error: Exception | None) -> bool:
+def _stops(error: Exception) -> bool:
     """Tell whether an error would meet every clip: a store that cannot be written, but for a file that is too long."""
-    cause = getattr(error, "__cause__", None) or getattr(error, "__context__", None)
+    cause = error.__cause__ or error.__context__
     return isinstance(error, OutputError) and getattr(cause, "errno", None) != errno.EFBIG

@@ -20,6 +20,7 @@ class Outcome:
 
     source: ClipSource
     error: Exception | None = None  # why there is no clip
+    stops: bool = False  # whether that would meet every clip
     there: bool = False  # whether it was in the store already
     audit: ClipAudit | None = None
     moved: Timeline | None = None  # where its sound lies, if it was moved there
