@@ -82,6 +82,7 @@ def _started() -> subprocess.Popen:
 
 def serve() -> None:
     """Take work from standard input until it ends: what the child process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; whoever started it ends it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not come between the answers
     while True:
