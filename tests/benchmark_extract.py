@@ -92,10 +92,10 @@ def growth(folder: Path, n_files: int) -> None:
     for sources in shards:
         added, cpu, _ = seconds_of(lambda s=sources: mt.extract(s, store, encoder, progress=False))
         again, *_ = seconds_of(lambda s=sources: mt.extract(s, store, encoder, progress=False))
-        opened, *_ = seconds_of(lambda: mt.FeatureStore.open(store.root))
+        _, opened, _ = seconds_of(lambda: mt.FeatureStore.open(store.root))
         print(
             f"{len(store)} files: {added:.0f} s ({cpu:.0f} s of processor time) to add {n_files}, {again:.1f} s to "
-            f"find all there, {opened:.1f} s to open, {resident_mib():.0f} MiB resident"
+            f"find all there, {opened:.1f} s of processor time to open, {resident_mib():.0f} MiB resident"
         )
 
 
