@@ -135,7 +135,7 @@ def extract(
 
 
 def _cores() -> int:
-    return min(8, max(2, len(os.sched_getaffinity(0))))
+    return min(8, max(2, os.cpu_count() or 2))
 
 
 def _sorted_out(

@@ -85,7 +85,7 @@ class ExtractReport:
     def _counts(self) -> str:
         counts = f"{len(self.added)} added, {len(self.skipped)} there already, {len(self.failed)} failed"
         if self.remade:
-            counts += f"; {len(self.remade)} made again, as their files have changed: {_listed(self.remade)}"
+            counts += f"; {len(self.remade)} made again, as their file or table has changed: {_listed(self.remade)}"
         if self.left:
             counts += f"; {len(self.left)} left, run again to go on: {self.stopped}"
         if self.elsewhere:

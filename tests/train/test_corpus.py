@@ -135,7 +135,7 @@ def test_a_file_that_has_changed_is_made_again_and_that_is_said(good, empty, sma
     write_media(good / "a.wav", speech(3)[-int(seconds * 44_100) :], 44_100)
     report = run([good], empty, small)
     assert (report.ok, report.added, report.remade, len(report.skipped)) == (True, [], ["a.wav"], 3)
-    assert "1 made again, as their files have changed: a.wav" in repr(report)
+    assert "1 made again, as their file or table has changed: a.wav" in repr(report)
     np.testing.assert_array_equal(empty["a.wav"], audio2feat(good / "a.wav", small, spec=QUICK))
     assert empty.record("a.wav").duration_s == seconds
     assert (empty.verify().ok, empty.verify().orphans) == (True, ())
