@@ -80,3 +80,18 @@ def test_columns_of_a_table_line_up(name):
     shown = {"口パク.mp4": 10, "e\u0301.mp4": 5, "plain.mp4": 9}
     lines = repr(Table(["clip", "level"], [[name, "ok"], ["x" * 12, "ok"]])).splitlines()
     assert lines[1] == f"{name}{' ' * (14 - shown[name])}ok"
+
+
+FORGED = "bad.wav\r\x1b[2K\x1b[1Aok     clean.wav"  # returns, clears the line, and writes another over it
+
+
+@pytest.mark.parametrize("name", [FORGED, "\u202egpj.wav", "bell\x07.wav", "two\nlines.wav"], ids=ascii)
+def test_the_name_of_a_file_forges_nothing(name, tmp_path):
+    (tmp_path / name).write_bytes(b"no sound")
+    result = CliRunner().invoke(main, ["check", str(tmp_path)])
+    assert result.exit_code == 1
+    assert not set(result.output) & set("\r\x1b\x07\u202e")
+    assert result.output.splitlines()[1].startswith("error ")
+    assert ascii(name)[1:-1] in result.output.splitlines()[1].encode("ascii", "backslashreplace").decode()
+    gone = CliRunner().invoke(main, ["check", str(tmp_path / "no" / name.replace("\n", ""))])
+    assert not set(gone.output) & set("\r\x1b\x07\u202e")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musetools import Chunks, ParameterError, chunk_rows, feature2chunks
+from musetools import RECIPES, Chunks, ParameterError, chunk_rows, feature2chunks
 from musetools.chunks.rows import EDGES, row_lag_ms
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -435,3 +435,28 @@ def test_rows_of_zeros_are_silent():
 def test_what_is_no_loudness_is_refused(loudness):
     with pytest.raises(ParameterError, match="loudness_dbfs"):
         feature2chunks(features_of(50), 25).silent(loudness)
+
+
+def test_what_would_not_fit_in_memory_is_refused():
+    for made in (
+        lambda: chunk_rows(10, 25, n_frames=2**62),
+        lambda: chunk_rows(10, 25, (10**6, 0)),
+        lambda: chunk_rows(10**12, 25),
+        lambda: RECIPES["latentsync"].chunk_rows(10**15, 25),
+    ):
+        with pytest.raises(ParameterError, match=r"index matrix|context must"):
+            made()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("n_samples", [None, -1, float("nan"), 16000.0, "16000"])
+def test_a_length_is_a_whole_number(recipe, n_samples):
+    with pytest.raises(ParameterError, match="n_samples must be a whole number"):
+        RECIPES[recipe].chunk_rows(n_samples, 25)
+
+
+def test_features_of_a_ragged_list_and_a_first_frame_of_text():
+    with pytest.raises(ParameterError, match="features must be"):
+        feature2chunks([[1], [1, 2]], 25)
+    with pytest.raises(ParameterError, match="first_frame"):
+        Chunks(np.zeros((9, 1, 1)), np.zeros((1, 2), int), 25, first_frame="0")

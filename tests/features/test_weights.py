@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import tempfile
 import urllib.request
 from pathlib import Path
@@ -160,6 +161,17 @@ def test_tiny_without_a_network_says_where_to_put_it(no_network):
     for part in (str(no_network), "Hugging Face folder", "CTranslate2 folder", ".pt file", "untrained-tiny"):
         assert part in str(caught.value)
     assert not no_network.exists()
+
+
+def test_a_network_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    """A proxy that takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setattr("musetools.features.published.SILENT_S", 0.2)
+        with pytest.raises(EncoderError, match=r"cannot get the weights of 'tiny'.*timed out.*Ways out"):
+            load_encoder("tiny")
+    assert socket.getdefaulttimeout() is None
 
 
 def test_a_torn_download_is_not_used(no_network, weights):
@@ -337,6 +349,59 @@ def test_tensors_that_are_missing_or_misshapen_are_named(kind, fault, tmp_path, 
     got = "nothing" if fault == "missing" else r"\(3, 5\)"
     with pytest.raises(EncoderError, match=rf"mlp\.2\.weight \(64, 256\) expected, got {got}"):
         load_encoder(folder)
+
+
+NO_FLOATS = {  # what a tensor is turned into, and what is said of it
+    "NaN": (lambda t: t * float("nan"), "not finite"),
+    "infinite": (lambda t: t / 0, "not finite"),
+    "complex": (lambda t: t * 1j, "plain floats, got torch.complex64"),
+    "bool": (lambda t: t > 0, "plain floats, got torch.bool"),
+    "int": (lambda t: t.to(torch.int32), "plain floats, got torch.int32"),
+    "sparse": (lambda t: t.to_sparse(), "plain floats, got torch.float32 sparse_coo"),
+    "quantised": (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), r"cannot be read|plain floats|refused"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.filterwarnings("ignore:.*TypedStorage")
+@pytest.mark.parametrize("kind", NO_FLOATS)
+def test_tensors_that_are_no_plain_finite_floats_are_refused(kind, tmp_path, weights):
+    change, message = NO_FLOATS[kind]
+    checkpoint = openai_checkpoint(weights)
+    checkpoint["model_state_dict"]["encoder.conv1.bias"] = change(weights.state["conv1.bias"] + 0.5)
+    torch.save(checkpoint, tmp_path / "a.pt")
+    with pytest.raises(EncoderError, match=message):
+        load_encoder(tmp_path / "a.pt")
+
+
+def test_a_state_of_parameters_is_taken(tmp_path, weights):
+    state = {name: torch.nn.Parameter(tensor) for name, tensor in weights.state.items()}
+    checkpoint = openai_checkpoint(weights)
+    checkpoint["model_state_dict"] |= {f"encoder.{name}": tensor for name, tensor in state.items()}
+    torch.save(checkpoint, tmp_path / "a.pt")
+    assert load_encoder(tmp_path / "a.pt").fingerprint == weights.fingerprint()
+
+
+@pytest.mark.parametrize("sizes", [{"n_audio_layer": 10**6}, {"n_audio_ctx": 10**9}, {"n_audio_state": 10**6}])
+def test_what_a_file_declares_is_compared_before_it_is_made(sizes, tmp_path, weights):
+    """A million layers would be minutes of names, 10⁹ rows 4 GiB of sinusoids."""
+    checkpoint = openai_checkpoint(weights)
+    checkpoint["dims"] |= sizes
+    torch.save(checkpoint, tmp_path / "a.pt")
+    with pytest.raises(EncoderError, match="declares"):
+        load_encoder(tmp_path / "a.pt")
+
+
+def test_a_name_that_no_file_can_have():
+    for name in ("x" * 5000, "a\0b"):
+        with pytest.raises(ParameterError, match="no encoder"):
+            load_encoder(name)
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "nowhere"])
+def test_a_device_that_cannot_compute(device):
+    with pytest.raises(ParameterError, match="cannot be used here"):
+        load_encoder("untrained-tiny", device=device)
 
 
 @pytest.mark.parametrize("content", [[1, 2], 42, torch.zeros(3), {1: torch.zeros(3)}])
