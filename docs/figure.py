@@ -6,31 +6,33 @@ import numpy as np
 
 from musetools.lab.look import COLOURS, INFER, OWN, TRAIN, figure
 from musetools.recipes.profile import profile
+from musetools.table import signed
+from musetools.timing import SAMPLE_RATE, exact_fps
 
 DRAWN = (  # recipe, what it is, colour, line style
     ("musetalk-v1-train", "MuseTalk v1, training", TRAIN, "-"),
-    ("musetalk-v1-infer", "MuseTalk v1, inference", INFER, "-"),
-    ("musetalk-v1.5-infer", "MuseTalk 1.5, inference", INFER, "--"),
-    ("livetalking", "LiveTalking", COLOURS["purple"], "-."),
+    ("livetalking", "LiveTalking", COLOURS["purple"], "-"),
+    ("musetalk-v1.5-infer", "MuseTalk 1.5, inference", INFER, "-"),
     ("musetools", "musetools", OWN, "-"),
 )
-RATES, SECONDS, SAMPLE_RATE = (24, 29.97), 10, 16_000
+SHOWN = {24: (-150, 50), 29.97: (-350, 700)}  # fps: lag that is shown, in ms; the rest leaves the axes
+SECONDS = 20
 
 
 def main(path: Path) -> None:
     """Draw lag over the time of the clip, at 24 and at 29.97 fps."""
-    with figure(1, 2, figsize=(9, 3.6), sharex=True) as (fig, axes):
-        for ax, fps in zip(axes[0], RATES, strict=True):
+    with figure(1, 2, figsize=(9, 3.4)) as (fig, axes):
+        for ax, (fps, shown) in zip(axes[0], SHOWN.items(), strict=True):
             for name, label, colour, style in DRAWN:
                 one = profile(name, SECONDS * SAMPLE_RATE, fps)
-                if one.stops:
-                    continue
-                times = np.array(one.frames) / (30000 / 1001 if fps == 29.97 else fps)
-                ax.plot(times, one.lag_ms, style, color=colour, label=label, drawstyle="steps-post", linewidth=1.4)
-                print(fps, name, one.lag_text(), len(one.rows))
-            ax.set(xlabel="time in the clip, s", ylabel="lag of the chunk, ms")
-            ax.set_title(f"{fps} fps")
-        axes[0, 0].legend(fontsize=8)
+                label = f"{label}: {'stops' if one.stops else one.lag_text()}"
+                times = np.array(one.frames) / float(exact_fps(fps))
+                ax.plot(times, one.lag_ms, style, color=colour, label=label, linewidth=1.2)
+            one = profile("musetalk-v1.5-infer", SECONDS * SAMPLE_RATE, fps)
+            found = f"drift {signed(one.lag.drift_ms_s)} ms/s" if one.drifts else f"lag {one.lag_text()} ms"
+            ax.set(xlabel="time in the clip, s", ylabel="lag of the chunk, ms", ylim=shown, xlim=(0, SECONDS))
+            ax.set_title(f"At {fps} fps MuseTalk 1.5: {found}")
+            ax.legend(fontsize=8, loc="lower right")
         fig.savefig(path, dpi=100)
 
 
