@@ -32,6 +32,7 @@ autodoc_typehints = "none"  # signatures stay readable; the docstrings name the 
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "musetools"

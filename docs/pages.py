@@ -123,8 +123,10 @@ def write_api(page: Path) -> None:
 def directive(name: str) -> str:
     """Return what documents a public name."""
     value = getattr(musetools, name)
+    if isinstance(value, dict):  # RECIPES: its own docstring is that of dict
+        names = ", ".join(f"``{key}``" for key in value)
+        return f".. data:: musetools.{name}\n\n   By name: {names}."
     if not isinstance(value, type):
-        return f".. auto{'function' if callable(value) else 'data'}:: musetools.{name}" + (
-            "" if callable(value) else "\n   :no-value:"
-        )
-    return f".. auto{'exception' if issubclass(value, Exception) else 'class'}:: musetools.{name}\n   :members:"
+        return f".. autofunction:: musetools.{name}"
+    kind = "exception" if issubclass(value, Exception) else "class"
+    return f".. auto{kind}:: musetools.{name}\n   :members:"
