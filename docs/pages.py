@@ -96,9 +96,10 @@ def write_page(entries: Sequence[Entry], gallery: Path) -> None:
         image.save(gallery / f"{entry.page}.png")
         answer = "\n".join(f"- {plain(sentence)}" for sentence in entry.sentences)
         link = f"[![{plain(entry.title)}]({entry.page}.png)]({entry.page}.ipynb)"
-        head = f"## [{entry.page}: {plain(entry.title)}]({entry.page}.ipynb)"
+        number = "" if entry.page == "explore" else f"{entry.page}: "
+        head = f"## [{number}{plain(entry.title)}]({entry.page}.ipynb)"
         cards.append(f"{head}\n\n:::{{container}} card\n{link}\n\n{plain(entry.why)}\n\n{answer}\n:::\n")
-    names = "\n".join(entry.page for entry in entries)
+    names = "\n".join(f"{entry.page} <{entry.page}>" for entry in entries)
     hidden = f":::{{toctree}}\n:hidden:\n\n{names}\n:::\n"
     intro = "Every notebook of the regression suite as it was executed, with its answer."
     (gallery / "index.md").write_text("\n".join(["# Gallery", "", intro, "", *cards, hidden]), encoding="utf-8")
