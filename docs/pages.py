@@ -18,7 +18,7 @@ __all__ = ["write_api", "write_gallery"]
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-THUMBNAIL = (360, 240)  # pixels at most
+THUMBNAIL = (720, 480)  # pixels at most; shown at half of that
 
 
 class Entry(NamedTuple):
@@ -59,17 +59,23 @@ def write_gallery(runs: Path, gallery: Path) -> None:
         (gallery / source.name).write_text(text, encoding="utf-8")
         book = nbformat.reads(text, as_version=4)
         entries.append(Entry(case.name, title_of(book), case.why, *answer_of(book, source)))
-    shutil.copy(NOTEBOOKS / "03_regression.ipynb", gallery / "03.ipynb")
+    why = "The whole suite, whose notebooks these pages show."
+    title = copy_code("03_regression", gallery / "03.ipynb", "What it says of this suite stands in the [gallery](index.md).")
     box = answer_box(report)
-    book, image = nbformat.read(gallery / "03.ipynb", as_version=4), box._repr_mimebundle_()["image/png"]
-    why = "The whole suite that these pages were made of. Its own page shows the code, not run again."
-    entries.append(Entry("03", title_of(book), why, box.sentences, base64.b64decode(image)))
-    shutil.copy(NOTEBOOKS / "explore.ipynb", gallery / "explore.ipynb")
-    book = nbformat.read(gallery / "explore.ipynb", as_version=4)
-    why = "It answers while one looks and listens, in JupyterLab: its page shows the code, not run."
-    png = (ROOT / "docs" / "explorer.png").read_bytes()
-    entries.append(Entry("explore", title_of(book), why, ["Any frame of a clip of yours, shown and heard."], png))
+    entries.append(Entry("03", title, why, box.sentences, base64.b64decode(box._repr_mimebundle_()["image/png"])))
+    why = "For looking and listening, in JupyterLab."
+    title = copy_code("explore", gallery / "explore.ipynb", "![The explorer in JupyterLab](../explorer.png)")
+    answer = ["The 200 ms that any frame of a clip of yours is conditioned on, in training and at inference."]
+    entries.append(Entry("explore", title, why, answer, (ROOT / "docs" / "explorer.png").read_bytes()))
     write_page(sorted(entries), gallery)
+
+
+def copy_code(name: str, target: Path, note: str) -> str:
+    """Copy a notebook that is no case of the suite, say that it was not run, and return its title."""
+    book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    book.cells.insert(1, nbformat.v4.new_markdown_cell(f"*This notebook was not run for these pages.* {note}"))
+    nbformat.write(book, target)
+    return title_of(book)
 
 
 def title_of(book: nbformat.NotebookNode) -> str:
@@ -83,7 +89,7 @@ def answer_of(book: nbformat.NotebookNode, source: Path) -> tuple[list[str], byt
         html = output.get("data", {}).get("text/html", "")
         if "<b>Answer</b>" in html:
             sentences = [unescape(text) for text in re.findall(r"<p>(.*?)</p>", html, re.DOTALL)]
-            return sentences, base64.b64decode(output.data["image/png"])
+            return list(dict.fromkeys(sentences)), base64.b64decode(output.data["image/png"])
     raise FileNotFoundError(f"{source} holds no answer")
 
 
