@@ -16,7 +16,7 @@ from pages import write_api, write_gallery  # noqa: E402
 
 import musetools  # noqa: E402
 
-project, author, copyright = "musetools", "the authors of musetools", "the authors of musetools"  # noqa: A001
+project, author, copyright = "musetools", "the authors of musetools", "the authors of musetools"
 release = musetools.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
@@ -44,5 +44,5 @@ runs = Path(os.environ.get("MUSETOOLS_RUNS", DOCS.parent / "runs"))
 try:
     write_gallery(runs, DOCS / "gallery")
 except FileNotFoundError as error:
-    raise ConfigError(f"{error}. Run `musetools regress` first: the pages show the notebooks that it executes") from None
+    raise ConfigError(f"{error}. Run `musetools regress` first: pages show what it executed") from None
 write_api(DOCS / "gallery" / "api.md")

@@ -60,7 +60,8 @@ def write_gallery(runs: Path, gallery: Path) -> None:
         book = nbformat.reads(text, as_version=4)
         entries.append(Entry(case.name, title_of(book), case.why, *answer_of(book, source)))
     why = "The whole suite, whose notebooks these pages show."
-    title = copy_code("03_regression", gallery / "03.ipynb", "What it says of this suite stands in the [gallery](index.md).")
+    note = "What it says of the suite stands in the [gallery](index.md)."
+    title = copy_code("03_regression", gallery / "03.ipynb", note)
     box = answer_box(report)
     entries.append(Entry("03", title, why, box.sentences, base64.b64decode(box._repr_mimebundle_()["image/png"])))
     why = "For looking and listening, in JupyterLab."
@@ -118,7 +119,7 @@ def plain(text: str) -> str:
 
 def write_api(page: Path) -> None:
     """Write the page of all public names, by the room that they come from."""
-    parts = ["# API reference", "", "All of these are names of `musetools` itself; each is imported on its first use.", ""]
+    parts = ["# API reference\n\nAll of these are names of `musetools` itself; each is imported on its first use.\n"]
     for home, names in musetools._HOMES.items():
         parts += [f"## {home}", "", "```{eval-rst}"]
         for name in sorted(names, key=str.lower):

@@ -1,5 +1,7 @@
-"""Checks built pages: ``python tests/check_pages.py build/pages``. Every link inside them leads to a file and to a place
-in it, nothing is loaded from a network, and the gallery gives the answer of every notebook. Exit code 1 at a fault.
+"""Checks built pages: ``python tests/check_pages.py build/pages``; exit code 1 at a fault.
+
+Every link inside them leads to a file and to a place in it, nothing is loaded from a network, and the gallery gives the
+answer of every notebook.
 """
 
 import re
@@ -9,6 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("video", "src"), ("source", "src")}
+URL = re.compile(r"url\(['\"]?((?:https?:)?//[^)]*)")
+GOOD = "every link leads somewhere, nothing is loaded from a network, every notebook has its answer"
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
@@ -48,7 +52,7 @@ def faults(root: Path) -> list[str]:
             elif target in pages and place not in pages[target].places:
                 found.append(f"{path}: {link} names no place of the page")
     for path in sorted(root.rglob("*.css")):
-        found += [f"{path}: loads {url}" for url in re.findall(r"url\(['\"]?((?:https?:)?//[^)]*)", path.read_text("utf-8"))]
+        found += [f"{path}: loads {url}" for url in URL.findall(path.read_text("utf-8"))]
     return found + unanswered(root)
 
 
@@ -63,5 +67,5 @@ def unanswered(root: Path) -> list[str]:
 
 if __name__ == "__main__":
     wrong = faults(Path(sys.argv[1]))
-    print("\n".join(wrong) or "every link leads somewhere, nothing is loaded from a network, every notebook has its answer")
+    print("\n".join(wrong) or GOOD)
     sys.exit(bool(wrong))

@@ -41,7 +41,7 @@ def prose(text: str) -> str:
 
 
 def outline(text: str) -> dict[str, list]:
-    """Return what both languages share: code, levels of headings, links, code in the text, sizes of tables and lists."""
+    """Return what both languages share."""
     bare = prose(text)
     return {
         "code blocks": re.findall(r"^```\w*\n.*?^```$", text, re.MULTILINE | re.DOTALL),
