@@ -147,7 +147,7 @@ def test_every_reason_belongs_to_a_block():
 def test_the_commands_are_there(name):
     """Every command and every option that a page names exists."""
     text = text_of(name)
-    lines = re.findall(r"(?:`|^ {4}|/bin/)musetools ([a-z]+)([^`\n]*)", text, re.MULTILINE)
+    lines = re.findall(r"(?:`|^|/bin/)musetools ([a-z]+)([^`\n]*)", text, re.MULTILINE)
     assert lines
     for command, rest in lines:
         assert command in main.commands, command
