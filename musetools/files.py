@@ -11,6 +11,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from glob import has_magic, iglob
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -201,39 +203,63 @@ class Found(list[tuple[str, Path]]):
     """Clip ids and paths of media files; `passed_over` are the other files of the folders that were searched."""
 
     passed_over: tuple[Path, ...] = ()
+    closed: dict[str, str]  # folders that cannot be searched, with the reason
+
+    def __init__(self, found: Iterable[tuple[str, Path]] = ()):
+        super().__init__(found)
+        self.closed = {}
 
     def summary(self) -> str:
-        """Say which files were passed over: how many of each suffix, and hidden ones."""
+        """Say which files were passed over: how many of each suffix, and hidden ones; and folders that are closed."""
         kinds = Counter("hidden" if p.name.startswith(".") else p.suffix or "no suffix" for p in self.passed_over)
         listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
         n = len(self.passed_over)
-        return f"{n} file{'s' * (n > 1)} passed over: {listed}" if n else ""
+        closed = [f"the folder {path} cannot be searched ({reason})" for path, reason in self.closed.items()]
+        return "; ".join([f"{n} file{'s' * (n > 1)} passed over: {listed}"] * bool(n) + closed)
 
 
 def find_media(sources: Iterable[str | os.PathLike]) -> Found:
     """Find media files and name their clips, in one order; ParameterError for what is not there, or where none is.
 
-    Hidden files are passed over, macOS's ``._name`` beside each file among them. A folder without media among others is
-    warned of. A link that leads nowhere is found: whoever opens it says so.
+    A source is a file, a folder or a glob such as ``talks/**/*.mp4``. Hidden files are passed over, macOS's ``._name``
+    beside each file among them. A folder without media among others is warned of. A link that leads nowhere is found:
+    whoever opens it says so.
     """
     found, bare = Found(), []
     for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
-        if source.is_dir():
-            files = sorted(path for path in source.rglob("*") if _is_named(path))
-            inside = [p for p in files if p.suffix.lower() in MEDIA and not p.name.startswith(".")]
-            found.passed_over += tuple(sorted({*files} - {*inside}))
-            found += [("__".join(path.relative_to(source).parts), path) for path in inside]
-            bare += [] if inside else [str(source)]
-        elif source.is_file():
+        if source.is_file():
             found.append((source.name, source))
-        else:
-            raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
+            continue
+        root, files = _files_of(source, found.closed)
+        inside = [p for p in files if p.suffix.lower() in MEDIA and not p.name.startswith(".")]
+        found.passed_over += tuple(sorted({*files} - {*inside}))
+        found += [("__".join(path.relative_to(root).parts), path) for path in inside]
+        bare += [] if inside else [str(source)]
     if bare:
-        message = f"no media file ({', '.join(MEDIA)}) in {', '.join(bare)}"
+        reasons = "".join(f"; {path} cannot be searched: {reason}" for path, reason in found.closed.items())
+        message = f"no media file ({', '.join(MEDIA)}) in {', '.join(bare)}{reasons}"
         if not found:
             raise ParameterError(f"{message}. Name a file or another folder")
         warnings.warn(message, stacklevel=2)
     return found
+
+
+def _files_of(source: Path, closed: dict[str, str]) -> tuple[Path, list[Path]]:
+    """Return the folder of a folder or a glob, and the files below it, in order."""
+    fixed = Path(*takewhile(lambda part: not has_magic(part), source.parts))
+    if source.is_dir():
+        return source, sorted(_below(source, closed))
+    if fixed == source:
+        raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
+    matches = [Path(match) for match in iglob(str(source), recursive=True)]
+    below = chain.from_iterable(_below(match, closed) for match in matches if match.is_dir())
+    return fixed, sorted({*below, *filter(_is_named, matches)})
+
+
+def _below(folder: Path, closed: dict[str, str]) -> Iterator[Path]:
+    # not rglob, which says nothing of a folder that it may not read
+    for top, _, names in os.walk(folder, onerror=lambda error: closed.update({error.filename: error.strerror})):
+        yield from (path for name in names if _is_named(path := Path(top, name)))
 
 
 def _is_named(path: Path) -> bool:

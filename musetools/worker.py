@@ -1,7 +1,8 @@
-"""A process that reads files for this one: a file that ends it by a fault in native code ends nothing else.
+"""Work beside this thread: a process that reads files for it, and a thread that makes items before they are asked for.
 
-Python's own pools would import the caller's script again, and lose all their work with one process. This one is a plain
-child that runs a generator at a time and sends what it yields; what waits in the pipe holds it back.
+A file that ends the process by a fault in native code ends nothing else. Python's own pools would import the caller's
+script again, and lose all their work with one process. This one is a plain child that runs a generator at a time and
+sends what it yields; what waits in the pipe holds it back.
 """
 
 import os
@@ -10,11 +11,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from queue import Queue
+from threading import Thread
+from typing import Any, Generic, TypeVar
 
 from musetools.errors import AudioError
 
-__all__ = ["Worker"]
+__all__ = ["Ahead", "Worker"]
+
+Item = TypeVar("Item")
 
 
 class Worker:
@@ -77,6 +82,7 @@ def _started() -> subprocess.Popen:
 
 def serve() -> None:
     """Take work from standard input until it ends: what the child process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; whoever started it ends it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not come between the answers
     while True:
@@ -93,3 +99,51 @@ def serve() -> None:
             last = "error", error
         pickle.dump(last, answers)
         answers.flush()
+
+
+class Ahead(Generic[Item]):
+    """Runs a generator in a thread, at most a few items before whoever iterates over this; raises there what it raises.
+
+    Parameters
+    ----------
+    items : generator
+        Run, and closed, in the thread alone.
+    most : int
+        Items that may wait.
+    """
+
+    def __init__(self, items: Iterator[Item], most: int):
+        self._waiting: Queue[tuple[bool, Any]] = Queue(most)
+        self._left = self._ended = False
+        self._thread = Thread(target=self._fill, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _fill(self, items: Iterator[Item]) -> None:
+        end = StopIteration()
+        try:
+            for item in items:
+                self._waiting.put((False, item))
+                if self._left:
+                    items.close()
+                    break
+        except BaseException as error:
+            end = error
+        self._waiting.put((True, end))
+
+    def __iter__(self) -> "Ahead[Item]":
+        return self
+
+    def __next__(self) -> Item:
+        if self._ended:
+            raise StopIteration
+        self._ended, item = self._waiting.get()
+        if self._ended:
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the generator where it stands; returns when its thread is done."""
+        self._left = True
+        while not self._ended:
+            self._ended, _ = self._waiting.get()
+        self._thread.join()

@@ -9,8 +9,8 @@ from media import speech, write_media
 
 import musetools as mt
 from musetools.check import folder
-from musetools.train import corpus
-from musetools.worker import Worker
+from musetools.train import pipeline
+from musetools.worker import Ahead, Worker
 
 
 @pytest.fixture
@@ -31,16 +31,39 @@ def test_what_a_generator_yields_and_raises():
 
 
 def test_a_generator_that_is_left_holds_nothing_up():
+    before = psutil.Process().children()
     with Worker() as worker:
         endless = worker.run(counting, "a", up_to=10**9)
         assert next(endless) == 0
         endless.close()
         assert list(worker.run(counting, "b")) == [0, 1, 2]
-    assert not psutil.Process().children()
+    assert psutil.Process().children() == before
+
+
+def test_a_thread_runs_ahead_and_is_closed():
+    closed = []
+
+    def numbers(n):
+        try:
+            yield from range(n)
+            raise mt.AudioError("the end")
+        finally:
+            closed.append(n)
+
+    ahead, got = Ahead(numbers(5), 2), []
+    with pytest.raises(mt.AudioError, match="the end"):
+        got.extend(ahead)
+    assert (got, list(ahead)) == ([0, 1, 2, 3, 4], [])
+    ahead.close()
+    endless = Ahead(numbers(10**9), 2)
+    assert next(endless) == 0
+    endless.close()
+    endless.close()
+    assert (closed, list(endless)) == ([5, 10**9], [])
 
 
 def test_extract_survives(clips, tmp_path, small, monkeypatch):
-    monkeypatch.setattr(corpus, "read_media", deadly_media)
+    monkeypatch.setattr(pipeline, "read_media", deadly_media)
     store = mt.FeatureStore.create(tmp_path / "store", "musetools", small)
     report = mt.extract([clips], store, small, progress=False)
     assert report.added == ["a.wav", "z.wav"]

@@ -1,14 +1,18 @@
-"""`musetools extract`: features of many clips."""
+"""`musetools extract` and `musetools store`: features of many clips."""
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from musetools.cli.group import main, track_options
 from musetools.errors import StoreError
 
-__all__ = ["extract"]
+if TYPE_CHECKING:
+    from musetools import Encoder, FeatureStore
+
+__all__ = ["extract", "stores"]
 
 
 @main.command()
@@ -17,6 +21,12 @@ __all__ = ["extract"]
 @click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
 @click.option("--spec", help="How a new store's features are made.  [default: musetools]")
 @click.option("--dtype", help="What a new store holds: float32 or float16.  [default: float32]")
+@click.option("--device", help="Where torch computes.  [default: cuda where there is one, else cpu]")
+@click.option("--engine", default="local", show_default=True, help="local, or ray: on a Ray cluster.")
+@click.option("--address", help="Of the Ray cluster.  [default: one that is started here]")
+@click.option("--jobs", "workers", type=click.IntRange(1), help="Processes that decode.  [default: one a core, 2 to 8]")
+@click.option("--shard", metavar="I/N", help="Take the I-th of N parts of the clips, as one of N jobs.")
+@click.option("--on-error", default="record", show_default=True, help="record a bad file and go on, or raise.")
 @click.option("--check", default="musetools", show_default=True, help="The pipeline that is to be trained.")
 @click.option("--lenient", is_flag=True, help="Take clips in which the check finds errors, too.")
 @track_options
@@ -26,23 +36,103 @@ def extract(
     encoder: str,
     spec: str | None,
     dtype: str | None,
-    check: str,
-    lenient: bool,
-    **tracks: int | None,
+    device: str | None,
+    **how: Any,
 ) -> None:
-    """Extract the features of SOURCES, media files or folders, into a store; a rerun goes on where it stopped."""
-    from musetools import FeatureSpec, FeatureStore, load_encoder
-    from musetools import extract as run
+    """Extract the features of SOURCES into a store; a rerun goes on where it stopped.
 
-    weights = load_encoder(encoder)
-    if (root / "store.json").exists():
-        store = FeatureStore.open(root)
-        for asked, holds in ((spec and FeatureSpec.named(spec), store.spec), (dtype, str(store.dtype))):
-            if asked not in (None, holds):
-                raise StoreError(f"{root} holds {holds}, asked for is {asked}. Leave that out, or use a new store")
-    else:
-        store = FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
-    report = run(sources, store, weights, check=check, lenient=lenient, **tracks)
+    SOURCES are media files, folders, globs, and .csv or .parquet tables with a column path, and clip, fps and frames
+    where they are known. Exit code 1 if a file failed or was not come to.
+    """
+    from musetools import extract as run
+    from musetools import load_encoder
+
+    weights = load_encoder(encoder, device=device)
+    store = _opened_or_made(root, weights, spec, dtype)
+    report = run(sources, store, weights, **how)
     click.echo(report)
     click.echo(store)
-    sys.exit(0 if report.ok else 1)
+    sys.exit(report.exit_code)
+
+
+def _opened_or_made(root: Path, weights: "Encoder", spec: str | None, dtype: str | None) -> "FeatureStore":
+    """Open a store, or make it if there is none; several jobs may start at once."""
+    from musetools import FeatureSpec, FeatureStore
+
+    if not (root / "store.json").exists():
+        try:
+            return FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
+        except StoreError:
+            if not (root / "store.json").exists():
+                raise  # else another job was faster
+    store = FeatureStore.open(root)
+    for asked, holds in ((spec and FeatureSpec.named(spec), store.spec), (dtype, str(store.dtype))):
+        if asked not in (None, holds):
+            raise StoreError(f"{root} holds {holds}, asked for is {asked}. Leave that out, or use a new store")
+    return store
+
+
+@main.group("store")
+def stores() -> None:
+    """Verify, repair, show, merge and export stores of features."""
+
+
+_store_folder = click.argument("root", metavar="DIR", type=click.Path(path_type=Path))
+
+
+@stores.command()
+@_store_folder
+def verify(root: Path) -> None:
+    """Read every file of DIR, a store or its exported shards, and compare it with the list; exit code 1 at damage."""
+    from musetools import FeatureStore
+    from musetools.train import verify_shards
+
+    found = verify_shards(root) if (root / "index.json").exists() else FeatureStore.open(root).verify()
+    click.echo(found)
+    sys.exit(0 if found.ok else 1)
+
+
+@stores.command()
+@_store_folder
+def repair(root: Path) -> None:
+    """Remove from the store DIR what is damaged, so that the next extraction makes it again."""
+    from musetools import FeatureStore
+
+    found = FeatureStore.open(root).verify(repair=True)
+    click.echo(found)
+    click.echo(f"{len(found.bad)} clips were removed: extract makes them again")
+
+
+@stores.command()
+@_store_folder
+def info(root: Path) -> None:
+    """Show what the store DIR holds and how it was made."""
+    from musetools import FeatureStore
+
+    store = FeatureStore.open(root)
+    click.echo(f"{store}\n{store.size_mib():.0f} MiB, {store.spec}")
+    click.echo(", ".join(f"{name} {version}" for name, version in store.provenance["libraries"].items()))
+
+
+@stores.command()
+@_store_folder
+@click.argument("others", metavar="OTHERS", nargs=-1, required=True, type=click.Path(path_type=Path))
+def merge(root: Path, others: tuple[Path, ...]) -> None:
+    """Copy the clips of OTHERS, stores that were made in the same way, into the store DIR."""
+    from musetools import FeatureStore
+
+    store = FeatureStore.open(root)
+    for other in others:
+        click.echo(f"{store.merge(FeatureStore.open(other))} clips of {other} are new")
+    click.echo(store)
+
+
+@stores.command()
+@_store_folder
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--shard-size", type=click.IntRange(1), default=256, show_default=True, help="Clips a shard.")
+def export(root: Path, folder: Path, shard_size: int) -> None:
+    """Write the store DIR as tar shards for webdataset into FOLDER."""
+    from musetools import FeatureStore
+
+    click.echo(FeatureStore.open(root).export_webdataset(folder, shard_size))

@@ -166,6 +166,13 @@ class Encoder:
         attended = F.scaled_dot_product_attention(*heads)
         return self._linear(f"{block}attn.out", attended.transpose(1, 2).flatten(start_dim=2))
 
+    def to(self, device: str | torch.device) -> "Encoder":
+        """Return the same encoder on another device."""
+        moved = copy(self)
+        moved.device = torch.device(device)
+        moved._weights = {name: tensor.to(moved.device) for name, tensor in self._weights.items()}
+        return moved
+
     def truncated(self, n_layers: int) -> "Encoder":
         """Return the same encoder up to a layer, for what needs early layers alone; 1 is the input embedding."""
         if not 1 <= n_layers <= self.n_layers:

@@ -24,6 +24,7 @@ __all__ = ["Talker", "find_talkers", "hold_out"]
 CURVE_RATE = 1000  # points a second at which the drawn talker's rule is evaluated
 PIECE_S = 28  # the part of a clip that v1.5's loader reads without fault (K5)
 MOUTH_ENCODER = "tiny.en"  # whose rows the model of mouths takes
+LONGEST_NAME = 80  # of several clips that are held out: it becomes a store's clip id
 DRAWN = "0 shut, 1 wide"
 BUNDLED = ("speech.flac", "voice_a.m4a", "voice_b.m4a", "voice_c.m4a")
 
@@ -159,8 +160,9 @@ def _joined(talkers: Sequence[Talker]) -> Talker:
     starts = np.cumsum([0, *(len(t.waveform) for t in talkers[:-1])]) / SAMPLE_RATE
     # a table may reach beyond its audio, where the next clip's begins
     used = [t.times_s < t.duration_s for t in talkers]
+    names = "+".join(t.name for t in talkers)
     return Talker(
-        "+".join(t.name for t in talkers),
+        names if len(names) <= LONGEST_NAME else f"{talkers[0].name}+{len(talkers) - 1}_more",
         np.concatenate([t.waveform for t in talkers]),
         np.concatenate([t.times_s[u] + start for t, u, start in zip(talkers, used, starts, strict=True)]),
         np.concatenate([t.opening[u] for t, u in zip(talkers, used, strict=True)]),

@@ -1,70 +1,38 @@
 """Many files into a store: a bad file is recorded with its reason, the rest goes on, a rerun adds what is missing."""
 
-import json
 import os
 import sys
+import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
-from html import escape
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from musetools.audio.container import name_of
-from musetools.audio.probe import MediaInfo
-from musetools.audio.reading import read_media
-from musetools.audio.timeline import Timeline
-from musetools.check.clip import ClipAudit, ClipFacts, judged
-from musetools.errors import AudioError, MusetoolsError, OutputError, StoreError
+from musetools.errors import AudioError, OutputError, StoreError, one_of
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureRows
-from musetools.files import Found, find_media, sha256_of, sweep, write_whole
+from musetools.files import sweep, write_whole
 from musetools.recipes.recipe import Recipe, recipe_of
-from musetools.train.provenance import SourceFile
-from musetools.train.store import CLIPS, FeatureStore
-from musetools.worker import Worker
+from musetools.train.pipeline import Options, Pipeline, is_there
+from musetools.train.report import ExtractReport, Outcome
+from musetools.train.sources import ClipSource, Sources, find_clips, in_shard
+from musetools.train.store import FeatureStore
+from musetools.train.stored import CLIPS
 
 __all__ = ["ExtractReport", "extract"]
 
-FAILURES = "failures.json"
-
-
-@dataclass(repr=False)
-class ExtractReport:
-    """What `extract` did."""
-
-    added: list[str] = field(default_factory=list)  # clips that are new in the store
-    skipped: list[str] = field(default_factory=list)  # clips that were there already, of the same file
-    failed: dict[str, str] = field(default_factory=dict)  # files that gave no clip, with the reason
-    audits: list[ClipAudit] = field(default_factory=list)  # what the check found in the clips that are new
-    aligned: dict[str, Timeline] = field(default_factory=dict)  # new clips whose sound was moved to its time stamps
-    passed_over: str = ""  # how many files of the folders are no media, by suffix
-
-    @property
-    def ok(self) -> bool:
-        """Whether no file failed."""
-        return not self.failed
-
-    def __repr__(self) -> str:
-        counts = f"{len(self.added)} added, {len(self.skipped)} there already, {len(self.failed)} failed"
-        if self.passed_over:
-            counts += f"; {self.passed_over}"
-        if self.aligned:
-            counts += f"; sound of {len(self.aligned)} laid by its time stamps: {', '.join(self.aligned)}"
-        failed = (f"  {path}: {reason}" for path, reason in self.failed.items())
-        audits = (f"  {audit}" for audit in self.audits if audit.level != "ok")
-        return "\n".join([counts, *failed, *audits])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
+ENGINES, ON_ERROR = ("local", "ray"), ("record", "raise")
+RUNNING = ".extracting"  # locked by whoever came first
+PAGE = "<!doctype html><meta charset='utf-8'><title>Extraction</title><body style='font-family:sans-serif'>"
 
 
 def extract(
-    sources: Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike],
+    sources: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike],
     store: FeatureStore,
     encoder: Encoder,
     *,
@@ -72,20 +40,29 @@ def extract(
     lenient: bool = False,
     audio_track: int | None = None,
     video_track: int | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    shard: str | None = None,
+    on_error: str = "record",
     progress: bool = True,
 ) -> ExtractReport:
     """Extract the features of many files into a store, but for clips that would train a model on wrong sound.
 
     Each clip is checked on the way, see `musetools.audit_clip`. Sound that starts late or has holes is laid where its
     time stamps say if the store's spec decodes so (``decoder="timeline"``); the report and the clip's record say so.
-    Whatever else the check calls an error leaves the clip out, with the reason. Files are decoded in a process of their
-    own: one that ends it by a fault in native code is a failure of that file alone.
+    Whatever else the check calls an error leaves the clip out, with the reason. Files are decoded in processes of their
+    own, ahead of the encoder: one that ends its process by a fault in native code is a failure of that file alone.
+    A rerun skips clips whose file is what it was, by size and modification time, else by its hash; a file that has
+    changed is made again.
 
     Parameters
     ----------
-    sources : iterable of paths, or mapping of clip id to path
-        Media files and folders, which are searched; a clip's id is its path below the folder, ``/`` written ``__``. A
-        mapping names the clips as it likes.
+    sources : path, iterable of paths, or mapping of clip id to path
+        Media files, globs, and folders, which are searched; a clip's id is its path below the folder, ``/`` written
+        ``__``. A ``.csv`` or ``.parquet`` file is a table with a column ``path`` (below the table's folder, or
+        absolute) and, where they are known, ``clip`` (its id), ``fps`` and ``frames`` of the video that it belongs to.
+        A mapping names the clips as it likes.
     store : FeatureStore
         Where they go.
     encoder : Encoder
@@ -96,131 +73,152 @@ def extract(
         Whether clips with errors that decoding does not mend are taken all the same.
     audio_track, video_track : int, optional
         Tracks, counted from 1; see `load_audio`.
+    workers : int, optional
+        Processes that decode; by default one a core, at least 2 and at most 8. With ``engine="ray"`` for each encoder:
+        by default 2, with GPUs what there is of CPUs to a GPU.
+    engine : {"local", "ray"}
+        Where clips are encoded: here, or on a Ray cluster (extra ``ray``) all of whose machines see the files and the
+        store under the same paths.
+    address : str, optional
+        Of a Ray cluster; by default one is started on this machine.
+    shard : str, optional
+        ``"i/n"``: the i-th of n parts of the clips, so that n jobs share the work; a clip's part depends on its id.
+    on_error : {"record", "raise"}
+        Whether a bad file is recorded or ends the run.
     progress : bool, default True
         Whether a bar is drawn on a terminal.
 
     Returns
     -------
     ExtractReport
-        Its failures are kept in the store's ``failures.json``, too. Where another process adds the same files to the
-        store, a clip counts as added by the one that was faster, and as there already for the other.
+        Kept in the store, too, as ``report.json`` and ``report.html``. Where another process adds the same files to the
+        store, a clip counts as added by the one that was faster, and as there already for the other. Where the store
+        cannot be written to, the clips that were not come to are listed as left.
 
     Raises
     ------
     StoreError
         If the store was made otherwise.
     ParameterError
-        If a source is neither a file nor a folder, or a folder without media, or there is no such recipe.
+        If a source is neither file nor folder, or a folder without media; if a table cannot be used; or if there is no
+        such recipe, engine or shard.
+    MusetoolsError, OSError
+        With ``on_error="raise"``, what is wrong with the first bad file.
 
     Warns
     -----
     UserWarning
-        If ``failures.json`` cannot be written.
+        If the report cannot be written.
     """
     store.check_provenance(encoder)
-    sweep(store.root / CLIPS)
-    found = Found(sources.items()) if isinstance(sources, Mapping) else find_media(sources)
-    report = ExtractReport(passed_over=found.summary())
-    tracks = {"audio_track": audio_track, "video_track": video_track}
-    with Worker() as worker:
-        job = _Extraction(store, encoder, recipe_of(check), lenient, tracks, worker, report)
-        for clip, path in tqdm(found, unit="clip", file=sys.stderr, disable=None if progress else True):
-            try:
-                new = job.add(clip, Path(path))
-                (report.added if new else report.skipped).append(clip)
-            except (MusetoolsError, OSError) as error:
-                report.failed[_printable(path)] = _printable(error)
-    _keep(report, store.root / FAILURES)
+    one_of("engine", engine, ENGINES)
+    one_of("on_error", on_error, ON_ERROR)
+    options = Options(recipe_of(check), lenient, audio_track, video_track)
+    found = find_clips(sources)
+    clips = in_shard(found.clips, shard)
+    if engine == "ray":  # its processes have working folders of their own
+        clips = [replace(source, path=source.path.absolute()) for source in clips]
+    for folder in (store.root, store.root / CLIPS):
+        sweep(folder)
+    report = ExtractReport(
+        found=len(clips) + len(found.closed), passed_over=found.passed_over, elsewhere=len(found.clips) - len(clips)
+    )
+    known, todo = _sorted_out(found, clips, store)
+    with (
+        _in_turn(todo, store) as todo,
+        tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,
+        closing(_made(engine, todo, store, encoder, options, workers, address)) as made,
+    ):
+        _follow(chain(known, made), todo, report, on_error == "raise", bar)
+    _keep(report, store.root, shard)
     return report
 
 
-@dataclass
-class _Extraction:
-    """Reads, judges and adds one clip after another."""
-
-    store: FeatureStore
-    encoder: Encoder
-    recipe: Recipe
-    lenient: bool
-    tracks: dict[str, int | None]
-    worker: Worker
-    report: ExtractReport
-
-    def add(self, clip: str, path: Path) -> bool:
-        """Add a clip and return True; False if it is there already, of this very file."""
-        if _is_there(self.store, clip, path):
-            return False
-        name_of(path)  # raises for what is no file
-        decoder = self.store.spec.decoder
-        reading = self.worker.run(read_media, path, decoder=decoder, decode_video=False, **self.tracks)
-        with closing(reading):
-            info = next(reading)
-            source, audits = SourceFile.of(path, info), []
-            blocks = self._passing(clip, info, reading, audits)
-            rows = FeatureRows(path, self.encoder, self.store.spec, blocks=blocks)
-            facts = {"source": lambda: source.to_json() | self._moved(*audits)}
-            facts |= {"fps": source.fps, "n_frames": source.frames}
-            try:
-                self.store.add_rows(clip, rows, lambda: rows.n_samples, **facts)
-            except StoreError:
-                if _is_there(self.store, clip, path):
-                    return False  # another process was faster
-                raise
-        self.report.audits += audits
-        if self._moved(*audits):
-            self.report.aligned[clip] = audits[0].timeline
-        return True
-
-    def _passing(
-        self, clip: str, info: MediaInfo, reading: Iterator[np.ndarray | Timeline], audits: list[ClipAudit]
-    ) -> Iterator[np.ndarray]:
-        """Yield a clip's sound; at its end add its audit, or raise AudioError if the clip must be left out."""
-        n_samples = 0
-        for item in reading:
-            if not isinstance(item, Timeline):
-                n_samples += len(item)
-                yield item
-                continue
-            audits.append(judged(clip, self.recipe, ClipFacts(info, item, n_samples)))
-            found = audits[0].findings
-            errors = [f.sentence for f in found if f.level == "error" and not (f.mended and self._by_stamps)]
-            if errors and not self.lenient:
-                raise AudioError(f"left out: {'; '.join(errors)}. To take it all the same: lenient=True, or --lenient")
-
-    @property
-    def _by_stamps(self) -> bool:
-        return self.store.spec.decoder == "timeline"
-
-    def _moved(self, audit: ClipAudit) -> dict[str, Any]:
-        """Return what a clip's record says where its sound was moved to its time stamps."""
-        moved = self._by_stamps and any(f.mended for f in audit.findings)
-        return {"timeline": audit.timeline.to_json()} if moved else {}
+def _cores() -> int:
+    return min(8, max(2, os.cpu_count() or 2))
 
 
-def _keep(report: ExtractReport, path: Path) -> None:
-    """Write down what failed; where that cannot be written, the report says it all the same."""
+def _sorted_out(
+    found: Sources, clips: Sequence[ClipSource], store: FeatureStore
+) -> tuple[list[Outcome], list[ClipSource]]:
+    """Return what is known before anything is read, and the clips that are to be made."""
+    known = [
+        Outcome(ClipSource(path, Path(path)), AudioError(f"the folder {path} cannot be searched: {reason}"))
+        for path, reason in found.closed.items()
+    ]
+    todo = []
+    store.manifest.refresh()
+    for source in clips:
+        try:
+            if is_there(store, source):
+                known.append(Outcome(source, there=True))
+            else:
+                todo.append(replace(source, again=source.clip in store))
+        except (StoreError, OSError) as error:
+            known.append(Outcome(source, error))
+    return known, todo
+
+
+@contextmanager
+def _in_turn(todo: list[ClipSource], store: FeatureStore) -> Iterator[list[ClipSource]]:
+    """Yield clips in order; for whoever comes while another extraction runs from the end, so that the two meet."""
+    lock = FileLock(store.root / RUNNING)
     try:
-        write_whole(path, json.dumps(report.failed, indent=1, ensure_ascii=False).encode())
+        lock.acquire(blocking=False)
+    except Timeout:
+        todo = todo[::-1]
+    except OSError:  # whoever writes a clip says what is wrong
+        pass
+    try:
+        yield todo
+    finally:
+        lock.release()
+
+
+def _made(
+    engine: str,
+    todo: list[ClipSource],
+    store: FeatureStore,
+    encoder: Encoder,
+    options: Options,
+    workers: int | None,
+    address: str | None,
+) -> Iterator[Outcome]:
+    """Yield what becomes of each clip."""
+    if not todo:
+        return
+    if engine == "ray":
+        from musetools.train.cluster import made_on_ray
+
+        yield from made_on_ray(todo, store, encoder, options, workers, address)
+        return
+    with Pipeline(store, encoder, options, min(workers or _cores(), len(todo))) as pipeline:
+        yield from pipeline.run(todo)
+
+
+def _follow(
+    outcomes: Iterable[Outcome], todo: Iterable[ClipSource], report: ExtractReport, strict: bool, bar: tqdm
+) -> None:
+    """Count clips as they come; the first error ends it if `strict`, one that would meet every clip does so anyway."""
+    waiting, began = Counter(todo), time.monotonic()
+    for outcome in outcomes:
+        if outcome.error and strict:
+            raise outcome.error
+        waiting[outcome.source] -= 1
+        report.take(outcome)
+        report.took_s = time.monotonic() - began
+        bar.set_postfix_str(f"{report.hours:.2f} h of audio, {report.speed:.0f}x real time", refresh=False)
+        bar.update()
+        if outcome.stops:
+            report.stopped, report.left = str(outcome.error), [source.clip for source in (+waiting).elements()]
+            return
+
+
+def _keep(report: ExtractReport, root: Path, shard: str | None) -> None:
+    """Write the report down; where that cannot be done, it is returned all the same."""
+    name = f"report-{shard.replace('/', '-of-')}" if shard else "report"
+    try:
+        write_whole(root / f"{name}.json", report.to_json().encode())
+        write_whole(root / f"{name}.html", f"{PAGE}{report._repr_html_()}".encode(errors="backslashreplace"))
     except OutputError as error:
         warnings.warn(f"{error}. The report is complete, but it is not kept in the store", stacklevel=3)
-
-
-def _printable(what: object) -> str:
-    """Return text that can be written anywhere: a path may hold bytes that are no UTF-8."""
-    return str(what).encode(errors="backslashreplace").decode()
-
-
-def _is_there(store: FeatureStore, clip: str, path: Path) -> bool:
-    """Tell whether a clip was made of this very file; StoreError if it was made of another one."""
-    store.manifest.refresh()  # other processes may be adding
-    if clip not in store:
-        return False
-    known, stat = store.record(clip).source or {}, path.stat()
-    if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
-        return True
-    with open(path, "rb") as file:
-        if known.get("sha256") == sha256_of(file):
-            return True
-    raise StoreError(
-        f"clip {clip!r} was made of another file, {known.get('path')}: name this one otherwise ({{id: path}})"
-    )

@@ -1,8 +1,8 @@
-"""What a store's two JSON files hold, as JSON schemas; values of other types never reach the code behind them."""
+"""What the JSON files of stores and shards hold, as JSON schemas; other values never reach the code behind them."""
 
 from jsonschema import Draft4Validator  # the last draft in which 9.0 is no integer
 
-__all__ = ["RECORD", "STORE"]
+__all__ = ["RECORD", "SHARD_INDEX", "STORE"]
 
 COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
 TEXT = {"type": "string"}
@@ -57,5 +57,18 @@ _STORE = {
     },
 }
 
+_SHARD = {
+    "type": "object",
+    "required": ["url", "nsamples", "filesize", "sha256"],
+    "properties": {
+        "url": {"type": "string", "pattern": r"^shard-[0-9]+\.tar\Z"},
+        "nsamples": COUNT,
+        "filesize": COUNT,
+        "sha256": SHA256,
+    },
+}
+_SHARDS = {"type": "object", "required": ["shardlist"], "properties": {"shardlist": {"type": "array", "items": _SHARD}}}
+
 RECORD = Draft4Validator({"oneOf": [_CLIP, _QUARANTINED]})
 STORE = Draft4Validator(_STORE)
+SHARD_INDEX = Draft4Validator(_SHARDS)

@@ -1,5 +1,6 @@
 """What a store of features holds, as one reads it: one ``.npy`` a clip, a manifest, and how all of it was made."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
@@ -15,6 +16,7 @@ from musetools.files import sweep
 from musetools.recipes.contract import AudioContract
 from musetools.train import integrity
 from musetools.train.manifest import Manifest, Record
+from musetools.train.shards import Shards, write_shards
 
 __all__ = ["CLIPS", "MANIFEST", "StoredFeatures"]
 
@@ -153,6 +155,38 @@ class StoredFeatures:
         facts, libraries = self.provenance["encoder"], self.provenance["libraries"]
         made = AudioContract(self.spec, facts, settings, tuple(sorted(rates)), positional_encoding, libraries)
         return made.with_probe(encoder) if encoder else made
+
+    def export_webdataset(self, folder: str | os.PathLike, shard_size: int = 256) -> Shards:
+        """Write all clips as tar shards for ``webdataset``, sorted by id.
+
+        A clip is two members, ``NNNNNNNN.npy`` (its features) and ``NNNNNNNN.json`` (its record, with its ``number`` of
+        how many, ``of``). Each shard is written whole or not at all; ``index.json``, written last, holds their numbers
+        of clips and SHA-256, so that `verify_shards` and ``musetools store verify`` notice what is lost.
+
+        Parameters
+        ----------
+        folder : path
+            A new folder, or one in which an export was killed.
+        shard_size : int, default 256
+            Clips a shard.
+
+        Returns
+        -------
+        Shards
+            Whose `paths` ``webdataset.WebDataset`` takes. Name all decoders, as its own unpickle what they are given:
+            ``.decode(webdataset.handle_extension("npy", load), webdataset.handle_extension("json", json.loads),
+            only=["npy", "json"])``, with ``load = lambda data: numpy.load(io.BytesIO(data), allow_pickle=False)``.
+
+        Raises
+        ------
+        StoreError
+            If a clip's file is not what was written.
+        OutputError
+            If there are shards already, or nothing can be written.
+        """
+        self.manifest.refresh()
+        records = sorted(self.manifest.records.values(), key=lambda record: record.clip)
+        return write_shards(records, self.file, folder, shard_size, self.provenance)
 
     def __repr__(self) -> str:
         made, seconds = self.provenance["encoder"], sum(r.duration_s for r in self.manifest.records.values())

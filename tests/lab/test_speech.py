@@ -11,7 +11,7 @@ import soundfile
 from musetools import MusetoolsError, ParameterError
 from musetools.lab import speech as module
 from musetools.lab.project import project_file
-from musetools.lab.speech import find_talkers, hold_out
+from musetools.lab.speech import Talker, find_talkers, hold_out
 from musetools.lips import MouthSeries, read_mouth
 from musetools.lips.estimate import unknown
 
@@ -43,6 +43,15 @@ def test_held_out_clips_are_never_trained_on():
     at = np.array([1.0, 5.0])
     np.testing.assert_allclose(held_out.at(at + talkers[2].duration_s), talkers[3].at(at), atol=0.02)
     np.testing.assert_allclose(training[2].at(at), talkers[1].at(at + 28), atol=1e-9)
+
+
+def test_many_clips_have_a_short_name():
+    """It becomes the id of a clip in a store."""
+    clips = [
+        Talker(f"clip_{i:02d}_of_many", np.zeros(2 * RATE, np.float32), np.arange(3.0), np.arange(3.0))
+        for i in range(30)
+    ]
+    assert hold_out(clips, 40)[1].name == "clip_10_of_many+19_more-0s"
 
 
 @pytest.mark.parametrize("seconds", [105, 1000])

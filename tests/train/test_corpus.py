@@ -18,7 +18,7 @@ from stores import QUICK, contents, extract_all, killed_at
 
 from musetools import ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
 from musetools.cli import main
-from musetools.train.corpus import find_media
+from musetools.files import find_media
 
 GOOD = {"a.wav": 1.0, "b.flac": 0.8, "c.mp4": 1.2, "d.m4a": 0.6}  # seconds
 BAD = {"corrupt.mp4": "corrupt", "empty.wav": "0 bytes", "silent.mp4": "no audio stream", "text.wav": "no media file"}
@@ -53,6 +53,11 @@ def run(sources, store: FeatureStore, encoder) -> ExtractReport:
     return extract(sources, store, encoder, progress=False)
 
 
+def kept(store: FeatureStore) -> dict:
+    """Read the report that lies in a store."""
+    return json.loads((store.root / "report.json").read_bytes().decode())
+
+
 # --- good and bad files
 
 
@@ -68,7 +73,7 @@ def test_the_good_are_there_and_the_bad_are_told(good, empty, small):
         assert BAD[Path(path).name] in reason
         assert path in reason
     assert len(report.added) + len(report.failed) == len(find_media([good]))
-    assert json.loads((empty.root / "failures.json").read_text(encoding="utf-8")) == report.failed
+    assert kept(empty)["failed"] == report.failed
     assert repr(report).splitlines()[0].startswith("4 added, 0 there already, 4 failed; 1 file passed over: 1 .txt")
     assert FeatureStore.open(empty.root).clips == tuple(GOOD)
     assert empty.verify().ok
@@ -105,7 +110,7 @@ def test_a_rerun_skips_what_is_there(good, empty, small):
     report = run([good], empty, small)
     assert report.added == ["empty.wav"]
     assert len(report.failed) == len(BAD) - 1
-    assert json.loads((empty.root / "failures.json").read_text()) == report.failed
+    assert kept(empty)["failed"] == report.failed
 
 
 def test_a_clip_that_repair_put_aside_is_made_again(good, empty, small):
@@ -125,14 +130,23 @@ def test_a_touched_file_is_the_same(good, empty, small):
 
 
 @pytest.mark.parametrize("seconds", [0.9, 1.0])  # another length; as long, but something else is said
-def test_another_file_of_the_same_name_is_refused(good, empty, small, seconds):
+def test_a_file_that_has_changed_is_made_again_and_that_is_said(good, empty, small, seconds):
     run([good], empty, small)
     write_media(good / "a.wav", speech(3)[-int(seconds * 44_100) :], 44_100)
     report = run([good], empty, small)
-    assert list(report.failed) == [str(good / "a.wav")]
-    assert "clip 'a.wav' was made of another file" in report.failed[str(good / "a.wav")]
-    assert "name this one otherwise" in report.failed[str(good / "a.wav")]
-    assert len(report.skipped) == 3
+    assert (report.ok, report.added, report.remade, len(report.skipped)) == (True, [], ["a.wav"], 3)
+    assert "1 made again, as their file or table has changed: a.wav" in repr(report)
+    np.testing.assert_array_equal(empty["a.wav"], audio2feat(good / "a.wav", small, spec=QUICK))
+    assert empty.record("a.wav").duration_s == seconds
+    assert (empty.verify().ok, empty.verify().orphans) == (True, ())
+    assert run([good], empty, small).skipped == list(GOOD)
+
+
+def test_another_file_of_a_name_that_is_taken_is_refused(good, empty, small):
+    run([good / "a.wav"], empty, small)
+    report = run({"a.wav": good / "b.flac"}, empty, small)
+    assert "clip 'a.wav' was made of another file" in report.failed[str(good / "b.flac")]
+    assert "name this one otherwise" in report.failed[str(good / "b.flac")]
     assert empty.record("a.wav").duration_s == 1
 
 
@@ -148,7 +162,7 @@ def test_a_file_that_went_away_fails_alone(good, empty, small):
 
 
 def test_a_file_that_may_not_be_read_fails_alone(good, empty, small, monkeypatch):
-    from musetools.train import corpus, provenance
+    from musetools.train import pipeline, provenance
 
     def closed(path, mode="r", **how):
         if Path(path).name == "b.flac":
@@ -156,7 +170,7 @@ def test_a_file_that_may_not_be_read_fails_alone(good, empty, small, monkeypatch
         return open(path, mode, **how)
 
     monkeypatch.setattr(provenance, "open", closed, raising=False)
-    monkeypatch.setattr(corpus, "open", closed, raising=False)
+    monkeypatch.setattr(pipeline, "open", closed, raising=False)
     report = run([good], empty, small)
     assert list(report.failed) == [str(good / "b.flac")]
     assert "Permission denied" in report.failed[str(good / "b.flac")]
@@ -169,14 +183,14 @@ def test_a_name_that_is_not_utf8_fails_alone(good, empty, small):
     report = run([good], empty, small)
     assert report.added == ["a.wav", "c.mp4", "d.m4a"]
     assert len(report.failed) == 1
-    assert json.loads((empty.root / "failures.json").read_bytes().decode()) == report.failed
+    assert kept(empty)["failed"] == report.failed
     repr(report).encode()  # it can be printed
 
 
 def test_a_store_of_another_making_is_refused_at_once(good, empty):
     with pytest.raises(StoreError, match=r"encoder.fingerprint"):
         run([good], empty, encoder_of(small_weights(seed=1)))
-    assert not (empty.root / "failures.json").exists()
+    assert not (empty.root / "report.json").exists()
 
 
 # --- names
@@ -267,7 +281,7 @@ def command(tmp_path, checkpoint):
 def test_the_command_makes_a_store(tmp_path, good, command, small):
     result = command(good / "a.wav", good / "c.mp4", more=("--dtype", "float16", "--spec", "musetalk-v1"))
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("2 added, 0 there already, 0 failed\nFeatureStore(")
+    assert result.output.startswith("2 added, 0 there already, 0 failed\n")
     store = FeatureStore.open(tmp_path / "made {2} é")
     assert store.clips == ("a.wav", "c.mp4")
     expected = audio2feat(good / "a.wav", small, spec="musetalk-v1").astype(np.float16)

@@ -70,7 +70,7 @@ def test_two_extractions_into_one_store(tmp_path, small, sounds, checkpoint):
         (one, one_there, one_failed), (other, other_there, other_failed) = (run.result() for run in runs)
     assert (one_failed, other_failed) == ({}, {})
     assert one + other == one + one_there == other + other_there == 8
-    assert json.loads((store.root / "failures.json").read_text()) == {}
+    assert json.loads((store.root / "report.json").read_text())["failed"] == {}
     assert sorted(FeatureStore.open(store.root).clips) == sorted(path.name for path in sounds.iterdir())
     assert store.verify().orphans == ()
 
@@ -192,9 +192,9 @@ def test_a_truncated_end_is_repaired(store):
 
 def test_failures_that_cannot_be_kept_are_reported(tmp_path, small, sounds):
     store = FeatureStore.create(tmp_path / "store", QUICK, small)
-    (store.root / "failures.json").mkdir()  # so that nothing can be written there
+    (store.root / "report.json").mkdir()  # so that nothing can be written there
     (sounds / "bad.wav").touch()
-    with pytest.warns(UserWarning, match=r"cannot write .*failures\.json.*The report is complete"):
+    with pytest.warns(UserWarning, match=r"cannot write .*report\.json.*The report is complete"):
         report = extract([sounds], store, small, progress=False)
     assert len(report.added) == 8
     assert list(report.failed) == [str(sounds / "bad.wav")]

@@ -42,7 +42,6 @@ PLACES = {  # left, top, width and height of each panel, in pixels
 }
 TIMED = ("sound", "mel", "rows", "mouth")  # panels on one axis of time
 NEAR_MS = 400  # seen either side of a frame; twice as much, or four times … where a side's chunk lies farther off
-LEAST_MS = 50  # that one can look at either side
 QUALITY = 80  # of a JPEG, for images that follow each other fast
 SILENCE = "#DADADA"
 STYLE_OF_VIEW = STYLE | {"font.size": 8, "axes.titlesize": 9, "figure.constrained_layout.use": False}
@@ -67,7 +66,7 @@ class FrameView:
     """
 
     def __init__(self, scene: Scene, near_ms: float = NEAR_MS):
-        self.scene, self.near_ms, self._still, self._shift = scene, max(near_ms, LEAST_MS), None, Affine2D()
+        self.scene, self.near_ms, self._still, self._shift = scene, near_ms, None, Affine2D()
         with plt.rc_context(STYLE_OF_VIEW):
             self.figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI)
             self.canvas = FigureCanvasAgg(self.figure)
@@ -281,10 +280,11 @@ class FrameView:
             Patch(facecolor="none", edgecolor="0.4", label="row of zeros"),
             Patch(facecolor=DIFFERS, label="other rows"),
             Patch(facecolor=SILENCE, label=f"silent: below {signed(SILENT_DBFS)} dBFS"),
-            Line2D([], [], color=COLOURS["green"], linewidth=1, label="mouth"),
             Line2D([], [], color="black", linestyle="--", linewidth=1, label="frame starts"),
             Line2D([], [], color="black", linewidth=5, label="frame"),
         ]
+        if self.scene.clip.openings is not None:
+            keys.append(Line2D([], [], color=COLOURS["green"], linewidth=1, label="mouth"))
         self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.2, columnspacing=1.1)
 
     def _moved(self, ax: Axes) -> Transform:

@@ -23,7 +23,8 @@ KEY_FRAMES = 12  # images from one that stands alone to the next: going to a pla
 def film(clip: Clip) -> bytes:
     """Return a clip's images and waveform as a WebM (VP8, Opus), or its waveform alone.
 
-    Every browser plays it, whatever the clip's own codecs are, and time 0 is the waveform's first sample.
+    Every browser plays it, whatever the clip's own codecs are. Time 0 is the waveform's first sample, and images after
+    its last one are left out.
     """
     file = io.BytesIO()
     with av.open(file, "w", format="webm") as container:
@@ -56,7 +57,7 @@ def _sound(stream: Any, waveform: np.ndarray) -> Iterator[Any]:
 
 
 def _images(stream: Any, clip: Clip) -> Iterator[Any]:
-    for number, at_s in enumerate(clip.images.times_s):
+    for number, at_s in enumerate(clip.images.times_s[clip.images.times_s < clip.duration_s]):
         frame = av.VideoFrame.from_ndarray(clip.images[number], format="rgb24")
         frame = frame.reformat(stream.width, stream.height, "yuv420p")
         frame.pts, frame.time_base = round(at_s / TICK), TICK

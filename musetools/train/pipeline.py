@@ -1,0 +1,235 @@
+"""Clips into a store in three stages, each a little ahead of the next: read in processes, encoded, written.
+
+The encoder waits for neither decoders nor disks, and clips come into the store in the order in which they are named.
+"""
+
+import errno
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from musetools.audio.container import name_of
+from musetools.audio.probe import MediaInfo
+from musetools.audio.reading import read_media
+from musetools.audio.timeline import Timeline
+from musetools.check.clip import ClipAudit, ClipFacts, judged
+from musetools.errors import AudioError, MusetoolsError, OutputError, StoreError
+from musetools.features.encoder import Encoder
+from musetools.features.extract import FeatureRows
+from musetools.files import sha256_of
+from musetools.recipes.recipe import Recipe
+from musetools.timing import SAMPLE_RATE
+from musetools.train.provenance import SourceFile
+from musetools.train.report import Outcome
+from musetools.train.sources import ClipSource
+from musetools.train.store import FeatureStore
+from musetools.worker import Ahead, Worker
+
+__all__ = ["Options", "Pipeline", "is_there"]
+
+BLOCKS_AHEAD = 64  # of sound, for each clip that is being read
+ROWS_AHEAD = 1  # encoder windows that may wait to be written; of the largest model one takes 250 MB
+
+
+@dataclass(frozen=True)
+class Options:
+    """How clips are read and judged."""
+
+    recipe: Recipe  # the pipeline for which they are checked
+    lenient: bool = False  # whether clips with errors are taken all the same
+    audio_track: int | None = None
+    video_track: int | None = None
+
+
+@dataclass(eq=False)
+class _Reading:
+    """A clip on its way through the stages."""
+
+    source: ClipSource
+    items: Ahead[MediaInfo | np.ndarray | Timeline] | None = None
+    file: SourceFile | None = None
+    audit: ClipAudit | None = None
+    n_samples: int = 0
+    error: Exception | None = None
+
+
+class Pipeline(ExitStack):
+    """Adds clips to a store; its processes go on from run to run until the pipeline is closed.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Where they go.
+    encoder : Encoder
+        The one that the store was made with.
+    options : Options
+        How clips are read and judged.
+    workers : int
+        Processes that read.
+    """
+
+    def __init__(self, store: FeatureStore, encoder: Encoder, options: Options, workers: int):
+        super().__init__()
+        self.store, self.encoder, self.options = store, encoder, options
+        self._idle = [self.enter_context(Worker()) for _ in range(workers)]
+
+    def run(self, clips: Iterable[ClipSource]) -> Iterator[Outcome]:
+        """Add clips and yield what became of each, in order."""
+        with closing(Ahead(self._encoded(clips), ROWS_AHEAD)) as encoded:
+            for reading, rows in groupby(encoded, key=itemgetter(0)):
+                yield self._written(reading, (block for _, block in rows if block is not None))
+
+    # --- read
+
+    def _started(self, clips: Iterable[ClipSource]) -> Iterator[_Reading]:
+        """Yield clips that are being read; as many more are as there are idle processes."""
+        running: deque[tuple[_Reading, Worker]] = deque()
+        try:
+            for clip in clips:
+                if self._is_added(clip):
+                    yield _Reading(clip)
+                    continue
+                while not self._idle:
+                    yield from self._oldest(running)
+                reading, worker = _Reading(clip), self._idle.pop()
+                running.append((reading, worker))
+                reading.items = Ahead(self._items(reading, worker), BLOCKS_AHEAD)
+            while running:
+                yield from self._oldest(running)
+        finally:
+            while running:
+                self._end(*running.popleft())
+
+    def _oldest(self, running: deque[tuple[_Reading, Worker]]) -> Iterator[_Reading]:
+        yield running[0][0]
+        self._end(*running.popleft())
+
+    def _end(self, reading: _Reading, worker: Worker) -> None:
+        reading.items.close()
+        self._idle.append(worker)
+
+    def _items(self, reading: _Reading, worker: Worker) -> Iterator[MediaInfo | np.ndarray | Timeline]:
+        """Yield what a clip's process reads; runs in a thread of its own."""
+        name_of(path := reading.source.path)  # raises for what is no file
+        tracks = {"audio_track": self.options.audio_track, "video_track": self.options.video_track}
+        decoder = self.store.spec.decoder
+        with closing(worker.run(read_media, path, decoder=decoder, decode_video=False, **tracks)) as items:
+            info = next(items)
+            reading.file = SourceFile.of(path, info)
+            yield info
+            yield from items
+
+    def _is_added(self, source: ClipSource) -> bool:
+        """Tell whether another process was faster, as far as is known."""
+        return source.clip in self.store and not source.again
+
+    # --- encoded
+
+    def _encoded(self, clips: Iterable[ClipSource]) -> Iterator[tuple[_Reading, np.ndarray | None]]:
+        """Yield each clip with its rows, block by block, and at its end with None; runs in a thread of its own."""
+        with closing(self._started(clips)) as started:
+            for reading in started:
+                try:
+                    yield from ((reading, rows) for rows in self._rows(reading))
+                except (MusetoolsError, OSError) as error:
+                    reading.error = error
+                yield reading, None
+
+    def _rows(self, reading: _Reading) -> FeatureRows:
+        source = reading.source
+        if reading.items is None or self._is_added(source):
+            raise StoreError(f"another process has added clip {source.clip!r} meanwhile. Run again")
+        blocks = self._passing(reading, next(reading.items))
+        return FeatureRows(source.path, self.encoder, self.store.spec, blocks=blocks)
+
+    def _passing(self, reading: _Reading, info: MediaInfo) -> Iterator[np.ndarray]:
+        """Yield a clip's sound; at its end audit it, and raise AudioError if it must be left out."""
+        source = reading.source
+        for item in reading.items:
+            if not isinstance(item, Timeline):
+                reading.n_samples += len(item)
+                yield item
+                continue
+            facts = ClipFacts(info, item, reading.n_samples)
+            reading.audit = judged(source.clip, self.options.recipe, facts, source.n_frames, source.fps)
+            found = reading.audit.findings
+            errors = [f.sentence for f in found if f.level == "error" and not (f.mended and self._by_stamps)]
+            if errors and not self.options.lenient:
+                raise AudioError(f"left out: {'; '.join(errors)}. To take it all the same: lenient=True, or --lenient")
+
+    @property
+    def _by_stamps(self) -> bool:
+        return self.store.spec.decoder == "timeline"
+
+    # --- written
+
+    def _written(self, reading: _Reading, rows: Iterator[np.ndarray]) -> Outcome:
+        source, store = reading.source, self.store
+        try:
+            facts = self._facts(reading)
+            store.add_rows(source.clip, _whole(rows, reading), lambda: reading.n_samples, replace=source.again, **facts)
+        except StoreError as error:
+            return self._refused(source, error)
+        except (MusetoolsError, OSError) as error:
+            return Outcome(source, error, stops=_stops(error))
+        moved = reading.audit.timeline if self._moved(reading) else None
+        audit = replace(reading.audit, info=None, timeline=None)  # of ten thousand hours they would not fit in memory
+        return Outcome(source, audit=audit, moved=moved, seconds=reading.n_samples / SAMPLE_RATE)
+
+    def _refused(self, source: ClipSource, error: StoreError) -> Outcome:
+        """Tell whether another process was faster, or another clip has the id."""
+        try:
+            return Outcome(source, there=True) if is_there(self.store, source) else Outcome(source, error)
+        except (StoreError, OSError) as other:
+            return Outcome(source, other)
+
+    def _facts(self, reading: _Reading) -> dict[str, Any]:
+        """Return what a clip's record says beside its rows; what a table says comes before what the file says."""
+        source, file = reading.source, reading.file
+        fps, n_frames = source.fps or (file and file.fps), source.n_frames
+        n_frames = file.frames if n_frames is None and file else n_frames
+        return {"source": lambda: file.to_json() | self._moved(reading), "fps": fps, "n_frames": n_frames}
+
+    def _moved(self, reading: _Reading) -> dict[str, Any]:
+        """Return what a clip's record says where its sound was moved to its time stamps."""
+        moved = self._by_stamps and any(f.mended for f in reading.audit.findings)
+        return {"timeline": reading.audit.timeline.to_json()} if moved else {}
+
+
+def _whole(rows: Iterator[np.ndarray], reading: _Reading) -> Iterator[np.ndarray]:
+    """Yield a clip's rows; raise what cut them short."""
+    yield from rows
+    if reading.error:
+        raise reading.error
+
+
+def is_there(store: FeatureStore, source: ClipSource) -> bool:
+    """Tell whether a clip was made of its file as it is now; StoreError if it was made of another one."""
+    if source.clip not in store:
+        return False
+    record, stat = store.record(source.clip), source.path.stat()
+    known, n_frames = record.source or {}, source.n_frames
+    if (source.fps or record.rate, record.frames if n_frames is None else n_frames) != (record.rate, record.frames):
+        return False
+    if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+        return True
+    with open(source.path, "rb") as file:
+        if known.get("sha256") == sha256_of(file):
+            return True
+    if known.get("path") == str(source.path.resolve()):
+        return False
+    raise StoreError(
+        f"clip {source.clip!r} was made of another file, {known.get('path')}: name this one otherwise ({{id: path}})"
+    )
+
+
+def _stops(error: Exception) -> bool:
+    """Tell whether an error would meet every clip: a store that cannot be written, but for a file that is too long."""
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, OutputError) and getattr(cause, "errno", None) != errno.EFBIG

@@ -1,0 +1,161 @@
+"""A store as tar shards for webdataset: ``.npy`` and JSON alone, whole or not there, with an index that tells of loss.
+
+Each clip is two members of one shard, ``NNNNNNNN.npy`` (its features) and ``NNNNNNNN.json`` (its record, and its number
+of how many). The same store gives the same bytes.
+"""
+
+import io
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from html import escape
+from numbers import Integral
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from musetools.errors import OutputError, ParameterError, StoreError
+from musetools.files import checked_json, replacing, sha256_of, sweep, write_whole
+from musetools.train.integrity import StoreCheck
+from musetools.train.manifest import Record
+from musetools.train.schema import SHARD_INDEX
+
+__all__ = ["Shards", "open_shards", "verify_shards", "write_shards"]
+
+INDEX, SHARDS = "index.json", "shard-*.tar"
+
+
+@dataclass(frozen=True, repr=False)
+class Shards:
+    """Tar shards in a folder, as their index has it."""
+
+    folder: Path
+    shards: tuple[Mapping[str, Any], ...]  # of each: its file's name, number of clips, bytes and SHA-256
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of the shards, as ``webdataset.WebDataset`` takes them."""
+        return [str(self.folder / shard["url"]) for shard in self.shards]
+
+    @property
+    def clips(self) -> int:
+        """How many clips they hold together."""
+        return sum(shard["nsamples"] for shard in self.shards)
+
+    def __repr__(self) -> str:
+        mib = sum(shard["filesize"] for shard in self.shards) / 2**20
+        return f"{self.clips} clips in {len(self.shards)} shards of {mib:.0f} MiB: {self.folder}"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
+
+
+def write_shards(
+    records: Sequence[Record],
+    opened: Callable[[str], BinaryIO],
+    folder: str | os.PathLike,
+    shard_size: int,
+    provenance: Mapping[str, Any],
+) -> Shards:
+    """Write the clips of some records, whose files `opened` opens, as shards; see `FeatureStore.export_webdataset`."""
+    if isinstance(shard_size, bool) or not isinstance(shard_size, Integral) or shard_size < 1:
+        raise ParameterError(f"shard_size must be a whole number of clips, 1 or more; got {shard_size!r}")
+    folder = Path(folder)
+    _make_room(folder)
+    numbered, written = list(enumerate(records)), []
+    for start in range(0, len(records), shard_size):
+        path = folder / f"shard-{len(written):06d}.tar"
+        written.append(_write_shard(path, numbered[start : start + shard_size], len(records), opened))
+    index = {"wids_version": 1, "shardlist": written, "samples": len(records), "provenance": provenance}
+    write_whole(folder / INDEX, json.dumps(index, indent=1).encode())
+    return Shards(folder, tuple(written))
+
+
+def _make_room(folder: Path) -> None:
+    """Make a folder, and remove what an export left in it that was killed before it had an index."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / INDEX).exists():
+            raise OutputError(f"{folder} holds shards already. Name a new folder")
+        sweep(folder)
+        for path in folder.glob(SHARDS):
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}. Name a folder that is writable") from None
+
+
+def _write_shard(
+    path: Path, numbered: Iterable[tuple[int, Record]], n_clips: int, opened: Callable[[str], BinaryIO]
+) -> dict[str, Any]:
+    """Write one shard; return its line of the index."""
+    numbered = list(numbered)
+    with replacing(path) as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            for number, record in numbered:
+                with opened(record.clip) as features:
+                    if sha256_of(features) != record.sha256:
+                        raise StoreError(f"clip {record.clip!r} is damaged: repair the store first")
+                    _add(tar, f"{number:08d}.npy", features)
+                facts = json.dumps(asdict(record) | {"number": number, "of": n_clips}, ensure_ascii=False)
+                _add(tar, f"{number:08d}.json", io.BytesIO(facts.encode(errors="backslashreplace")))
+        return {"url": path.name, "nsamples": len(numbered), "filesize": file.tell(), "sha256": sha256_of(file)}
+
+
+def _add(tar: tarfile.TarFile, name: str, content: BinaryIO) -> None:
+    """Add a member that says nothing of when, where and by whom it was made."""
+    member = tarfile.TarInfo(name)
+    member.size = content.seek(0, os.SEEK_END)
+    content.seek(0)
+    tar.addfile(member, content)
+
+
+def verify_shards(folder: str | os.PathLike) -> StoreCheck:
+    """Compare the shards in a folder with their index: what is lost, cut or changed is bad.
+
+    Raises
+    ------
+    StoreError
+        If there is no index, or none that can be read.
+    """
+    shards = open_shards(folder)
+    found = {shard["url"]: _fault(shards.folder / shard["url"], shard) for shard in shards.shards}
+    orphans = {path.name for path in shards.folder.glob(SHARDS)} - found.keys()
+    return StoreCheck(shards.clips, {name: fault for name, fault in found.items() if fault}, tuple(sorted(orphans)))
+
+
+def open_shards(folder: str | os.PathLike) -> Shards:
+    """Read the index of a folder of shards; StoreError if there is none."""
+    path = Path(folder) / INDEX
+    try:
+        return Shards(Path(folder), tuple(checked_json(path.read_bytes(), SHARD_INDEX)["shardlist"]))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is no index of shards ({error}): export the store again") from None
+
+
+def _fault(path: Path, shard: Mapping[str, Any]) -> str:
+    try:
+        with open(path, "rb") as file:
+            if sha256_of(file) == shard["sha256"]:
+                return ""
+            size, whole = file.tell(), _whole_clips(file)
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror}): export the store again"
+    return (
+        f"{path} is not what was written: {size} bytes, {shard['filesize']} expected; {whole} of {shard['nsamples']} "
+        "clips are whole. Export the store again"
+    )
+
+
+def _whole_clips(file: BinaryIO) -> int:
+    """Count the clips of which both members are there."""
+    file.seek(0)
+    names: Counter[str] = Counter()
+    with suppress(tarfile.TarError, OSError), tarfile.open(fileobj=file, mode="r|") as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            if content and len(content.read()) == member.size:
+                names[Path(member.name).stem] += 1
+    return sum(count == 2 for count in names.values())
