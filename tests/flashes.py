@@ -1,11 +1,12 @@
 """Clips with clicks at known times in the sound and white frames at the same times in the picture, in any container."""
 
-from collections.abc import Iterator
+from collections.abc import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import Iterator
 import numpy as np
 
 FPS, SECONDS = 25, 2.4
@@ -50,6 +51,9 @@ def write_flashes(path: Path, pair: Pair) -> Path:
         picture = list(_picture(container, pair)) if pair.picture else []
         sound = list(_sound(container, pair))
         container.mux(sorted(picture + sound, key=lambda packet: packet.dts * packet.time_base))
+    if pair.picture == "libsvtav1" and hasattr(os, "sched_setscheduler"):
+        # for root it sets this process to real-time scheduling: what is started later would leave the rest no time
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return path
 
 

@@ -1,5 +1,7 @@
 """Clicks at known times through containers and codecs: sound lies where the file's own time stamps say, to 1 ms."""
 
+import os
+
 import numpy as np
 import pytest
 from flashes import FPS, PAIRS, SECONDS, Pair, click_times, stamps_of, write_flashes
@@ -83,3 +85,10 @@ def test_half_a_frame_of_mp2_is_truncated(tmp_path, decoder):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(AudioError, match="truncated"):
         load_audio(path, decoder=decoder)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no scheduling policies on this system")
+def test_an_encoder_leaves_the_scheduling_as_it_was(tmp_path):
+    before = os.sched_getscheduler(0)
+    write_flashes(tmp_path / "a.webm", Pair("webm", "libopus", "libsvtav1"))
+    assert os.sched_getscheduler(0) == before

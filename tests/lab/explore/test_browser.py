@@ -25,6 +25,7 @@ SHOTS = ROOT / "runs"
 TOKEN = "only-on-loopback"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WAIT_S = 60  # for any one thing on a slow machine; none of them should take a tenth of it
+POLL_MS = 200  # between two looks at a page: at each of its frames, as is usual, Chromium would draw without a pause
 QUIET = [
     "--no-sandbox",  # Chromium refuses to run as root, as in CI, with one
     "--disable-background-networking",
@@ -183,10 +184,10 @@ def run_all(page: Any, lab: Lab, name: str) -> None:
     """Open a notebook, choose Run, Run All Cells, and wait until every code cell has run."""
     page.goto(f"{lab.url}/lab/tree/notebooks/{name}?token={TOKEN}&reset")
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    page.wait_for_function(IDLE)
+    page.wait_for_function(IDLE, polling=POLL_MS)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_function(FINISHED)
+    page.wait_for_function(FINISHED, polling=POLL_MS)
     assert red(page) == []
 
 
@@ -200,7 +201,7 @@ def red(page: Any) -> list[str]:
 
 
 def shoot(page: Any, name: str) -> None:
-    page.wait_for_function(IDLE)
+    page.wait_for_function(IDLE, polling=POLL_MS)
     page.wait_for_timeout(500)  # what was drawn last is on its way
     SHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SHOTS / f"browser_{name}.png")
@@ -220,7 +221,7 @@ def opened(lab, browser):
     """The explorer on a screen of 1400 x 900, all cells run."""
     with window(browser, 900) as page:
         run_all(page, lab, "explore.ipynb")
-        page.wait_for_function(f"() => document.querySelector('{FIGURE}')?.naturalWidth === 1000")
+        page.wait_for_function(f"() => document.querySelector('{FIGURE}')?.naturalWidth === 1000", polling=POLL_MS)
         yield page
         assert red(page) == []
 
@@ -236,7 +237,7 @@ def test_explore(opened, capsys):
     took = [step(page, "ArrowRight") for _ in range(10)]
     page.get_by_text("Frame 105 lasts from 4.200 s").wait_for()
     choose(page, "talker_2997.mp4")
-    page.wait_for_function(f"() => document.querySelector('{FPS}').value === '29.97'")
+    page.wait_for_function(f"() => document.querySelector('{FPS}').value === '29.97'", polling=POLL_MS)
     type_fps(page, "25")
     page.get_by_text("The clip is 29.97 fps, cut as 25.").first.wait_for()
     type_fps(page, "50")
@@ -256,7 +257,7 @@ def test_explore(opened, capsys):
     upload(page, "notes.txt", b"no media at all")
     page.get_by_text("notes.txt cannot be decoded").wait_for()
     upload(page, "mine.mp4", (ROOT / "data" / "talker_25.mp4").read_bytes())
-    page.wait_for_function(f"() => document.querySelector('{FPS}').value === '25'")
+    page.wait_for_function(f"() => document.querySelector('{FPS}').value === '25'", polling=POLL_MS)
     page.locator("option", has_text="mine.mp4 (uploaded)").wait_for(state="attached")
     shoot(page, "explore_upload")
     with capsys.disabled():
@@ -267,7 +268,7 @@ def test_sound_cursor_and_figure_play_together(opened, capsys):
     """For three seconds: the cursor is where the sound is, the sound keeps time, the figures follow."""
     page = opened
     page.locator(".musetools-play").click()
-    page.wait_for_function("() => document.querySelector('.musetools-video').currentTime > 4")
+    page.wait_for_function("() => document.querySelector('.musetools-video').currentTime > 4", polling=POLL_MS)
     seen, frames = [], set()
     while not seen or seen[-1]["at"] < seen[0]["at"] + 3000:
         seen.append(page.evaluate(CURSOR))
@@ -283,7 +284,9 @@ def test_sound_cursor_and_figure_play_together(opened, capsys):
     assert max(abs(at - one["cursor"]) for at, one in zip(drawn_s, seen, strict=True)) < 0.04
     assert abs(drift) < 40
     assert len(frames) >= 5
-    page.wait_for_function("() => document.querySelector('.musetools-play').textContent === 'play clip'")
+    page.wait_for_function(
+        "() => document.querySelector('.musetools-play').textContent === 'play clip'", polling=POLL_MS
+    )
     with capsys.disabled():
         text = f"cursor within {max(gaps):.0f} ms of the sound, the sound {drift:+.0f} ms against the clock"
         print(f"\n[{text}, {len(frames)} figures in 3 s]")
@@ -300,7 +303,7 @@ def step(page: Any, key: str) -> float:
             'load', () => {{ window.took = performance.now() - window.pressed; }}, once);
     }}""")
     page.keyboard.press(key)
-    return page.wait_for_function("() => window.took").json_value()
+    return page.wait_for_function("() => window.took", polling=POLL_MS).json_value()
 
 
 def choose(page: Any, clip: str) -> None:
