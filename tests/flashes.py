@@ -1,12 +1,12 @@
 """Clips with clicks at known times in the sound and white frames at the same times in the picture, in any container."""
 
-from collections.abc import os
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import Iterator
 import numpy as np
 
 FPS, SECONDS = 25, 2.4
