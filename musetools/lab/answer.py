@@ -64,7 +64,8 @@ class AnswerBox:
     """
 
     def __init__(self, sentences: Sequence[str], figure: "Figure | None" = None, *, weights: str = MEASURED_WITH):
-        self.sentences, self.figure = [*sentences, *_caution(weights)], figure
+        self.sentences = [*dict.fromkeys([*sentences, *_caution(weights)])]  # two pairs may be the same one
+        self.figure = figure
 
     def __repr__(self) -> str:
         return "\n".join(["Answer", *self.sentences])
