@@ -13,7 +13,7 @@ import numpy as np
 
 from musetools.errors import ParameterError
 
-__all__ = ["exact_fps", "frame_count", "frame_start"]
+__all__ = ["exact_fps", "frame_count", "frame_start", "meant_rate"]
 
 SAMPLE_RATE = 16_000  # samples a second of every waveform
 MEL_HOP = 160  # samples a mel frame: 10 ms
@@ -59,6 +59,11 @@ def exact_fps(fps: float | Fraction) -> Fraction:
             f"fps must be a number of frames per second, {LEAST_FPS} … {MOST_FPS}, such as 25, 29.97 or "
             f"Fraction(30000, 1001); got {fps!r:.60}"
         )
+    return meant_rate(fps)
+
+
+def meant_rate(fps: Real | Decimal) -> Fraction:
+    """Return the fraction that is meant by any rate above zero, such as one that a file was measured to have."""
     if isinstance(fps, Rational):
         return Fraction(int(fps.numerator), int(fps.denominator))  # numpy's integers would overflow
     if isinstance(fps, Decimal):

@@ -16,7 +16,7 @@ from musetools.audio.container import SOUND_ALONE, chosen_audio, chosen_video, m
 from musetools.audio.structure import Structure, structure_of
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
-from musetools.timing import exact_fps
+from musetools.timing import meant_rate
 
 __all__ = ["MediaInfo", "StreamInfo", "as_shown", "probe_media"]
 
@@ -264,7 +264,7 @@ def _timing(times: np.ndarray, base: Fraction, declared: Iterable[Fraction | Non
     rate = len(steps) / span
     # a container that counts in milliseconds cannot but round: what it declares may be exact
     near = (r for r in declared if r and r.denominator in ON_FILM and abs(len(steps) / r - span) <= base)
-    exact = next(near, None) or (exact_fps(float(round(rate, 5))) if rate > 1e-4 else rate)
+    exact = next(near, None) or (meant_rate(float(round(rate, 5))) if rate > 1e-4 else rate)
     ticks = float(1 / (rate * base))  # a frame
     slack = max(UNEVEN * ticks, 1.0 if ticks > 2 else 0.0)
     return exact, bool(np.abs(steps - np.median(steps)).max() > slack)

@@ -57,8 +57,6 @@ def v1_files(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
 def v15(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Pad with zeros by a rounded-up number of rows, count in rounded-down fps and in floats."""
     fps, (left, right) = int(fps), context
-    if fps == 0:
-        raise RecipeError("int(fps) is 0 and divides", ZeroDivisionError)
     multiplier, duration = ROW_RATE / fps, n_samples / SAMPLE_RATE
     n_frames, n_rows = math.floor(duration * fps), math.floor(duration * ROW_RATE)
     padding = math.ceil(multiplier)

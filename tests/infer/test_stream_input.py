@@ -124,7 +124,7 @@ BAD_ARGUMENTS = {
         [0, -1, 16_000.5, 16_000.0, "16000", True, None, float("nan"), 10**9],
         "whole number of Hz, 2000 …",
     ),
-    "fps": ([0, -25, float("nan"), float("inf"), "25", None, True, 1j], "number of frames per second above zero"),
+    "fps": ([0, -25, float("nan"), float("inf"), "25", None, True, 1j], "number of frames per second, 1 … 1000"),
     "context": ([(2,), (2, 2, 2), 2, (-1, 2), (2, 2.5), "22", None], "two whole numbers"),
     "window": (
         ["lively", "", None, 0.2, (5, 0.3, 0.2, None)],

@@ -457,7 +457,7 @@ def test_another_clip(explorer):
 def test_what_is_wrong_is_shown_and_what_was_shown_stays(explorer):
     before = explorer.scene
     explorer.fps.value = 0
-    assert "fps must be a number of frames per second above zero" in explorer.message.value
+    assert "fps must be a number of frames per second, 1 … 1000" in explorer.message.value
     assert "Still shown: talker_25.mp4 at 25 fps." in explorer.message.value
     assert explorer.scene is before
     assert explorer.fps.value == 25
