@@ -1,6 +1,7 @@
 """`musetools extract` and `musetools store`: features of many clips."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ __all__ = ["extract", "stores"]
 @click.option("--on-error", default="record", show_default=True, help="record a bad file and go on, or raise.")
 @click.option("--check", default="musetools", show_default=True, help="The pipeline that is to be trained.")
 @click.option("--lenient", is_flag=True, help="Take clips in which the check finds errors, too.")
+@click.option("--lips", is_flag=True, help="Leave out clips whose lips say that the sound is wrong (extra face).")
 @track_options
 def extract(
     sources: tuple[Path, ...],
@@ -37,6 +39,7 @@ def extract(
     spec: str | None,
     dtype: str | None,
     device: str | None,
+    lips: bool,
     **how: Any,
 ) -> None:
     """Extract the features of SOURCES into a store; a rerun goes on where it stopped.
@@ -49,10 +52,18 @@ def extract(
 
     weights = load_encoder(encoder, device=device)
     store = _opened_or_made(root, weights, spec, dtype)
-    report = run(sources, store, weights, **how)
+    report = run(sources, store, weights, refuse=_by_lips(how) if lips else None, **how)
     echo(report)
     echo(store)
     sys.exit(report.exit_code)
+
+
+def _by_lips(how: dict[str, Any]) -> Callable[[Path], str | None]:
+    from musetools import load_encoder
+    from musetools.lips.folder import lips_error
+
+    encoder = load_encoder("tiny.en")
+    return lambda path: lips_error(path, encoder, tracks={name: how[name] for name in ("audio_track", "video_track")})
 
 
 def _opened_or_made(root: Path, weights: "Encoder", spec: str | None, dtype: str | None) -> "FeatureStore":

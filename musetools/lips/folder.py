@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from musetools.audio.load import load_audio
-from musetools.check.clip import ClipAudit
+from musetools.check.clip import ClipAudit, audit_clip
 from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, worst_first
 from musetools.errors import AudioError, ParameterError
@@ -24,7 +24,7 @@ from musetools.lips.mouth import mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
 from musetools.worker import Worker
 
-__all__ = ["of_lips", "with_lips", "with_sync"]
+__all__ = ["lips_error", "of_lips", "with_lips", "with_sync"]
 
 WARNING_MS, ERROR_MS = 80.0, 160.0  # beyond, with the whole interval
 TYPICAL = 4  # clips with a number whose median is the folder's own offset
@@ -81,6 +81,33 @@ def with_lips(
     clips = [with_sync(clip, sync, usual) for clip, sync in zip(audit.audits, every, strict=True)]
     ranked = sorted(clips, key=lambda clip: -_apart(clip, usual))
     return replace(worst_first(ranked), passed_over=audit.passed_over, remarks=_remarks(numbers, usual))
+
+
+def lips_error(
+    path: str | os.PathLike, encoder: Encoder | None, *, tracks: dict[str, int | None] = AS_FILED
+) -> str | None:
+    """Return why lips forbid training on a clip; None if they do not, or if there is nothing to compare.
+
+    Parameters
+    ----------
+    path : path
+        A media file.
+    encoder, tracks
+        As for `with_lips`.
+
+    Returns
+    -------
+    str or None
+
+    Raises
+    ------
+    MissingExtraError, EncoderError
+        As `mouth_measures`.
+    """
+    clip = audit_clip(path, quick=True, **tracks)
+    with Worker() as worker:
+        found = of_lips(_sync(worker, clip, encoder, None, REACH_S, tracks))
+    return next((finding.sentence for finding in found if finding.level == "error"), None)
 
 
 def _sync(

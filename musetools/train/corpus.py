@@ -5,7 +5,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -38,6 +38,7 @@ def extract(
     *,
     check: str | Recipe = "musetools",
     lenient: bool = False,
+    refuse: Callable[[Path], str | None] | None = None,
     audio_track: int | None = None,
     video_track: int | None = None,
     workers: int | None = None,
@@ -71,6 +72,9 @@ def extract(
         The pipeline for which each new clip is checked.
     lenient : bool, default False
         Whether clips with errors that decoding does not mend are taken all the same.
+    refuse : callable, optional
+        Asked of the file of each clip that is to be made, before the first is read; a reason leaves the clip out, such
+        as `musetools.lips.folder.lips_error`'s.
     audio_track, video_track : int, optional
         Tracks, counted from 1; see `load_audio`.
     workers : int, optional
@@ -123,7 +127,7 @@ def extract(
     report = ExtractReport(
         found=len(clips) + len(found.closed), passed_over=found.passed_over, elsewhere=len(found.clips) - len(clips)
     )
-    known, todo = _sorted_out(found, clips, store)
+    known, todo = _sorted_out(found, clips, store, refuse)
     with (
         _in_turn(todo, store) as todo,
         tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,
@@ -139,7 +143,7 @@ def _cores() -> int:
 
 
 def _sorted_out(
-    found: Sources, clips: Sequence[ClipSource], store: FeatureStore
+    found: Sources, clips: Sequence[ClipSource], store: FeatureStore, refuse: Callable[[Path], str | None] | None
 ) -> tuple[list[Outcome], list[ClipSource]]:
     """Return what is known before anything is read, and the clips that are to be made."""
     known = [
@@ -152,6 +156,8 @@ def _sorted_out(
         try:
             if is_there(store, source):
                 known.append(Outcome(source, there=True))
+            elif refuse and (reason := refuse(source.path)):
+                known.append(Outcome(source, AudioError(reason)))
             else:
                 todo.append(replace(source, again=source.clip in store))
         except (StoreError, OSError) as error:

@@ -12,8 +12,8 @@ from musetools import ParameterError, audit_clip
 from musetools.check.folder import FolderAudit
 from musetools.cli import main
 from musetools.lips import folder as module
-from musetools.lips.estimate import LipSync
-from musetools.lips.folder import of_lips, with_lips
+from musetools.lips.estimate import LipSync, unknown
+from musetools.lips.folder import lips_error, of_lips, with_lips
 
 TOLD = LipSync(0.0, (-10.0, 10.0), 0.0, (-1.0, 1.0), 0.7, 0.9999, 10.0, 0.6)
 
@@ -73,3 +73,11 @@ def test_a_series_that_does_not_fit(tmp_path):
         with_lips(FolderAudit((clip,)), None, mouth=tmp_path / "mouth.npy")
     with pytest.raises(ParameterError, match="one series"):
         with_lips(FolderAudit((clip, clip)), None, mouth=tmp_path / "mouth.npy")
+
+
+def test_lips_that_forbid_training(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "a.mp4")
+    for sync, found in ((at(300), "By the lips sound 300 ms late"), (at(100), None), (unknown("no sound"), None)):
+        monkeypatch.setattr(module, "_sync", lambda *_, sync=sync: sync)
+        reason = lips_error(clip, None)
+        assert reason is None if found is None else found in reason

@@ -142,6 +142,37 @@ def test_a_file_that_has_changed_is_made_again_and_that_is_said(good, empty, sma
     assert run([good], empty, small).skipped == list(GOOD)
 
 
+def test_a_clip_that_is_refused_is_left_out_with_the_reason(good, empty, small):
+    """Each clip that is to be made is asked about once; those that are there are not."""
+    asked = []
+
+    def refuse(path: Path) -> str | None:
+        asked.append(path.name)
+        return "By the lips sound 300 ms late" if path.name == "c.mp4" else None
+
+    report = extract(good, empty, small, refuse=refuse, progress=False)
+    assert report.failed == {str(good / "c.mp4"): "By the lips sound 300 ms late"}
+    assert asked == list(GOOD)
+    extract(good, empty, small, refuse=refuse, progress=False)
+    assert asked == [*GOOD, "c.mp4"]
+
+
+def test_lips_are_asked_by_the_command(good, empty, checkpoint, monkeypatch):
+    monkeypatch.setattr("musetools.lips.folder.lips_error", lambda path, encoder, tracks: f"{path.name}: {tracks}")
+    given = [
+        "extract",
+        str(good / "a.wav"),
+        "--store",
+        str(empty.root),
+        "--encoder",
+        str(checkpoint),
+        "--lips",
+    ]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 1
+    assert "a.wav: {'audio_track': None, 'video_track': None}" in done.output
+
+
 def test_another_file_of_a_name_that_is_taken_is_refused(good, empty, small):
     run([good / "a.wav"], empty, small)
     report = run({"a.wav": good / "b.flac"}, empty, small)
