@@ -20,7 +20,7 @@ from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
 from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync, unknown
 from musetools.lips.expected import MouthModel
-from musetools.lips.mouth import mouth_measures
+from musetools.lips.mouth import SEVERAL_FACES, mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
 from musetools.worker import Worker
 
@@ -165,7 +165,8 @@ def of_lips(sync: LipSync, usual_ms: float = 0.0) -> Iterator[Finding]:
 
 
 def _unknown_level(sync: LipSync) -> str:
-    if "no face in any" in sync.why or ("no better" in sync.why and sync.seconds >= CLEAR_S):
+    wrong_sound = "no better" in sync.why and sync.seconds >= CLEAR_S
+    if "no face in any" in sync.why or (wrong_sound and SEVERAL_FACES not in sync.why):  # another one may speak
         return "error"
     return "note" if sync.why in NOT_COMPARED or "needed" in sync.why else "warning"
 

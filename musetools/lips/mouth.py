@@ -34,6 +34,7 @@ LIBRARIES = "On Debian: apt install libgl1 libegl1 libgles2"
 LONGEST_PX, SHORTEST_PX = 640, 64  # larger images are made smaller, for speed; in smaller ones no face can be measured
 MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouths late
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
+SEVERAL_FACES = "several faces"
 SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
 VERSION = 3  # of what is cached
 
@@ -217,7 +218,7 @@ class _Follower:
         elif (lost := float((n_faces == 0).mean())) > LOST:
             yield f"no face in {100 * lost:.0f} % of the frames"
         if (several := float((n_faces > 1).mean())) > SEVERAL:
-            yield f"several faces in {100 * several:.0f} % of the frames; one is followed, the largest unless chosen"
+            yield f"{SEVERAL_FACES} in {100 * several:.0f} % of the frames; one is followed, the largest unless chosen"
         if self.cuts_s:
             yield f"{len(self.cuts_s)} cuts of scene, at {', '.join(f'{at:.1f} s' for at in self.cuts_s[:3])}"
 

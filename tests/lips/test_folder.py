@@ -35,6 +35,7 @@ def at(ms: float, half: float = 10, **others) -> LipSync:
         (at(0, drift_interval_ms_s=(-30, 30)), 0, None),
         (replace(TOLD, offset_ms=None, why="no better than wrong sound"), 0, "error"),
         (replace(TOLD, offset_ms=None, why="no better than wrong sound", seconds=3.5), 0, "warning"),
+        (replace(TOLD, offset_ms=None, why="no better than wrong sound; several faces in 90 %"), 0, "warning"),
         (replace(TOLD, offset_ms=None, why="no face in any of 9 frames"), 0, "error"),
         (replace(TOLD, offset_ms=None, why="2.0 s of face and sound, 3 s are needed"), 0, "note"),
     ],
