@@ -28,7 +28,7 @@ __all__ += ["frames_within", "row_lag_ms", "rows_are_silent", "rows_around"]
 
 EDGES = ("clamp", "zeros", "drop")
 ZERO_ROW = -1  # in an index matrix: no row of the features, but zeros
-MOST_ENTRIES = 2**29  # of an index matrix: a week at 25 fps with context (2, 2)
+MOST_ENTRIES = 2**29  # of an index matrix, 4 GiB: 24 days at 25 fps with context (2, 2)
 WIDEST = 10_000  # frames of context on one side
 ROWS_PER_FRAME = 2  # what upstream calls a frame of context: the rows of one frame at 25 fps
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,18 +53,20 @@ def extract(
 
     weights = load_encoder(encoder, device=device)
     store = _opened_or_made(root, weights, spec, dtype)
-    report = run(sources, store, weights, refuse=_by_lips(how) if lips else None, **how)
+    with _by_lips(weights, how) if lips else nullcontext() as refuse:
+        report = run(sources, store, weights, refuse=refuse, **how)
     echo(report)
     echo(store)
     sys.exit(report.exit_code)
 
 
-def _by_lips(how: dict[str, Any]) -> Callable[[Path], str | None]:
+def _by_lips(weights: "Encoder", how: dict[str, Any]) -> AbstractContextManager[Callable[[Path], str | None]]:
     from musetools import load_encoder
-    from musetools.lips.folder import lips_error
+    from musetools.lips import MouthModel
+    from musetools.lips.folder import lips_errors
 
-    encoder = load_encoder("tiny.en")
-    return lambda path: lips_error(path, encoder, tracks={name: how[name] for name in ("audio_track", "video_track")})
+    encoder = weights if MouthModel.load().fits(weights) else load_encoder("tiny.en")
+    return lips_errors(encoder, tracks={name: how[name] for name in ("audio_track", "video_track")})
 
 
 def _opened_or_made(root: Path, weights: "Encoder", spec: str | None, dtype: str | None) -> "FeatureStore":

@@ -2,16 +2,17 @@
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
-from musetools.features.encoder import load_encoder
+from musetools.features.encoder import Encoder, load_encoder
 from musetools.files import find_media
 from musetools.lab.project import project_file
 from musetools.lab.talker import RATE, SPOKEN, VOICES, openings, speak
@@ -89,12 +90,13 @@ def find_talkers(speech: str = "auto") -> list[Talker]:
         return [_drawn(name.split(".")[0], load_audio(project_file(f"data/{name}"))) for name in BUNDLED]
     folder = project_file(speech)
     media = find_media(folder) if folder.is_dir() else ()
-    if not (talkers := [talker for name, path in media if (talker := _measured(name, path, folder))]):
+    weights = cache(lambda: load_encoder(MOUTH_ENCODER))  # loaded once, and only if a mouth is measured
+    if not (talkers := [talker for name, path in media if (talker := _measured(name, path, folder, weights))]):
         raise ParameterError(f"speech must be 'auto', 'spoken', 'bundled' or a folder of clips of speech; got {folder}")
     return talkers
 
 
-def _measured(name: str, path: Path, folder: Path) -> Talker | None:
+def _measured(name: str, path: Path, folder: Path, weights: Callable[[], Encoder]) -> Talker | None:
     """Read a clip and its mouth; None where its lips cannot be compared with its sound."""
     waveform, table = load_audio(path), path.with_suffix(".csv")
     speaker = path.parent.name if path.parent != folder else path.stem
@@ -102,7 +104,7 @@ def _measured(name: str, path: Path, folder: Path) -> Talker | None:
         mouth = read_mouth(table)
         return Talker(Path(name).stem, waveform, *mouth.opening, speaker, DRAWN if mouth.drawn else "as in its table")
     seen = mouth_measures(path)
-    sync = lip_sync(seen, waveform, load_encoder(MOUTH_ENCODER))
+    sync = lip_sync(seen, waveform, weights())
     if sync.offset_ms is None:
         warnings.warn(f"{name} is left out: {sync.why}", stacklevel=2)
         return None

@@ -20,7 +20,7 @@ from musetools.lips.expected import GRID_RATE, MouthModel, expected_mouth, on_gr
 from musetools.lips.series import MEASURES, MouthSeries
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["LipSync", "by_loudness", "compared", "lip_sync", "match", "unknown"]
+__all__ = ["LipSync", "compared", "expected_and_sync", "lip_sync", "match", "unknown"]
 
 REACH_S, FARTHEST_S = 0.6, 3.0  # offsets searched by default, and at most
 SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last frame
@@ -131,16 +131,19 @@ def lip_sync(
     """
     if not 0 < reach_s <= FARTHEST_S:
         raise ParameterError(f"reach_s must be above 0 and at most {FARTHEST_S:g} s; got {reach_s!r}")
-    model = model or MouthModel.load()
+    return expected_and_sync(mouth, waveform, encoder, model or MouthModel.load(), reach_s)[1]
+
+
+def expected_and_sync(
+    mouth: MouthSeries, waveform: np.ndarray, encoder: Encoder | None, model: MouthModel, reach_s: float = REACH_S
+) -> tuple[np.ndarray, LipSync]:
+    """Return the mouth that was expected, (n_rows, n_measures), too; arguments as of `lip_sync`."""
     if encoder is None or mouth.drawn:
-        return by_loudness(mouth, waveform, model, reach_s)
-    return match(mouth, expected_mouth((waveform, SAMPLE_RATE), encoder, model), model.about["gumbel"], reach_s)
-
-
-def by_loudness(mouth: MouthSeries, waveform: np.ndarray, model: MouthModel, reach_s: float = REACH_S) -> LipSync:
-    """Compare a mouth with loudness alone."""
-    found = match(mouth, loudness_mouth(waveform), model.about["loudness_gumbel"], reach_s)
-    return replace(found, method="loudness")
+        expected = loudness_mouth(waveform)
+        found = match(mouth, expected, model.about["loudness_gumbel"], reach_s)
+        return expected, replace(found, method="loudness")
+    expected = expected_mouth((waveform, SAMPLE_RATE), encoder, model)
+    return expected, match(mouth, expected, model.about["gumbel"], reach_s)
 
 
 def loudness_mouth(waveform: np.ndarray) -> np.ndarray:

@@ -54,9 +54,13 @@ class MouthModel:
         np.savez_compressed(content, weights=self.weights, bias=self.bias, about=json.dumps(self.about))
         return content.getvalue()
 
+    def fits(self, encoder: Encoder) -> bool:
+        """Tell whether an encoder is the one whose rows the model was learned on."""
+        return encoder.fingerprint == self.about["fingerprint"]
+
     def check(self, encoder: Encoder) -> None:
-        """Raise ParameterError unless an encoder is the one whose rows the model was learned on."""
-        if encoder.fingerprint != self.about["fingerprint"]:
+        """Raise ParameterError unless the model `fits` an encoder."""
+        if not self.fits(encoder):
             raise ParameterError(
                 f"the model of mouths was learned on rows of the encoder {self.about['fingerprint'][:12]} (tiny.en), "
                 f"got {encoder}. Pass that one: pip install 'musetools[trained]'"

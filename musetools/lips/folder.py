@@ -6,7 +6,8 @@ the camera or the converter, and of how talkers' mouths lead their sound.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from musetools.lips.mouth import SEVERAL_FACES, mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
 from musetools.worker import Worker
 
-__all__ = ["lips_error", "of_lips", "with_lips", "with_sync"]
+__all__ = ["lips_errors", "of_lips", "with_lips", "with_sync"]
 
 WARNING_MS, ERROR_MS = 80.0, 160.0  # beyond, with the whole interval
 TYPICAL = 4  # clips with a number whose median is the folder's own offset
@@ -83,31 +84,34 @@ def with_lips(
     return replace(worst_first(ranked), passed_over=audit.passed_over, remarks=_remarks(numbers, usual))
 
 
-def lips_error(
-    path: str | os.PathLike, encoder: Encoder | None, *, tracks: dict[str, int | None] = AS_FILED
-) -> str | None:
-    """Return why lips forbid training on a clip; None if they do not, or if there is nothing to compare.
+@contextmanager
+def lips_errors(
+    encoder: Encoder | None, *, tracks: dict[str, int | None] = AS_FILED
+) -> Iterator[Callable[[str | os.PathLike], str | None]]:
+    """Give a function that says why lips forbid training on a clip: one process looks at all that it is asked about.
 
     Parameters
     ----------
-    path : path
-        A media file.
     encoder, tracks
         As for `with_lips`.
 
-    Returns
-    -------
-    str or None
+    Yields
+    ------
+    callable
+        Takes the path of a media file; returns None if lips forbid nothing, or if there is nothing to compare.
 
     Raises
     ------
     MissingExtraError, EncoderError
         As `mouth_measures`.
     """
-    clip = audit_clip(path, quick=True, **tracks)
     with Worker() as worker:
-        found = of_lips(_sync(worker, clip, encoder, None, REACH_S, tracks))
-    return next((finding.sentence for finding in found if finding.level == "error"), None)
+
+        def error_of(path: str | os.PathLike) -> str | None:
+            found = of_lips(_sync(worker, audit_clip(path, quick=True, **tracks), encoder, None, REACH_S, tracks))
+            return next((finding.sentence for finding in found if finding.level == "error"), None)
+
+        yield error_of
 
 
 def _sync(

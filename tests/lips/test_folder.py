@@ -13,7 +13,7 @@ from musetools.check.folder import FolderAudit
 from musetools.cli import main
 from musetools.lips import folder as module
 from musetools.lips.estimate import LipSync, unknown
-from musetools.lips.folder import lips_error, of_lips, with_lips
+from musetools.lips.folder import lips_errors, of_lips, with_lips
 
 TOLD = LipSync(0.0, (-10.0, 10.0), 0.0, (-1.0, 1.0), 0.7, 0.9999, 10.0, 0.6)
 
@@ -80,5 +80,6 @@ def test_lips_that_forbid_training(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "a.mp4")
     for sync, found in ((at(300), "By the lips sound 300 ms late"), (at(100), None), (unknown("no sound"), None)):
         monkeypatch.setattr(module, "_sync", lambda *_, sync=sync: sync)
-        reason = lips_error(clip, None)
+        with lips_errors(None) as error_of:
+            reason = error_of(clip)
         assert reason is None if found is None else found in reason

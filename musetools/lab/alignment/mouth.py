@@ -10,9 +10,8 @@ import numpy as np
 from musetools.audio.loudness import loudness
 from musetools.features.encoder import Encoder
 from musetools.lab.project import project_file
-from musetools.lips import LipSync, MouthModel, MouthSeries, expected_mouth, mouth_measures, read_mouth
-from musetools.lips.estimate import by_loudness, compared, loudness_mouth, match
-from musetools.timing import SAMPLE_RATE
+from musetools.lips import LipSync, MouthModel, MouthSeries, mouth_measures, read_mouth
+from musetools.lips.estimate import compared, expected_and_sync
 
 __all__ = ["Mouth", "look_at_mouth"]
 
@@ -88,7 +87,4 @@ def look_at_mouth(
         return None
     seen = mouth_measures(clip) if mouth == "face" else read_mouth(project_file(mouth), frames_s)
     model = MouthModel.load()
-    if seen.drawn or encoder.fingerprint != model.about["fingerprint"]:
-        return Mouth(seen, loudness_mouth(waveform), by_loudness(seen, waveform, model))
-    expected = expected_mouth((waveform, SAMPLE_RATE), encoder, model)
-    return Mouth(seen, expected, match(seen, expected, model.about["gumbel"]))
+    return Mouth(seen, *expected_and_sync(seen, waveform, encoder if model.fits(encoder) else None, model))
