@@ -1,12 +1,12 @@
 """How late a predicted mouth moves, and whether that grows: its correlation with a truth known at any time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
 from musetools.errors import ParameterError
-from musetools.lab.delay import best_match, correlation, delayed
 
 __all__ = ["Delay", "measure_delay"]
 
@@ -66,9 +66,9 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[
 
     def match_at(guess: np.ndarray) -> float:
         delay, drift = np.append(guess, 0.0)[:2]  # a single stretch has no drift
-        return correlation(prediction, truth(delayed(times_s, -delay, -drift)))
+        return _correlation(prediction, truth(_delayed(times_s, -delay, -drift)))
 
-    best, best_correlation = best_match(match_at, start, SIMPLEX[: len(start)], xatol=1e-5, fatol=1e-8)
+    best, best_correlation = _best_match(match_at, start, SIMPLEX[: len(start)])
     delay, drift = np.append(best, 0.0)[:2]
     found = [_peak(shifts, m, delay + drift * (place - middle)) for place, m in zip(places, match, strict=True)]
     return Delay(1000 * float(delay), 1000 * float(drift), best_correlation, places, 1000 * np.array(found))
@@ -87,7 +87,7 @@ def _curves(
         part, times = prediction[stretch], times_s[stretch]
         if len(part) > 1 and np.ptp(part) > 0:
             places.append(times.mean())
-            match.append([correlation(part, series) for series in truth(times - shifts[:, None])])
+            match.append([_correlation(part, series) for series in truth(times - shifts[:, None])])
     return shifts, np.array(places), np.array(match)
 
 
@@ -109,3 +109,24 @@ def _peak(shifts: np.ndarray, match: np.ndarray, expected: float) -> float:
     before, here, after = match[at - 1 : at + 2]
     bend = before - 2 * here + after
     return float(shifts[at] + (STEP_S * (before - after) / (2 * bend) if bend < 0 else 0.0))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Pearson's correlation of two series; 0 where one of them is constant."""
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale > 0 else 0.0
+
+
+def _delayed(times_s: np.ndarray, delay_s: float, drift: float) -> np.ndarray:
+    """Return times later by `delay_s` at their mean; the delay grows by `drift` seconds a second."""
+    return times_s + delay_s + drift * (times_s - times_s.mean())
+
+
+def _best_match(
+    match: Callable[[np.ndarray], float], start: np.ndarray, steps: Sequence[float]
+) -> tuple[np.ndarray, float]:
+    """Return the maximum of `match` near `start`, and the match there, by the Nelder-Mead simplex of these steps."""
+    options = {"initial_simplex": np.vstack([start, start + np.diag(steps)]), "xatol": 1e-5, "fatol": 1e-8}
+    found = minimize(lambda guess: -match(guess), start, method="Nelder-Mead", options=options)
+    return found.x, -float(found.fun)
