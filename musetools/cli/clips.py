@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from musetools.cli.group import echo, main, track_options
+from musetools.cli.group import echo, exits_2, main, track_options
 from musetools.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -37,11 +37,8 @@ def check(
     """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
     from musetools.check.folder import audit_folder
 
-    try:
+    with exits_2("Error", ParameterError):
         audit = audit_folder(paths, recipe, quick=quick, **tracks)
-    except ParameterError as error:
-        echo(f"Error: {error}", err=True)
-        sys.exit(2)  # nothing was checked
     if looked := lips or mouth is not None:
         audit = _with_lips(audit, mouth, reach, tracks)
     echo(audit.to_json() if as_json else audit)

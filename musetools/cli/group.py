@@ -2,14 +2,15 @@
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
 from musetools.errors import MusetoolsError
 from musetools.table import printable
 
-__all__ = ["echo", "main", "track_options"]
+__all__ = ["echo", "exits_2", "main", "track_options"]
 
 
 class Group(click.Group):
@@ -37,6 +38,16 @@ class Group(click.Group):
 def echo(what: object, *, err: bool = False) -> None:
     """Print, whatever characters the names of files hold."""
     click.echo(printable(str(what)), err=err)
+
+
+@contextmanager
+def exits_2(before: str, *kinds: type[MusetoolsError]) -> Iterator[None]:
+    """End the command with exit code 2, after a line, where it could do nothing: 1 stands for what it found."""
+    try:
+        yield
+    except kinds as error:
+        echo(f"{before}: {error}", err=True)
+        sys.exit(2)
 
 
 def _as_a_line(message: object, *_: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from musetools.cli.group import echo, main
+from musetools.cli.group import echo, exits_2, main
 from musetools.errors import MusetoolsError, ParameterError
 
 __all__ = ["notebooks", "regress", "run"]
@@ -50,13 +50,10 @@ def regress(
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
     from musetools.lab.regression import run_suite, write_reports
 
-    try:
+    with exits_2("could not run", MusetoolsError):
         how = {"update": update, "encoder": encoder, "out": folder, "baselines": baselines}
         report = run_suite(suite, only=only, jobs=jobs, progress=True, **how)
         page = write_reports(report, report.folder)
-    except MusetoolsError as error:
-        echo(f"could not run: {error}", err=True)
-        sys.exit(2)
     echo(report)
     echo(f"\nRegression suite {report.status}. The report: {page}")
     sys.exit(report.exit_code)
@@ -111,13 +108,10 @@ def run(
     values: dict[str, list[str]] = {}
     for name, value in over:
         values.setdefault(name, []).append(value)
-    try:
+    with exits_2("could not run", MusetoolsError):
         if twice := [name for name, n in Counter(name for name, _ in given).items() if n > 1]:
             raise ParameterError(f"-p gives {', '.join(twice)} more than once. For several runs: --over NAME VALUE...")
         options = {"out": out, "jobs": jobs, "timeout_s": timeout, "show": show, "progress": True}
         report = run_grid(notebook, dict(given), values, **options)
-    except MusetoolsError as error:
-        echo(f"could not run: {error}", err=True)
-        sys.exit(2)
     echo(report)
     sys.exit(report.exit_code)
