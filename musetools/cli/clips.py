@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ __all__ = ["check", "fix"]
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 @click.option("--lips", is_flag=True, help="Look at lips, too: by how much sound is late against the mouth.")
 @click.option("--mouth", type=click.Path(path_type=Path), help="Another tracker's series of the clip's mouth (CSV).")
+@click.option(
+    "--face", nargs=2, type=float, metavar="X Y", help="Of several faces, the one nearest to this point: 0 … 1."
+)
 @click.option("--reach", default=0.6, show_default=True, help="Seconds that --lips searches on either side.")
 @track_options
 def check(
@@ -31,6 +34,7 @@ def check(
     as_json: bool,
     lips: bool,
     mouth: Path | None,
+    face: tuple[float, float] | None,
     reach: float,
     **tracks: int | None,
 ) -> None:
@@ -39,8 +43,8 @@ def check(
 
     with exits_2("Error", ParameterError):
         audit = audit_folder(paths, recipe, quick=quick, **tracks)
-    if looked := lips or mouth is not None:
-        audit = _with_lips(audit, mouth, reach, tracks)
+    if looked := lips or mouth is not None or face is not None:
+        audit = _with_lips(audit, mouth=mouth, face=face, reach_s=reach, tracks=tracks)
     echo(audit.to_json() if as_json else audit)
     if not (looked or as_json):
         echo("Lips were not looked at: --lips tells whether sound is where the mouth is")
@@ -50,7 +54,7 @@ def check(
     sys.exit(1 if audit.errors else 0)
 
 
-def _with_lips(audit: "FolderAudit", mouth: Path | None, reach_s: float, tracks: dict) -> "FolderAudit":
+def _with_lips(audit: "FolderAudit", **options: Any) -> "FolderAudit":
     from musetools import EncoderError, load_encoder
     from musetools.lips.folder import with_lips
 
@@ -59,7 +63,7 @@ def _with_lips(audit: "FolderAudit", mouth: Path | None, reach_s: float, tracks:
     except EncoderError as error:
         echo(f"lips are compared with loudness alone, which tells less: {error}", err=True)
         encoder = None
-    return with_lips(audit, encoder, mouth=mouth, reach_s=reach_s, tracks=tracks, progress=sys.stderr.isatty())
+    return with_lips(audit, encoder, progress=sys.stderr.isatty(), **options)
 
 
 @main.command()

@@ -39,6 +39,7 @@ def with_lips(
     encoder: Encoder | None,
     *,
     mouth: str | os.PathLike | None = None,
+    face: tuple[float, float] | None = None,
     reach_s: float = REACH_S,
     tracks: dict[str, int | None] = AS_FILED,
     progress: bool = False,
@@ -53,6 +54,8 @@ def with_lips(
         See `lip_sync`.
     mouth : path, optional
         Another tracker's series of the only clip; see `read_mouth`.
+    face : (x, y), optional
+        Which face of each clip is measured; see `mouth_measures`.
     tracks : dict
         As ``audio_track`` and ``video_track`` of `audit_folder`.
     progress : bool, default False
@@ -74,7 +77,7 @@ def with_lips(
         raise ParameterError(f"one series of a mouth fits one clip; got {len(audit.audits)} clips. Name one of them")
     with Worker() as worker:
         every = [
-            _sync(worker, clip, encoder, mouth, reach_s, tracks)
+            _sync(worker, clip, encoder, reach_s, tracks, series=mouth, face=face)
             for clip in tqdm(audit.audits, unit="clip", file=sys.stderr, disable=not progress)
         ]
     numbers = [sync.offset_ms for sync in every if sync.offset_ms is not None]
@@ -108,14 +111,21 @@ def lips_errors(
     with Worker() as worker:
 
         def error_of(path: str | os.PathLike) -> str | None:
-            found = of_lips(_sync(worker, audit_clip(path, quick=True, **tracks), encoder, None, REACH_S, tracks))
+            found = of_lips(_sync(worker, audit_clip(path, quick=True, **tracks), encoder, REACH_S, tracks))
             return next((finding.sentence for finding in found if finding.level == "error"), None)
 
         yield error_of
 
 
 def _sync(
-    worker: Worker, clip: ClipAudit, encoder: Encoder | None, series: str | None, reach_s: float, tracks: dict
+    worker: Worker,
+    clip: ClipAudit,
+    encoder: Encoder | None,
+    reach_s: float,
+    tracks: dict,
+    *,
+    series: str | os.PathLike | None = None,
+    face: tuple[float, float] | None = None,
 ) -> LipSync:
     for stream, what in zip((clip.info and clip.info.video, clip.info and clip.info.audio), NOT_COMPARED, strict=True):
         if stream is None:
@@ -124,7 +134,7 @@ def _sync(
         if series is not None:
             mouth, waveform = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
         else:
-            mouth, waveform = next(worker.run(_mouth_and_sound, clip.name, **tracks))
+            mouth, waveform = next(worker.run(_mouth_and_sound, clip.name, face=face, **tracks))
     except (AudioError, ParameterError) as error:
         if series is not None:
             raise
@@ -135,10 +145,10 @@ def _sync(
 
 
 def _mouth_and_sound(
-    path: str, audio_track: int | None, video_track: int | None
+    path: str, face: tuple[float, float] | None, audio_track: int | None, video_track: int | None
 ) -> Iterator[tuple[MouthSeries, np.ndarray]]:
     """Yield both, once: a generator, so that a `Worker` can run it."""
-    mouth = mouth_measures(path, video_track=video_track)
+    mouth = mouth_measures(path, face=face, video_track=video_track)
     yield mouth, load_audio(path, audio_track=audio_track, video_track=video_track)
 
 

@@ -36,7 +36,7 @@ MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouth
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
 SEVERAL_FACES = "several faces"
 SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
-VERSION = 3  # of what is cached
+VERSION = 4  # of what is cached
 
 
 def mouth_measures(
@@ -55,8 +55,8 @@ def mouth_measures(
     video : path
         A media file.
     face : (x, y), optional
-        A point of the first frame, 0 … 1 from its left and top: the face nearest to it is followed. By default the
-        largest one is.
+        A point of the first frame, 0 … 1 from its left and top: the face nearest to it is followed, if it is not
+        farther away than it is high, up to the first cut of scene. By default the largest one is.
     model : path, optional
         MediaPipe's ``face_landmarker.task``; by default from the cache, or else downloaded into it.
     video_track : int, optional
@@ -76,7 +76,7 @@ def mouth_measures(
     AudioError
         If the file is missing, no media, or has no video that can be decoded.
     ParameterError
-        If its frames are too small, or the model file cannot be used.
+        If its frames are too small, the point lies outside, or the model file cannot be used.
     MissingExtraError
         If MediaPipe is not installed.
     EncoderError
@@ -86,6 +86,8 @@ def mouth_measures(
     -----
     Landmarks: MediaPipe's FaceLandmarker (Google, Apache-2.0), mode VIDEO.
     """
+    if face is not None and not all(0 <= x <= 1 for x in face):
+        raise ParameterError(f"the point of a face lies at 0 … 1 from the left and the top; got {face}")
     name = name_of(video)
     kept = kept_name(video, (VERSION, face, video_track, str(model or ""))) if cache is not None else ""
     if kept and (found := from_cache(Path(cache) / kept)):
@@ -176,7 +178,7 @@ class _Follower:
     """Measures one face's mouth from image to image."""
 
     def __init__(self, landmarker: Any, face: tuple[float, float] | None):
-        self.landmarker, self.point = landmarker, face
+        self.landmarker, self.point, self.pointed_at = landmarker, face, face is not None
         self.before: np.ndarray | None = None  # a small grey copy of the last image
         self.cuts_s: list[float] = []
         self.n_faces: list[int] = []
@@ -187,22 +189,23 @@ class _Follower:
 
         if self._is_cut(image):
             self.cuts_s.append(at_s)
-            self.point = None
+            self.point, self.pointed_at = None, False
         with nullcontext() if self.n_faces else _quiet():
             found = self.landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, image), round(1000 * at_s))
         size = image.shape[1], image.shape[0]
         faces = [np.array([(p.x, p.y) for p in face]) * size for face in found.face_landmarks]
-        self.n_faces.append(len(faces))
-        if not faces:
-            return None
         face = self._chosen(faces, size)
-        self.point = tuple(face.mean(axis=0) / size)
+        self.n_faces.append(len(faces) if face is not None else 0)
+        if face is not None:
+            self.point = tuple(face.mean(axis=0) / size)
         return face
 
-    def _chosen(self, faces: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-        if self.point is None:
-            return max(faces, key=lambda face: _distance(face, *FACE))
-        return min(faces, key=lambda face: np.hypot(*(face.mean(axis=0) - np.multiply(self.point, size))))
+    def _chosen(self, faces: list[np.ndarray], size: tuple[int, int]) -> np.ndarray | None:
+        if self.point is None or not faces:
+            return max(faces, key=lambda face: _distance(face, *FACE), default=None)
+        away = [np.hypot(*(face.mean(axis=0) - np.multiply(self.point, size))) for face in faces]
+        nearest = faces[int(np.argmin(away))]
+        return None if self.pointed_at and min(away) > _distance(nearest, *FACE) else nearest  # that is another one
 
     def _is_cut(self, image: np.ndarray) -> bool:
         steps = [max(1, length // 32) for length in image.shape[:2]]
@@ -212,15 +215,15 @@ class _Follower:
 
     def notes(self) -> Iterator[str]:
         """Say what is to be known when the series is read."""
-        n_faces = np.array(self.n_faces)
+        n_faces, where = np.array(self.n_faces), " near the chosen point" if self.pointed_at else ""
         if not n_faces.any():
-            yield f"no face in any of {len(n_faces)} frames"
+            yield f"no face in any of {len(n_faces)} frames{where}"
         elif (lost := float((n_faces == 0).mean())) > LOST:
-            yield f"no face in {100 * lost:.0f} % of the frames"
+            yield f"no face in {100 * lost:.0f} % of the frames{where}"
         if (several := float((n_faces > 1).mean())) > SEVERAL:
-            yield f"{SEVERAL_FACES} in {100 * several:.0f} % of the frames; one is followed, the largest unless chosen"
+            yield f"{SEVERAL_FACES} in {100 * several:.0f} % of the frames; one is followed, by --face X Y the nearest to a point"
         if self.cuts_s:
-            yield f"{len(self.cuts_s)} cuts of scene, at {', '.join(f'{at:.1f} s' for at in self.cuts_s[:3])}"
+            yield f"{len(self.cuts_s)} cut(s) of scene, at {', '.join(f'{at:.1f} s' for at in self.cuts_s[:3])}"
 
 
 def _measures(face: np.ndarray) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from clips import write_clip
 
-from musetools import ParameterError, audit_clip
+from musetools import AudioError, ParameterError, audit_clip
 from musetools.check.folder import FolderAudit
 from musetools.cli import main
 from musetools.lips import folder as module
@@ -47,13 +47,25 @@ def test_levels(told, usual, level):
 def test_a_folder_is_judged_by_its_median(tmp_path, monkeypatch):
     clip = audit_clip(write_clip(tmp_path / "a.mp4"))
     told = iter([at(100), at(110), at(90), at(105), at(320)])
-    monkeypatch.setattr(module, "_sync", lambda *_: next(told))
+    monkeypatch.setattr(module, "_sync", lambda *_, **__: next(told))
     audit = with_lips(FolderAudit((clip,) * 5), None)
     assert [one.level for one in audit.audits] == ["error", "ok", "ok", "ok", "ok"]
     assert audit.audits[0].lips.offset_ms == 320
     assert "--sound -215" in audit.audits[0].mend
     assert "median +105 ms" in audit.remarks
     assert "sound 320 ms late" in repr(audit)
+
+
+def test_a_face_is_chosen_on_the_command_line(tmp_path, monkeypatch):
+    """It reaches `mouth_measures`, whose process is this one here."""
+
+    def measured(path, *, face, video_track):
+        raise AudioError(f"asked for the face at {face}")
+
+    monkeypatch.setattr(module.Worker, "run", lambda self, function, path, **options: function(path, **options))
+    monkeypatch.setattr(module, "mouth_measures", measured)
+    result = CliRunner().invoke(main, ["check", str(write_clip(tmp_path / "a.mp4")), "--face", "0.3", "0.5"])
+    assert "asked for the face at (0.3, 0.5)" in result.output
 
 
 def test_another_trackers_series(tmp_path):

@@ -99,6 +99,11 @@ def test_one_face_of_two_is_followed(tmp_path, track):
     assert "several faces in 100 %" in largest.notes[0]
     pointed = mouth_measures(tmp_path / "a.mp4", cache=None, face=(0.3, 0.5))
     np.testing.assert_allclose(pointed.values[:, 0], 0.1, atol=1e-9)
+    nobody = mouth_measures(tmp_path / "a.mp4", cache=None, face=(0.0, 0.0))
+    assert nobody.notes == ("no face in any of 30 frames near the chosen point",)
+    assert not nobody.seen.any()
+    with pytest.raises(ParameterError, match=r"0 … 1 from the left and the top; got \(300"):
+        mouth_measures(tmp_path / "a.mp4", cache=None, face=(300, 0.5))
 
 
 def test_lost_faces_and_cuts_are_told(tmp_path, track):
@@ -108,7 +113,7 @@ def test_lost_faces_and_cuts_are_told(tmp_path, track):
     assert np.isnan(found.values[20:]).all()
     assert found.seen[:20].all()
     assert found.cuts_s == (0.6,)
-    assert found.notes == ("no face in 33 % of the frames", "1 cuts of scene, at 0.6 s")
+    assert found.notes == ("no face in 33 % of the frames", "1 cut(s) of scene, at 0.6 s")
     assert CUT < 180
     track([[]] * N_FRAMES)
     assert mouth_measures(tmp_path / "a.mp4", cache=None).notes[0] == "no face in any of 30 frames"
