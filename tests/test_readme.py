@@ -1,28 +1,29 @@
 """The README in its two languages says the same, and its code runs; so does the code of the short guides."""
 
+import json
 import os
 import re
-import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from checkpoints import save_hugging_face
 
 import musetools
 from musetools.cli import main
+from musetools.features.weights import untrained_weights
 
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.zh-CN.md")
 GUIDES = ("move", "npy", "stream", "training")
-NOT_RUN = {  # shell blocks of the README, by a part of them: why they are not run here
-    "musetools regress": "the suite takes minutes: test_notebooks.py and .ci/run run it",
-    "pytest -n 2": "these very tests: .ci/run runs the command",
-    "jupyter lab": "it serves until it is ended: tests/lab/explore/test_browser.py opens the notebook",
-    "musetools extract": "MuseTalk's weights are not ours: test_the_commands_are_there reads its options",
-    "sphinx-build": "it needs an executed suite: .ci/run builds the pages",
-}
+WAIT_S = 120  # for JupyterLab, on a busy machine
+IN_CI = ("musetools regress", "pytest", "sphinx-build")  # words of shell blocks that .ci/run takes out of the README
 
 
 def text_of(name: str) -> str:
@@ -95,13 +96,6 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(code: str, place: Path) -> subprocess.CompletedProcess:
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(
-        [sys.executable, *shlex.split(code)], cwd=place, env=env, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.parametrize("name", ["README.md", *(f"docs/{guide}.md" for guide in GUIDES)])
 def test_python_blocks_run(name, place):
     """One after the other in one folder, each complete in itself; the Chinese README has those of the English one."""
@@ -123,24 +117,75 @@ def shell_blocks() -> list[str]:
     return blocks(text_of("README.md"), "sh")
 
 
-@pytest.mark.parametrize("block", shell_blocks())
-def test_shell_blocks_run(block, place):
-    """`musetools check` is run; of the rest the syntax is read, and why it is not run stands in NOT_RUN."""
-    parsed = subprocess.run(["sh", "-n", "-c", block], capture_output=True, text=True, check=False)
-    assert parsed.returncode == 0, parsed.stderr
-    reason = next((why for part, why in NOT_RUN.items() if part in block), None)
-    if reason is not None:
-        return
+@pytest.fixture
+def machine(place):
+    """What the shell blocks of the README find, and how they are started: nothing of them is changed."""
+    (place / ".venv").symlink_to(sys.prefix)
     shutil.copy(ROOT / "data" / "talker_2997.mp4", place / "MY_CLIP.mp4")
-    done = run(f"-m {block.strip().removeprefix('.venv/bin/')}", place)
-    assert done.returncode == 1, done.stderr  # the clip has errors
-    promised = blocks(text_of("README.md"), "text")[0].splitlines()
-    for line in promised if "data/" in block else ():
-        assert line in done.stdout
+    shutil.copytree(ROOT / "notebooks", place / "notebooks")
+    (place / "clips").mkdir()
+    shutil.copy(ROOT / "data" / "speech.flac", place / "clips")
+    save_hugging_face(place / "MuseTalk" / "models" / "whisper", untrained_weights("tiny"))
+    server = {"allow_root": True, "ip": "127.0.0.1", "port": 0, "token": ""}
+    server["browser"] = "sh -c 'cat ${0#file://}' %s"  # it is sent to a page that leads to the notebook
+    (place / "settings").mkdir()
+    (place / "settings" / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": server}))
+    settings = {f"JUPYTER_{which}_DIR": str(place / "settings") for which in ("CONFIG", "DATA", "RUNTIME")}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])} | settings
+
+    def start(block: str) -> subprocess.Popen:
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+        return subprocess.Popen(["sh", "-c", block], cwd=place, env=env, **how)
+
+    return start
 
 
-def test_every_reason_belongs_to_a_block():
-    assert all(any(part in block for block in shell_blocks()) for part in NOT_RUN)
+@pytest.mark.parametrize("words", ["data/talker_2997.mp4", "MY_CLIP.mp4"])
+def test_clips_are_checked(words, machine):
+    done = machine(block_with(words))
+    output, _ = done.communicate()
+    assert done.returncode == 1, output  # the clip has errors
+    for line in blocks(text_of("README.md"), "text")[0].splitlines() if "data/" in words else ():
+        assert line in output
+
+
+def test_features_are_extracted_with_musetalks_own_weights(machine, place):
+    done = machine(block_with("musetools extract"))
+    output, _ = done.communicate()
+    assert done.returncode == 0, output
+    store = musetools.FeatureStore.open(place / "features")
+    np.testing.assert_array_equal(
+        store["speech"], musetools.audio2feat(ROOT / "data" / "speech.flac", "untrained-tiny")
+    )
+
+
+def test_the_explorer_is_opened(machine):
+    """The server sends the browser to the notebook, and serves it."""
+    pytest.importorskip("jupyterlab")
+    lab = machine(block_with("jupyter lab"))
+    end = threading.Timer(WAIT_S, os.killpg, (lab.pid, signal.SIGKILL))
+    end.start()
+    try:
+        address = next(found[1] for line in lab.stdout if (found := re.search(r'href="(.+?/lab/tree/.+?)"', line)))
+        content = address.replace("/lab/tree/", "/api/contents/")
+        with urllib.request.urlopen(content, timeout=60) as reply:
+            assert json.load(reply)["name"] == "explore.ipynb"
+    finally:
+        end.cancel()
+        os.killpg(lab.pid, signal.SIGKILL)
+        lab.communicate()
+
+
+def block_with(words: str) -> str:
+    return next(block for block in shell_blocks() if words in block)
+
+
+def test_every_shell_block_is_run():
+    """Those above, and those that CI takes out of the README."""
+    here = ("data/talker_2997.mp4", "MY_CLIP.mp4", "musetools extract", "jupyter lab")
+    assert all(sum(words in block for words in (*here, *IN_CI)) == 1 for block in shell_blocks())
+    ci = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert all(f"eval \"$(readme '{words}')\"" in ci for words in IN_CI)
 
 
 @pytest.mark.parametrize("name", ["README.md", *(f"docs/{guide}.md" for guide in GUIDES)])

@@ -22,9 +22,7 @@ __all__ = ["check", "fix"]
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 @click.option("--lips", is_flag=True, help="Look at lips, too: by how much sound is late against the mouth.")
 @click.option("--mouth", type=click.Path(path_type=Path), help="Another tracker's series of the clip's mouth (CSV).")
-@click.option(
-    "--face", nargs=2, type=float, metavar="X Y", help="Of several faces, the one nearest to this point: 0 … 1."
-)
+@click.option("--face", nargs=2, type=float, metavar="X Y", help="Of several faces, the nearest to a point, 0 … 1.")
 @click.option("--reach", default=0.6, show_default=True, help="Seconds that --lips searches on either side.")
 @track_options
 def check(

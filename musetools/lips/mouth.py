@@ -221,7 +221,8 @@ class _Follower:
         elif (lost := float((n_faces == 0).mean())) > LOST:
             yield f"no face in {100 * lost:.0f} % of the frames{where}"
         if (several := float((n_faces > 1).mean())) > SEVERAL:
-            yield f"{SEVERAL_FACES} in {100 * several:.0f} % of the frames; one is followed, by --face X Y the nearest to a point"
+            share = f"{SEVERAL_FACES} in {100 * several:.0f} % of the frames"
+            yield f"{share}; one is followed, by --face X Y the nearest to a point"
         if self.cuts_s:
             yield f"{len(self.cuts_s)} cut(s) of scene, at {', '.join(f'{at:.1f} s' for at in self.cuts_s[:3])}"
 
