@@ -1,4 +1,4 @@
-"""Work beside this thread: a process that reads files for it, and a thread that makes items before they are asked for.
+"""Work beside this thread: a process that reads files for it, threads that make items before they are asked for.
 
 A file that ends the process by a fault in native code ends nothing else. Python's own pools would import the caller's
 script again, and lose all their work with one process. This one is a plain child that runs a generator at a time and
@@ -10,14 +10,16 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from musetools.errors import AudioError
 
-__all__ = ["Ahead", "Worker"]
+__all__ = ["Ahead", "Worker", "side_by_side"]
 
 Item = TypeVar("Item")
 
@@ -147,3 +149,25 @@ class Ahead(Generic[Item]):
         while not self._ended:
             self._ended, _ = self._waiting.get()
         self._thread.join()
+
+
+def side_by_side(calls: Iterable[Callable[[], Item]], threads: int, start: Callable[[], None]) -> Iterator[Item]:
+    """Yield what calls return, in their order.
+
+    Parameters
+    ----------
+    calls : iterable of callables
+        Asked for the next one by one, in the thread that iterates.
+    threads : int
+        Calls that run at a time; one more is ready.
+    start : callable
+        Called first in each thread.
+    """
+    running: deque[Future[Item]] = deque()
+    with ThreadPoolExecutor(threads, initializer=start) as pool:
+        for call in calls:
+            running.append(pool.submit(call))
+            if len(running) > threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()

@@ -2,8 +2,9 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -125,13 +126,17 @@ class FeatureRows:
         return self._loop.n_samples
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return (encode() for encode in self.passes())
+
+    def passes(self) -> Iterator[Callable[[], np.ndarray]]:
+        """Yield a call for each window, which returns its rows; calls may run side by side."""
         windows, peak = self._windows(), None
         with tempfile.SpooledTemporaryFile(max_size=2**20) as spool:
             if self.spec.mel_peak == "file":
                 windows, peak = _spooled(windows, spool)
             for window in windows:
                 if window.keep:
-                    yield encode_window(self.encoder, self.spec, window, peak)
+                    yield partial(encode_window, self.encoder, self.spec, window, peak)
 
     def array(self) -> np.ndarray:
         """Return all of it as one array."""

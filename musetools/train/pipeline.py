@@ -5,14 +5,16 @@ The encoder waits for neither decoders nor disks, and clips come into the store 
 
 import errno
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import torch
 
 from musetools.audio.container import name_of
 from musetools.audio.probe import MediaInfo
@@ -29,11 +31,14 @@ from musetools.train.provenance import SourceFile
 from musetools.train.report import Outcome
 from musetools.train.sources import ClipSource
 from musetools.train.store import FeatureStore
-from musetools.worker import Ahead, Worker
+from musetools.worker import Ahead, Worker, side_by_side
 
 __all__ = ["Options", "Pipeline", "is_there"]
 
 BLOCKS_AHEAD = 64  # of sound, for each clip that is being read
+# Encoder passes at a time on a CPU, each with its share of the threads. One pass with all threads would wait in each of
+# its steps for the core that a decoder has taken; memory grows with each that runs.
+MOST_SIDE_BY_SIDE = 4
 ROWS_AHEAD = 1  # encoder windows that may wait to be written; of the largest model one takes 250 MB
 
 
@@ -133,13 +138,26 @@ class Pipeline(ExitStack):
 
     def _encoded(self, clips: Iterable[ClipSource]) -> Iterator[tuple[_Reading, np.ndarray | None]]:
         """Yield each clip with its rows, block by block, and at its end with None; runs in a thread of its own."""
+        with closing(self._passes(clips)) as passes:
+            if self.encoder.device.type != "cpu":
+                yield from (one() for one in passes)
+                return
+            n_threads = torch.get_num_threads()
+            try:
+                side, each = min(MOST_SIDE_BY_SIDE, n_threads), max(1, n_threads // MOST_SIDE_BY_SIDE)
+                yield from side_by_side(passes, side, partial(torch.set_num_threads, each))
+            finally:
+                torch.set_num_threads(n_threads)
+
+    def _passes(self, clips: Iterable[ClipSource]) -> Iterator[Callable[[], tuple[_Reading, np.ndarray | None]]]:
+        """Yield calls that give each clip with its rows, block by block, and at its end with None."""
         with closing(self._started(clips)) as started:
             for reading in started:
                 try:
-                    yield from ((reading, rows) for rows in self._rows(reading))
+                    yield from (partial(_encode, reading, one) for one in self._rows(reading).passes())
                 except (MusetoolsError, OSError) as error:
                     reading.error = error
-                yield reading, None
+                yield partial(_encode, reading, None)
 
     def _rows(self, reading: _Reading) -> FeatureRows:
         source = reading.source
@@ -200,6 +218,14 @@ class Pipeline(ExitStack):
         """Return what a clip's record says where its sound was moved to its time stamps."""
         moved = self._by_stamps and any(f.mended for f in reading.audit.findings)
         return {"timeline": reading.audit.timeline.to_json()} if moved else {}
+
+
+def _encode(reading: _Reading, one: Callable[[], np.ndarray] | None) -> tuple[_Reading, np.ndarray | None]:
+    try:
+        return reading, one and one()
+    except (MusetoolsError, OSError) as error:
+        reading.error = error
+        return reading, None
 
 
 def _whole(rows: Iterator[np.ndarray], reading: _Reading) -> Iterator[np.ndarray]:
