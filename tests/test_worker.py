@@ -1,6 +1,8 @@
 """A file that ends the process that reads it is a failure of that file alone."""
 
 import os
+import threading
+from functools import partial
 
 import psutil
 import pytest
@@ -10,7 +12,7 @@ from media import speech, write_media
 import musetools as mt
 from musetools.check import folder
 from musetools.train import pipeline
-from musetools.worker import Ahead, Worker
+from musetools.worker import Ahead, Worker, side_by_side
 
 
 @pytest.fixture
@@ -79,3 +81,34 @@ def test_check_survives(clips, monkeypatch):
     audits = {os.path.basename(audit.name): audit for audit in folder.audit_folder(clips).audits}
     assert {name: audit.level for name, audit in audits.items()} == {"a.wav": "ok", DEADLY: "error", "z.wav": "ok"}
     assert "SIGSEGV" in audits[DEADLY].findings[0].sentence
+
+
+# --- calls side by side
+
+
+def test_calls_side_by_side_come_in_order():
+    """The first waits for the second, so that they must run together; no more are begun than may run and one."""
+    second, begun, started = threading.Event(), [], []
+
+    def call(number):
+        assert second.wait(60) if number == 0 else second.set() is None
+        return number
+
+    def calls():
+        for number in range(9):
+            begun.append(number)
+            yield partial(call, number)
+
+    got = side_by_side(calls(), 2, lambda: started.append(threading.get_ident()))
+    assert next(got) == 0
+    assert begun == [0, 1, 2]
+    assert list(got) == list(range(1, 9))
+    assert len(set(started)) == 2
+
+
+def test_an_error_of_a_call_is_raised_in_its_place():
+    calls = [lambda: 1, lambda: 1 // 0, lambda: 3]
+    got = side_by_side(calls, 2, lambda: None)
+    assert next(got) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(got)

@@ -11,6 +11,7 @@ from numbers import Real
 import numpy as np
 
 from musetools.errors import ParameterError, StreamError
+from musetools.infer.pcm import n_samples_of
 
 __all__ = ["AwaitedSource", "WatchedSource", "checked_limit"]
 
@@ -44,7 +45,7 @@ class WatchedSource:
             if (block := asked.result()) is END:
                 return
             yield block
-            if np.size(block):
+            if n_samples_of(block):
                 last = time.monotonic()
             elif time.monotonic() > last + stall_s:  # a source that sends blocks without samples
                 raise _stall_error(stall_s)
@@ -106,7 +107,7 @@ class AwaitedSource:
 
 async def _with_samples(iterator: AsyncIterator[np.ndarray]) -> np.ndarray:
     """Return the next block that has samples; END after the last."""
-    while (block := await anext(iterator, END)) is not END and not np.size(block):
+    while (block := await anext(iterator, END)) is not END and not n_samples_of(block):
         pass
     return block
 

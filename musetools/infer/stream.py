@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from musetools.infer.pcm import PcmInput, checked_pcm
 from musetools.infer.sources import AwaitedSource, WatchedSource, checked_limit
 from musetools.recipes.contract import AudioContract
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps
+
+if TYPE_CHECKING:
+    import av
 
 __all__ = ["ChunkStream"]
 
@@ -59,8 +63,9 @@ class ChunkStream:
         frame is whole. A resampler adds its own few milliseconds.
     compute : ComputeTime
         What it has cost so far.
-    n_silenced : int
-        Samples, as pushed, that were put to silence since they were not finite.
+    n_silenced, n_lost, n_late : int
+        Samples, at the rate of what is pushed: put to silence since they were not finite; of silence for what never
+        came, by the time stamps of frames; left out since their time had passed.
 
     Raises
     ------
@@ -154,13 +159,25 @@ class ChunkStream:
         """Samples that were put to silence since they were not finite."""
         return self._pcm.n_silenced
 
-    def push(self, pcm: np.ndarray) -> list[LiveChunk]:
+    @property
+    def n_lost(self) -> int:
+        """Samples of silence in the place of those that never came."""
+        return self._pcm.n_lost
+
+    @property
+    def n_late(self) -> int:
+        """Samples that were left out since their time had passed."""
+        return self._pcm.n_late
+
+    def push(self, pcm: "np.ndarray | bytes | av.AudioFrame") -> list[LiveChunk]:
         """Take the next samples, any number of them; return the frames that are now certain.
 
         Parameters
         ----------
-        pcm : ndarray, shape (n_samples,)
-            Mono, floats with full scale at 1 or int16.
+        pcm : ndarray (n_samples,), bytes, or av.AudioFrame
+            Mono, floats with full scale at 1 or int16; bytes are int16, little-endian. A frame, of one or two channels,
+            lies where its time stamp says, counted from the first one's: what was lost before it is silence of its
+            length, what came too late is left out, both from 5 ms on.
 
         Returns
         -------
@@ -170,14 +187,14 @@ class ChunkStream:
         Raises
         ------
         ParameterError
-            If it is no mono PCM; nothing was taken.
+            If it is no such PCM, or of another rate; nothing was taken.
         AudioError
-            If a sample is not finite, with its time; the stream then waits for `reset`, for what follows a hole would
-            be out of sync.
+            If a sample is not finite, with its time, or time stamps jump by more than 60 s; the stream then waits for
+            `reset`, for what follows would be out of sync.
         StreamError
             If the stream has ended.
         """
-        pcm = checked_pcm(pcm)
+        pcm = checked_pcm(pcm, self.sample_rate)
         with self._running():
             return self._frames.push(self._pcm.push(pcm))
 
@@ -194,8 +211,8 @@ class ChunkStream:
 
         Parameters
         ----------
-        blocks : iterable of ndarray
-            PCM.
+        blocks : iterable
+            PCM, as `push` takes it.
         stall_s : float, optional
             Seconds without a sample after which StreamError is raised; the source is then read in a thread. By default
             it is waited for. After a stall, iterating over the same source goes on with what came late.

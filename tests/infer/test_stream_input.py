@@ -165,8 +165,6 @@ WRONG = {
     "uint16": np.zeros(100, np.uint16),
     "complex": np.zeros(100, complex),
     "bool": np.zeros(100, bool),
-    "bytes": bytes(200),
-    "bytearray": bytearray(200),
     "text": "RIFF",
     "texts": np.array(["0.1"]),
     "none": None,
@@ -183,7 +181,7 @@ def test_what_is_no_mono_pcm_is_refused_and_nothing_taken(block):
     stream, live = quick(), []
     for good in blocks_of():
         live += stream.push(good)
-        with pytest.raises(ParameterError, match=r"a stream takes mono PCM.*of int16; got"):
+        with pytest.raises(ParameterError, match=r"a stream takes mono PCM.*of int16.*; got"):
             stream.push(block)
     assert_same(live + stream.flush(), EXPECTED)
 
