@@ -21,8 +21,9 @@ from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.mel import whole_log_mel
 from musetools.features.spec import FeatureSpec
-from musetools.lips import read_mouth
-from musetools.timing import SAMPLE_RATE
+from musetools.lips import MouthModel, MouthSeries, read_mouth
+from musetools.lips.estimate import expected_and_sync
+from musetools.timing import ROW_RATE, SAMPLE_RATE
 
 __all__ = ["DEFAULT_FPS", "Clip", "Images", "read_clip"]
 
@@ -60,7 +61,7 @@ class Clip:
     path: Path
     waveform: np.ndarray  # float32, (n_samples,): mono, 16 kHz, on the timeline of the images
     images: Images | None  # None for a file without video
-    openings: tuple[np.ndarray, np.ndarray] | None  # seconds, and how far the mouth is open then, 0 to 1
+    mouth: MouthSeries | None  # how it moves
     fps: Fraction | None = None  # of its video, by time stamps; None for a file without video
     _made: dict = field(default_factory=dict, repr=False)
 
@@ -73,6 +74,24 @@ class Clip:
     def duration_s(self) -> float:
         """Length of the waveform."""
         return len(self.waveform) / SAMPLE_RATE
+
+    @cached_property
+    def openings(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Seconds, and how far the mouth is open then: 0 is shut, 1 as wide as it gets; None without a series."""
+        if self.mouth is None:
+            return None
+        seconds, opening = self.mouth.opening
+        return seconds, opening if self.mouth.drawn else opening / opening.max(initial=1e-9)
+
+    def expected(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return seconds, and the opening expected from sound then, of the mean and deviation of those seen."""
+        if self.openings is None:
+            return None
+        model = MouthModel.load()
+        rows = expected_and_sync(self.mouth, self.waveform, encoder if model.fits(encoder) else None, model)[0]
+        lips, seen = rows[:, 0] - rows[:, 0].mean(), self.openings[1]
+        lips = seen.mean() + lips * seen.std() / max(lips.std(), 1e-9)
+        return np.arange(len(lips)) / ROW_RATE, np.clip(lips, 0, 1)
 
     @cached_property
     def log_mel(self) -> np.ndarray:
@@ -105,10 +124,10 @@ def read_clip(path: str | os.PathLike) -> Clip:
             f"{path.name} lasts {len(waveform) / SAMPLE_RATE:.0f} s; the explorer keeps all of a clip in memory and "
             f"takes up to {LONGEST_S} s. Use a part of it"
         )
-    openings = read_mouth(table).opening if table.is_file() else None
+    mouth = read_mouth(table) if table.is_file() else None
     video = probe_media(path).video
     rate = timed_rate(video) if video else None
-    return Clip(path, waveform, _read_images(path), openings, rate if rate and is_plausible(rate) else None)
+    return Clip(path, waveform, _read_images(path), mouth, rate if rate and is_plausible(rate) else None)
 
 
 def _read_images(path: Path) -> Images | None:

@@ -89,7 +89,7 @@ class Explorer(widgets.VBox):
         self.stage = Stage(roles=["training", "inference"])
         self.sentences, self.message = widgets.HTML(), widgets.HTML()
         self.scene: Scene | None = None
-        self._settling = False
+        self._settling, self._drawn = False, -2
         self._show(read_clip(first), fps)
         self._wire()
         chosen = [self.clip, self.upload, self.path]
@@ -209,7 +209,7 @@ class Explorer(widgets.VBox):
         context, recipes = (self.left.value, self.right.value), (self.train.value, self.infer.value)
         scene = prepare(clip, *recipes, fps=fps, context=context, encoder=self._encoder)
         view = FrameView(scene, self.zoom.value)  # before anything is changed
-        self.scene, self.view = scene, view
+        self.scene, self.view, self._ahead = scene, view, {}
         self._settle(scene.frame_at(time_s))
         self._draw()
         if is_new:
@@ -230,13 +230,17 @@ class Explorer(widgets.VBox):
         """Show the chosen frame; while the clip plays, as a JPEG, since the next one comes soon."""
         if self._settling:
             return
-        scene, frame = self.scene, self.frame.value
-        image = self.view.jpeg(frame) if self.stage.plays else self.view.png(frame)
+        scene, frame, plays = self.scene, self.frame.value, self.stage.plays
+        drawn = (self.view.jpeg(frame), self.view.places()) if plays else self._ahead.pop(frame, None)
+        image, places = drawn or (self.view.png(frame), self.view.places())
         with self.stage.hold_sync():
-            self.stage.places, self.stage.start_s = self.view.places(), scene.start_s(frame)
+            self.stage.places, self.stage.start_s = places, scene.start_s(frame)
             self.stage.chunks = [wav(scene.sound(i, frame)) for i in range(2)]
             self.stage.figure = image
         self.sentences.value = f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in scene.sentences(frame))}</ul>"
+        step, self._drawn, self._ahead = frame - self._drawn, frame, {}
+        if abs(step) == 1 and not plays and (after := frame + step) in scene.frames:  # most likely the next
+            self._ahead[after] = self.view.png(after), self.view.places()
 
 
 def wav(samples: np.ndarray) -> bytes:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from musetools.check.findings import SILENT_DBFS
 from musetools.lab.explore.measure import Scene
-from musetools.lab.explore.panels import DIFFERS, FULL, PLAIN, REPEATED, ChunkPanels, RowsPanel, draw_strip
+from musetools.lab.explore.panels import DIFFERS, FULL, PLAIN, REPEATED, ChunkPanels, MouthPanel, RowsPanel, draw_strip
 from musetools.lab.look import COLOURS, STYLE
 from musetools.table import signed
 from musetools.timing import MEL_HOP, SAMPLE_RATE
@@ -34,7 +34,7 @@ PLACES = {  # left, top, width and height of each panel, in pixels
     "bar of mel": (644, 264, 8, 64),
     "rows": (74, 334, 564, 56),
     "image": (716, 204, 186, 186),
-    "mouth": (914, 224, 52, 130),
+    "mouth": (909, 224, 52, 130),
     "training": (74, 462, 238, 84),
     "inference": (352, 462, 238, 84),
     "bar of chunks": (598, 462, 8, 84),
@@ -76,9 +76,10 @@ class FrameView:
             label = "standard deviations from\neach dimension's mean"
             bar = self.axes["bar of chunks"]
             self.figure.colorbar(self.chunks.images[0], cax=bar, label=label, ticks=[-FULL, 0, FULL])
-            parts = (self._header, self._clip, self._strip, self._sound, self._mel, self._image, self._mouth)
+            parts = (self._header, self._clip, self._strip, self._sound, self._mel, self._image)
             self._moving: list[Artist] = [artist for part in parts for artist in part()]
-            self._moving += [*self.rows.artists, *self.chunks.artists]
+            self.mouth = MouthPanel(self.axes["mouth"], self.axes["clip"], scene, self._shift)
+            self._moving += [*self.rows.artists, *self.chunks.artists, *self.mouth.artists]
             self._legend()
         for artist in self._moving:
             artist.set_animated(True)
@@ -122,7 +123,14 @@ class FrameView:
     def _encoded(self, frame: int, kind: str, **options: int) -> bytes:
         self._reach(frame)
         self._shift.clear().translate(-1000 * self.scene.start_s(frame), 0)
-        for show in (self._show_header, self._show_spans, self._show_image, self.rows.show, self.chunks.show):
+        for show in (
+            self._show_header,
+            self._show_spans,
+            self._show_image,
+            self.rows.show,
+            self.chunks.show,
+            self.mouth.show,
+        ):
             show(frame)
         if self._still is None:
             self.canvas.draw()
@@ -182,9 +190,6 @@ class FrameView:
         ax.set_title(title, **PLAIN)
         ax.set(xlim=(0, end_ms), ylabel="")
         ax.tick_params(labelbottom=False)
-        if scene.clip.openings is not None:
-            seconds, opening = scene.clip.openings
-            ax.plot(1000 * seconds, ax.get_ylim()[1] * opening, color=COLOURS["green"], linewidth=1)
         self.cursors = [ax.axvline(0, color=COLOURS["purple"], linewidth=2)]
         return list(self.cursors)
 
@@ -247,19 +252,6 @@ class FrameView:
         self.no_image = ax.text(0.5, 0.5, "", ha="center", va="center", color="0.35", transform=ax.transAxes)
         return [self.image, self.no_image]
 
-    def _mouth(self) -> list[Artist]:
-        """Draw how far the mouth is open around the frame, and in the image on screen."""
-        ax, openings = self.axes["mouth"], self.scene.clip.openings
-        ax.set(ylim=(-0.05, 1.05), xlabel="ms", visible=openings is not None)
-        ax.yaxis.tick_right()
-        ax.set_yticks([0, 1], ["shut", "wide"])
-        self.mouth = ax.text(-0.1, 1.06, "", fontsize=9, fontweight="bold", transform=ax.transAxes)
-        (self.point,) = ax.plot([], [], "o", color="black", markersize=7, transform=self._moved(ax))
-        if openings is None:
-            return []
-        style = {"color": COLOURS["green"], "linewidth": 1, "markersize": 4, "transform": self._moved(ax)}
-        return [self.mouth, *ax.plot(1000 * openings[0], openings[1], ".-", **style), self.point]
-
     def _show_image(self, frame: int) -> None:
         scene, number = self.scene, self.scene.image_number(frame)
         self.image.set_visible(number is not None)
@@ -267,25 +259,21 @@ class FrameView:
             self.image.set_data(scene.clip.images[number])
         missing = "no image at this time" if scene.clip.images else "no image in this file"
         self.no_image.set_text(missing if number is None else "")
-        if (opening := scene.opening(frame)) is not None:
-            self.point.set_data([1000 * scene.seen_s(frame)], [opening])
-            self.mouth.set_text(f"Mouth {opening:.2f}")
 
     def _legend(self) -> None:
         training, inference = self.scene.sides
         keys = [
             Patch(facecolor=training.colour, alpha=0.5, label="training"),
             Patch(facecolor=inference.colour, alpha=0.5, label="inference"),
-            Patch(facecolor=REPEATED, edgecolor="0.4", label="row taken n times"),
+            Patch(facecolor=REPEATED, edgecolor="0.4", label="row repeated"),
             Patch(facecolor="none", edgecolor="0.4", label="row of zeros"),
             Patch(facecolor=DIFFERS, label="other rows"),
             Patch(facecolor=SILENCE, label=f"silent: below {signed(SILENT_DBFS)} dBFS"),
             Line2D([], [], color="black", linestyle="--", linewidth=1, label="frame starts"),
             Line2D([], [], color="black", linewidth=5, label="frame"),
         ]
-        if self.scene.clip.openings is not None:
-            keys.append(Line2D([], [], color=COLOURS["green"], linewidth=1, label="mouth"))
-        self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.2, columnspacing=1.1)
+        keys += self.mouth.keys
+        self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.1, columnspacing=0.8)
 
     def _moved(self, ax: Axes) -> Transform:
         return self._shift + ax.transData

@@ -74,6 +74,7 @@ class Scene:
     sides: tuple[Side, Side]  # training and inference
     weights: str  # name of the encoder
     loudness: np.ndarray  # (n,), of each whole frame, in dBFS
+    expected: tuple[np.ndarray, np.ndarray] | None = None  # seconds, and the opening that sound suggests then
 
     @property
     def n_frames(self) -> int:
@@ -198,7 +199,8 @@ class Scene:
         if (gap := self.difference(frame)) is not None:
             found.append(self._difference_sentence(gap, *(side.rows(frame) for side in self.sides)))
         if (opening := self.opening(frame)) is not None:
-            found.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide).")
+            expected = float(np.interp(self.seen_s(frame), *self.expected))
+            found.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide); sound suggests {expected:.2f}.")
         if positions := [side.name for side in self.sides if side.profile.recipe.positional_encoding]:
             found.append(f"Positional encoding, which {' and '.join(positions)} adds, is not drawn.")
         return found
@@ -264,7 +266,8 @@ def prepare(
         return Side(role, colour, made, chunks)
 
     sides = side("training", TRAIN, recipes[0]), side("inference", INFER, recipes[1])
-    scene = Scene(clip, rate, context, sides, encoder.name, loudness(clip.waveform, rate))
+    loud = loudness(clip.waveform, rate)
+    scene = Scene(clip, rate, context, sides, encoder.name, loud, clip.expected(encoder))
     if not scene.n_frames:
         raise ParameterError(f"{clip.name} lasts {clip.duration_s:.3f} s, less than a frame at {float(rate):g} fps")
     return scene

@@ -1,4 +1,4 @@
-"""Panels of a frame's figure that show its rows: their numbers in time, and their values."""
+"""Panels of a frame's figure: the numbers of its rows in time, their values, and the mouth."""
 
 import textwrap
 from collections import Counter
@@ -8,6 +8,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LinearLocator
 from matplotlib.transforms import Affine2D
 
 from musetools.chunks.rows import ZERO_ROW
@@ -16,7 +18,8 @@ from musetools.lab.look import COLOURS
 from musetools.table import spans
 from musetools.timing import ROW_MS
 
-__all__ = ["DIFFERS", "FULL", "PLAIN", "REPEATED", "ChunkPanels", "RowsPanel", "draw_strip"]
+__all__ = ["DIFFERS", "FULL", "PLAIN", "REPEATED", "ChunkPanels", "MouthPanel", "RowsPanel"]
+__all__ += ["draw_strip"]
 
 REPEATED = COLOURS["yellow"]
 DIFFERS = "#F8F1A0"  # the same yellow, pale
@@ -24,6 +27,8 @@ FLAT_MS = 30.0  # lag up to this fills no more than its part of the strip
 NUMBERED_MS = 500  # up to this reach there is room for the number of every row
 CELL = 0.38  # half the height of a row's cell
 FULL = 3.0  # standard deviations at full colour
+SEEN = {"color": COLOURS["green"], "linewidth": 1.2}
+EXPECTED = {"color": "black", "linewidth": 0.9, "linestyle": (0, (2, 1))}
 PLAIN = {"parse_math": False}  # a name with dollars is no formula
 
 
@@ -127,3 +132,30 @@ class ChunkPanels:
         self.images[2].set_clim(-full or -1, full or 1)
         size = f" (±{full:.2g} std)" if full else "" if gap is None else ": none"
         self.titles[2].set_text(f"Difference{size}")
+
+
+class MouthPanel:
+    """How far the mouth is open, seen and expected from sound: around the frame, and over the whole clip."""
+
+    def __init__(self, ax: Axes, whole: Axes, scene: Scene, shift: Affine2D):
+        self.scene, moved, self.keys, self.artists = scene, shift + ax.transData, [], []
+        ax.set(ylim=(-0.05, 1.05), xlabel="ms", visible=scene.clip.openings is not None)
+        ax.yaxis.tick_right()
+        ax.xaxis.set_major_locator(LinearLocator(3))
+        ax.set_yticks([0, 1], ["shut", "wide"])
+        if scene.clip.openings is None:
+            return
+        self.text = ax.text(-0.1, 1.06, "", fontsize=9, fontweight="bold", transform=ax.transAxes)
+        (self.point,) = ax.plot([], [], "o", color="black", markersize=7, transform=moved)
+        self.artists = [self.text, self.point]
+        series = (scene.expected, "mouth expected", EXPECTED), (scene.clip.openings, "mouth", SEEN)
+        for (seconds, opening), label, style in series:
+            whole.plot(1000 * seconds, whole.get_ylim()[1] * opening, **style)
+            self.artists[:0] = ax.plot(1000 * seconds, opening, **style, transform=moved)
+            self.keys.append(Line2D([], [], label=label, **style))
+
+    def show(self, frame: int) -> None:
+        """Move to a frame."""
+        if (opening := self.scene.opening(frame)) is not None:
+            self.point.set_data([1000 * self.scene.seen_s(frame)], [opening])
+            self.text.set_text(f"Mouth {opening:.2f}")
