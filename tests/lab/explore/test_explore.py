@@ -3,6 +3,7 @@
 import csv
 import io
 import wave
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import lru_cache
@@ -72,6 +73,25 @@ def test_openings_are_those_of_the_csv(name, small):
     with open(DATA / f"{name}.csv", newline="") as file:
         true = [float(line["opening"]) for line in csv.DictReader(file)]
     assert [scene.opening(i) for i in range(len(true))] == pytest.approx(true, abs=1e-3)
+
+
+def test_the_mouth_expected_from_sound_stands_beside_the_one_seen(talker, sound, scene, view):
+    """A drawn mouth is opened by loudness, so that both must agree; the dashed curve is the expected one."""
+    seconds, expected = scene.expected
+    seen = np.interp(seconds, *talker.openings)
+    assert np.corrcoef(seen, expected)[0, 1] > 0.95
+    assert 0 <= expected.min() <= expected.max() <= 1
+    dashed = [line for line in view.axes["clip"].lines if line.get_linestyle() != "-"]
+    np.testing.assert_allclose(dashed[0].get_ydata(), view.axes["clip"].get_ylim()[1] * expected)
+    assert sound.expected(None) is None
+
+
+def test_a_measured_mouth_is_as_wide_as_it_gets(talker):
+    times = np.arange(5.0)
+    measured = replace(
+        talker.mouth, times_s=times, values=np.outer([0.0, 0.02, 0.04, 0.01, 0.0], np.ones(4)), drawn=False
+    )
+    np.testing.assert_allclose(replace(talker, mouth=measured).openings[1], [0, 0.5, 1, 0.25, 0])
 
 
 def test_images_are_those_on_screen(small):
@@ -377,6 +397,19 @@ def test_the_slider_redraws(explorer):
     assert explorer.stage.start_s == pytest.approx(3.8)
     covered = explorer.scene.sound(0, 95)
     assert np.allclose(samples_in(explorer.stage.chunks[0]) / 32767, covered, atol=1 / 32767)
+
+
+def test_the_next_frame_is_drawn_ahead(explorer, monkeypatch):
+    """A step shows what is drawn already, and it is what would be drawn; a zoom draws anew."""
+    explorer.frame.value = 50
+    explorer.frame.value = 51
+    drawn = []
+    monkeypatch.setattr(explorer.view, "png", lambda frame: drawn.append(frame) or b"")
+    explorer.frame.value = 52
+    assert explorer.stage.figure == FrameView(explorer.scene, explorer.zoom.value).png(52)
+    assert drawn == [53]
+    explorer.zoom.value = 200
+    assert explorer.stage.figure == FrameView(explorer.scene, 200).png(52)
 
 
 def test_a_clip_that_plays_moves_the_frame(explorer):
