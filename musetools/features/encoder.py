@@ -143,7 +143,7 @@ class Encoder:
 
     @torch.inference_mode()
     def hidden_states(
-        self, mel: torch.Tensor | np.ndarray, *, first_position: int = 0, final_norm: bool = True
+        self, mel: torch.Tensor | np.ndarray, *, first_position: int | torch.Tensor = 0, final_norm: bool = True
     ) -> torch.Tensor:
         """Encode a normalised log-mel spectrogram and return every layer's hidden states.
 
@@ -151,7 +151,7 @@ class Encoder:
         ----------
         mel : tensor or ndarray of float32, shape (batch, n_mels, n_frames) or (n_mels, n_frames)
             100 frames a second, at most 3000.
-        first_position : int, default 0
+        first_position : int or tensor of int, shape (batch,), default 0
             Positional embedding of the first row; those of later rows follow it, modulo 1500.
         final_norm : bool, default True
             Whether the last layer passes the encoder's final layer norm, as Hugging Face's ``hidden_states[-1]`` does
@@ -171,6 +171,8 @@ class Encoder:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float32 means float32 on a GPU, too
             x = self._convolved("conv1", mel.to(self.device, DTYPES[self.dtype]), stride=1)
             x = self._convolved("conv2", x, stride=2).transpose(1, 2)
+        if isinstance(first_position, torch.Tensor):
+            first_position = first_position.to(self.device, non_blocking=True)[:, None]
         positions = (first_position + torch.arange(x.shape[1], device=self.device)) % self.max_rows
         x = x + self._weights["positional_embedding"][positions]
         states = torch.empty((*x.shape[:2], self.n_layers, self.width), device=self.device)

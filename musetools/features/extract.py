@@ -2,8 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -17,8 +19,12 @@ from musetools.features.mel import N_FFT, normalised
 from musetools.features.spec import FeatureSpec
 from musetools.features.windows import MelWindow, MelWindows
 from musetools.files import replacing, save_rows
+from musetools.worker import Ahead
 
 __all__ = ["FeatureRows", "audio2feat", "encode_window"]
+
+BATCH_BYTES = 2**28  # of a GPU's states: 23 windows of tiny, one of large
+AHEAD = 64  # windows that are decoded before a GPU asks for them: 1 MB each
 
 
 def audio2feat(
@@ -77,12 +83,40 @@ def encode_window(
     encoder: Encoder, spec: FeatureSpec, window: MelWindow, peak: torch.Tensor | None = None
 ) -> np.ndarray:
     """Encode one window and keep its own rows, shape (n_kept, n_layers, width)."""
-    mel = normalised(window.log_mel, window.log_mel.max() if peak is None else peak)
+    return next(_kept([window], _states(encoder, spec, [window], peak).cpu()))
+
+
+def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow], peak: torch.Tensor | None) -> torch.Tensor:
+    """Encode windows of one length, each of its own peak unless one is given; (n_windows, n_rows, n_layers, width)."""
+    mel = torch.stack([normalised(w.log_mel, w.log_mel.max() if peak is None else peak) for w in windows])
     if spec.padding == "mel" and spec.window.pad_to:
-        mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[1]))
-    position = window.first_row if spec.window.positions == "clip" else 0
-    states = encoder.hidden_states(mel, first_position=position, final_norm=spec.final_norm)
-    return states[0, window.skip : window.skip + window.keep].cpu().numpy()
+        mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[2]))
+    position = 0
+    if spec.window.positions == "clip":
+        position = torch.tensor([window.first_row for window in windows])
+    if encoder.device.type == "cuda":  # from pinned memory, so that the processor goes on with the next windows
+        mel = mel.pin_memory().to(encoder.device, non_blocking=True)
+        position = position.pin_memory() if isinstance(position, torch.Tensor) else position
+    return encoder.hidden_states(mel, first_position=position, final_norm=spec.final_norm)
+
+
+def _kept(windows: list[MelWindow], states: torch.Tensor) -> Iterator[np.ndarray]:
+    """Yield each window's own rows."""
+    for window, one in zip(windows, states, strict=True):
+        yield one[window.skip : window.skip + window.keep].numpy()
+
+
+def _fetched(states: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Start to copy a GPU's states into pinned memory; return what waits for them."""
+    host = torch.empty(states.shape, dtype=states.dtype, pin_memory=True).copy_(states, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record()
+
+    def wait() -> torch.Tensor:
+        done.synchronize()
+        return host.clone()  # pinned memory is scarce: it goes back at once
+
+    return wait
 
 
 class FeatureRows:
@@ -129,9 +163,26 @@ class FeatureRows:
         with tempfile.SpooledTemporaryFile(max_size=2**20) as spool:
             if self.spec.mel_peak == "file":
                 windows, peak = _spooled(windows, spool)
-            for window in windows:
-                if window.keep:
-                    yield encode_window(self.encoder, self.spec, window, peak)
+            kept = (window for window in windows if window.keep)
+            if self.encoder.device.type == "cuda":
+                yield from self._ahead(kept, peak)
+            else:
+                yield from (encode_window(self.encoder, self.spec, window, peak) for window in kept)
+
+    def _ahead(self, windows: Iterator[MelWindow], peak: torch.Tensor | None) -> Iterator[np.ndarray]:
+        """Encode in batches: while a GPU computes one, the next is decoded by a thread and the last is copied out.
+
+        Never run on a GPU so far, since none was at hand; its batches are tested on a CPU.
+        """
+        before = None
+        with closing(Ahead(windows, AHEAD)) as ahead:
+            for batch in _batches(ahead, self.encoder):
+                after = batch, _fetched(_states(self.encoder, self.spec, batch, peak))
+                if before:
+                    yield from _kept(before[0], before[1]())
+                before = after
+        if before:
+            yield from _kept(before[0], before[1]())
 
     def array(self) -> np.ndarray:
         """Return all of it as one array."""
@@ -146,6 +197,14 @@ class FeatureRows:
                 "are the least that have a spectrum. Use a longer clip"
             )
         yield from self._loop.flush()
+
+
+def _batches(windows: Iterable[MelWindow], encoder: Encoder) -> Iterator[list[MelWindow]]:
+    """Gather windows of one length that follow each other, as many as fill a GPU without filling its memory."""
+    n = max(1, BATCH_BYTES // (4 * encoder.max_rows * encoder.n_layers * encoder.width))
+    for _, alike in groupby(windows, key=lambda window: window.log_mel.shape):
+        while batch := list(islice(alike, n)):
+            yield batch
 
 
 def _spooled(
