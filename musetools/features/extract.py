@@ -88,11 +88,12 @@ def encode_window(
 
 def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow], peak: torch.Tensor | None) -> torch.Tensor:
     """Encode windows of one length, each of its own peak unless one is given; (n_windows, n_rows, n_layers, width)."""
-    mel = torch.stack([normalised(w.log_mel, w.log_mel.max() if peak is None else peak) for w in windows])
+    mels = [normalised(w.log_mel, w.log_mel.max() if peak is None else peak) for w in windows]
+    mel = torch.stack(mels) if len(mels) > 1 else mels[0]
     if spec.padding == "mel" and spec.window.pad_to:
-        mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[2]))
-    position = 0
-    if spec.window.positions == "clip":
+        mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[-1]))
+    position = windows[0].first_row if spec.window.positions == "clip" else 0
+    if spec.window.positions == "clip" and len(windows) > 1:
         position = torch.tensor([window.first_row for window in windows])
     if encoder.device.type == "cuda":  # from pinned memory, so that the processor goes on with the next windows
         mel = mel.pin_memory().to(encoder.device, non_blocking=True)
