@@ -120,13 +120,7 @@ def _span(bound: Bound) -> str:
 
 
 def evaluate(
-    waveform: np.ndarray,
-    media: Path,
-    folder: Path,
-    *,
-    encoder: str = "tiny.en",
-    plan: Plan = QUICK,
-    others: bool = True,
+    media: Path, folder: Path, *, encoder: str = "tiny.en", plan: Plan = QUICK, others: bool = True
 ) -> Performance:
     """Measure everything: the answer of notebook 07.
 
