@@ -138,6 +138,17 @@ def test_the_command_check_loads_no_torch():
     assert HEAVY.isdisjoint(done.stdout.decode().split())
 
 
+@pytest.mark.trained
+def test_features_load_neither_whisper_nor_numba():
+    """They would take 55 MiB; what reads no compressed file or other rate loads no resampler either."""
+    code = (
+        "import sys, numpy, musetools as mt; sound = numpy.zeros(16_000, numpy.float32), 16_000\n"
+        "mt.audio2feat(sound, 'tiny.en'); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ, check=True)
+    assert (HEAVY - {"torch"} | {"soxr", "soundfile"}).isdisjoint(done.stdout.decode().split())
+
+
 # --- size and words
 
 

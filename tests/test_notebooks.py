@@ -79,7 +79,7 @@ def test_every_case_meets_its_baseline(suite):
 
 def test_the_suite_runs_the_notebooks_that_the_readme_promises(suite):
     ran = {case.notebook.name[:2] for case in read_cases(SUITE)}
-    assert ran == {"01", "02", "04", "05", "06"}
+    assert ran == {"01", "02", "04", "05", "06", "07"}
     assert ".venv/bin/musetools regress" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -171,6 +171,17 @@ def test_effect_on_model(recorded):
     assert result["r2_matching"] > 0.6 > 0.1 > abs(result["r2_control"])
     assert all(abs(measured - expected) < 15 for measured, expected in result["delay_ms"].values())
     assert all(abs(measured - expected) < 2 for measured, expected in result["drift_ms_s"].values())
+
+
+def test_performance(recorded):
+    """Times are not compared: what they were measured of is."""
+    result = recorded("07")
+    assert result["same_within"] == {"v1's loop": True}
+    assert all(
+        error < 0.1 * spread for error, spread in zip(result["bfloat16_error"], result["neighbours"], strict=True)
+    )
+    assert all(share > 0 for share in result["shares"].values())
+    assert set(result["shares"]) == set(result["parts"])
 
 
 # --- as committed

@@ -34,12 +34,16 @@ class SignalCheck:
     def input(self, samples: np.ndarray) -> None:
         """Check samples as the source has them, (n_channels, n); AudioError for one that is no sound."""
         scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.itemsize - 1)
-        if samples.dtype.kind == "f" and (found := _not_sound(samples, self.n_in, self.rate)):
-            raise AudioError(f"{self.name}: {found}")
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+            floats = samples.astype(np.float32, copy=False)
+        if samples.dtype.kind == "u":
+            floats = floats - 128
+        peak = float(np.maximum(floats.max(initial=0), -floats.min(initial=0)))  # NaN where a sample is
+        if samples.dtype.kind == "f" and not peak <= LOUDEST:
+            raise AudioError(f"{self.name}: {_not_sound(samples, self.n_in, self.rate)}")
         if samples.dtype.kind == "i" and samples.itemsize > 2:
             self._low_bits = self._low_bits or bool((samples & 0xFF).any())
-        floats = samples.astype(np.float32) - (128 if samples.dtype.kind == "u" else 0)
-        self.peak_in = max(self.peak_in, float(np.abs(floats).max(initial=0)) / scale)
+        self.peak_in = max(self.peak_in, peak / scale)
         self._energy_in += [float(np.dot(channel, channel)) / scale**2 for channel in floats]
         self.n_in += samples.shape[1]
         self._scale = scale
@@ -89,11 +93,9 @@ def _dbfs(energy: float) -> float:
 
 
 def _not_sound(samples: np.ndarray, n_before: int, rate: int) -> str:
-    """Say which float sample, if any, is not finite or far beyond full scale."""
+    """Say which float sample is not finite or far beyond full scale; there is one."""
     with np.errstate(invalid="ignore"):
         bad = ~(np.abs(samples) <= LOUDEST)
-    if not bad.any():
-        return ""
     first = int(np.argwhere(bad)[:, -1].min())
     value, at = samples[bad[:, first], first][0], f"sample {n_before + first} (at {(n_before + first) / rate:.3f} s)"
     if not np.isfinite(value):

@@ -1,6 +1,6 @@
 """Features and an index matrix as the list of chunks that upstream code expects: one gather, views where possible."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from html import escape
 from typing import SupportsIndex, overload
@@ -127,6 +127,16 @@ class Chunks(Sequence):
         if first == ZERO_ROW:
             return gather(self.features, self.rows[index])
         return self.features[first : first + self.rows.shape[1]].reshape(self.chunk_shape)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        n_rows, shape = self.rows.shape[1], self.chunk_shape
+        for index, first in enumerate(self._first_rows):  # without what indexing has to ask
+            inside = first != ZERO_ROW
+            yield (
+                self.features[first : first + n_rows].reshape(shape)
+                if inside
+                else gather(self.features, self.rows[index])
+            )
 
     def _checked_indices(self, index: list | np.ndarray) -> np.ndarray:
         """Return a list of indices, or a mask of all chunks, as numpy takes it."""

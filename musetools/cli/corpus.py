@@ -23,6 +23,7 @@ __all__ = ["extract", "stores"]
 @click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
 @click.option("--spec", help="How a new store's features are made.  [default: musetools]")
 @click.option("--dtype", help="What a new store holds: float32 or float16.  [default: float32]")
+@click.option("--precision", help="Type of the encoder's products, or auto.  [default: the store's, else float32]")
 @click.option("--device", help="Where torch computes.  [default: cuda where there is one, else cpu]")
 @click.option("--engine", default="local", show_default=True, help="local, or ray: on a Ray cluster.")
 @click.option("--address", help="Of the Ray cluster.  [default: one that is started here]")
@@ -39,6 +40,7 @@ def extract(
     encoder: str,
     spec: str | None,
     dtype: str | None,
+    precision: str | None,
     device: str | None,
     lips: bool,
     **how: Any,
@@ -51,13 +53,24 @@ def extract(
     from musetools import extract as run
     from musetools import load_encoder
 
-    weights = load_encoder(encoder, device=device)
+    weights = load_encoder(encoder, device=device, dtype=_precision(root, precision))
     store = _opened_or_made(root, weights, spec, dtype)
     with _by_lips(weights, how) if lips else nullcontext() as refuse:
         report = run(sources, store, weights, refuse=refuse, **how)
     echo(report)
     echo(store)
+    if weights.choice:
+        echo(weights)
     sys.exit(report.exit_code)
+
+
+def _precision(root: Path, asked: str | None) -> str:
+    """Return the type that a store's encoder had, which "auto" chose once; what is asked for a new one."""
+    from musetools import FeatureStore
+
+    if asked in (None, "auto") and (root / "store.json").exists():
+        return FeatureStore.open(root).provenance["encoder"]["dtype"]
+    return asked or "float32"
 
 
 def _by_lips(weights: "Encoder", how: dict[str, Any]) -> AbstractContextManager[Callable[[Path], str | None]]:

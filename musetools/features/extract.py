@@ -3,8 +3,10 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -18,8 +20,12 @@ from musetools.features.mel import N_FFT, normalised
 from musetools.features.spec import FeatureSpec
 from musetools.features.windows import MelWindow, MelWindows
 from musetools.files import replacing, save_rows
+from musetools.worker import Ahead
 
 __all__ = ["FeatureRows", "audio2feat", "encode_window"]
+
+BATCH_BYTES = 2**28  # of a GPU's states: 23 windows of tiny, one of large
+AHEAD = 64  # windows that are decoded before a GPU asks for them: 1 MB each
 
 
 def audio2feat(
@@ -78,12 +84,41 @@ def encode_window(
     encoder: Encoder, spec: FeatureSpec, window: MelWindow, peak: torch.Tensor | None = None
 ) -> np.ndarray:
     """Encode one window and keep its own rows, shape (n_kept, n_layers, width)."""
-    mel = normalised(window.log_mel, window.log_mel.max() if peak is None else peak)
+    return next(_kept([window], _states(encoder, spec, [window], peak).cpu()))
+
+
+def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow], peak: torch.Tensor | None) -> torch.Tensor:
+    """Encode windows of one length, each of its own peak unless one is given; (n_windows, n_rows, n_layers, width)."""
+    mels = [normalised(w.log_mel, w.log_mel.max() if peak is None else peak) for w in windows]
+    mel = torch.stack(mels) if len(mels) > 1 else mels[0]
     if spec.padding == "mel" and spec.window.pad_to:
-        mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[1]))
-    position = window.first_row if spec.window.positions == "clip" else 0
-    states = encoder.hidden_states(mel, first_position=position, final_norm=spec.final_norm)
-    return states[0, window.skip : window.skip + window.keep].cpu().numpy()
+        mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[-1]))
+    position = windows[0].first_row if spec.window.positions == "clip" else 0
+    if spec.window.positions == "clip" and len(windows) > 1:
+        position = torch.tensor([window.first_row for window in windows])
+    if encoder.device.type == "cuda":  # from pinned memory, so that the processor goes on with the next windows
+        mel = mel.pin_memory().to(encoder.device, non_blocking=True)
+        position = position.pin_memory() if isinstance(position, torch.Tensor) else position
+    return encoder.hidden_states(mel, first_position=position, final_norm=spec.final_norm)
+
+
+def _kept(windows: list[MelWindow], states: torch.Tensor) -> Iterator[np.ndarray]:
+    """Yield each window's own rows."""
+    for window, one in zip(windows, states, strict=True):
+        yield one[window.skip : window.skip + window.keep].numpy()
+
+
+def _fetched(states: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Start to copy a GPU's states into pinned memory; return what waits for them."""
+    host = torch.empty(states.shape, dtype=states.dtype, pin_memory=True).copy_(states, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record()
+
+    def wait() -> torch.Tensor:
+        done.synchronize()
+        return host.clone()  # pinned memory is scarce: it goes back at once
+
+    return wait
 
 
 class FeatureRows:
@@ -115,6 +150,7 @@ class FeatureRows:
         blocks: Iterable[np.ndarray] | None = None,
     ):
         self.source, self.encoder, self.spec, self.shortest = source, encoder, spec, shortest
+        self._peak: torch.Tensor | None = None
         self._blocks = audio_blocks(source, decoder=spec.decoder) if blocks is None else blocks
         self._loop = MelWindows(
             spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=encoder.n_mels
@@ -126,21 +162,39 @@ class FeatureRows:
         return self._loop.n_samples
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (encode() for encode in self.passes())
+        return self._ahead() if self.encoder.device.type == "cuda" else (encode() for encode in self.passes())
 
     def passes(self) -> Iterator[Callable[[], np.ndarray]]:
         """Yield a call for each window, which returns its rows; calls may run side by side."""
-        windows, peak = self._windows(), None
-        with tempfile.SpooledTemporaryFile(max_size=2**20) as spool:
-            if self.spec.mel_peak == "file":
-                windows, peak = _spooled(windows, spool)
-            for window in windows:
-                if window.keep:
-                    yield partial(encode_window, self.encoder, self.spec, window, peak)
+        for window in self._kept_windows():
+            yield partial(encode_window, self.encoder, self.spec, window, self._peak)
+
+    def _ahead(self) -> Iterator[np.ndarray]:
+        """Encode in batches: while a GPU computes one, the next is decoded by a thread and the last is copied out.
+
+        Never run on a GPU so far, since none was at hand; its batches are tested on a CPU.
+        """
+        before = None
+        with closing(Ahead(self._kept_windows(), AHEAD)) as ahead:
+            for batch in _batches(ahead, self.encoder):
+                after = batch, _fetched(_states(self.encoder, self.spec, batch, self._peak))
+                if before:
+                    yield from _kept(before[0], before[1]())
+                before = after
+        if before:
+            yield from _kept(before[0], before[1]())
 
     def array(self) -> np.ndarray:
         """Return all of it as one array."""
         return np.concatenate(list(self))
+
+    def _kept_windows(self) -> Iterator[MelWindow]:
+        """Yield the windows that give rows, each when the file's peak is known, where that is asked for."""
+        windows = self._windows()
+        with tempfile.SpooledTemporaryFile(max_size=2**20) as spool:
+            if self.spec.mel_peak == "file":
+                windows, self._peak = _spooled(windows, spool)
+            yield from (window for window in windows if window.keep)
 
     def _windows(self) -> Iterator[MelWindow]:
         for block in self._blocks:
@@ -151,6 +205,14 @@ class FeatureRows:
                 "are the least that have a spectrum. Use a longer clip"
             )
         yield from self._loop.flush()
+
+
+def _batches(windows: Iterable[MelWindow], encoder: Encoder) -> Iterator[list[MelWindow]]:
+    """Gather windows of one length that follow each other, as many as fill a GPU without filling its memory."""
+    n = max(1, BATCH_BYTES // (4 * encoder.max_rows * encoder.n_layers * encoder.width))
+    for _, alike in groupby(windows, key=lambda window: window.log_mel.shape):
+        while batch := list(islice(alike, n)):
+            yield batch
 
 
 def _spooled(

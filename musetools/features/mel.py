@@ -24,6 +24,11 @@ def _mel_filters(n_mels: int) -> torch.Tensor:
         return torch.from_numpy(filters[f"mel_{n_mels}"])
 
 
+@cache
+def _window() -> torch.Tensor:
+    return torch.hann_window(N_FFT)
+
+
 def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
     """Compute log10 mel power, not yet clamped to its peak: what `whisper.audio.log_mel_spectrogram` does first.
 
@@ -38,8 +43,8 @@ def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
     -------
     tensor of float32, shape (n_mels, n_frames)
     """
-    window = torch.hann_window(N_FFT)
-    stft = torch.stft(torch.from_numpy(padded), N_FFT, MEL_HOP, window=window, center=False, return_complex=True)
+    samples = torch.from_numpy(padded)
+    stft = torch.stft(samples, N_FFT, MEL_HOP, window=_window(), center=False, return_complex=True)
     power = _mel_filters(n_mels) @ stft.abs().square_()
     return power.clamp(min=POWER_FLOOR).log10()
 

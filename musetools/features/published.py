@@ -1,9 +1,10 @@
 """Where published weights lie by name: openai-whisper's cache, a package of weights, openai-whisper's downloads."""
 
+import ast
 import os
-import socket
 import warnings
-from importlib.metadata import PackageNotFoundError, distribution
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from musetools.errors import EncoderError
@@ -38,10 +39,12 @@ def find_published(name: str) -> Path:
     EncoderError
         If they are in neither place and cannot be downloaded.
     """
-    import whisper
-
     if found := find_local(name):
         return found
+    import socket
+
+    import whisper
+
     cached, url = _cached(name)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENT_S)  # openai-whisper's download sets none
@@ -63,10 +66,16 @@ def find_local(name: str) -> Path | None:
 
 def _cached(name: str) -> tuple[Path, str]:
     """Return where openai-whisper keeps weights that it downloads, and from which address it does."""
-    import whisper
-
-    url = whisper._MODELS[name]
+    url = _addresses()[name]
     return Path(os.getenv("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper" / Path(url).name, url
+
+
+@cache
+def _addresses() -> dict[str, str]:
+    """Read the addresses of openai-whisper's downloads without importing it: that would bring numba, 55 MiB."""
+    tree = ast.parse(Path(find_spec("whisper").origin).read_bytes())
+    made = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    return ast.literal_eval(made["_MODELS"])
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
@@ -79,6 +88,8 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 def _installed() -> Path | None:
     """Find the package's folder without importing it: weights need none of its code."""
+    from importlib.metadata import PackageNotFoundError, distribution  # 12 ms, which --help need not take
+
     try:
         folder = Path(str(distribution(PACKAGE).locate_file(FOLDER)))
     except PackageNotFoundError:

@@ -9,7 +9,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,11 @@ class EncoderWeights:
             digest.update(f"{name} {tuple(self.state[name].shape)}".encode())
             digest.update(self.state[name].numpy().astype("<f4", copy=False).tobytes())
         return digest.hexdigest()
+
+    def shallow(self) -> "EncoderWeights":
+        """Return these weights up to the first block, on which speed can be measured."""
+        kept = {name: x for name, x in self.state.items() if not name.startswith("blocks.") or name[:9] == "blocks.0."}
+        return EncoderWeights(replace(self.dims, n_layer=1), kept)
 
 
 def read_weights(name: str | os.PathLike) -> EncoderWeights:

@@ -1,26 +1,37 @@
-"""The published pipelines: how each makes features, which rows each frame takes, and what that does to a clip."""
+"""The published pipelines: how each makes features, which rows each frame takes, and what that does to a clip.
+
+What only some commands need is imported on first use.
+"""
+
+from importlib import import_module
 
 from musetools.recipes import published  # noqa: F401  registers them
-from musetools.recipes.contract import AudioContract
-from musetools.recipes.datasets import audit_frame_files, numbered_encoder, trace_dataset
-from musetools.recipes.identify import RowsMatch, RowsMatches, identify_rows, traced_recipe
-from musetools.recipes.made import FeaturesMatch, FeaturesMatches, identify_features
-from musetools.recipes.profile import WindowLag, profile, window_lag
+from musetools.recipes.profile import WindowLag, profile, window_lag  # before the module's name hides the function's
 from musetools.recipes.recipe import RECIPES, Recipe, add_positions, recipe_of, register
-from musetools.recipes.sampler import SamplerAudit, audit_sampler
-from musetools.recipes.trace import Trace, TraceError, trace_rows
 
-__all__ = [
-    "RECIPES",
-    "AudioContract",
-    "Recipe",
-    "RowsMatch",
-    "RowsMatches",
-    "SamplerAudit",
-    "Trace",
-    "TraceError",
-    "WindowLag",
-]
-__all__ += ["add_positions", "audit_sampler", "identify_rows", "profile", "recipe_of", "register", "trace_rows"]
-__all__ += ["FeaturesMatch", "FeaturesMatches", "identify_features", "window_lag"]
-__all__ += ["audit_frame_files", "numbered_encoder", "trace_dataset", "traced_recipe"]
+_HOME_OF = {
+    "AudioContract": "contract",
+    "FeaturesMatch": "made",
+    "FeaturesMatches": "made",
+    "RowsMatch": "identify",
+    "RowsMatches": "identify",
+    "SamplerAudit": "sampler",
+    "Trace": "trace",
+    "TraceError": "trace",
+    "audit_frame_files": "datasets",
+    "audit_sampler": "sampler",
+    "identify_features": "made",
+    "identify_rows": "identify",
+    "numbered_encoder": "datasets",
+    "trace_dataset": "datasets",
+    "trace_rows": "trace",
+    "traced_recipe": "identify",
+}
+__all__ = [*_HOME_OF, "RECIPES", "Recipe", "WindowLag", "add_positions", "profile", "recipe_of", "register"]
+__all__ += ["window_lag"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'musetools.recipes' has no attribute {name!r}")
+    return getattr(import_module(f"musetools.recipes.{_HOME_OF[name]}"), name)

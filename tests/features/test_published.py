@@ -1,6 +1,7 @@
 """Weights by name: openai-whisper's cache, then the extra's package, then a download; never a stand-in."""
 
 import hashlib
+import importlib.metadata
 import urllib.request
 from pathlib import Path
 from urllib.error import URLError
@@ -17,6 +18,11 @@ CACHED, PACKAGED = small_weights(seed=1), small_weights(seed=2)
 PACKAGE_CODE = "raise SystemExit('weights need none of the code beside them')"
 
 
+def test_addresses_are_those_of_openai_whisper():
+    assert published._addresses() == whisper._MODELS
+    assert set(published.PUBLISHED) == set(whisper._MODELS)
+
+
 @pytest.fixture
 def cached(monkeypatch, tmp_path) -> Path:
     """Where openai-whisper keeps tiny.en, whole; without a network."""
@@ -29,7 +35,7 @@ def cached(monkeypatch, tmp_path) -> Path:
     sha256 = hashlib.sha256(save_openai(path, CACHED).read_bytes()).hexdigest()
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setitem(whisper._MODELS, "tiny.en", f"https://example.org/models/{sha256}/tiny.en.pt")
+    monkeypatch.setitem(published._addresses(), "tiny.en", f"https://example.org/models/{sha256}/tiny.en.pt")
     return path
 
 
@@ -50,9 +56,9 @@ def package(monkeypatch, tmp_path) -> Path:
 @pytest.fixture
 def no_package(monkeypatch):
     def absent(name: str):
-        raise published.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(published, "distribution", absent)
+    monkeypatch.setattr(importlib.metadata, "distribution", absent)
 
 
 def test_the_cache_comes_first(cached, package):

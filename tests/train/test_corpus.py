@@ -19,6 +19,7 @@ from stores import QUICK, contents, extract_all, killed_at
 
 from musetools import ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
 from musetools.cli import main
+from musetools.features import fastest
 from musetools.files import find_media
 
 GOOD = {"a.wav": 1.0, "b.flac": 0.8, "c.mp4": 1.2, "d.m4a": 0.6}  # seconds
@@ -323,6 +324,23 @@ def test_the_command_makes_a_store(tmp_path, good, command, small):
     np.testing.assert_array_equal(store["a.wav"], expected)
     result = command(good / "a.wav")
     assert (result.exit_code, result.output.splitlines()[0]) == (0, "0 added, 1 there already, 0 failed")
+
+
+def test_the_command_asks_auto_once(tmp_path, good, command, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    chosen = []
+    for bfloat16 in (0.1, 0.9):
+        monkeypatch.setattr(
+            fastest, "_measure", lambda _, s=bfloat16: chosen.append(s) or {"float32": 0.2, "bfloat16": s}
+        )
+        result = command(good / "a.wav", good / "c.mp4", more=("--precision", "auto"))
+        assert result.exit_code == 0, result.output
+        assert ("by auto: a block takes float32 200 ms, bfloat16 100 ms" in result.output) == (bfloat16 == 0.1)
+    assert chosen == [0.1]
+    assert FeatureStore.open(tmp_path / "made {2} é").provenance["encoder"]["dtype"] == "bfloat16"
+    result = command(good / "a.wav", more=("--precision", "float32"))
+    assert result.exit_code == 1
+    assert "dtype" in result.output
 
 
 def test_the_command_tells_of_bad_files(tmp_path, command):

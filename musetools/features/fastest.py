@@ -1,0 +1,115 @@
+"""Which type of products is fastest on this machine: measured once, then kept in the user's cache folder."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from musetools.errors import OutputError
+from musetools.files import make_folder, write_whole
+
+__all__ = ["AUTO", "Choice", "fastest_type", "processor"]
+
+AUTO = "auto"
+GAIN = 1.1  # times faster than the first candidate a lower precision must be, or it is not worth its error
+ROUNDS = 3  # of which the fastest counts: what else runs on the machine only ever slows
+UNITS = ("amx_bf16", "avx512_bf16")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which type of products "auto" chose, and why.
+
+    Attributes
+    ----------
+    dtype : str
+        The type.
+    seconds : dict of str to float
+        What one block of the encoder took for 30 s of audio, by type; empty where there was nothing to choose.
+    """
+
+    dtype: str
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        measured = ", ".join(f"{dtype} {1000 * seconds:.0f} ms" for dtype, seconds in self.seconds.items())
+        return f"by auto{f': a block takes {measured}' if measured else ''}"
+
+
+def fastest_type(width: int, candidates: Sequence[str], pass_of: Callable[[str], Callable[[], object]]) -> Choice:
+    """Choose the fastest of some types, the first unless another gains a tenth; measured unless it is known.
+
+    Parameters
+    ----------
+    width : int
+        Of the model.
+    candidates : sequence of str
+        Types, the most exact first.
+    pass_of : callable
+        Given a type, returns what is to be timed in it.
+
+    Returns
+    -------
+    Choice
+    """
+    if len(candidates) == 1:
+        return Choice(candidates[0], {})
+    path = _folder() / "fastest.json"
+    key = f"{processor()} | torch {torch.__version__} | {torch.get_num_threads()} threads | width {width}"
+    kept = _read(path)
+    seconds = kept.get(key)
+    if not _is_measurement(seconds, candidates):
+        seconds = _measure({dtype: pass_of(dtype) for dtype in candidates})
+        with suppress(OutputError):  # without a folder to write to, it is measured each time
+            make_folder(path.parent)
+            write_whole(path, json.dumps({**_read(path), key: seconds}, indent=1).encode())
+    first, best = candidates[0], min(candidates, key=seconds.get)
+    return Choice(best if seconds[best] * GAIN < seconds[first] else first, seconds)
+
+
+def processor() -> str:
+    """Name the processor and its units for bfloat16, as far as the system tells."""
+    with suppress(OSError, KeyError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        told = {name.strip(): value for name, _, value in (line.partition(":") for line in lines)}
+        units = [unit for unit in UNITS if unit in told.get("flags", "").split()]
+        return f"{' '.join(told['model name'].split())} ({', '.join(units) or 'no bfloat16'})"
+    return platform.processor() or platform.machine()
+
+
+def _measure(passes: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Time one pass in each type, in turn, after a warm-up."""
+    seconds = dict.fromkeys(passes, float("inf"))
+    for number in range(1 + ROUNDS):
+        for dtype, run in passes.items():
+            start = time.perf_counter()
+            run()
+            if number:
+                seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
+    return seconds
+
+
+def _folder() -> Path:
+    return Path(os.getenv("XDG_CACHE_HOME") or Path.home() / ".cache") / "musetools"
+
+
+def _read(path: Path) -> dict[str, object]:
+    """Return what is kept; nothing if it is missing, damaged or of another form."""
+    with suppress(OSError, ValueError, RecursionError):
+        kept = json.loads(path.read_bytes())
+        return kept if isinstance(kept, dict) else {}
+    return {}
+
+
+def _is_measurement(seconds: object, candidates: Sequence[str]) -> bool:
+    return (
+        isinstance(seconds, dict)
+        and set(seconds) == set(candidates)
+        and all(isinstance(s, float) and 0 < s < 1e6 for s in seconds.values())
+    )

@@ -1,0 +1,126 @@
+"""What the work costs, in figures: shares of limits, ways from file to features, cost and memory against length."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from musetools.lab.look import COLOURS, MARKS, OWN, figure
+from musetools.lab.performance.answer import OURS, Performance
+from musetools.lab.performance.measure import Bound
+
+__all__ = ["error_figure", "length_figure", "memory_figure", "share_figure", "start_figure", "whole_figure"]
+
+THEIRS, LIMIT = COLOURS["orange"], COLOURS["black"]
+
+
+def whole_figure(answer: Performance) -> Figure:
+    """Draw what each way from a file to features costs, as a multiple of ours in float32, with its spread."""
+    names, base = list(answer.whole.seconds), OURS + "float32"
+    ratios = np.array([answer.whole.ratio(name, base) for name in names])
+    with figure(figsize=(9, 1.4 + 0.45 * len(names))) as (fig, axes):
+        ax = axes[0, 0]
+        for kind, colour in (("musetools", OWN), ("published", THEIRS)):
+            those = [i for i, name in enumerate(names) if name.startswith(OURS) == (kind == "musetools")]
+            middle, low, high = ratios[those].T
+            bars = ax.barh(those, middle, xerr=(middle - low, high - middle), color=colour, label=kind, capsize=4)
+            ax.bar_label(bars, [f"{ratio:.2f} times" for ratio in middle], label_type="center")
+        ax.set(xlabel="times as long as musetools in float32 (median; line: least and most of the rounds)")
+        ax.set_yticks(range(len(names)), names)
+        ax.invert_yaxis()
+        slowest = names[int(ratios[:, 0].argmax())]
+        ax.set_title(
+            f"{answer.minutes:g} min from file to features: {slowest} takes {ratios[:, 0].max():.1f} times as long"
+        )
+        fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def share_figure(bounds: list[Bound], title: str) -> Figure:
+    """Draw which share of its limit each part reaches.
+
+    Parameters
+    ----------
+    bounds : list of Bound
+        Parts.
+    title : str
+        What is shown; the part that is farthest from its limit is added.
+
+    Returns
+    -------
+    Figure
+    """
+    worst = min(bounds, key=lambda bound: bound.share)
+    with figure(figsize=(9, 1.5 + 0.45 * len(bounds))) as (fig, axes):
+        ax = axes[0, 0]
+        names, shares = [b.name for b in bounds], np.array([100 * b.share for b in bounds])
+        spread = shares - [100 * b.low for b in bounds], [100 * b.high for b in bounds] - shares
+        bars = ax.barh(names, shares, xerr=spread, color=OWN, capsize=4, label="reached; line: worst and best round")
+        ax.bar_label(bars, [f"  {b.text}" for b in bounds], padding=4)
+        ax.axvline(
+            100, color=LIMIT, linestyle="--", label="limit: " + ", ".join(dict.fromkeys(b.limit for b in bounds))
+        )
+        ax.set(xlabel="share of the limit in %", title=f"{title}: least, {100 * worst.share:.0f} %, by {worst.name}")
+        ax.set_xlim(0, max(140, 1.6 * max(100 * b.high for b in bounds)))
+        ax.invert_yaxis()
+        fig.legend(loc="outside lower center")
+    return fig
+
+
+def length_figure(answer: Performance) -> Figure:
+    """Draw cost against length, the line that fits it, and what its products of matrices alone would take."""
+    with figure() as (fig, axes):
+        ax = axes[0, 0]
+        for (name, raced), (mark, colour) in zip(answer.lengths.items(), MARKS.items(), strict=False):
+            lengths = sorted(map(float, raced.seconds))
+            ax.plot(lengths, [raced.best(f"{length:g}") for length in lengths], mark, color=colour, label=name)
+        longest = max(map(float, answer.lengths["padded to 30 s"].seconds))
+        line = np.geomspace(10, longest, 200)
+        fitted = answer.fit.a_second * np.ceil(line / 30) * 30 + answer.fit.once
+        ax.plot(line, fitted, color=COLOURS["sky"], label="line through it from 10 s on, in whole windows")
+        ax.plot(line, answer.limit_s * line, ":", color=LIMIT, label="products of matrices alone, float32")
+        ax.set(xscale="log", yscale="log", xlabel="length of the audio in s", ylabel="computing in s, one thread")
+        ax.set_title(f"A second of audio costs {1000 * answer.fit.a_second:.1f} ms at any length · {answer.weights}")
+        ax.legend(fontsize=8)
+    return fig
+
+
+def memory_figure(answer: Performance) -> Figure:
+    """Draw the peak memory of extraction to a file against the length of the audio."""
+    minutes, mib = list(answer.memory), list(answer.memory.values())
+    with figure(figsize=(9, 3)) as (fig, axes):
+        ax = axes[0, 0]
+        ax.plot(minutes, mib, "o-", color=OWN, label="peak resident memory, Python and torch included")
+        ax.axhline(400, color=LIMIT, linestyle="--", label="aim")
+        ax.set(xlabel="length of the audio in min", ylabel="MiB", ylim=(0, 1.15 * max(*mib, 400)))
+        ax.set_title(f"{minutes[-1] / minutes[0]:g} times the audio takes {mib[-1] / mib[0]:.2f} times the memory")
+        ax.legend(loc="lower right")
+    return fig
+
+
+def error_figure(answer: Performance) -> Figure:
+    """Draw how far features of other types, and of windows that are not padded, lie from float32's, by layer."""
+    largest = max(answer.errors["bfloat16"])
+    with figure() as (fig, axes):
+        ax = axes[0, 0]
+        for (name, errors), (mark, colour) in zip(answer.errors.items(), MARKS.items(), strict=False):
+            ax.plot(errors, mark, color=colour, label=name)
+        ax.set(yscale="log", xlabel="layer", ylabel="rms difference in standard\ndeviations of the layer")
+        ax.set_xticks(range(len(answer.errors["bfloat16"])))
+        ax.set_title(f"bfloat16 moves features by {largest:.2g} standard deviations at most · {answer.weights}")
+        fig.legend(loc="outside right center")
+    return fig
+
+
+def start_figure(answer: Performance) -> Figure:
+    """Draw what starting takes."""
+    names, seconds = list(answer.starts), list(answer.starts.values())
+    with figure(figsize=(9, 2.6)) as (fig, axes):
+        ax = axes[0, 0]
+        bars = ax.barh(names, seconds, color=OWN, label="time of the processor until it is done")
+        ax.bar_label(bars, [f"{second:.2f} s" for second in seconds], padding=4)
+        ax.set(xscale="log", xlabel="s", xmargin=0.1)
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_title(f"The command answers after {answer.starts['musetools --help']:.2f} s")
+        ax.invert_yaxis()
+        fig.legend(loc="outside lower center")
+    return fig

@@ -1,0 +1,242 @@
+"""What the work costs on this machine, each beside the least that it could cost: products, copies, reads.
+
+Timed on one thread in time of the processor, in turns (`musetools.lab.performance.timing`), but for the encoder on more
+threads, which takes wall time.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+import torch
+
+from musetools.audio.load import load_audio
+from musetools.chunks.sequence import feature2chunks
+from musetools.features.encoder import Encoder
+from musetools.features.extract import audio2feat
+from musetools.features.spec import EncoderWindow, FeatureSpec
+from musetools.infer.stream import ChunkStream
+from musetools.lab.performance.timing import PRODUCT_FLOPS, Race, matrix_peak, race
+from musetools.timing import ROW_RATE, SAMPLE_RATE
+from musetools.train.dataset import ChunkDataset
+from musetools.train.store import FeatureStore
+
+__all__ = ["Bound", "Fit", "chunk_costs", "decode_cost", "encoder_flops", "encoder_shares", "fit_of", "length_costs"]
+__all__ += ["live_costs", "repeated_wav", "sampler_cost", "type_errors"]
+
+LIVE = EncoderWindow(0.2, 0.64, 0.2, None, positions="clip")
+BARE = FeatureSpec(window=EncoderWindow(0, 30, 0, None))  # as "musetools", but short audio is not padded
+BATCH, COPIED = 64, 8  # items of a training batch, chunks that inference copies out at once
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A cost beside its limit."""
+
+    name: str
+    limit: str  # what the least possible is
+    share: float  # of the limit that is reached: 1 is as good as possible
+    low: float  # the same in the worst round
+    high: float  # and in the best
+    text: str  # the cost itself, with its unit
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A straight line through cost against length."""
+
+    a_second: float  # seconds of computing a second of audio
+    once: float  # seconds besides
+    worst: float  # largest deviation of a point that is fitted, as a share of the line there
+
+
+def encoder_flops(encoder: Encoder, n_rows: int) -> float:
+    """Count the products and sums of a pass over `n_rows` rows: of tiny, 36.9 GFLOP for 30 s."""
+    n, width = n_rows, encoder.width
+    convolutions = 12 * n * width * encoder.n_mels + 6 * n * width**2
+    return convolutions + (encoder.n_layers - 1) * (24 * n * width**2 + 4 * n**2 * width)
+
+
+def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds: int) -> list[Bound]:
+    """Time 30 s of audio in each type and number of threads, next to products of matrices of that type.
+
+    Parameters
+    ----------
+    encoders : dict of str to Encoder
+        By type of products.
+    threads : sequence of int
+        Numbers of threads.
+    rounds : int
+        How often each is timed; the fastest counts.
+
+    Returns
+    -------
+    list of Bound
+        What share of the products' rate the encoder reaches.
+    """
+    found, before = [], torch.get_num_threads()
+    for n in threads:
+        torch.set_num_threads(n)
+        runs = {name: partial(one.hidden_states, torch.zeros(one.n_mels, 3000)) for name, one in encoders.items()}
+        runs |= {f"peak {name}": matrix_peak(getattr(torch, name)) for name in encoders}
+        raced = race(runs, rounds, clock=time.process_time if n == 1 else time.perf_counter)
+        for name, encoder in encoders.items():
+            raced.seconds["least"] = raced.seconds[f"peak {name}"] * encoder_flops(encoder, 1500) / PRODUCT_FLOPS
+            peak = PRODUCT_FLOPS / raced.best(f"peak {name}") / 1e9
+            text = f"{1000 * raced.best(name):.0f} ms; products {peak:.0f} GFLOP/s"
+            label = f"{name}, {n} thread{'s' * (n > 1)}"
+            found.append(Bound(label, "product of matrices", *_share(raced, "least", name), text))
+    torch.set_num_threads(before)
+    return found
+
+
+def repeated_wav(waveform: np.ndarray, seconds: float, path: Path) -> Path:
+    """Write a 16 kHz wav of a length, the waveform over and over."""
+    soundfile.write(path, np.resize(waveform, round(seconds * SAMPLE_RATE)), SAMPLE_RATE, subtype="PCM_16")
+    return path
+
+
+def length_costs(waveform: np.ndarray, encoder: Encoder, lengths_s: Sequence[float], rounds: int) -> dict[str, Race]:
+    """Time `audio2feat` at each length, in windows padded to 30 s and, below 30 s, in windows that are not."""
+    sounds = {f"{s:g}": (np.resize(waveform, round(s * SAMPLE_RATE)), SAMPLE_RATE) for s in lengths_s}
+    runs = {name: lambda sound=sound: audio2feat(sound, encoder) for name, sound in sounds.items()}
+    short = {name: sound for name, sound in sounds.items() if float(name) < 30}
+    bare = {name: lambda sound=sound: audio2feat(sound, encoder, spec=BARE) for name, sound in short.items()}
+    return {"padded to 30 s": race(runs, rounds), "not padded": race(bare, rounds)}
+
+
+def fit_of(costs: Race, from_s: float = 10) -> Fit:
+    """Fit a line to the fastest rounds of `length_costs` from a length on, each point weighing by its own size."""
+    points = sorted((float(name), costs.best(name)) for name in costs.seconds if float(name) >= from_s)
+    lengths, seconds = np.array(points).T
+    rounded = np.ceil(lengths / 30) * 30  # what is computed: whole windows
+    slope, once = np.polyfit(rounded, seconds, 1, w=1 / seconds)
+    return Fit(float(slope), float(once), float(np.abs(seconds / (slope * rounded + once) - 1).max()))
+
+
+def type_errors(waveform: np.ndarray, encoders: dict[str, Encoder]) -> dict[str, np.ndarray]:
+    """Return, layer by layer, how far each type's features lie from float32's, in standard deviations of the layer.
+
+    Beside them "not padded": float32 in windows that are not padded, on the first 5 s; and "neighbouring rows", what
+    rows 20 ms apart differ by, the natural spread.
+    """
+    sound = waveform[: 30 * SAMPLE_RATE], SAMPLE_RATE
+    short = waveform[: 5 * SAMPLE_RATE], SAMPLE_RATE
+    exact = audio2feat(sound, encoders["float32"])
+    std = exact.std(axis=(0, 2))
+
+    def rms(difference: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.square(difference).mean(axis=(0, 2))) / std
+
+    found = {name: rms(audio2feat(sound, e) - exact) for name, e in encoders.items() if name != "float32"}
+    padded, bare = (audio2feat(short, encoders["float32"], spec=spec) for spec in ("musetools", BARE))
+    return found | {"5 s, not padded": rms(bare - padded), "neighbouring rows": rms(np.diff(exact, axis=0))}
+
+
+def decode_cost(path: Path, rounds: int) -> Bound:
+    """Time `load_audio` next to PyAV doing the same without a check."""
+    raced = race({"ours": lambda: load_audio(path), "bare": lambda: _bare_decode(path)}, rounds)
+    seconds = len(load_audio(path)) / SAMPLE_RATE
+    text = f"{1000 * raced.best('ours') * 60 / seconds:.0f} ms a minute of {path.suffix[1:]}"
+    return Bound("decoding", "PyAV without checks", *_share(raced, "bare", "ours"), text)
+
+
+def chunk_costs(hours: float, row_shape: tuple[int, int], rounds: int) -> list[Bound]:
+    """Time making and touching all chunks of some hours at 25 fps, and copying them out, eight at a time."""
+    features = np.ones((round(hours * 3600 * ROW_RATE), *row_shape), np.float32)
+    chunks, room = feature2chunks(features, 25), np.empty_like(features[: 10 * COPIED])
+    flat, size = room.reshape(COPIED, -1, row_shape[1]), chunks.batch(0, COPIED).nbytes
+    edges = [*range(0, len(chunks) - COPIED, COPIED)]
+
+    def touched() -> None:
+        deque((chunk[0, 0] for chunk in feature2chunks(features, 25)), maxlen=0)
+
+    def views() -> None:
+        deque((features[2 * i : 2 * i + 10].reshape(flat.shape[1:])[0, 0] for i in range(len(chunks) - 5)), maxlen=0)
+
+    runs = {"touched": touched, "views": views}
+    runs |= {"batches": lambda: deque((chunks.batch(i, i + COPIED) for i in edges), maxlen=0)}
+    runs |= {"copies": lambda: deque((np.copyto(room, features[i : i + len(room)]) for i in edges), maxlen=0)}
+    raced = race(runs, rounds)
+    an_hour = f"{1000 * raced.best('touched') / hours:.0f} ms an hour"
+    rate = f"{len(edges) * size / raced.best('batches') / 1e9:.1f} GB/s"
+    return [
+        Bound("chunks made and touched", "numpy's own views", *_share(raced, "views", "touched"), an_hour),
+        Bound(f"chunks copied out, {COPIED} at a time", "copies of memory", *_share(raced, "copies", "batches"), rate),
+    ]
+
+
+def sampler_cost(store: FeatureStore, n_batches: int, rounds: int) -> Bound:
+    """Time training batches of 64 in random order, page cache warm, next to bare reads of as many bytes."""
+    dataset, dice = ChunkDataset(store), np.random.default_rng(0)
+    batches = dice.integers(0, len(dataset), (n_batches, BATCH)).tolist()
+    buffer = np.empty((BATCH, 10, *store.row_shape), store.dtype)
+    with store.file(store.clips[0]) as file:
+        offset, n = file.tell(), store.record(store.clips[0]).rows - 10
+        places = [[offset + index % n * buffer[0, 0].nbytes for index in batch] for batch in batches]
+
+        def bare() -> None:
+            for batch in places:
+                for item, place in zip(np.empty_like(buffer), batch, strict=True):  # a loader keeps its batches
+                    os.preadv(file.fileno(), [item], place)
+
+        raced = race({"ours": lambda: deque(map(dataset.__getitems__, batches), maxlen=0), "bare": bare}, rounds)
+    text = f"{n_batches * BATCH / raced.best('ours') / 1000:.0f} thousand chunks a second"
+    return Bound("training batches", "os.preadv into new memory", *_share(raced, "bare", "ours"), text)
+
+
+def live_costs(waveform: np.ndarray, encoders: dict[str, Encoder], rounds: int) -> list[Bound]:
+    """Time live steps of 640 ms with 200 ms either side, next to the products with the blocks' matrices alone.
+
+    Of so few rows a product takes as long as reading its matrix: large products would be no limit.
+    """
+    block, found = round(LIVE.hop_s * SAMPLE_RATE), []
+    pcm = np.resize(waveform, 12 * block)
+    for name, encoder in encoders.items():
+        stream = ChunkStream(encoder, 25, window=LIVE)
+
+        def steps(stream: ChunkStream = stream) -> None:
+            stream.reset()
+            for start in range(0, len(pcm), block):
+                stream.push(pcm[start : start + block])
+
+        raced = race({"ours": steps, "bare": _products(encoder, LIVE.left + LIVE.hop + LIVE.right)}, rounds)
+        scaled = Race(raced.seconds | {"bare": raced.seconds["bare"] * stream.compute.steps})
+        text = f"{1000 * raced.best('ours') / stream.compute.steps:.1f} ms a step"
+        found.append(Bound(f"live step, {name}", "its products alone", *_share(scaled, "bare", "ours"), text))
+    return found
+
+
+def _products(encoder: Encoder, n_rows: int) -> Callable[[], None]:
+    """Return what multiplies rows with matrices of the shapes of all blocks."""
+    width, dtype = encoder.width, getattr(torch, encoder.dtype)
+    shapes = (encoder.n_layers - 1) * [*4 * [(width, width)], (width, 4 * width), (4 * width, width)]
+    matrices = [torch.randn(shape).to(dtype) for shape in shapes]
+    rows = {n: torch.randn(n_rows, n).to(dtype) for n in (width, 4 * width)}
+    return lambda: deque((rows[len(matrix)] @ matrix for matrix in matrices), maxlen=0)
+
+
+def _share(raced: Race, limit: str, ours: str) -> tuple[float, float, float]:
+    """Return the share of a limit by the fastest rounds, and in the worst and the best round."""
+    _, low, high = raced.ratio(limit, ours)
+    share = raced.best(limit) / raced.best(ours)
+    return share, min(low, share), max(high, share)
+
+
+def _bare_decode(path: Path) -> np.ndarray:
+    resampler, fifo, out = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE), av.AudioFifo(), []
+    with av.open(path) as container:
+        for frame in container.decode(audio=0):
+            frame.pts = None
+            fifo.write(frame)
+            if fifo.samples >= 4 * frame.sample_rate:
+                out += resampler.resample(fifo.read())
+    out += [*resampler.resample(fifo.read()), *resampler.resample(None)]
+    return np.concatenate([frame.to_ndarray()[0].astype(np.float32) / 32768 for frame in out])

@@ -1,0 +1,71 @@
+"""What a GPU gets: windows in batches, decoded ahead. The same code runs here on the CPU, but for the copies."""
+
+import numpy as np
+import pytest
+import torch
+from oracles import speech
+
+from musetools import EncoderWindow, FeatureSpec, audio2feat, load_encoder
+from musetools.features import extract
+from musetools.features.extract import FeatureRows
+
+SPECS = {
+    "musetools": "musetools",
+    "mel padded": FeatureSpec(padding="mel", final_norm=False),
+    "context": FeatureSpec(window=EncoderWindow(2, 3, 1, 10, positions="clip")),
+    "bare": FeatureSpec(window=EncoderWindow(2, 3, 1, None, positions="clip")),
+    "kept": FeatureSpec(keep_padding=True),
+}
+AUDIO = speech(100 * 16_000 + 123), 16_000
+specs = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Batches of up to four windows of the small encoder; states are there at once. Gives their sizes."""
+    sizes = []
+
+    def fetched(states):
+        sizes.append(len(states))
+        return lambda: states
+
+    monkeypatch.setattr(extract, "_fetched", fetched)
+    monkeypatch.setattr(extract, "BATCH_BYTES", 4 * 4 * 1500 * 2 * 64)
+    monkeypatch.setattr(FeatureRows, "__iter__", FeatureRows._ahead)
+    return sizes
+
+
+@specs
+def test_batches_equal_one_window_at_a_time(spec, small, request):
+    alone = audio2feat(AUDIO, small, spec=spec)
+    sizes = request.getfixturevalue("as_on_a_gpu")
+    np.testing.assert_allclose(audio2feat(AUDIO, small, spec=spec), alone, rtol=0, atol=2e-5)
+    assert max(sizes) in (3, 4)  # the last window may be of another length
+
+
+def test_errors_in_the_thread_are_raised(small, as_on_a_gpu):
+    with pytest.raises(extract.AudioError, match="399 samples"):
+        audio2feat((speech(399), 16_000), small)
+
+
+def test_an_iteration_may_be_left(small, as_on_a_gpu):
+    rows = iter(FeatureRows(AUDIO, small, FeatureSpec.named("musetools")))
+    assert next(rows).shape == (1500, 2, 64)
+    rows.close()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@specs
+def test_a_gpu_gives_the_same_rows(spec, encoder):
+    got = audio2feat(AUDIO, load_encoder("untrained-tiny", device="cuda"), spec=spec)
+    np.testing.assert_allclose(got, audio2feat(AUDIO, encoder, spec=spec), rtol=0, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_auto_is_float16_on_a_gpu(encoder):
+    half = load_encoder("untrained-tiny", device="cuda", dtype="auto")
+    assert half.dtype == "float16"
+    exact, got = audio2feat(AUDIO, encoder), audio2feat(AUDIO, half)
+    error = np.sqrt(np.square(got - exact).mean((0, 2))) / exact.std((0, 2))
+    assert (error > 0).all()
+    assert error.max() < 0.01
