@@ -23,7 +23,7 @@ _HOMES = {
         "StreamError",
     ],
     "features": ["Encoder", "EncoderWindow", "FeatureSpec", "audio2feat", "load_encoder"],
-    "infer": ["ChunkStream"],
+    "infer": ["ChunkStream", "push_many"],
     "lab.difference": ["Comparison", "compare"],
     "lab.regression": ["SuiteReport", "run_notebook", "run_suite"],
     "recipes": [

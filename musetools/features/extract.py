@@ -22,7 +22,7 @@ from musetools.features.windows import MelWindow, MelWindows
 from musetools.files import replacing, save_rows
 from musetools.worker import Ahead
 
-__all__ = ["FeatureRows", "audio2feat", "encode_window"]
+__all__ = ["FeatureRows", "audio2feat", "encode_batch", "encode_window"]
 
 BATCH_BYTES = 2**28  # of a GPU's states: 23 windows of tiny, one of large
 AHEAD = 64  # windows that are decoded before a GPU asks for them: 1 MB each
@@ -85,6 +85,17 @@ def encode_window(
 ) -> np.ndarray:
     """Encode one window and keep its own rows, shape (n_kept, n_layers, width)."""
     return next(_kept([window], _states(encoder, spec, [window], peak).cpu()))
+
+
+def encode_batch(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> list[np.ndarray]:
+    """Encode windows of different streams, those of one length at once; return each one's own rows."""
+    rows: dict[int, np.ndarray] = {}
+    by_length = sorted(range(len(windows)), key=lambda i: windows[i].log_mel.shape[1])
+    for _, alike in groupby(by_length, key=lambda i: windows[i].log_mel.shape[1]):
+        numbers = list(alike)
+        chosen = [windows[i] for i in numbers]
+        rows |= zip(numbers, _kept(chosen, _states(encoder, spec, chosen, None).cpu()), strict=True)
+    return [rows[i] for i in range(len(windows))]
 
 
 def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow], peak: torch.Tensor | None) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """How samples become frames: rows as windows are complete, a frame's chunk as soon as no row of it is to come."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -20,7 +20,9 @@ from musetools.features.windows import MelWindow, MelWindows
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = ["LiveFrames"]
+__all__ = ["LiveFrames", "push_together"]
+
+STEP = BLOCK_S * SAMPLE_RATE
 
 
 class LiveFrames:
@@ -42,31 +44,38 @@ class LiveFrames:
 
     def push(self, waveform: np.ndarray) -> list[LiveChunk]:
         """Take the next samples, return the frames that are now certain."""
-        live, step = [], BLOCK_S * SAMPLE_RATE  # a longer push in pieces, so that it does not grow the buffers
-        for i in range(0, len(waveform), step):
-            piece = waveform[i : i + step]
-            self._loudness.append(self._meter.push(piece))
-            live += self._encoded(partial(self._windows.push, piece))
-            live += self._chunked(self._certain(ended=False))  # slow frames are whole after their rows are made
-        return live
+        encode = partial(encode_window, self.encoder, self.spec)
+        return push_together([self], [waveform], lambda windows: [encode(window) for window in windows])[0]
 
     def flush(self) -> list[LiveChunk]:
         """Return the last frames; none of fewer samples than one analysis window."""
         if self._windows.n_samples < N_FFT:
             return []
         self._loudness.append(self._meter.push(np.zeros(self._windows.n_padded, np.float32)))
-        return self._encoded(self._windows.flush) + self._chunked(self._certain(ended=True))
-
-    def _encoded(self, windows_of: Callable[[], list[MelWindow]]) -> list[LiveChunk]:
-        """Encode windows, chunk the frames that become certain, and note what all of it cost."""
         started, live = time.perf_counter(), []
-        windows = [window for window in windows_of() if window.keep]
+        windows = [window for window in self._windows.flush() if window.keep]
         for window in windows:
             self._rows.append(encode_window(self.encoder, self.spec, window))
             live += self._chunked(self._certain(ended=False))
-        spent, audio_s = time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
-        self.compute = self.compute.and_then(len(windows), spent, audio_s)
-        return live
+        self._note(len(windows), time.perf_counter() - started)
+        return live + self._chunked(self._certain(ended=True))
+
+    def take(self, piece: np.ndarray) -> list[MelWindow]:
+        """Take the next samples, a few seconds at most; return the windows that they complete, to be encoded."""
+        self._loudness.append(self._meter.push(piece))
+        return [window for window in self._windows.push(piece) if window.keep]
+
+    def give(self, rows: list[np.ndarray], seconds: float) -> list[LiveChunk]:
+        """Take the rows of those windows, which cost so much; return the frames that are now certain."""
+        started, live = time.perf_counter(), []
+        for some in rows:
+            self._rows.append(some)
+            live += self._chunked(self._certain(ended=False))
+        self._note(len(rows), seconds + time.perf_counter() - started)
+        return live + self._chunked(self._certain(ended=False))  # slow frames are whole after their rows are made
+
+    def _note(self, steps: int, seconds: float) -> None:
+        self.compute = self.compute.and_then(steps, seconds, self._windows.n_samples / SAMPLE_RATE)
 
     def _certain(self, *, ended: bool) -> range:
         """Return the frames that can be chunked: whole ones, and before the end, those with no row to come."""
@@ -94,3 +103,20 @@ class LiveFrames:
         self._loudness.drop(next_frame)
         first = int(rows_around(next_frame, self.fps, self.context)[0])
         self._rows.drop(min(first, self._rows.stop - 1))
+
+
+def push_together(
+    every: Sequence[LiveFrames],
+    waveforms: Sequence[np.ndarray],
+    encode: Callable[[list[MelWindow]], list[np.ndarray]],
+) -> list[list[LiveChunk]]:
+    """Push into several streams, in pieces, so that buffers stay small; `encode` gets the windows of all streams."""
+    live: list[list[LiveChunk]] = [[] for _ in every]
+    for start in range(0, max(map(len, waveforms), default=0), STEP):
+        started = time.perf_counter()
+        taken = [one.take(waveform[start : start + STEP]) for one, waveform in zip(every, waveforms, strict=True)]
+        rows = iter(encode([window for windows in taken for window in windows]))
+        each_s = (time.perf_counter() - started) / max(1, sum(map(len, taken)))
+        for one, windows, got in zip(every, taken, live, strict=True):
+            got += one.give([next(rows) for _ in windows], each_s * len(windows))
+    return live

@@ -136,7 +136,7 @@ class ChunkStream:
 
     def _start(self) -> None:
         self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
-        self._frames = LiveFrames(self.encoder, self.spec, self.fps, self.context, self.edge)
+        self.frames = LiveFrames(self.encoder, self.spec, self.fps, self.context, self.edge)
         self._ended = ""
 
     @property
@@ -144,7 +144,7 @@ class ChunkStream:
         """Seconds after which a frame's chunk is certain, at most."""
         window, rows_a_frame = self.spec.window, ROW_RATE / self.fps
         encoded = Fraction(window.hop + window.right + int(chunk_offsets(self.context)[-1]), ROW_RATE)
-        encoded += Fraction(self._frames.reach, SAMPLE_RATE)
+        encoded += Fraction(self.frames.reach, SAMPLE_RATE)
         # a frame is whole when the row in which it ends is: at slow rates that may come later
         whole = (rows_a_frame + 1 - Fraction(1, rows_a_frame.denominator)) / ROW_RATE
         return float(max(encoded, whole))
@@ -152,7 +152,7 @@ class ChunkStream:
     @property
     def compute(self) -> ComputeTime:
         """What the stream has cost so far."""
-        return self._frames.compute
+        return self.frames.compute
 
     @property
     def n_silenced(self) -> int:
@@ -194,9 +194,15 @@ class ChunkStream:
         StreamError
             If the stream has ended.
         """
+        with self.taking(pcm) as waveform:
+            return self.frames.push(waveform)
+
+    @contextmanager
+    def taking(self, pcm: "np.ndarray | bytes | av.AudioFrame") -> Iterator[np.ndarray]:
+        """Give the 16 kHz samples that a push adds; inside, `frames` must take them."""
         pcm = checked_pcm(pcm, self.sample_rate)
         with self._running():
-            return self._frames.push(self._pcm.push(pcm))
+            yield self._pcm.push(pcm)
 
     def flush(self) -> list[LiveChunk]:
         """End the stream; return the last frames, their missing rows by the edge rule.
@@ -204,7 +210,7 @@ class ChunkStream:
         Fewer than 400 samples in all, one analysis window, give none.
         """
         with self._running(then="it was flushed"):
-            return self._frames.push(self._pcm.flush()) + self._frames.flush()
+            return self.frames.push(self._pcm.flush()) + self.frames.flush()
 
     def iterate(self, blocks: Iterable[np.ndarray], *, stall_s: float | None = None) -> Iterator[LiveChunk]:
         """Push every block of a source, yield frames as they become certain, flush at its end.
@@ -256,7 +262,7 @@ class ChunkStream:
 
     def __repr__(self) -> str:
         how = f"{float(self.fps):.6g} fps, context {self.context}, {self.spec.window}, {self.sample_rate} Hz"
-        so_far = f"{self._frames.next_frame} frames so far: {self.compute}"
+        so_far = f"{self.frames.next_frame} frames so far: {self.compute}"
         return f"ChunkStream({how}, {self.latency_s:.2f} s behind; {so_far})"
 
     def _repr_html_(self) -> str:
