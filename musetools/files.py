@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from contextlib import contextmanager, suppress
 from glob import has_magic, iglob
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from musetools.errors import OutputError, ParameterError
 __all__ = [
     "MEDIA",
     "Found",
-    "checked_json",
     "find_media",
     "make_folder",
     "replacing",
@@ -265,18 +263,3 @@ def _below(folder: Path, closed: dict[str, str]) -> Iterator[Path]:
 
 def _is_named(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.exists())
-
-
-def checked_json(text: bytes | str, schema: Any) -> dict[str, Any]:
-    """Parse JSON; ValueError if it is none, or not of a jsonschema validator's schema."""
-    try:
-        plain = json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if (error := next(schema.iter_errors(plain), None)) is not None:
-        raise ValueError(f"{'.'.join(map(str, error.path)) or 'it'} is not what is expected: {error.message[:200]}")
-    return plain
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")

@@ -79,7 +79,9 @@ def check_plain(what: str, value: Any) -> None:
 def npy_bytes(name: str, array: np.ndarray) -> bytes:
     """Return an array as a ``.npy`` file; ParameterError unless it is of finite numbers."""
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
-        raise ParameterError(f"the result {name!r} must be of finite numbers; got {array.dtype} {array.shape}")
+        raise ParameterError(
+            f"the result {name!r} must be of finite numbers; got {array.dtype} {array.shape}. Record what is finite"
+        )
     file = io.BytesIO()
     np.save(file, np.asarray(array, order="C"), allow_pickle=False)  # ascontiguousarray makes a list of a scalar
     return file.getvalue()

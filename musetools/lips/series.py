@@ -92,7 +92,9 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> M
     try:
         columns = _columns(Path(path))
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        raise ParameterError(f"{path} is no series of a mouth: {error}") from None
+        raise ParameterError(
+            f"{path} is no series of a mouth: {error}. See musetools.lips.read_mouth for what one is"
+        ) from None
     times, drawn = columns.pop("time_s", None), "opening" in columns
     columns |= {"inner": columns["opening"]} if drawn else {}
     values = {name: columns[name] for name in MEASURES if name in columns}

@@ -99,7 +99,9 @@ def identify_rows(
     rows = np.asarray(rows)
     if rows.ndim != 2 or rows.dtype.kind not in "iu" or not rows.size or rows.shape[1] % 2:
         got = f"got {rows.dtype} {rows.shape}"
-        raise ParameterError(f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}")
+        raise ParameterError(
+            f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}. See trace_rows"
+        )
     n_samples = (int(rows.max()) + 1 if n_rows is None else n_rows) * ROW_SAMPLES
     context = context or _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
@@ -162,7 +164,7 @@ def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
     finally:
         sys.path.remove(os.getcwd())
     if not callable(found):
-        raise ParameterError(f"{name!r} is no function: got {type(found).__name__}")
+        raise ParameterError(f"{name!r} is no function: got {type(found).__name__}. Name package.module:function")
     return found
 
 

@@ -266,5 +266,7 @@ def prepare(
     sides = side("training", TRAIN, recipes[0]), side("inference", INFER, recipes[1])
     scene = Scene(clip, rate, context, sides, encoder.name, loudness(clip.waveform, rate))
     if not scene.n_frames:
-        raise ParameterError(f"{clip.name} lasts {clip.duration_s:.3f} s, less than a frame at {float(rate):g} fps")
+        raise ParameterError(
+            f"{clip.name} lasts {clip.duration_s:.3f} s, less than a frame at {float(rate):g} fps. Take a longer one"
+        )
     return scene

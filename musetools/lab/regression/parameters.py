@@ -22,7 +22,7 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
 
     n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     if n_cells != 1:
-        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}")
+        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}. Tag one")
     defaults = {}
     for name, found in papermill.inspect_notebook(notebook).items():
         try:
@@ -51,7 +51,9 @@ def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict
     defaults = declared(notebook)
     for name, value in given.items():
         if name not in defaults:
-            raise ParameterError(f"no parameter {name!r:.80}: this notebook has {', '.join(defaults) or 'none'}")
+            raise ParameterError(
+                f"no parameter {name!r:.80}: this notebook has {', '.join(defaults) or 'none'}. Name one of these"
+            )
         check_plain(f"parameter {name!r}", value)
         if fault := _mismatch(value, defaults[name]):
             raise ParameterError(f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {value!r:.80}")
@@ -85,7 +87,7 @@ def read_notebook(path: Path) -> NotebookNode:
         nbformat.validate(book)
     except Exception as error:  # nbformat raises what its parser happens to
         reason = str(error).strip().splitlines()[:1]
-        raise ParameterError(f"{path} is no notebook that can be read: {' '.join(reason)}") from None
+        raise ParameterError(f"{path} is no notebook that can be read: {' '.join(reason)}. Name another") from None
     return book
 
 
