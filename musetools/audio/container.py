@@ -84,11 +84,9 @@ def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
     if head.startswith(PLAYLISTS):
         raise AudioError(f"{name} is a playlist, which names other files, and no media file. Name the files themselves")
     try:
-        # an absolute path: FFmpeg takes "12:30.wav" for a protocol
+        # an absolute path: FFmpeg takes "12:30.wav" for a protocol. Titles in Latin-1 are no reason to fail
         where = source if hasattr(source, "read") else os.path.abspath(source)
-        # titles in Latin-1 are no reason to fail; from PyAV 19 on they never are
-        titles = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-        with av.open(where, **titles) as container:
+        with av.open(where, metadata_errors="replace") as container:
             if container.format.name in PLAYLIST_FORMATS:
                 raise AudioError(f"{name} is a playlist ({container.format.name}). Name the files that it lists")
             yield container

@@ -215,7 +215,7 @@ def _hugging_face_tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def load_pickled(path: str | os.PathLike) -> Any:
-    """Read a torch file without running what may hide in it; EncoderError if it holds more than tensors, or is damaged."""
+    """Read a torch file without running what may hide in it; EncoderError if it is damaged, or more than tensors."""
     try:
         return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError:  # its text advises to load the file unsafely
