@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from glob import has_magic, iglob
 from itertools import chain, takewhile
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "Found",
     "find_media",
     "make_folder",
+    "read_npy",
     "replacing",
     "save_rows",
     "sha256_of",
@@ -196,6 +197,18 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
     np.lib.format.write_array_header_1_0(file, header | {"shape": (n_rows, *row_shape)})
     file.seek(0, os.SEEK_END)
     return n_rows
+
+
+def read_npy(source: str | os.PathLike | BinaryIO) -> np.ndarray:
+    """Read an array of numbers from a ``.npy`` file, no archive or pickle; ValueError if it is none."""
+    try:
+        with nullcontext(source) if hasattr(source, "read") else open(source, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds for a damaged or forged header
+        raise ValueError(f"it cannot be read as .npy: {type(error).__name__}: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"it must hold numbers; got {array.dtype}")
+    return array
 
 
 class Found(list[tuple[str, Path]]):

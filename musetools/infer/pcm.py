@@ -6,7 +6,7 @@ import numpy as np
 
 from musetools.audio.decode import frame_of, planes_of_array, scaled
 from musetools.audio.resample import LOUDEST, SoxrMono, SwresampleMono
-from musetools.errors import AudioError, ParameterError, one_of
+from musetools.errors import AudioError, ParameterError, as_array, one_of
 from musetools.timing import SAMPLE_RATE
 
 __all__ = ["NON_FINITE", "PcmInput", "checked_pcm"]
@@ -64,10 +64,7 @@ class PcmInput:
 
 def checked_pcm(pcm: np.ndarray) -> np.ndarray:
     """Return mono PCM as an array, or say what else it is."""
-    try:
-        pcm = np.asarray(pcm)
-    except ValueError:  # lists of unequal length
-        pcm = np.asarray(pcm, object)
+    pcm = as_array(pcm)
     if pcm.ndim != 1 or not (pcm.dtype.kind == "f" or pcm.dtype.newbyteorder("=") == np.int16):
         raise ParameterError(
             f"a stream takes mono PCM, (n_samples,) of floats with full scale at 1 or of int16; got {pcm.dtype} "

@@ -12,6 +12,7 @@ from musetools.audio.decode import Source
 from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
 from musetools.features.spec import SPEC_NAMES, FeatureSpec
+from musetools.files import read_npy
 from musetools.recipes.recipe import RECIPES
 from musetools.timing import ROW_MS, SAMPLE_RATE
 
@@ -105,13 +106,13 @@ def _read(features: np.ndarray | str | os.PathLike) -> tuple[np.ndarray, list[st
     try:
         if path.is_dir():
             files = sorted((file for file in path.glob("*.npy") if file.stem.isdecimal()), key=lambda f: int(f.stem))
-            array = np.stack([np.load(file, allow_pickle=False) for file in files])
+            array = np.stack([read_npy(file) for file in files])
         elif path.suffix == ".pt":
             from musetools.features.weights import load_pickled  # torch
 
             array = load_pickled(path).numpy()
         else:
-            array = np.load(path, allow_pickle=False)
+            array = read_npy(path)
     except Exception as error:  # torch and numpy raise anything on what is no file of theirs
         raise ParameterError(
             f"{path} holds no features that can be read: {error}. Name an .npy, .pt or folder of .npy"

@@ -1,7 +1,6 @@
 """Features in others' layouts: MuseTalk's one file a frame, LatentSync's one tensor a video."""
 
 import os
-import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 from musetools.errors import EncoderError, OutputError, StoreError
 from musetools.features.weights import load_pickled
-from musetools.files import replacing
+from musetools.files import read_npy, replacing
 from musetools.train.store import FeatureStore
 
 __all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
@@ -92,9 +91,8 @@ def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike
 
 def _frame_file(path: Path, row_shape: tuple[int, int]) -> np.ndarray:
     try:
-        with open(path, "rb") as file:  # np.load would take archives, too
-            rows = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        rows = read_npy(path)
+    except ValueError as error:
         raise StoreError(f"{path} cannot be read ({error}): make it again") from None
     if rows.shape != (ROWS_PER_FILE * row_shape[0], row_shape[1]) or rows.dtype.kind != "f":
         shape = f"({ROWS_PER_FILE * row_shape[0]}, {row_shape[1]})"

@@ -23,8 +23,12 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
     n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     if n_cells != 1:
         raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}. Tag one")
+    try:
+        inspected = papermill.inspect_notebook(notebook)
+    except Exception as error:  # papermill raises many kinds, of a notebook that names no kernel, say
+        raise ParameterError(f"its parameters cannot be read: {error}. Save it again from Jupyter") from None
     defaults = {}
-    for name, found in papermill.inspect_notebook(notebook).items():
+    for name, found in inspected.items():
         try:
             defaults[name] = ast.literal_eval(found["default"])
         except Exception:  # what is no literal raises many kinds
