@@ -81,19 +81,20 @@ def _raised_by_us(error: BaseException) -> bool:
 def fuzz(examples: int) -> Callable:
     """Make a test of a function of (data, ...): so many cases, or as many as there is time for."""
 
-    def decorate(target: Callable) -> Callable:
-        made = given(data=st.data())(target)
+    def made(target: Callable, **how: Any) -> Callable:
         quiet = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+        return settings(**how, **quiet)(given(data=st.data())(target))
 
+    def decorate(target: Callable) -> Callable:
         def run(*args: Any, **others: Any) -> None:
-            settings(max_examples=examples, derandomize=True, **quiet)(made)(*args, **others)
+            made(target, max_examples=examples, derandomize=True)(*args, **others)
             end, number = time.monotonic() + 60 * MINUTES / N_TESTS, int(time.time())
             while time.monotonic() < end:
                 number += 1
-                seed(number)(settings(max_examples=300, derandomize=False, **quiet)(made))(*args, **others)
+                seed(number)(made(target, max_examples=300, derandomize=False))(*args, **others)
 
         run.__name__, run.__doc__ = target.__name__, target.__doc__
-        run.__signature__ = inspect.signature(made)  # by which pytest knows the fixtures
+        run.__signature__ = inspect.signature(made(target))  # by which pytest knows the fixtures
         return run
 
     return decorate

@@ -1,6 +1,6 @@
 """The public calls with anything: arrays of any type and shape, numbers of any size, chunkers that do what they like.
 
-Half of what is drawn is as it should be, so that a case does not end at its first argument.
+Most of what is drawn is as it should be, so that a case does not end at its first argument.
 """
 
 from fractions import Fraction
@@ -21,8 +21,8 @@ PLAIN = st.sampled_from([None, b"\x00\x01", "text", [], [[1], [1, 2]], {}, 3, 2.
 
 
 def mostly(usual, *odd):
-    """Draw what is usual half of the time, else something odd."""
-    return st.booleans().flatmap(lambda plain: usual if plain else st.one_of(*odd))
+    """Draw what is usual three times of four, else something odd."""
+    return st.integers(0, 3).flatmap(lambda k: st.one_of(*odd) if k == 3 else usual)
 
 
 RATES = mostly(
@@ -99,17 +99,14 @@ def test_chunks(data):
 @fuzz(80)
 def test_audio(data, small):
     """Sound as an array: what is taken is finite mono; rows of it too, as many as its length says."""
-    given = (
-        data.draw(arrays(2) | PLAIN),
-        data.draw(st.sampled_from([16000, 8000, 44100, 48000, 16000.0]) | HUGE | ODD),
-    )
-    decoder = data.draw(st.sampled_from(["timeline", "ffmpeg", "librosa"]) | ODD)
+    given = data.draw(SOUNDS), data.draw(mostly(st.sampled_from([16000, 8000, 44100, 48000]), HUGE, ODD))
+    decoder = data.draw(mostly(st.sampled_from(["timeline", "ffmpeg", "librosa"]), ODD))
     with judged("load_audio"):
         sound = mt.load_audio(given, decoder=decoder)
         assert sound.dtype == np.float32
         assert sound.ndim == 1
         assert np.isfinite(sound).all()
-        if given[1] == 16000 and given[0].ndim == 1 and given[0].dtype == np.float32:
+        if given[1] == 16000 and np.ndim(given[0]) == 1:
             assert len(sound) == len(given[0])
     spec = data.draw(mostly(st.sampled_from(["musetools", "musetalk-v1", "musetalk-v1.5"]), ODD))
     with judged("audio2feat"):
