@@ -1,11 +1,11 @@
 """Files that are whole or not there: written under a temporary name in the same folder, then moved into place."""
 
-import fcntl
 import hashlib
 import io
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,6 +18,11 @@ from typing import BinaryIO
 import numpy as np
 
 from musetools.errors import OutputError, ParameterError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 __all__ = [
     "MEDIA",
@@ -33,6 +38,7 @@ __all__ = [
 ]
 
 PART = ".part"
+ABANDONED_S = 24 * 3600  # age at which nobody writes to a temporary file any more, where there are no locks to ask
 # Suffixes that are looked for in a folder; a file that is named itself may have any.
 AUDIO = ".wav .flac .mp3 .m4a .aac .ogg .oga .opus .aiff .aif .aifc .caf .wma .mka .au .w64 .amr .ac3 .m4b .mp2 .weba"
 AUDIO += " .tta .wv"
@@ -82,6 +88,8 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(file.name, 0o666 & ~_umask())
+                if not fcntl:
+                    file.close()  # Windows moves no open file
                 os.replace(file.name, file.path)  # while it is locked: `sweep` takes what nobody holds
     finally:
         with suppress(FileNotFoundError):
@@ -113,6 +121,8 @@ def _locked_part(path: Path) -> _Part:
     while True:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=PART)
         file = _Part(io.FileIO(descriptor, "r+"), name, path)
+        if not fcntl:
+            return file
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return file
@@ -138,11 +148,22 @@ def sweep(folder: str | os.PathLike) -> list[str]:
     """Remove the temporary files that killed processes left in a folder; return their names."""
     swept = []
     for path in Path(folder).glob(f".*{PART}"):
-        with suppress(OSError), open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+        with suppress(OSError):
+            _take_abandoned(path)
             swept.append(path.name)
     return swept
+
+
+def _take_abandoned(path: Path) -> None:
+    """Remove a temporary file that nobody writes to; OSError for any other."""
+    with open(path, "rb") as file:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            return
+    if time.time() - path.stat().st_mtime < ABANDONED_S:
+        raise BlockingIOError
+    path.unlink()  # closed: Windows removes no open file
 
 
 def _umask() -> int:
