@@ -219,9 +219,9 @@ def gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _checked_features(features: np.ndarray) -> np.ndarray:
     features = as_array(features)
-    if features.ndim != 3:
+    if features.ndim != 3 or features.dtype.kind not in "biuf":
         raise ParameterError(
             f"features must be (n_rows, n_layers, width), as audio2feat returns them; got {features.ndim} dimensions, "
-            f"{features.shape}"
+            f"{features.shape} of {features.dtype}"
         )
     return features
