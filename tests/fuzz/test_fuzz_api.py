@@ -152,3 +152,33 @@ def test_traces(data):
         assert rows.dtype.kind == "i"
     with judged("compare"):
         assert repr(mt.compare(data.draw(name), data.draw(name), fps=data.draw(RATES)))
+
+
+# --- what was found
+
+RAGGED = [[1], [1, 2]]
+FOUND = {
+    "a ragged matrix": lambda: mt.window_lag(RAGGED, 25),
+    "a matrix of one dimension": lambda: mt.window_lag(b"\x00\x01", 25),
+    "a matrix without a type": lambda: mt.window_lag(np.zeros(0, "V3"), 25),
+    "rows that no clip has": lambda: mt.window_lag(np.full((6, 10), 2**62), 25),
+    "a ragged matrix to identify": lambda: mt.identify_rows(RAGGED, 25),
+    "a chunker that returns nothing": lambda: mt.trace_rows(lambda _: None, 40),
+    "a chunker that returns objects": lambda: mt.trace_rows(lambda _: np.zeros(1, object), 40),
+    "a chunker that returns texts": lambda: mt.trace_rows(lambda _: np.zeros((1, 50, 384), "U3"), 40),
+    "samples beyond any float": lambda: mt.RECIPES["latentsync"].chunk_rows(10**400, 25),
+    "features without a type": lambda: mt.feature2chunks(np.zeros((1, 0, 0), "V3"), 25, n_frames=1),
+    "ragged sound": lambda: mt.load_audio((RAGGED, 16000)),
+}
+
+
+@pytest.mark.parametrize("call", FOUND.values(), ids=FOUND)
+def test_found(call):
+    with pytest.raises(mt.MusetoolsError):
+        call()
+
+
+def test_a_matrix_that_no_recipe_gives():
+    found = mt.identify_rows(np.full((6, 10), -(2**31)), 25)
+    assert not found
+    assert "no known recipe" in repr(found)
