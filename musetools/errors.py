@@ -1,6 +1,10 @@
 """Errors of musetools: each message says what, got, expected, and how to mend it."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "AudioError",
@@ -14,6 +18,7 @@ __all__ = [
     "RecipeError",
     "StoreError",
     "StreamError",
+    "as_array",
     "one_of",
 ]
 
@@ -70,6 +75,16 @@ class StoreError(MusetoolsError):
 
 class StreamError(MusetoolsError):
     """A live stream that cannot go on as it is: flushed, broken by a bad block, or left without audio by its source."""
+
+
+def as_array(value: object) -> "np.ndarray":
+    """Return a value as an array; lists of several lengths as one of objects, which no check lets pass."""
+    import numpy as np  # `import musetools` loads only the standard library
+
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.empty(0, object)
 
 
 def one_of(name: str, value: object, choices: Iterable[str]) -> None:

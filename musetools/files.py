@@ -1,31 +1,35 @@
 """Files that are whole or not there: written under a temporary name in the same folder, then moved into place."""
 
-import fcntl
 import hashlib
 import io
-import json
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from glob import has_magic, iglob
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from musetools.errors import OutputError, ParameterError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 __all__ = [
     "MEDIA",
     "Found",
-    "checked_json",
     "find_media",
     "make_folder",
+    "read_npy",
     "replacing",
     "save_rows",
     "sha256_of",
@@ -34,6 +38,7 @@ __all__ = [
 ]
 
 PART = ".part"
+ABANDONED_S = 24 * 3600  # age at which nobody writes to a temporary file any more, where there are no locks to ask
 # Suffixes that are looked for in a folder; a file that is named itself may have any.
 AUDIO = ".wav .flac .mp3 .m4a .aac .ogg .oga .opus .aiff .aif .aifc .caf .wma .mka .au .w64 .amr .ac3 .m4b .mp2 .weba"
 AUDIO += " .tta .wv"
@@ -83,6 +88,8 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 os.chmod(file.name, 0o666 & ~_umask())
+                if not fcntl:
+                    file.close()  # Windows moves no open file
                 os.replace(file.name, file.path)  # while it is locked: `sweep` takes what nobody holds
     finally:
         with suppress(FileNotFoundError):
@@ -114,6 +121,8 @@ def _locked_part(path: Path) -> _Part:
     while True:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=PART)
         file = _Part(io.FileIO(descriptor, "r+"), name, path)
+        if not fcntl:
+            return file
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return file
@@ -139,11 +148,22 @@ def sweep(folder: str | os.PathLike) -> list[str]:
     """Remove the temporary files that killed processes left in a folder; return their names."""
     swept = []
     for path in Path(folder).glob(f".*{PART}"):
-        with suppress(OSError), open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+        with suppress(OSError):
+            _take_abandoned(path)
             swept.append(path.name)
     return swept
+
+
+def _take_abandoned(path: Path) -> None:
+    """Remove a temporary file that nobody writes to; OSError for any other."""
+    with open(path, "rb") as file:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            return
+    if time.time() - path.stat().st_mtime < ABANDONED_S:
+        raise BlockingIOError
+    path.unlink()  # closed: Windows removes no open file
 
 
 def _umask() -> int:
@@ -198,6 +218,18 @@ def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int
     np.lib.format.write_array_header_1_0(file, header | {"shape": (n_rows, *row_shape)})
     file.seek(0, os.SEEK_END)
     return n_rows
+
+
+def read_npy(source: str | os.PathLike | BinaryIO) -> np.ndarray:
+    """Read an array of numbers from a ``.npy`` file, no archive or pickle; ValueError if it is none."""
+    try:
+        with nullcontext(source) if hasattr(source, "read") else open(source, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds for a damaged or forged header
+        raise ValueError(f"it cannot be read as .npy: {type(error).__name__}: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"it must hold numbers; got {array.dtype}")
+    return array
 
 
 class Found(list[tuple[str, Path]]):
@@ -265,18 +297,3 @@ def _below(folder: Path, closed: dict[str, str]) -> Iterator[Path]:
 
 def _is_named(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.exists())
-
-
-def checked_json(text: bytes | str, schema: Any) -> dict[str, Any]:
-    """Parse JSON; ValueError if it is none, or not of a jsonschema validator's schema."""
-    try:
-        plain = json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if (error := next(schema.iter_errors(plain), None)) is not None:
-        raise ValueError(f"{'.'.join(map(str, error.path)) or 'it'} is not what is expected: {error.message[:200]}")
-    return plain
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musetools import OutputError
-from musetools.files import replacing, save_rows
+from musetools import OutputError, files
+from musetools.files import replacing, save_rows, sweep
 
 OLD = b"what stood here before"
 
@@ -79,6 +79,19 @@ def test_a_folder_under_that_name(tmp_path):
     with pytest.raises(OutputError, match="taken"), replacing(tmp_path / "taken") as file:
         file.write(b"new")
     assert names(tmp_path) == ["taken"]
+
+
+def test_without_locks(old, monkeypatch):
+    """As on Windows: what is being written is left alone, what was abandoned a day ago is not."""
+    monkeypatch.setattr(files, "fcntl", None)
+    abandoned = old.with_name(".old.part")
+    abandoned.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    with replacing(old) as file:
+        file.write(b"new")
+        assert sweep(old.parent) == [abandoned.name]
+    assert old.read_bytes() == b"new"
+    assert names(old.parent) == [old.name]
 
 
 def test_a_read_only_folder(old):

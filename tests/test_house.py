@@ -17,7 +17,7 @@ PACKAGE = Path(musetools.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (  # from the ground up; a room imports from lower floors alone, or from itself
     {"errors", "table"},
-    {"timing", "files", "worker"},
+    {"timing", "files", "schema", "worker"},
     {"audio", "chunks"},
     {"features"},
     {"recipes"},

@@ -21,7 +21,7 @@ from musetools.audio.resample import (
 )
 from musetools.audio.structure import Structure, structure_of
 from musetools.audio.timeline import SoundTimes, first_shown_s, laid_out
-from musetools.errors import AudioError, ParameterError
+from musetools.errors import AudioError, ParameterError, as_array
 from musetools.timing import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
     array = getattr(array, "detach", lambda: array)()  # a tensor with grad is taken for its values
     if "bfloat16" in str(getattr(array, "dtype", "")):
         array = array.float()
-    array = np.asarray(array)
+    array = as_array(array)
     whole = isinstance(rate, (int, np.integer)) and not isinstance(rate, bool)
     if not whole or not RATES[0] <= rate <= RATES[1]:
         raise ParameterError(f"the sample rate must be a whole number of Hz, {RATES[0]} … {RATES[1]}; got {rate!r}")

@@ -10,7 +10,7 @@ from numbers import Integral
 
 import numpy as np
 
-from musetools.errors import ParameterError, one_of
+from musetools.errors import ParameterError, as_array, one_of
 from musetools.timing import ROW_MS, ROW_RATE, exact_fps, frame_start
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "at_edges",
     "checked_context",
     "checked_count",
+    "checked_rows",
     "checked_size",
     "chunk_frames",
     "chunk_offsets",
@@ -27,6 +28,7 @@ __all__ = [
 __all__ += ["frames_within", "row_lag_ms", "rows_are_silent", "rows_around"]
 
 EDGES = ("clamp", "zeros", "drop")
+LARGEST_COUNT = 2**53  # up to which a float is exact
 ZERO_ROW = -1  # in an index matrix: no row of the features, but zeros
 MOST_ENTRIES = 2**29  # of an index matrix, 4 GiB: 24 days at 25 fps with context (2, 2)
 WIDEST = 10_000  # frames of context on one side
@@ -140,7 +142,7 @@ def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
         chunk at 25 fps, positive where the mouth would move early. NaN for a frame at an edge, whose rows repeat or
         which has more rows of zeros than others.
     """
-    rows = np.asarray(rows)
+    rows = checked_rows(rows)
     real = rows != ZERO_ROW
     count = real.sum(axis=1)
     frames = first_frame + np.arange(len(rows))
@@ -191,6 +193,19 @@ def checked_context(context: tuple[int, int]) -> tuple[int, int]:
     return int(left), int(right)
 
 
+def checked_rows(rows: np.ndarray) -> np.ndarray:
+    """Return an index matrix as int64; ParameterError if it is none."""
+    rows = as_array(rows)
+    if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "iu":
+        raise ParameterError(
+            f"rows must be whole numbers, (n_frames, rows_per_chunk), as chunk_rows returns them; "
+            f"got {rows.dtype} {rows.shape}"
+        )
+    if rows.size and not -LARGEST_COUNT <= int(rows.min()) <= int(rows.max()) <= LARGEST_COUNT:
+        raise ParameterError(f"rows must lie in ±2^53, as a clip's rows do; got {rows.min()} … {rows.max()}")
+    return rows.astype(np.int64, copy=False)
+
+
 def checked_size(n_frames: int, context: tuple[int, int]) -> None:
     """Raise ParameterError if the index matrix of so many frames would not fit in memory."""
     if (entries := n_frames * len(chunk_offsets(context))) > MOST_ENTRIES:
@@ -202,6 +217,6 @@ def checked_size(n_frames: int, context: tuple[int, int]) -> None:
 
 def checked_count(name: str, count: int) -> int:
     """Return a count as a plain integer; ParameterError if it is no such thing."""
-    if isinstance(count, bool) or not isinstance(count, Integral) or count < 0:
-        raise ParameterError(f"{name} must be a whole number, zero or more; got {count!r}")
+    if isinstance(count, bool) or not isinstance(count, Integral) or not 0 <= count <= LARGEST_COUNT:
+        raise ParameterError(f"{name} must be a whole number, zero or more, at most 2^53; got {count!r:.60}")
     return int(count)

@@ -11,12 +11,13 @@ from musetools.chunks.rows import (
     ZERO_ROW,
     at_edges,
     checked_count,
+    checked_rows,
     chunk_frames,
     row_lag_ms,
     rows_are_silent,
     rows_around,
 )
-from musetools.errors import ParameterError
+from musetools.errors import ParameterError, as_array
 from musetools.timing import exact_fps
 
 __all__ = ["Chunks", "are_contiguous", "feature2chunks", "gather"]
@@ -88,7 +89,7 @@ class Chunks(Sequence):
     """
 
     def __init__(self, features: np.ndarray, rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0):
-        self.features, self.rows = _checked_features(features), _checked_rows(rows)
+        self.features, self.rows = _checked_features(features), checked_rows(rows)
         first_frame = checked_count("first_frame", first_frame)
         self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + len(self.rows))
         if self.rows.size and not ZERO_ROW <= self.rows.min() <= self.rows.max() < len(self.features):
@@ -227,23 +228,10 @@ def gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _checked_features(features: np.ndarray) -> np.ndarray:
-    try:
-        features = np.asarray(features)
-    except ValueError:  # a list of lists of several lengths
-        features = np.empty(0)
-    if features.ndim != 3:
+    features = as_array(features)
+    if features.ndim != 3 or features.dtype.kind not in "biuf":
         raise ParameterError(
             f"features must be (n_rows, n_layers, width), as audio2feat returns them; got {features.ndim} dimensions, "
-            f"{features.shape}"
+            f"{features.shape} of {features.dtype}"
         )
     return features
-
-
-def _checked_rows(rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows)
-    if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "iu":
-        raise ParameterError(
-            f"rows must be whole numbers, (n_frames, rows_per_chunk), as chunk_rows returns them; "
-            f"got {rows.dtype} {rows.shape}"
-        )
-    return rows.astype(np.int64, copy=False)

@@ -20,7 +20,7 @@ from musetools.errors import EncoderError, ParameterError
 from musetools.features.ctranslate2 import Stored, read_index
 from musetools.features.published import PUBLISHED, find_published
 
-__all__ = ["EncoderDims", "EncoderWeights", "read_weights", "untrained_weights"]
+__all__ = ["EncoderDims", "EncoderWeights", "load_pickled", "read_weights", "untrained_weights"]
 
 UNTRAINED = "untrained-"
 N_CTX = 1500  # rows of 20 ms in the 30 s that every Whisper encoder sees
@@ -160,7 +160,7 @@ def _with_positions(state: dict[str, torch.Tensor], dims: EncoderDims) -> dict[s
 
 
 def _read_openai(path: Path) -> EncoderWeights:
-    checkpoint = _load_pickled(path)
+    checkpoint = load_pickled(path)
     try:
         given, state = checkpoint["dims"], checkpoint["model_state_dict"]
         sizes = [given["n_mels"], *(given[f"n_audio_{key}"] for key in ("ctx", "state", "head", "layer"))]
@@ -190,7 +190,8 @@ def _read_hugging_face(folder: Path) -> EncoderWeights:
         reason = f"{type(error).__name__}: {error}"
         raise EncoderError(
             f"{folder} is no Whisper model in Hugging Face layout, config.json: {reason}; "
-            "nor in CTranslate2's, which has a model.bin and neither model.safetensors nor pytorch_model.bin"
+            "nor in CTranslate2's, which has a model.bin and neither model.safetensors nor pytorch_model.bin. "
+            "Download the folder again, or name the one that holds these files"
         ) from None
     state = {}
     for name, tensor in _hugging_face_tensors(folder).items():
@@ -212,14 +213,14 @@ def _hugging_face_tensors(folder: Path) -> dict[str, torch.Tensor]:
         except SafetensorError as error:
             raise EncoderError(f"{safe} cannot be read: {error}. Download or copy it again") from None
     if pickled.is_file():
-        tensors = _load_pickled(pickled)
+        tensors = load_pickled(pickled)
         names = tensors if isinstance(tensors, dict) else {}
         return _encoder_tensors(pickled, {str(name).removeprefix("model."): tensors[name] for name in names})
     raise EncoderError(f"{folder} has neither model.safetensors nor pytorch_model.bin: copy one of them there")
 
 
-def _load_pickled(path: Path) -> Any:
-    """Read a torch file without running what may hide in it."""
+def load_pickled(path: str | os.PathLike) -> Any:
+    """Read a torch file without running what may hide in it; EncoderError if it is damaged, or more than tensors."""
     try:
         return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError:  # its text advises to load the file unsafely

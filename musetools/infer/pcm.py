@@ -9,7 +9,7 @@ import numpy as np
 from musetools.audio.decode import frame_of, planes_of_array, scaled
 from musetools.audio.resample import LOUDEST, SoxrMono, SwresampleMono
 from musetools.audio.timeline import BREAK_S
-from musetools.errors import AudioError, ParameterError, one_of
+from musetools.errors import AudioError, ParameterError, as_array, one_of
 from musetools.timing import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -118,10 +118,7 @@ def checked_pcm(pcm: Any, rate: int) -> "np.ndarray | bytes | av.AudioFrame":
     if _is_frame(pcm):
         _check_frame(pcm, rate)
         return pcm
-    try:
-        pcm = np.asarray(pcm)
-    except ValueError:  # lists of unequal length
-        pcm = np.asarray(pcm, object)
+    pcm = as_array(pcm)
     if pcm.ndim != 1 or not (pcm.dtype.kind == "f" or pcm.dtype.newbyteorder("=") == np.int16):
         raise ParameterError(
             "a stream takes mono PCM, (n_samples,) of floats with full scale at 1 or of int16, bytes of int16, or "

@@ -14,6 +14,7 @@ import numpy as np
 from IPython.display import display
 
 from musetools.errors import ParameterError
+from musetools.files import read_npy
 
 __all__ = ["RESULT_MIME", "array_from_npy", "check_plain", "flat", "npy_bytes", "read_results", "record"]
 
@@ -79,7 +80,9 @@ def check_plain(what: str, value: Any) -> None:
 def npy_bytes(name: str, array: np.ndarray) -> bytes:
     """Return an array as a ``.npy`` file; ParameterError unless it is of finite numbers."""
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
-        raise ParameterError(f"the result {name!r} must be of finite numbers; got {array.dtype} {array.shape}")
+        raise ParameterError(
+            f"the result {name!r} must be of finite numbers; got {array.dtype} {array.shape}. Record what is finite"
+        )
     file = io.BytesIO()
     np.save(file, np.asarray(array, order="C"), allow_pickle=False)  # ascontiguousarray makes a list of a scalar
     return file.getvalue()
@@ -87,10 +90,7 @@ def npy_bytes(name: str, array: np.ndarray) -> bytes:
 
 def array_from_npy(content: bytes, dtype: str, shape: Sequence[int]) -> np.ndarray:
     """Return the array of a ``.npy`` file, of the type and shape that are expected; ValueError otherwise."""
-    try:
-        array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # numpy raises many kinds for a damaged or forged header
-        raise ValueError(f"an array cannot be read: {type(error).__name__}: {error}") from None
+    array = read_npy(io.BytesIO(content))
     if [str(array.dtype), list(array.shape)] != [dtype, list(shape)]:
         raise ValueError(f"an array is {array.dtype} {array.shape} instead of {dtype} {shape}")
     return array

@@ -45,7 +45,7 @@ class MouthModel:
         try:
             with np.load(io.BytesIO(content) if path is None else path, allow_pickle=False) as kept:
                 return cls(kept["weights"], kept["bias"], json.loads(str(kept["about"])))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # numpy raises many kinds for a damaged file
             raise ParameterError(f"{path} is no model of mouths ({error}). Make one: data/learn_lips.py") from None
 
     def to_bytes(self) -> bytes:

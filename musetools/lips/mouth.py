@@ -153,7 +153,8 @@ def _image(frame: Any, name: str) -> np.ndarray:
     width, height = frame.width, frame.height
     if min(width, height) < SHORTEST_PX:
         raise ParameterError(
-            f"{name} has frames of {width} x {height} pixels: no face can be measured below {SHORTEST_PX}"
+            f"{name} has frames of {width} x {height} pixels: no face can be measured below {SHORTEST_PX}. "
+            "Take a larger copy"
         )
     scale = min(1.0, LONGEST_PX / max(width, height))
     image = frame.to_ndarray(format="rgb24", width=round(width * scale), height=round(height * scale))

@@ -6,17 +6,17 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from musetools.errors import MusetoolsError, ParameterError
-from musetools.files import sha256_of, write_whole
+from musetools.files import read_npy, sha256_of, write_whole
 
 __all__ = ["MEASURES", "MouthSeries", "from_cache", "kept_name", "read_mouth", "to_cache"]
 
 MEASURES = ("inner", "outer", "width", "chin")
 FITS_S = 0.5  # between the ends of a series and of its clip
+LARGEST = 1e9  # of a measure, in any unit
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def from_cache(path: Path) -> MouthSeries | None:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             lists = tuple(kept["cuts_s"].tolist()), tuple(kept["notes"].tolist())
             return MouthSeries(kept["times_s"], kept["values"], *lists, kept["places"])
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except Exception:  # numpy raises many kinds for a damaged file
         return None
 
 
@@ -92,7 +92,9 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> M
     try:
         columns = _columns(Path(path))
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        raise ParameterError(f"{path} is no series of a mouth: {error}") from None
+        raise ParameterError(
+            f"{path} is no series of a mouth: {error}. See musetools.lips.read_mouth for what one is"
+        ) from None
     times, drawn = columns.pop("time_s", None), "opening" in columns
     columns |= {"inner": columns["opening"]} if drawn else {}
     values = {name: columns[name] for name in MEASURES if name in columns}
@@ -107,6 +109,8 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> M
     if frames_s is not None and abs(times[-1] - frames_s[-1]) > FITS_S:
         ends = f"ends at {times[-1]:.2f} s, the clip's frames at {frames_s[-1]:.2f} s"
         raise ParameterError(f"{path} {ends}. Give the series of this clip")
+    if any((np.abs(column) > LARGEST).any() for column in values.values()):
+        raise ParameterError(f"{path} holds values beyond {LARGEST:g}, which no mouth has. Copy or export it again")
     if all(np.nanstd(column) == 0 for column in values.values() if np.isfinite(column).any()):
         raise ParameterError(f"{path}: the mouth never moves, so nothing can be learned from it. Use another clip")
     nothing = np.full(n_values, np.nan)
@@ -115,7 +119,7 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> M
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npy":
-        values = np.atleast_2d(np.load(path, allow_pickle=False).astype(np.float64).T)
+        values = np.atleast_2d(read_npy(path).astype(np.float64).T)
         return dict(zip(MEASURES, values, strict=False)) if len(values) in (1, len(MEASURES)) else {}
     with open(path, newline="", encoding="utf-8") as file:
         table = [*csv.DictReader(file)]

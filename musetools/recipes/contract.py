@@ -18,9 +18,10 @@ from musetools.chunks.sequence import Chunks, feature2chunks
 from musetools.chunks.settings import ChunkSettings
 from musetools.errors import ContractError, ParameterError
 from musetools.features.spec import FeatureSpec
-from musetools.files import checked_json, write_whole
+from musetools.files import write_whole
 from musetools.recipes.probe import PROBE_ROWS, Probe, ProbeCheck, check_probe, probe_waveform
 from musetools.recipes.recipe import add_positions
+from musetools.schema import POSITIVE, TEXT, Schema, either, exactly, list_of
 from musetools.timing import SAMPLE_RATE, exact_fps
 
 if TYPE_CHECKING:
@@ -33,24 +34,22 @@ LIBRARIES = ("musetools", "torch", "openai-whisper", "numpy", "av", "soxr", "sou
 NAMES = {"encoder.name"}  # what a file was called does not change what was in it
 
 
-def _exactly(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "required": [*properties], "additionalProperties": False, "properties": properties}
-
-
-_TEXT, _COUNT, _FLAG = {"type": "string"}, {"type": "integer", "minimum": 1}, {"type": "boolean"}
+_FLAG = {"type": "boolean"}
 _LIST, _SECONDS = {"type": "array"}, {"type": ["number", "null"]}
-_WINDOW = _exactly(left_s=_SECONDS, hop_s=_SECONDS, right_s=_SECONDS, pad_to_s=_SECONDS, positions=_TEXT)
-_FEATURES = {"decoder": _TEXT, "mel_peak": _TEXT, "padding": _TEXT, "final_norm": _FLAG, "keep_padding": _FLAG}
-_PROBE = _exactly(fps=_TEXT, tolerance=_LIST, frames=_LIST, columns=_LIST, rows=_LIST, values=_LIST)
-SCHEMA = _exactly(
-    version=_COUNT,
-    features=_exactly(**_FEATURES, window=_WINDOW),
-    encoder=_exactly(name=_TEXT, fingerprint=_TEXT, dtype=_TEXT, n_layers=_COUNT, width=_COUNT),
-    chunks=_exactly(fps={"type": ["string", "null"]}, context=_LIST, edge=_TEXT),
-    rates={"type": "array", "items": _TEXT},
-    positional_encoding=_FLAG,
-    libraries={"type": "object", "additionalProperties": _TEXT},
-    probe={"anyOf": [{"type": "null"}, _PROBE]},
+_WINDOW = exactly(left_s=_SECONDS, hop_s=_SECONDS, right_s=_SECONDS, pad_to_s=_SECONDS, positions=TEXT)
+_FEATURES = {"decoder": TEXT, "mel_peak": TEXT, "padding": TEXT, "final_norm": _FLAG, "keep_padding": _FLAG}
+_PROBE = exactly(fps=TEXT, tolerance=_LIST, frames=_LIST, columns=_LIST, rows=_LIST, values=_LIST)
+CONTRACT = Schema(
+    exactly(
+        version=POSITIVE,
+        features=exactly(**_FEATURES, window=_WINDOW),
+        encoder=exactly(name=TEXT, fingerprint=TEXT, dtype=TEXT, n_layers=POSITIVE, width=POSITIVE),
+        chunks=exactly(fps={"type": ["string", "null"]}, context=_LIST, edge=TEXT),
+        rates=list_of(TEXT),
+        positional_encoding=_FLAG,
+        libraries={"type": "object", "additionalProperties": TEXT},
+        probe=either(None, _PROBE),
+    )
 )
 
 
@@ -134,7 +133,9 @@ class AudioContract:
         if other := differing(
             {"encoder": self.encoder}, {"encoder": encoder_facts(encoder)}, "in the contract", "here"
         ):
-            raise ContractError(f"the contract was made with weights {self.encoder['name']}: {'; '.join(other)}")
+            raise ContractError(
+                f"the contract was made with weights {self.encoder['name']}: {'; '.join(other)}. Load those"
+            )
 
     def chunks(self, audio: Source, encoder: "Encoder", fps: float | Fraction | None = None) -> Chunks:
         """Make the chunks of a clip with everything that made them for training.
@@ -234,14 +235,14 @@ class AudioContract:
             If there is none, a field is unknown, missing or of another type, or a newer version wrote it.
         """
         try:
-            from jsonschema import Draft4Validator  # seconds, where Jupyter installed its formats
-
             text = Path(path).read_bytes()
             if (found := _version(text)) > VERSION:
                 raise ValueError(f"it has version {found}, this musetools reads {VERSION}: update musetools")
-            return cls._of(checked_json(text, Draft4Validator(SCHEMA)))
+            return cls._of(CONTRACT.parse(text))
         except (OSError, ValueError, TypeError, ZeroDivisionError) as error:
-            raise ContractError(f"{path} is no contract that can be read: {error}") from None
+            raise ContractError(
+                f"{path} is no contract that can be read: {error}. Copy it again, or make it with store.contract"
+            ) from None
 
     @classmethod
     def _of(cls, plain: Mapping[str, Any]) -> "AudioContract":

@@ -142,5 +142,5 @@ def _count(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> int:
     """Count numbered files; ParameterError without any."""
     count = sum(path.suffix.lower() in suffixes and path.stem.isdecimal() for path in Path(folder).iterdir())
     if not count:
-        raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files")
+        raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files. Name the folder of one clip")
     return count

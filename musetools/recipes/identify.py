@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from musetools.chunks.rows import row_lag_ms
+from musetools.chunks.rows import checked_rows, row_lag_ms
 from musetools.errors import ParameterError, RecipeError
 from musetools.recipes.profile import WindowLag, lag_statistics
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
@@ -47,6 +47,8 @@ class RowsMatches(tuple[RowsMatch, ...]):
 
     def summary(self) -> str:
         """Say which recipe it is, or which is nearest and in what they differ."""
+        if not self:
+            return "no known recipe gives chunks of so many rows at such places"
         best = self[0]
         same = [match.recipe for match in self if match.equal == 1]
         if same:
@@ -96,10 +98,12 @@ def identify_rows(
     ParameterError
         If it is no index matrix.
     """
-    rows = np.asarray(rows)
-    if rows.ndim != 2 or rows.dtype.kind not in "iu" or not rows.size or rows.shape[1] % 2:
+    rows = checked_rows(rows)
+    if not rows.size or rows.shape[1] % 2:
         got = f"got {rows.dtype} {rows.shape}"
-        raise ParameterError(f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}")
+        raise ParameterError(
+            f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}. See trace_rows"
+        )
     n_samples = (int(rows.max()) + 1 if n_rows is None else n_rows) * ROW_SAMPLES
     context = context or _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
@@ -162,7 +166,7 @@ def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
     finally:
         sys.path.remove(os.getcwd())
     if not callable(found):
-        raise ParameterError(f"{name!r} is no function: got {type(found).__name__}")
+        raise ParameterError(f"{name!r} is no function: got {type(found).__name__}. Name package.module:function")
     return found
 
 

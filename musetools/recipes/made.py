@@ -12,6 +12,7 @@ from musetools.audio.decode import Source
 from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
 from musetools.features.spec import SPEC_NAMES, FeatureSpec
+from musetools.files import read_npy
 from musetools.recipes.recipe import RECIPES
 from musetools.timing import ROW_MS, SAMPLE_RATE
 
@@ -105,22 +106,26 @@ def _read(features: np.ndarray | str | os.PathLike) -> tuple[np.ndarray, list[st
     try:
         if path.is_dir():
             files = sorted((file for file in path.glob("*.npy") if file.stem.isdecimal()), key=lambda f: int(f.stem))
-            array = np.stack([np.load(file, allow_pickle=False) for file in files])
+            array = np.stack([read_npy(file) for file in files])
         elif path.suffix == ".pt":
-            import torch
+            from musetools.features.weights import load_pickled  # torch
 
-            array = torch.load(path, map_location="cpu", weights_only=True).numpy()
+            array = load_pickled(path).numpy()
         else:
-            array = np.load(path, allow_pickle=False)
+            array = read_npy(path)
     except Exception as error:  # torch and numpy raise anything on what is no file of theirs
-        raise ParameterError(f"{path} holds no features that can be read: {error}") from None
+        raise ParameterError(
+            f"{path} holds no features that can be read: {error}. Name an .npy, .pt or folder of .npy"
+        ) from None
     return array, [f"{array.dtype} {array.shape}" + (", a file each" if path.is_dir() else "")]
 
 
 def _rows(given: np.ndarray, encoder: "Encoder", notes: list[str]) -> np.ndarray | None:
     """Return features of any layout as rows; None if their layers or width are not the encoder's."""
     if given.ndim != 3 or given.dtype.kind != "f" or not given.size:
-        raise ParameterError(f"features are floats in three dimensions; got {given.dtype} {given.shape}")
+        raise ParameterError(
+            f"features are floats in three dimensions; got {given.dtype} {given.shape}. Name other files"
+        )
     n_layers, width = encoder.n_layers, encoder.width
     if given.shape[2] != width or given.shape[1] % n_layers:
         notes.append(f"{given.shape[1]} × {given.shape[2]} (layers, or rows · layers, by width)")

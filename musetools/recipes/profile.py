@@ -196,5 +196,5 @@ def window_lag(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     -------
     WindowLag
     """
-    times = (first_frame + np.arange(len(rows))) / float(exact_fps(fps))
-    return lag_statistics(row_lag_ms(rows, fps, first_frame=first_frame), times)
+    lag_ms = row_lag_ms(rows, fps, first_frame=first_frame)
+    return lag_statistics(lag_ms, (first_frame + np.arange(len(lag_ms))) / float(exact_fps(fps)))

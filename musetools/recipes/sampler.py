@@ -100,7 +100,7 @@ def audit_sampler(n_frames: int, frames_per_sample: int = 16) -> SamplerAudit:
     Source: ``FaceDataset.__getitem__`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk).
     """
     if frames_per_sample < 1:
-        raise ParameterError(f"a sample has 1 frame or more; got {frames_per_sample}")
+        raise ParameterError(f"a sample has 1 frame or more; got {frames_per_sample!r}")
     starts = range(max(0, n_frames - frames_per_sample + 1))
     windows = [training_window(start) for start in starts]
     samples_per_frame = SAMPLE_RATE // MUSETALK_FPS

@@ -185,7 +185,7 @@ def collected(
     n_layers, width = shape
     try:
         given = call()
-        chunks = [_array(one) for one in given] if _is_sequence(given) else _array(given)
+        chunks = [_array(one) for one in (given if _is_sequence(given) else _array(given))]
     except (Exception, SystemExit) as error:  # whatever his code raises
         raise TraceError(f"the chunker stops on {what}: {type(error).__name__}: {error}") from error
     lengths = {one.shape for one in chunks}
@@ -207,4 +207,6 @@ def _is_sequence(given: Any) -> bool:
 def _array(one: Any) -> np.ndarray:
     """Convert an array or a tensor of any float type on any device."""
     one = one.detach().cpu().float() if hasattr(one, "detach") else one
-    return np.asarray(one)
+    if (one := np.asarray(one)).dtype.kind not in "biuf":
+        raise TypeError(f"chunks are of numbers; got {one.dtype}")
+    return one

@@ -133,7 +133,10 @@ class ChunkDataset(Dataset):
         kept = [k for k, starts in enumerate(items) if starts]
         self.left_out = tuple(record.clip for record, starts in zip(records, items, strict=True) if not starts)
         if not kept:
-            raise StoreError(f"no clip among the {len(records)} of {self.store.root} is long enough for {self}")
+            raise StoreError(
+                f"no clip among the {len(records)} of {self.store.root} is long enough for {self}. "
+                "Take fewer frames a sample, or add longer clips"
+            )
         if self.left_out:
             short = ", ".join(map(repr, self.left_out[:5]))
             warnings.warn(f"{len(self.left_out)} clips are too short for {self}, left out: {short}", stacklevel=3)
@@ -237,5 +240,8 @@ def _kept(contract: AudioContract | None, store: FeatureStore, settings: ChunkSe
     asked = contract.settings if settings == ChunkSettings() else settings  # defaults ask for nothing
     stored = replace(store.contract(asked), rates=contract.rates, positional_encoding=contract.positional_encoding)
     if other := contract.differences(stored):
-        raise ContractError(f"the contract is not kept (here: the contract, there: {store.root}): {'; '.join(other)}")
+        raise ContractError(
+            f"the contract is not kept (here: the contract, there: {store.root}): {'; '.join(other)}. "
+            "Make the store as it says, or train without it"
+        )
     return asked

@@ -1,22 +1,18 @@
 """Features in others' layouts: MuseTalk's one file a frame, LatentSync's one tensor a video."""
 
 import os
-import pickle
-import struct
-import tokenize
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from musetools.errors import OutputError, StoreError
-from musetools.files import replacing
+from musetools.errors import EncoderError, OutputError, StoreError
+from musetools.features.weights import load_pickled
+from musetools.files import read_npy, replacing
 from musetools.train.store import FeatureStore
 
 __all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
 
-# what torch's unpickler makes of half a file
-TRUNCATED = (AttributeError, IndexError, KeyError, TypeError, struct.error)
 ROWS_PER_FILE = 2  # k.npy holds rows 2k and 2k + 1
 
 
@@ -88,20 +84,19 @@ def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike
     numbers = sorted(int(path.stem) for path in folder.glob("*.npy") if path.stem.isdecimal())
     if numbers != list(range(len(numbers))) or not numbers:
         gap = next((k for k, number in enumerate(numbers) if k != number), 0)
-        raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {gap}.npy is missing")
+        raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {gap}.npy is missing. Make them again")
     blocks = (_frame_file(folder / f"{k}.npy", store.row_shape) for k in numbers)
     return store.add_rows(clip, blocks, **{"source": {"path": str(folder)}, **known}).rows
 
 
 def _frame_file(path: Path, row_shape: tuple[int, int]) -> np.ndarray:
     try:
-        with open(path, "rb") as file:  # np.load would take archives, too
-            rows = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        rows = read_npy(path)
+    except ValueError as error:
         raise StoreError(f"{path} cannot be read ({error}): make it again") from None
     if rows.shape != (ROWS_PER_FILE * row_shape[0], row_shape[1]) or rows.dtype.kind != "f":
         shape = f"({ROWS_PER_FILE * row_shape[0]}, {row_shape[1]})"
-        raise StoreError(f"{path} must be float {shape}; got {rows.dtype} {rows.shape}")
+        raise StoreError(f"{path} must be float {shape}; got {rows.dtype} {rows.shape}. Make it again")
     return rows.reshape(ROWS_PER_FILE, *row_shape)
 
 
@@ -132,14 +127,14 @@ def import_embeds(store: FeatureStore, clip: str, path: str | os.PathLike, **kno
         If it holds anything but one tensor (n_rows, n_layers, width).
     """
     try:
-        rows = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, *TRUNCATED) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise StoreError(f"{path} is refused: {reason}") from None
+        rows = load_pickled(path)
+    except EncoderError as error:
+        raise StoreError(str(error)) from None
     plain = isinstance(rows, torch.Tensor) and rows.layout is torch.strided and rows.is_floating_point()
     if not plain or rows.ndim != 3 or tuple(rows.shape[1:]) != store.row_shape:
         got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, torch.Tensor) else type(rows).__name__
         raise StoreError(
-            f"{path} must hold one float tensor (n_rows, {store.row_shape[0]}, {store.row_shape[1]}); got {got}"
+            f"{path} must hold one float tensor (n_rows, {store.row_shape[0]}, {store.row_shape[1]}); got {got}. "
+            "Make it again"
         )
     return store.add_rows(clip, rows.detach().float().numpy(), **{"source": {"path": str(path)}, **known}).rows

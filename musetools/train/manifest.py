@@ -16,7 +16,6 @@ from typing import Any
 from filelock import FileLock
 
 from musetools.errors import OutputError, StoreError
-from musetools.files import checked_json
 from musetools.train.schema import RECORD
 
 __all__ = ["Manifest", "Record", "check_clip_id"]
@@ -64,6 +63,7 @@ class Manifest:
         self.records: dict[str, Record] = {}  # the clips that are there, by id
         self.quarantined: dict[str, str] = {}  # the clips that a repair took out, with the reason
         self._by_form: dict[str, str] = {}
+        self._by_file: dict[str, str] = {}  # no two clips share a file
         self._truncated: dict[int, tuple[int, str | None]] = {}  # by offset: length, and the clip where it can be read
         self._read_to = 0
         if self.refresh() and (tail := self._settled()):  # truncated, or just being written
@@ -161,23 +161,26 @@ class Manifest:
         if not line.strip(b" "):
             return  # blanked by a repair
         try:
-            entry = checked_json(line, RECORD)
+            entry = RECORD.parse(line)
             record = None if "bad" in entry else Record(**entry)
             if record and not 0 <= record.bytes - record.rows * self.row_bytes <= MAX_HEADER:
                 raise ValueError(f"{record.bytes} bytes are not {record.rows} rows")
+            if record and (owner := self._by_file.get(record.file.lower(), record.clip)) != record.clip:
+                raise ValueError(f"{record.file} is the file of clip {owner!r}")
         except ValueError:
             self._truncated[self._read_to] = len(line), _clip_of(line)
             return
         clip = entry["clip"]
         self._truncated = {at: lost for at, lost in self._truncated.items() if lost[1] != clip}
-        self.records.pop(clip, None)
+        if old := self.records.pop(clip, None):
+            self._by_file.pop(old.file.lower())
         self.quarantined.pop(clip, None)
         if record is None:
             self.quarantined[clip] = entry["bad"]
             self._by_form.pop(_folded(clip), None)
         else:
             self.records[clip] = record
-            self._by_form[_folded(clip)] = clip
+            self._by_form[_folded(clip)] = self._by_file[record.file.lower()] = clip
 
     def _warn(self, length: int) -> None:
         message = (

@@ -42,7 +42,9 @@ class SourceFile:
             with open(path, "rb") as file:
                 stat, sha256 = os.fstat(file.fileno()), sha256_of(file)
         except OSError as error:
-            raise AudioError(f"{name} cannot be read: {error.strerror}") from None
+            raise AudioError(
+                f"{name} cannot be read: {error.strerror}. Change its permissions, or copy it again"
+            ) from None
         known = cls(path.resolve(), stat.st_size, stat.st_mtime_ns, sha256)
         if info is None or info.video is None:
             return known

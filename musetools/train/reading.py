@@ -28,9 +28,9 @@ class OpenFiles:
         descriptor, offset = self._opened(clip)
         wanted = memoryview(out).cast("B")
         position = offset + row * self.row_bytes
-        got = os.preadv(descriptor, [wanted], position)
+        got = _read_at(descriptor, wanted, position)
         while 0 < got < len(wanted):  # a signal may cut a read short
-            more = os.preadv(descriptor, [wanted[got:]], position + got)
+            more = _read_at(descriptor, wanted[got:], position + got)
             got = got + more if more else -1
         if got != len(wanted):
             raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends before row {row + len(out)}; make it again")
@@ -60,3 +60,16 @@ class OpenFiles:
 
     def __reduce__(self) -> tuple:
         return OpenFiles, (self.store,)  # a spawned worker opens its own
+
+
+def _read_at(descriptor: int, out: memoryview, position: int) -> int:
+    """Read into memory from a place of a file; return how many bytes came."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [out], position)
+    if hasattr(os, "pread"):
+        content = os.pread(descriptor, len(out), position)
+    else:  # Windows, where no process inherits the place in a file that it could move
+        os.lseek(descriptor, position, os.SEEK_SET)
+        content = os.read(descriptor, len(out))
+    out[: len(content)] = content
+    return len(content)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from musetools.errors import OutputError, ParameterError, StoreError
-from musetools.files import checked_json, replacing, sha256_of, sweep, write_whole
+from musetools.files import replacing, sha256_of, sweep, write_whole
 from musetools.train.integrity import StoreCheck
 from musetools.train.manifest import Record
 from musetools.train.schema import SHARD_INDEX
@@ -130,7 +130,7 @@ def open_shards(folder: str | os.PathLike) -> Shards:
     """Read the index of a folder of shards; StoreError if there is none."""
     path = Path(folder) / INDEX
     try:
-        return Shards(Path(folder), tuple(checked_json(path.read_bytes(), SHARD_INDEX)["shardlist"]))
+        return Shards(Path(folder), tuple(SHARD_INDEX.parse(path.read_bytes())["shardlist"]))
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} is no index of shards ({error}): export the store again") from None
 

@@ -17,7 +17,7 @@ from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
-from musetools.files import PART, checked_json, replacing, sha256_of, write_whole
+from musetools.files import PART, replacing, sha256_of, write_whole
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train.integrity import file_name
 from musetools.train.manifest import Record, check_clip_id
@@ -101,7 +101,7 @@ class FeatureStore(StoredFeatures):
         """
         root = Path(root)
         try:
-            provenance = checked_json((root / PROVENANCE).read_text(encoding="utf-8"), STORE)
+            provenance = STORE.parse((root / PROVENANCE).read_bytes())
             if provenance["format"] != FORMAT:
                 there = provenance["format"]
                 raise StoreError(f"{root} has format {there}; this version reads {FORMAT}. Update musetools")

@@ -37,7 +37,8 @@ def _checked(blocks: Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np
         block = np.asarray(block)
         if block.ndim != 3 or block.shape[1:] != row_shape or block.dtype.kind != "f":
             raise ParameterError(
-                f"rows must be float (n, {row_shape[0]}, {row_shape[1]}); got {block.dtype} {block.shape}"
+                f"rows must be float (n, {row_shape[0]}, {row_shape[1]}); got {block.dtype} {block.shape}. "
+                "Make them with the store's encoder"
             )
         with np.errstate(over="ignore"):
             stored = block.astype(dtype)

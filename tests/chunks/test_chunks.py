@@ -227,7 +227,7 @@ def test_asarray():
     assert np.asarray(chunks).shape == (20, 30, 4)
     assert np.asarray(chunks, dtype="float64").dtype == np.float64
     with pytest.raises(ValueError, match="always a copy"):
-        np.asarray(chunks, copy=False)
+        chunks.__array__(copy=False)  # as numpy 2 calls it
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -444,7 +444,7 @@ def test_what_would_not_fit_in_memory_is_refused():
         lambda: chunk_rows(10**12, 25),
         lambda: RECIPES["latentsync"].chunk_rows(10**15, 25),
     ):
-        with pytest.raises(ParameterError, match=r"index matrix|context must"):
+        with pytest.raises(ParameterError, match=r"index matrix|context must|at most 2\^53"):
             made()
 
 

@@ -359,15 +359,15 @@ import sys
 from musetools import audio2feat, load_encoder
 name, spec, *recordings = sys.argv[1:]
 encoder = load_encoder(name, device="cpu")
-for audio in recordings:
-    rows = len(audio2feat(audio, encoder, spec=spec, out="rows.npy"))
+for audio in ["", *recordings]:
+    rows = len(audio2feat(audio, encoder, spec=spec, out="rows.npy")) if audio else 0
     with open("/proc/self/status") as status:
         print(rows, next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM")))
 """
 
 
 def peaks_mib(folder: Path, minutes: tuple[int, int], encoder: Path | str, spec: str) -> list[float]:
-    """Extract a short recording and a long one in a process of their own; return its peak memory after each."""
+    """Extract a short recording and a long one in a process of their own; return its peak before and after each."""
     recordings, block = [folder / f"{length}.wav" for length in minutes], speech(60 * 16_000)
     for length, path in zip(minutes, recordings, strict=True):
         with soundfile.SoundFile(path, "w", 16_000, 1, "PCM_16") as file:
@@ -376,7 +376,7 @@ def peaks_mib(folder: Path, minutes: tuple[int, int], encoder: Path | str, spec:
     command = [sys.executable, "-c", PEAKS, encoder, spec, *recordings]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     rows, peaks = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
-    assert [int(n) for n in rows] == [length * 3000 for length in minutes]
+    assert [int(n) for n in rows] == [0, *(length * 3000 for length in minutes)]
     (folder / "rows.npy").unlink()  # 92 MB for four minutes of tiny
     return [float(peak) for peak in peaks]
 
@@ -393,6 +393,6 @@ def peaks_mib(folder: Path, minutes: tuple[int, int], encoder: Path | str, spec:
 )
 def test_memory_stays_flat(spec, size, minutes, tmp_path, weights):
     name = save_openai(tmp_path / "small.pt", weights) if size == "small" else size
-    short, long = peaks_mib(tmp_path, minutes, name, spec)
+    bare, short, long = peaks_mib(tmp_path, minutes, name, spec)
     assert long < 1.1 * short
-    assert long < 400
+    assert long < bare + 200  # what libraries take depends on how they were built: torch for CUDA some 300 MiB more

@@ -1,8 +1,10 @@
 """Recipes against what was recorded from the published code, and against slow second readings of it."""
 
 import dataclasses
+import importlib
 import json
 import math
+import re
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -303,6 +305,23 @@ def test_registering_is_one_call(tidy):
     assert RECIPES["mine"] is mine
     assert register(mine) is mine  # a cell that is run twice
     np.testing.assert_array_equal(RECIPES["mine"].chunk_rows(SECOND, 25), RECIPES["musetools"].chunk_rows(SECOND, 25))
+
+
+def test_a_recipe_in_a_file_outside_the_package(tidy, tmp_path, monkeypatch, capsys):
+    """The code that CONTRIBUTING shows, as a module of somebody's own; and a chunker that is read by numbered rows."""
+    pytest.importorskip("matplotlib", reason="mt.compare needs the extra lab")
+    page = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8")
+    code = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "somebodys.py").write_text(
+        f"{code}\ndef chunker(f, fps):\n    return mt.feature2chunks(f, fps)\n", "utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("somebodys")
+    assert "late" in capsys.readouterr().out
+    assert RECIPES["late"].chunk_rows(SECOND, 25)[10, 0] == RECIPES["musetools"].chunk_rows(SECOND, 25)[10, 0] + 1
+    traced = register(musetools.traced_recipe("somebodys:chunker", "musetools"))
+    np.testing.assert_array_equal(traced.chunk_rows(SECOND, 25), RECIPES["musetools"].chunk_rows(SECOND, 25))
 
 
 def test_a_name_is_given_once(tidy):

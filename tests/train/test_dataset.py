@@ -488,3 +488,15 @@ def test_an_epoch_leaves_the_store_on_the_disk(tmp_path, encoder):
         store.path(clip).unlink()  # pytest keeps the folder, nobody needs what is in it
     assert size > 200
     assert growth < 100
+
+
+@pytest.mark.parametrize("missing", [("preadv",), ("preadv", "pread")])
+def test_systems_without_preadv_read_the_same(tmp_path, small, monkeypatch, missing):
+    """macOS may lack one, Windows both."""
+    store = make_store(tmp_path / "store", small, "ab")
+    expected = [item["audio"] for item in ChunkDataset(store, 25, edge="clamp")]
+    for name in missing:
+        monkeypatch.delattr(os, name)
+    read = [item["audio"] for item in ChunkDataset(FeatureStore.open(store.root), 25, edge="clamp")]
+    assert len(read) == len(expected) > 0
+    assert all(torch.equal(*pair) for pair in zip(read, expected, strict=True))

@@ -198,8 +198,9 @@ def test_what_is_no_embedding_is_refused(tmp_path, target, what):
 def test_a_pickle_in_an_embedding_is_not_run(tmp_path, target, legacy):
     sentinel = tmp_path / "sentinel"
     torch.save(Payload(sentinel), tmp_path / "x.pt", _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(StoreError, match=r"x\.pt is refused"):
+    with pytest.raises(StoreError, match=r"x\.pt is refused") as caught:
         import_embeds(target, "clip", tmp_path / "x.pt")
+    assert "weights_only" not in str(caught.value)  # torch's own advice is to load it unsafely
     assert not sentinel.exists()
 
 
@@ -210,11 +211,11 @@ def test_a_torn_embedding(tmp_path, target, legacy):
     whole = path.read_bytes()
     for length in [*range(0, 1500, 37), len(whole) // 2, len(whole) - 1]:
         path.write_bytes(whole[:length])
-        with pytest.raises(StoreError, match=r"x\.pt is refused"):
+        with pytest.raises(StoreError, match=r"x\.pt (is refused|cannot be read)"):
             import_embeds(target, "clip", path)
     assert FeatureStore.open(target.root).clips == ()
 
 
 def test_a_missing_embedding(tmp_path, target):
-    with pytest.raises(StoreError, match=r"none\.pt is refused: .*No such file"):
+    with pytest.raises(StoreError, match=r"none\.pt cannot be read .*No such file"):
         import_embeds(target, "clip", tmp_path / "none.pt")

@@ -76,6 +76,19 @@ def test_garbage_between_lines(store, garbage):
     assert again.verify().ok
 
 
+@pytest.mark.parametrize("letters", [str, str.upper])
+def test_two_lines_that_name_one_file(store, letters):
+    """The later one is dropped: its rows would be another clip's."""
+
+    def shared(lines: list[bytes]) -> list[bytes]:
+        first = json.loads(lines[0])
+        stem = first["file"].removesuffix(".npy")
+        return [*lines, json.dumps(first | {"clip": "x", "file": f"{letters(stem)}.npy"}).encode(), b""]
+
+    edit_manifest(store, shared)
+    assert opened_truncated(store).clips == tuple("abcd")
+
+
 def test_garbage_instead_of_a_line(store):
     edit_manifest(store, lambda lines: [lines[0], lines[1][:50] + bytes(20) + lines[1][70:], *lines[2:]])
     again = opened_truncated(store)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from musetools.errors import EncoderError
 from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.weights import load_pickled
 from musetools.files import replacing, sha256_of
 from musetools.infer.compat import musetalk
 
@@ -61,12 +63,11 @@ class Audio2Feature(musetalk.Audio2Feature):
         if not self.audio_embeds_cache_dir:
             return torch.from_numpy(super().audio2feat(audio_path))
         cached = Path(self.audio_embeds_cache_dir) / self._cache_name(audio_path)
-        try:
-            return torch.load(cached, weights_only=True)
-        except FileNotFoundError:
-            pass
-        except Exception as error:  # whatever is wrong with a cache file, as in the original: say so and make it anew
-            print(f"{type(error).__name__} - {error} - {cached}")
+        if cached.is_file():
+            try:
+                return load_pickled(cached)
+            except EncoderError as error:  # as in the original: say so and make it anew
+                print(f"{type(error).__name__} - {error} - {cached}")
         features = torch.from_numpy(super().audio2feat(audio_path))
         with replacing(cached) as file:
             torch.save(features, file)

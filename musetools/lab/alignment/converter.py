@@ -162,12 +162,12 @@ def _run(program: str, folder: Path, *arguments: str) -> str:
         options = {"cwd": folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
         done = subprocess.run([program, *arguments], **options)
     except subprocess.TimeoutExpired:
-        raise MusetoolsError(f"{program} had not ended after {TIMEOUT_S} s") from None
+        raise MusetoolsError(f"{program} had not ended after {TIMEOUT_S} s. Run it where less else runs") from None
     except OSError as error:
-        raise MusetoolsError(f"{program} cannot be run: {error.strerror}") from None
+        raise MusetoolsError(f"{program} cannot be run: {error.strerror}. Pass ffmpeg=PATH of one that can") from None
     if done.returncode:
         errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise MusetoolsError(f"{program} ended with {done.returncode}: {errors[-1]}")
+        raise MusetoolsError(f"{program} ended with {done.returncode}: {errors[-1]}. Pass ffmpeg=PATH of another")
     return done.stdout.decode(errors="replace")
 
 

@@ -82,7 +82,7 @@ def flash_starts(path: Path, fps: float | Fraction, *, counted: bool = False) ->
     """
     with av.open(str(path)) as clip:
         if not clip.streams.video:
-            raise AudioError(f"{path} has no video")
+            raise AudioError(f"{path} has no video. Name a clip of flashes and clicks")
         shown = [(float(f.pts * f.time_base), f.to_ndarray()[: f.height].mean()) for f in clip.decode(video=0)]
     times, lumas = np.array(shown).reshape(-1, 2).T
     if counted:
@@ -100,7 +100,7 @@ def click_times(path: Path) -> tuple[np.ndarray, float]:
     with av.open(str(path)) as clip:
         frames = list(clip.decode(audio=0)) if clip.streams.audio else []
     if not frames:
-        raise AudioError(f"{path} has no audio")
+        raise AudioError(f"{path} has no audio. Name a clip of flashes and clicks")
     start, rate = float(frames[0].pts * frames[0].time_base), frames[0].rate
     power = np.square(np.concatenate([frame.to_ndarray()[0] for frame in frames]), dtype=np.float64)
     loud = np.flatnonzero(power > CLICKS_ABOVE * power.max())
@@ -119,5 +119,5 @@ def lateness_ms(starts: np.ndarray, clicks: np.ndarray) -> tuple[np.ndarray, int
     apart = starts[:, None] - clicks
     near = np.abs(apart) < REACH_S  # less than half the least spacing: one click at most
     if not near.any():
-        raise AudioError("no flash has a click within 0.3 s")
+        raise AudioError("no flash has a click within 0.3 s. Name a clip of flashes and clicks")
     return 1000 * apart[near], int(near.any(axis=0).sum())

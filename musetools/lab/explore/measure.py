@@ -269,5 +269,7 @@ def prepare(
     loud = loudness(clip.waveform, rate)
     scene = Scene(clip, rate, context, sides, encoder.name, loud, clip.expected(encoder))
     if not scene.n_frames:
-        raise ParameterError(f"{clip.name} lasts {clip.duration_s:.3f} s, less than a frame at {float(rate):g} fps")
+        raise ParameterError(
+            f"{clip.name} lasts {clip.duration_s:.3f} s, less than a frame at {float(rate):g} fps. Take a longer one"
+        )
     return scene

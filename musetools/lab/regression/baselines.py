@@ -16,11 +16,26 @@ from musetools.errors import ParameterError
 from musetools.files import write_whole
 from musetools.lab.record import array_from_npy, flat, npy_bytes
 from musetools.lab.regression.quantities import Deviation, Quantity, compared, shown
+from musetools.schema import COUNT, NUMBER, SECONDS, SHA256, TEXT, Schema, either, exactly, list_of
 
 __all__ = ["Baseline"]
 
 FORMAT = 1
 INLINE = 64  # numbers up to which an array is part of the JSON file
+_DTYPE = {"type": "string", "pattern": r"^(bool|u?int|float)[0-9]*\Z"}
+_LIMITS = {"tolerance": {**NUMBER, "minimum": 0}, "noise": {**NUMBER, "minimum": 0}}
+_ARRAY = {"dtype": _DTYPE, "shape": list_of(COUNT), **_LIMITS}
+_QUANTITY = either(
+    exactly(value={}, **_LIMITS), exactly(value={}, **_ARRAY), exactly(npy=TEXT, sha256=SHA256, **_ARRAY)
+)
+BASELINE = Schema(
+    exactly(
+        format={"enum": [FORMAT]},
+        measured=TEXT,
+        seconds=SECONDS,
+        quantities={"type": "object", "additionalProperties": _QUANTITY},
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -68,9 +83,7 @@ class Baseline:
         """Read a baseline; ParameterError if it is missing or damaged, or would hide a fault."""
         path = Path(path)
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-            if plain["format"] != FORMAT:
-                raise ValueError(f"format {plain['format']}, this version reads {FORMAT}")
+            plain = BASELINE.parse(path.read_bytes())
             quantities = {
                 name: Quantity(_value(path, kept), kept["tolerance"], kept["noise"]).checked(name)
                 for name, kept in plain["quantities"].items()
@@ -103,7 +116,12 @@ def _value(path: Path, kept: Mapping[str, Any]) -> Any:
         if hashlib.sha256(content).hexdigest() != kept["sha256"]:
             raise ValueError(f"{kept['npy']} is not the array that the baseline was made with")
         return array_from_npy(content, kept["dtype"], kept["shape"])
-    return np.array(kept["value"], kept["dtype"]).reshape(kept["shape"]) if "dtype" in kept else kept["value"]
+    if "dtype" not in kept:
+        return kept["value"]
+    array = np.array(kept["value"], kept["dtype"]).reshape(kept["shape"])
+    if array.tolist() != kept["value"]:
+        raise ValueError(f"its values are no {kept['dtype']} of shape {kept['shape']}")
+    return array
 
 
 def _kept(results: Mapping[str, Any], ignore: Sequence[str]) -> dict[str, Any]:

@@ -10,30 +10,23 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-
 from musetools.errors import ParameterError
+from musetools.schema import TEXT, Schema, exactly, list_of
 
 __all__ = ["Case", "read_cases"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,79}")
-CASE = {
-    "type": "object",
-    "required": ["name", "notebook"],
-    "additionalProperties": False,
-    "properties": {
-        "name": {"type": "string"},
-        "notebook": {"type": "string"},
-        "parameters": {"type": "object"},
-        "grid": {"type": "object", "additionalProperties": {"type": "array"}},
-        "ignore": {"type": "array", "items": {"type": "string"}},
-        "timeout_s": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e6},
-        "why": {"type": "string"},
-    },
-}
-CASES = {"type": "array", "minItems": 1, "items": CASE}
-SUITE = {"type": "object", "required": ["case"], "additionalProperties": False, "properties": {"case": CASES}}
+CASE = exactly(
+    *("parameters", "grid", "ignore", "timeout_s", "why"),
+    name=TEXT,
+    notebook=TEXT,
+    parameters={"type": "object"},
+    grid={"type": "object", "additionalProperties": {"type": "array"}},
+    ignore=list_of(TEXT),
+    timeout_s={"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 1e6},
+    why=TEXT,
+)
+SUITE = Schema(exactly(case={**list_of(CASE), "minItems": 1}))
 
 
 @dataclass(frozen=True)
@@ -56,14 +49,12 @@ def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
     """
     path = Path(path)
     try:
-        suite = tomllib.loads(path.read_text(encoding="utf-8"))
-        if fault := best_match(Draft202012Validator(SUITE).iter_errors(suite)):
-            raise ValueError(f"{fault.json_path}: {fault.message}")
+        suite = SUITE.check(tomllib.loads(path.read_text(encoding="utf-8")))
         cases = tuple(case for table in suite["case"] for case in _cases(path.parent, table))
         if twice := [name for name, n in Counter(case.name for case in cases).items() if n > 1]:
             raise ValueError(f"two cases are named {', '.join(twice)}")
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"{path} is no suite that can be read: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ParameterError(f"{path} is no suite that can be read: {error}. Correct it, or name another") from None
     return cases
 
 

@@ -11,11 +11,27 @@ from typing import Any
 from musetools.errors import ParameterError
 from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED
+from musetools.schema import NUMBER, SECONDS, TEXT, Schema, either, exactly, list_of
 from musetools.table import Table
 
 __all__ = ["CaseReport", "Outcome", "SuiteReport", "compare_reports"]
 
 EXIT_CODES = {PASSED: 0, FAILED: 1, COULD_NOT_RUN: 2}
+_DEVIATION = exactly(
+    *("fault", "measured", "expected"),
+    quantity=TEXT,
+    error=either(NUMBER, None),
+    tolerance=NUMBER,
+    **dict.fromkeys(("fault", "measured", "expected"), TEXT),
+)
+_CASE = exactly(
+    **dict.fromkeys(("name", "why", "message"), TEXT),
+    status={"enum": [*EXIT_CODES]},
+    output=either(TEXT, None),
+    deviations=list_of(_DEVIATION),
+    seconds=SECONDS,
+)
+REPORT = Schema(exactly(cases=list_of(_CASE), seconds=SECONDS, when=TEXT, folder=TEXT))
 
 
 @dataclass(frozen=True)
@@ -122,10 +138,10 @@ class SuiteReport(Outcome):
             If there is no such report.
         """
         try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
+            plain = REPORT.parse(Path(path).read_bytes())
             return cls(tuple(map(_case, plain["cases"])), plain["seconds"], plain["when"], Path(plain["folder"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ParameterError(f"{path} is no report that can be read: {error!r}. Name a report.json") from None
+        except (OSError, ValueError) as error:
+            raise ParameterError(f"{path} is no report that can be read: {error}. Name a report.json") from None
 
     def __repr__(self) -> str:
         return repr(self.table())

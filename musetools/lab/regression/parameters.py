@@ -22,9 +22,13 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
 
     n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     if n_cells != 1:
-        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}")
+        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}. Tag one")
+    try:
+        inspected = papermill.inspect_notebook(notebook)
+    except Exception as error:  # papermill raises many kinds, of a notebook that names no kernel, say
+        raise ParameterError(f"its parameters cannot be read: {error}. Save it again from Jupyter") from None
     defaults = {}
-    for name, found in papermill.inspect_notebook(notebook).items():
+    for name, found in inspected.items():
         try:
             defaults[name] = ast.literal_eval(found["default"])
         except Exception:  # what is no literal raises many kinds
@@ -51,7 +55,9 @@ def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict
     defaults = declared(notebook)
     for name, value in given.items():
         if name not in defaults:
-            raise ParameterError(f"no parameter {name!r:.80}: this notebook has {', '.join(defaults) or 'none'}")
+            raise ParameterError(
+                f"no parameter {name!r:.80}: this notebook has {', '.join(defaults) or 'none'}. Name one of these"
+            )
         check_plain(f"parameter {name!r}", value)
         if fault := _mismatch(value, defaults[name]):
             raise ParameterError(f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {value!r:.80}")
@@ -85,7 +91,7 @@ def read_notebook(path: Path) -> NotebookNode:
         nbformat.validate(book)
     except Exception as error:  # nbformat raises what its parser happens to
         reason = str(error).strip().splitlines()[:1]
-        raise ParameterError(f"{path} is no notebook that can be read: {' '.join(reason)}") from None
+        raise ParameterError(f"{path} is no notebook that can be read: {' '.join(reason)}. Name another") from None
     return book
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.files import write_whole
@@ -91,11 +91,11 @@ def run_notebook(
         Nothing is raised: whatever goes wrong is a status with a message.
     """
     notebook, output, started = Path(notebook).absolute(), Path(output).absolute(), time.monotonic()
-    failed = output.with_suffix(".failed.ipynb")
     status, results, left = COULD_NOT_RUN, {}, None
     try:
         if output.suffix != ".ipynb":
             raise ParameterError(f"the output must be named NAME.ipynb; got {output}")
+        failed = output.with_suffix(".failed.ipynb")
         if not 0 < timeout_s <= threading.TIMEOUT_MAX:
             raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
         job = {
@@ -129,7 +129,14 @@ def checked_notebook(notebook: Path, parameters: Mapping[str, Any]) -> dict[str,
     """Return the parameters for a notebook on disk; raise unless it can be run with them."""
     book = read_notebook(notebook)
     checked = checked_parameters(book, parameters)
-    KernelSpecManager().get_kernel_spec(book.metadata.get("kernelspec", {}).get("name", "none"))
+    kernel = book.metadata.get("kernelspec", {}).get("name")
+    try:
+        KernelSpecManager().get_kernel_spec(kernel or "none")
+    except NoSuchKernel:
+        there = ", ".join(KernelSpecManager().find_kernel_specs()) or "none"
+        raise ParameterError(
+            f"{notebook} asks for the kernel {kernel!r}; here are {there}. Choose one in Jupyter"
+        ) from None
     return checked
 
 

@@ -128,7 +128,9 @@ def window_cost(
                 times.append(mel_s + time.thread_time() - start)
                 gaps.append(row_distance(states, offline[row : row + len(states)], content))
     if not gaps:
-        raise ParameterError(f"{len(waveform) / SAMPLE_RATE:.2f} s are too short for a window of {spec.window}")
+        raise ParameterError(
+            f"{len(waveform) / SAMPLE_RATE:.2f} s are too short for a window of {spec.window}. Take a longer clip"
+        )
     step_s = float(np.median(times))
     by_layer = np.sqrt(np.square(np.concatenate(gaps)).mean(axis=0))
     positions = "fixed" if fixed else spec.window.positions

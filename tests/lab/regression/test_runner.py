@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, no_kernel, where):
     assert sorted(contents(tmp_path)) == ["a file", "n.ipynb"]
 
 
-@pytest.mark.parametrize("name", ["out", "out.json", "out.v2", ".ipynb"])
+@pytest.mark.parametrize("name", ["out", "out.json", "out.v2", ".ipynb", "/"])
 def test_an_output_that_is_not_named_as_a_notebook(tmp_path, no_kernel, name):
     run = run_notebook(notebook(tmp_path / "n.ipynb", GOOD), tmp_path / name)
     assert run.status == COULD_NOT_RUN

@@ -1,4 +1,4 @@
-"""Whole clips for ``fuzz_media.py``, one container and codec each, made with PyAV; and ways to damage them."""
+"""Whole clips for ``test_fuzz_media.py``, one container and codec each, made with PyAV; and ways to damage them."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""What each decoder and the audit say of a file, and whether it is right: the child process of ``fuzz_media.py``."""
+"""What each decoder and the audit say of a file, and whether it is right: the child of ``test_fuzz_media.py``."""
 
 import resource
 import time
