@@ -119,6 +119,7 @@ def operation_table(encoders: Sequence[Encoder]) -> Table:
     Table
         Shares of the time by kind of operation.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else some builds write a line to stderr at each start
     lines = []
     for encoder in encoders:
         mel, shares = torch.zeros(encoder.n_mels, 2 * encoder.max_rows), Counter()
