@@ -11,6 +11,7 @@ from test_house import HEAVY
 
 from musetools import RECIPES
 from musetools.cli import machine, main
+from musetools.features import published
 from musetools.features.published import PUBLISHED
 from musetools.features.spec import SPEC_NAMES
 from musetools.table import Table
@@ -67,6 +68,7 @@ def test_doctor_says_how_to_get_what_is_missing(monkeypatch):
 
 
 def test_doctor_is_stopped_by_nothing_that_is_missing(monkeypatch):
+    published._addresses.cache_clear()
     for name in ("whisper", "av", "torch"):
         monkeypatch.setitem(sys.modules, name, None)
     text = " ".join(output("doctor").split())

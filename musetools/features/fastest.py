@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,12 +15,13 @@ import torch
 from musetools.errors import OutputError
 from musetools.files import make_folder, write_whole
 
-__all__ = ["AUTO", "Choice", "fastest_type", "processor"]
+__all__ = ["AMX", "AUTO", "Choice", "bfloat16_units", "fastest_type", "processor"]
 
 AUTO = "auto"
 GAIN = 1.1  # times faster than the first candidate a lower precision must be, or it is not worth its error
 ROUNDS = 3  # of which the fastest counts: what else runs on the machine only ever slows
-UNITS = ("amx_bf16", "avx512_bf16")
+AMX = "amx_bf16"
+UNITS = (AMX, "avx512_bf16")
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,23 @@ def fastest_type(width: int, candidates: Sequence[str], pass_of: Callable[[str],
 
 def processor() -> str:
     """Name the processor and its units for bfloat16, as far as the system tells."""
-    with suppress(OSError, KeyError):
+    name = _told().get("model name", platform.processor() or platform.machine())
+    return f"{' '.join(name.split())} ({', '.join(bfloat16_units()) or 'no bfloat16 that is known'})"
+
+
+def bfloat16_units() -> tuple[str, ...]:
+    """Return which units for bfloat16 an x86 processor says that it has."""
+    flags = _told().get("flags", "").split()
+    return tuple(unit for unit in UNITS if unit in flags)
+
+
+@cache
+def _told() -> dict[str, str]:
+    """Read what Linux tells of the last core."""
+    with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        told = {name.strip(): value for name, _, value in (line.partition(":") for line in lines)}
-        units = [unit for unit in UNITS if unit in told.get("flags", "").split()]
-        return f"{' '.join(told['model name'].split())} ({', '.join(units) or 'no bfloat16'})"
-    return platform.processor() or platform.machine()
+        return {name.strip(): value for name, _, value in (line.partition(":") for line in lines)}
+    return {}
 
 
 def _measure(passes: dict[str, Callable[[], object]]) -> dict[str, float]:

@@ -73,7 +73,9 @@ def _cached(name: str) -> tuple[Path, str]:
 @cache
 def _addresses() -> dict[str, str]:
     """Read the addresses of openai-whisper's downloads without importing it: that would bring numba, 55 MiB."""
-    tree = ast.parse(Path(find_spec("whisper").origin).read_bytes())
+    if (found := find_spec("whisper")) is None:
+        raise ModuleNotFoundError("openai-whisper is not installed")
+    tree = ast.parse(Path(found.origin).read_bytes())
     made = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
     return ast.literal_eval(made["_MODELS"])
 

@@ -10,6 +10,7 @@ from oracles import encoder_of, reference, reference_states, speech
 from whisper.audio import log_mel_spectrogram
 
 from musetools import ParameterError, audio2feat, load_encoder
+from musetools.features.encoder import _attended_by_heads
 from musetools.features.weights import untrained_weights
 
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -104,8 +105,10 @@ def test_128_mel_bins(tmp_path):
 # --- types and devices
 
 
+@pytest.mark.parametrize("units", [(), ("amx_bf16",)], ids=["by heads", "fused"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_stays_close_with_a_float32_stream(dtype, encoder, mel):
+def test_half_precision_stays_close_with_a_float32_stream(dtype, units, encoder, mel, monkeypatch):
+    monkeypatch.setattr("musetools.features.encoder.bfloat16_units", lambda: units)
     exact = encoder.hidden_states(mel[:, :1000])
     rough = load_encoder("untrained-tiny", device="cpu", dtype=dtype)
     assert rough.fingerprint == encoder.fingerprint
@@ -117,6 +120,13 @@ def test_half_precision_stays_close_with_a_float32_stream(dtype, encoder, mel):
         assert 0 < error < 0.01, f"layer {layer}: {error}"
         # a stream in half precision would hold nothing but half-precision values
         assert (a != a.to(getattr(torch, dtype)).float()).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("n_batch", [1, 3])
+def test_attention_by_heads_is_attention(n_batch):
+    query, key, value = torch.randn(3, n_batch, 6, 50, 64, generator=torch.Generator().manual_seed(0))
+    exact = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    np.testing.assert_allclose(_attended_by_heads(query, key, value).numpy(), exact.numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

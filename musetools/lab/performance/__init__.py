@@ -14,10 +14,10 @@ from musetools.lab.performance.figures import (
     start_figure,
     whole_figure,
 )
-from musetools.lab.performance.measure import Bound, Fit, encoder_flops, fit_of, type_errors
+from musetools.lab.performance.measure import Bound, Fit, encoder_flops, fit_of, operation_table, type_errors
 from musetools.lab.performance.timing import Race, peak_mib, race, start_times
 
 __all__ = ["FULL", "HUGGING_FACE", "QUICK", "V1", "Bound", "Fit", "Performance", "Plan", "Race"]
 __all__ += ["encoder_flops", "error_figure", "evaluate", "fit_of", "hugging_face", "length_figure"]
-__all__ += ["memory_figure", "peak_mib", "race", "share_figure", "start_figure", "start_times"]
+__all__ += ["memory_figure", "operation_table", "peak_mib", "race", "share_figure", "start_figure", "start_times"]
 __all__ += ["type_errors", "v1_style", "whole_figure"]

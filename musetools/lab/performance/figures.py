@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter
 
 from musetools.lab.look import COLOURS, MARKS, OWN, figure
 from musetools.lab.performance.answer import OURS, Performance
@@ -54,13 +54,15 @@ def share_figure(bounds: list[Bound], title: str) -> Figure:
         ax = axes[0, 0]
         names, shares = [b.name for b in bounds], np.array([100 * b.share for b in bounds])
         spread = shares - [100 * b.low for b in bounds], [100 * b.high for b in bounds] - shares
-        bars = ax.barh(names, shares, xerr=spread, color=OWN, capsize=4, label="reached; line: worst and best round")
-        ax.bar_label(bars, [f"  {b.text}" for b in bounds], padding=4)
+        ax.barh(names, shares, xerr=spread, color=OWN, capsize=4, label="reached; line: worst and best round")
+        ends = [max(103, 100 * b.high + 3) for b in bounds]  # beside the line of the limit
+        for number, bound in enumerate(bounds):
+            ax.text(ends[number], number, bound.text, va="center")
         ax.axvline(
             100, color=LIMIT, linestyle="--", label="limit: " + ", ".join(dict.fromkeys(b.limit for b in bounds))
         )
         ax.set(xlabel="share of the limit in %", title=f"{title}: least, {100 * worst.share:.0f} %, by {worst.name}")
-        ax.set_xlim(0, max(140, 1.6 * max(100 * b.high for b in bounds)))
+        ax.set_xlim(0, max(ends) + 60)
         ax.invert_yaxis()
         fig.legend(loc="outside lower center")
     return fig
@@ -79,7 +81,10 @@ def length_figure(answer: Performance) -> Figure:
         ax.plot(line, fitted, color=COLOURS["sky"], label="line through it from 10 s on, in whole windows")
         ax.plot(line, answer.limit_s * line, ":", color=LIMIT, label="products of matrices alone, float32")
         ax.set(xscale="log", yscale="log", xlabel="length of the audio in s", ylabel="computing in s, one thread")
-        ax.set_title(f"A second of audio costs {1000 * answer.fit.a_second:.1f} ms at any length · {answer.weights}")
+        ax.set_title(f"A second of audio costs {1000 * answer.fit.a_second:.1f} ms from 30 s on · {answer.weights}")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         ax.legend(fontsize=8)
     return fig
 
@@ -91,6 +96,7 @@ def memory_figure(answer: Performance) -> Figure:
         ax = axes[0, 0]
         ax.plot(minutes, mib, "o-", color=OWN, label="peak resident memory, Python and torch included")
         ax.axhline(400, color=LIMIT, linestyle="--", label="aim")
+        ax.set_xticks(minutes, [f"{each:g}" for each in minutes])
         ax.set(xlabel="length of the audio in min", ylabel="MiB", ylim=(0, 1.15 * max(*mib, 400)))
         ax.set_title(f"{minutes[-1] / minutes[0]:g} times the audio takes {mib[-1] / mib[0]:.2f} times the memory")
         ax.legend(loc="lower right")
@@ -118,8 +124,7 @@ def start_figure(answer: Performance) -> Figure:
         ax = axes[0, 0]
         bars = ax.barh(names, seconds, color=OWN, label="time of the processor until it is done")
         ax.bar_label(bars, [f"{second:.2f} s" for second in seconds], padding=4)
-        ax.set(xscale="log", xlabel="s", xmargin=0.1)
-        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set(xlabel="s", xmargin=0.1)
         ax.set_title(f"The command answers after {answer.starts['musetools --help']:.2f} s")
         ax.invert_yaxis()
         fig.legend(loc="outside lower center")

@@ -6,7 +6,7 @@ threads, which takes wall time.
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,16 +24,25 @@ from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.stream import ChunkStream
 from musetools.lab.performance.timing import PRODUCT_FLOPS, Race, matrix_peak, race
+from musetools.lab.process import one_thread
+from musetools.table import Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
 from musetools.train.store import FeatureStore
 
 __all__ = ["Bound", "Fit", "chunk_costs", "decode_cost", "encoder_flops", "encoder_shares", "fit_of", "length_costs"]
-__all__ += ["live_costs", "repeated_wav", "sampler_cost", "type_errors"]
+__all__ += ["live_costs", "operation_table", "repeated_wav", "sampler_cost", "type_errors"]
 
 LIVE = EncoderWindow(0.2, 0.64, 0.2, None, positions="clip")
 BARE = FeatureSpec(window=EncoderWindow(0, 30, 0, None))  # as "musetools", but short audio is not padded
 BATCH, COPIED = 64, 8  # items of a training batch, chunks that inference copies out at once
+KINDS = {  # parts of the names of torch's operations
+    "attention": ("attention", "softmax"),
+    "products, convolutions": ("mm", "convolution", "conv2d"),
+    "layer norms": ("layer_norm",),
+    "GELU": ("gelu",),
+}
+REST = "sums, copies, other types"
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,34 @@ def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds:
             found.append(Bound(label, "product of matrices", *_share(raced, "least", name), text))
     torch.set_num_threads(before)
     return found
+
+
+def operation_table(encoders: Sequence[Encoder]) -> Table:
+    """Tell by torch's profiler where the time of each encoder goes, on 30 s: the account of what is no product.
+
+    Parameters
+    ----------
+    encoders : sequence of Encoder
+        One in each type.
+
+    Returns
+    -------
+    Table
+        Shares of the time by kind of operation.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else some builds write a line to stderr at each start
+    lines = []
+    for encoder in encoders:
+        mel, shares = torch.zeros(encoder.n_mels, 2 * encoder.max_rows), Counter()
+        encoder.hidden_states(mel)
+        with one_thread(), torch.profiler.profile() as profiled:
+            encoder.hidden_states(mel)
+        for event in profiled.key_averages():
+            name = event.key.removeprefix("aten::")
+            kind = next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), REST)
+            shares[kind] += event.self_cpu_time_total
+        lines.append([encoder.dtype, *(f"{100 * shares[kind] / shares.total():.0f} %" for kind in (*KINDS, REST))])
+    return Table(["type", *KINDS, REST], lines)
 
 
 def repeated_wav(waveform: np.ndarray, seconds: float, path: Path) -> Path:

@@ -99,5 +99,5 @@ def start_times(rounds: int) -> dict[str, float]:
         after = psutil.Process().cpu_times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    rows = [{name: once(arguments) for name, arguments in STARTS.items()} for _ in range(rounds + 1)]
+    rows = [{name: once(arguments) for name, arguments in STARTS.items()} for _ in range(rounds)]
     return {name: min(row[name] for row in rows) for name in STARTS}

@@ -97,6 +97,15 @@ def test_errors_of_types_by_layer(encoder):
     assert 0 < errors["bfloat16"].max() < 0.02 < errors["neighbouring rows"].min()
 
 
+def test_where_the_time_goes(encoder):
+    (line,) = performance.operation_table([encoder]).lines
+    shares = [int(cell.removesuffix(" %")) for cell in line[1:]]
+    assert line[0] == "float32"
+    assert 97 <= sum(shares) <= 103
+    assert shares[0] > 0
+    assert shares[1] > 0
+
+
 def test_decoding_without_checks_gives_the_same_samples():
     np.testing.assert_array_equal(measure._bare_decode(MEDIA), measure.load_audio(MEDIA))
 
