@@ -226,7 +226,7 @@ def read_npy(source: str | os.PathLike | BinaryIO) -> np.ndarray:
         with nullcontext(source) if hasattr(source, "read") else open(source, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds for a damaged or forged header
-        raise ValueError(f"it cannot be read as .npy: {type(error).__name__}: {error}") from None
+        raise ValueError(f"the array cannot be read: {type(error).__name__}: {error}") from None
     if array.dtype.kind not in "biuf":
         raise ValueError(f"it must hold numbers; got {array.dtype}")
     return array
