@@ -196,9 +196,3 @@ def test_committed_clean(path):
     assert declared(notebook)
     assert "record(" in cells[-1].source or path.stem == "explore"
     assert notebook.metadata.kernelspec.name == "python3"
-
-
-def test_ci_runs_the_test_command_of_the_readme():
-    commands = re.findall(r"```sh\n(.*?)\n```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(commands) > 2
-    assert commands[1] in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()

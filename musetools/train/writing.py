@@ -41,7 +41,7 @@ def _checked(blocks: Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np
                 "Make them with the store's encoder"
             )
         with np.errstate(over="ignore"):
-            stored = block.astype(dtype)
+            stored = block.astype(dtype, copy=False)
         if not np.isfinite(stored).all():
             bad = n_rows + int(np.argwhere(~np.isfinite(stored))[0, 0])
             raise ParameterError(

@@ -3,7 +3,7 @@
 // The sound's clock leads. While it runs, the cursor and the images follow it at the screen's rate; the figure, which
 // the kernel draws, follows as fast as that can: the next one is asked for when the last has come.
 
-const AGAIN_MS = 100; // at least, between two figures while the clip plays: Jupyter limits how much a kernel may send
+const AGAIN_MS = 160; // at least, between two figures while the clip plays: Jupyter limits how much a kernel may send
 const MARGIN_PX = 4;
 const LATE_MS = 1000; // an answer that takes longer is taken for lost
 

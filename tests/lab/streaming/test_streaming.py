@@ -44,7 +44,7 @@ def test_content_has_no_positions():
     """Positions alone have no content; with content of known size, that is found."""
 
     class Teller(mt.Encoder):
-        n_mels, n_layers, width, max_rows = 80, 2, 64, 1500
+        n_mels, n_layers, width, max_rows, device = 80, 2, 64, 1500, torch.device("cpu")
 
         def __init__(self):
             pass
@@ -97,7 +97,7 @@ def test_a_fixed_window_lies_in_the_middle_of_the_positions(speech, content):
     placed = []
 
     class Teller(mt.Encoder):
-        n_mels, n_layers, width, max_rows = 80, 3, 4, 1500
+        n_mels, n_layers, width, max_rows, device = 80, 3, 4, 1500, torch.device("cpu")
 
         def __init__(self):
             pass
