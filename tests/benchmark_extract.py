@@ -1,7 +1,7 @@
 """What `extract` reaches of what the encoder alone does on the same audio: ``python tests/benchmark_extract.py``.
 
 Not a test: times are shown, not asserted. Both are measured in turns in one run, since machines are shared.
-``--files N`` instead adds N tiny files, then as many again, and shows how time and memory grow.
+``--files N`` instead adds N tiny files to a store, and twice as many to another, and shows how time and memory grow.
 """
 
 import argparse
@@ -83,18 +83,19 @@ def throughput(folder: Path, minutes: float, turns: int, workers: int | None) ->
 
 def growth(folder: Path, n_files: int) -> None:
     encoder = Encoder("small", small_weights(), torch.device("cpu"), "float32")
-    media, store = folder / "media", mt.FeatureStore.create(folder / "store", QUICK, encoder)
+    media = folder / "media"
     media.mkdir()
     path = write_media(folder / "tiny.wav", speech(0.1), 44_100)
     for number in range(2 * n_files):
         shutil.copy(path, media / f"{number:06d}.wav")
     shards = [{f.name: f for f in sorted(media.iterdir())[: n_files * k]} for k in (1, 2)]
     for sources in shards:
+        store = mt.FeatureStore.create(folder / f"store of {len(sources)}", QUICK, encoder)
         added, cpu, _ = seconds_of(lambda s=sources: mt.extract(s, store, encoder, progress=False))
         again, *_ = seconds_of(lambda s=sources: mt.extract(s, store, encoder, progress=False))
         _, opened, _ = seconds_of(lambda: mt.FeatureStore.open(store.root))
         print(
-            f"{len(store)} files: {added:.0f} s ({cpu:.0f} s of processor time) to add {n_files}, {again:.1f} s to "
+            f"{len(store)} files: {added:.0f} s ({cpu:.0f} s of processor time) to add them, {again:.1f} s to "
             f"find all there, {opened:.1f} s of processor time to open, {resident_mib():.0f} MiB resident"
         )
 
