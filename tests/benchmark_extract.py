@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,9 @@ def growth(folder: Path, n_files: int) -> None:
     shards = [{f.name: f for f in sorted(media.iterdir())[: n_files * k]} for k in (1, 2)]
     for sources in shards:
         store = mt.FeatureStore.create(folder / f"store of {len(sources)}", QUICK, encoder)
-        added, cpu, _ = seconds_of(lambda s=sources: mt.extract(s, store, encoder, progress=False))
-        again, *_ = seconds_of(lambda s=sources: mt.extract(s, store, encoder, progress=False))
-        _, opened, _ = seconds_of(lambda: mt.FeatureStore.open(store.root))
+        added, cpu, _ = seconds_of(partial(mt.extract, sources, store, encoder, progress=False))
+        again, *_ = seconds_of(partial(mt.extract, sources, store, encoder, progress=False))
+        _, opened, _ = seconds_of(partial(mt.FeatureStore.open, store.root))
         print(
             f"{len(store)} files: {added:.0f} s ({cpu:.0f} s of processor time) to add them, {again:.1f} s to "
             f"find all there, {opened:.1f} s of processor time to open, {resident_mib():.0f} MiB resident"
