@@ -153,6 +153,8 @@ def test_another_number_of_channels_ends_the_stream():
 def test_an_aiortc_call_that_loses_packets():
     """Chunks equal those of the sound that arrived, each packet where its time stamp says, silence where none came."""
     aiortc = pytest.importorskip("aiortc")
+    if not aioice_addresses():
+        pytest.skip("a call needs a network interface beside the loopback")
     received: list[av.AudioFrame] = []
 
     class Sender(aiortc.MediaStreamTrack):
@@ -198,6 +200,13 @@ def test_an_aiortc_call_that_loses_packets():
     assert len(received) > 40
     assert stream.n_lost >= 4 * SIZE
     assert_same_chunks(live, on_timeline(received), stream.spec)
+
+
+def aioice_addresses() -> list[str]:
+    """Tell under which addresses this machine can be called; aiortc leaves the loopback out."""
+    from aioice.ice import get_host_addresses
+
+    return get_host_addresses(use_ipv4=True, use_ipv6=True)
 
 
 def on_timeline(frames: list[av.AudioFrame]) -> np.ndarray:
