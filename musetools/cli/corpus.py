@@ -53,8 +53,11 @@ def extract(
     from musetools import extract as run
     from musetools import load_encoder
 
-    weights = load_encoder(encoder, device=device, dtype=_precision(root, precision))
-    store = _opened_or_made(root, weights, spec, dtype)
+    store = _opened(root, spec, dtype)
+    if store is not None and precision in (None, "auto"):  # which was resolved when the store was made
+        precision = store.provenance["encoder"]["dtype"]
+    weights = load_encoder(encoder, device=device, dtype=precision or "float32")
+    store = _made(root, weights, spec, dtype) if store is None else store
     with _by_lips(weights, how) if lips else nullcontext() as refuse:
         report = run(sources, store, weights, refuse=refuse, **how)
     echo(report)
@@ -62,15 +65,6 @@ def extract(
     if weights.choice:
         echo(weights)
     sys.exit(report.exit_code)
-
-
-def _precision(root: Path, asked: str | None) -> str:
-    """Return the type that a store's encoder had, which "auto" chose once; what is asked for a new one."""
-    from musetools import FeatureStore
-
-    if asked in (None, "auto") and (root / "store.json").exists():
-        return FeatureStore.open(root).provenance["encoder"]["dtype"]
-    return asked or "float32"
 
 
 def _by_lips(weights: "Encoder", how: dict[str, Any]) -> AbstractContextManager[Callable[[Path], str | None]]:
@@ -82,16 +76,24 @@ def _by_lips(weights: "Encoder", how: dict[str, Any]) -> AbstractContextManager[
     return lips_errors(encoder, tracks={name: how[name] for name in ("audio_track", "video_track")})
 
 
-def _opened_or_made(root: Path, weights: "Encoder", spec: str | None, dtype: str | None) -> "FeatureStore":
-    """Open a store, or make it if there is none; several jobs may start at once."""
+def _made(root: Path, weights: "Encoder", spec: str | None, dtype: str | None) -> "FeatureStore":
+    """Make a store, or open the one that another job has made meanwhile."""
+    from musetools import FeatureStore
+
+    try:
+        return FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
+    except StoreError:
+        if (store := _opened(root, spec, dtype)) is None:
+            raise
+        return store
+
+
+def _opened(root: Path, spec: str | None, dtype: str | None) -> "FeatureStore | None":
+    """Open a store that holds what is asked for; None if there is none."""
     from musetools import FeatureSpec, FeatureStore
 
     if not (root / "store.json").exists():
-        try:
-            return FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
-        except StoreError:
-            if not (root / "store.json").exists():
-                raise  # else another job was faster
+        return None
     store = FeatureStore.open(root)
     for asked, holds in ((spec and FeatureSpec.named(spec), store.spec), (dtype, str(store.dtype))):
         if asked not in (None, holds):
