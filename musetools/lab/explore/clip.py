@@ -87,9 +87,12 @@ class Clip:
         """Return seconds, and the opening expected from sound then, of the mean and deviation of those seen."""
         if self.openings is None:
             return None
-        model = MouthModel.load()
-        rows = expected_and_sync(self.mouth, self.waveform, encoder if model.fits(encoder) else None, model)[0]
-        lips, seen = rows[:, 0] - rows[:, 0].mean(), self.openings[1]
+        key = "mouth", encoder.fingerprint
+        if key not in self._made:
+            model = MouthModel.load()
+            fitting = encoder if model.fits(encoder) else None
+            self._made[key] = expected_and_sync(self.mouth, self.waveform, fitting, model)[0][:, 0]
+        lips, seen = self._made[key] - self._made[key].mean(), self.openings[1]
         lips = seen.mean() + lips * seen.std() / max(lips.std(), 1e-9)
         return np.arange(len(lips)) / ROW_RATE, np.clip(lips, 0, 1)
 
