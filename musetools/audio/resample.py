@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import av
 
 __all__ = ["BLOCK_S", "LOUDEST", "SignalCheck", "SoxrMono", "SwresampleMono", "checked", "in_blocks", "planes_of"]
-__all__ += ["soxr_mono", "swresample_mono"]
+__all__ += ["planes_of_frame", "soxr_mono", "swresample_mono"]
 
 BLOCK_S = 4  # seconds that reach a resampler at once; shorter blocks cost time, longer ones memory
 AUDIBLE = 4 / 32768
@@ -134,9 +134,14 @@ def in_blocks(frames: Iterable["av.AudioFrame"], signal: SignalCheck) -> Iterato
 
 
 def _noted(block: "av.AudioFrame", signal: SignalCheck) -> "av.AudioFrame":
-    samples = block.to_ndarray()
-    signal.input(samples if block.format.is_planar else samples.reshape(-1, signal.n_channels).T)
+    signal.input(planes_of_frame(block))
     return block
+
+
+def planes_of_frame(frame: "av.AudioFrame") -> np.ndarray:
+    """Return a frame's samples as they are, (n_channels, n_samples)."""
+    samples = frame.to_ndarray()
+    return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
 
 
 class SwresampleMono:
@@ -167,7 +172,7 @@ def planes_of(frames: Iterable["av.AudioFrame"]) -> Iterator[np.ndarray]:
     converter = av.AudioResampler(format="flt")  # packed: PyAV reads beyond the memory of eight planes and more
     for frame in chain(frames, [None]):
         for out in converter.resample(frame):
-            yield np.ascontiguousarray(out.to_ndarray().reshape(-1, out.layout.nb_channels).T)
+            yield np.ascontiguousarray(planes_of_frame(out))
 
 
 class SoxrMono:

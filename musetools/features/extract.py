@@ -173,10 +173,16 @@ class FeatureRows:
         return self._loop.n_samples
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return self._ahead() if self.encoder.device.type == "cuda" else (encode() for encode in self.passes())
+        return (encode() for encode in self.passes())
 
     def passes(self) -> Iterator[Callable[[], np.ndarray]]:
-        """Yield a call for each window, which returns its rows; calls may run side by side."""
+        """Yield a call for each window, which returns its rows; calls may run side by side.
+
+        Of a GPU, which encodes batches, they return what is encoded already.
+        """
+        if self.encoder.device.type == "cuda":
+            yield from (partial(np.asarray, rows) for rows in self._ahead())
+            return
         for window in self._kept_windows():
             yield partial(encode_window, self.encoder, self.spec, window, self._peak)
 

@@ -52,13 +52,9 @@ class LiveFrames:
         if self._windows.n_samples < N_FFT:
             return []
         self._loudness.append(self._meter.push(np.zeros(self._windows.n_padded, np.float32)))
-        started, live = time.perf_counter(), []
-        windows = [window for window in self._windows.flush() if window.keep]
-        for window in windows:
-            self._rows.append(encode_window(self.encoder, self.spec, window))
-            live += self._chunked(self._certain(ended=False))
-        self._note(len(windows), time.perf_counter() - started)
-        return live + self._chunked(self._certain(ended=True))
+        started = time.perf_counter()
+        rows = [encode_window(self.encoder, self.spec, window) for window in self._windows.flush() if window.keep]
+        return self.give(rows, time.perf_counter() - started) + self._chunked(self._certain(ended=True))
 
     def take(self, piece: np.ndarray) -> list[MelWindow]:
         """Take the next samples, a few seconds at most; return the windows that they complete, to be encoded."""
@@ -66,16 +62,14 @@ class LiveFrames:
         return [window for window in self._windows.push(piece) if window.keep]
 
     def give(self, rows: list[np.ndarray], seconds: float) -> list[LiveChunk]:
-        """Take the rows of those windows, which cost so much; return the frames that are now certain."""
+        """Take the rows of encoded windows, which cost so much; return the frames that are now certain."""
         started, live = time.perf_counter(), []
         for some in rows:
             self._rows.append(some)
             live += self._chunked(self._certain(ended=False))
-        self._note(len(rows), seconds + time.perf_counter() - started)
+        spent, audio_s = seconds + time.perf_counter() - started, self._windows.n_samples / SAMPLE_RATE
+        self.compute = self.compute.and_then(len(rows), spent, audio_s)
         return live + self._chunked(self._certain(ended=False))  # slow frames are whole after their rows are made
-
-    def _note(self, steps: int, seconds: float) -> None:
-        self.compute = self.compute.and_then(steps, seconds, self._windows.n_samples / SAMPLE_RATE)
 
     def _certain(self, *, ended: bool) -> range:
         """Return the frames that can be chunked: whole ones, and before the end, those with no row to come."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musetools.audio.decode import frame_of, planes_of_array, scaled
-from musetools.audio.resample import LOUDEST, SoxrMono, SwresampleMono
+from musetools.audio.resample import LOUDEST, SoxrMono, SwresampleMono, planes_of_frame
 from musetools.audio.timeline import BREAK_S
 from musetools.errors import AudioError, ParameterError, as_array, one_of
 from musetools.timing import SAMPLE_RATE
@@ -42,7 +42,8 @@ class PcmInput:
         if isinstance(pcm, BYTES):
             pcm = self._whole(pcm)
         at_s = _at_s(pcm)
-        planes = self._finite(scaled(planes_of_array(pcm if isinstance(pcm, np.ndarray) else _planes(pcm), self.rate)))
+        samples = planes_of_frame(pcm) if _is_frame(pcm) else pcm
+        planes = self._finite(scaled(planes_of_array(samples, self.rate)))
         if len(planes) != (self._n_channels or len(planes)):
             change, at = f"from {self._n_channels} to {len(planes)} channels", self.n_in / self.rate
             raise AudioError(f"the stream changes {change} at {at:.3f} s. Send one kind, or reset()")
@@ -148,12 +149,6 @@ def _check_frame(frame: "av.AudioFrame", rate: int) -> None:
             f"a frame of a stream has one or two channels of signed integers or floats; got {frame.format.name}, "
             f"{frame.layout.name}. Convert it first: av.AudioResampler('s16', 'mono')"
         )
-
-
-def _planes(frame: "av.AudioFrame") -> np.ndarray:
-    """Return its samples, (n_channels, n_samples)."""
-    samples = frame.to_ndarray()
-    return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
 
 
 def _at_s(pcm: Any) -> Fraction | None:

@@ -154,15 +154,10 @@ class Pipeline(ExitStack):
         with closing(self._started(clips)) as started:
             for reading in started:
                 try:
-                    yield from (partial(_encode, reading, one) for one in self._calls(reading))
+                    yield from (partial(_encode, reading, one) for one in self._rows(reading).passes())
                 except (MusetoolsError, OSError) as error:
                     reading.error = error
                 yield partial(_encode, reading, None)
-
-    def _calls(self, reading: _Reading) -> Iterator[Callable[[], np.ndarray]]:
-        """Yield calls that give a clip's rows; of a GPU, which encodes batches, they give what is encoded already."""
-        rows = self._rows(reading)
-        return rows.passes() if self.encoder.device.type == "cpu" else (partial(np.asarray, block) for block in rows)
 
     def _rows(self, reading: _Reading) -> FeatureRows:
         source = reading.source
