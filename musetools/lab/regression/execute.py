@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -41,6 +42,7 @@ def _execute(job: dict[str, Any], folder: str) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    tempfile.tempdir = folder  # the kernel's connection file, which is left where this process is ended, goes with it
     output = os.path.join(folder, EXECUTED).replace("{", "{{").replace("}", "}}")  # papermill takes it for a template
     notebook, cwd = nbformat.read(job["notebook"], as_version=4), os.path.dirname(job["notebook"])
     options = {"cwd": cwd, "progress_bar": False, "start_timeout": START_S}

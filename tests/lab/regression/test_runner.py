@@ -369,6 +369,7 @@ def test_a_runner_that_is_killed(tmp_path, monkeypatch):
     process = subprocess.Popen([sys.executable, "-c", RUN, book, tmp_path / "runs" / "o [1].ipynb"])
     wait_for((tmp_path / "started").exists)
     assert family(tmp_path / "books")
+    assert len(list((tmp_path / "temporary").iterdir())) == 1  # all that a run needs lies in one folder
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_for(lambda: not family(tmp_path / "books") and not list((tmp_path / "temporary").iterdir()))
