@@ -5,6 +5,7 @@ and the frame's rows in order, -1 for a row of zeros. Nothing else in the packag
 """
 
 from bisect import bisect_left
+from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral
 
@@ -16,6 +17,7 @@ from musetools.timing import ROW_MS, ROW_RATE, exact_fps, frame_start
 __all__ = [
     "EDGES",
     "ZERO_ROW",
+    "FrameRows",
     "at_edges",
     "checked_context",
     "checked_count",
@@ -79,7 +81,34 @@ def chunk_rows(
     ``musetalk/whisper/audio2feature.py``, ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
     """
     frames = chunk_frames(n_rows, fps, context, edge=edge, n_frames=n_frames)
-    return at_edges(rows_around(frames, fps, context), n_rows, edge)
+    return FrameRows(frames, n_rows, fps, context, edge)[:]
+
+
+@dataclass(frozen=True)
+class FrameRows:
+    """The index matrix of `chunk_rows`, computed where it is asked for: an hour's takes 7 MB."""
+
+    frames: range  # that have a chunk
+    n_rows: int
+    fps: float | Fraction
+    context: tuple[int, int]
+    edge: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_frames, rows_per_chunk)."""
+        return len(self.frames), len(chunk_offsets(self.context))
+
+    def __getitem__(self, index: int | slice | list | np.ndarray) -> np.ndarray:
+        several = isinstance(index, (list, np.ndarray))
+        frames = np.asarray(self.frames)[index] if several else self.frames[index]
+        return at_edges(rows_around(frames, self.fps, self.context), self.n_rows, self.edge)
+
+    def first_rows(self) -> np.ndarray:
+        """Return the first row of each chunk whose rows follow each other, -1 for a chunk at an edge."""
+        offsets = chunk_offsets(self.context)
+        first = frame_start(self.frames, self.fps, ROW_RATE) + offsets[0]
+        return np.where((first >= 0) & (first + len(offsets) <= self.n_rows), first, ZERO_ROW)
 
 
 def chunk_frames(

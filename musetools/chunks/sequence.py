@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 from html import escape
 from typing import SupportsIndex, overload
 
@@ -9,13 +10,12 @@ import numpy as np
 
 from musetools.chunks.rows import (
     ZERO_ROW,
-    at_edges,
+    FrameRows,
     checked_count,
     checked_rows,
     chunk_frames,
     row_lag_ms,
     rows_are_silent,
-    rows_around,
 )
 from musetools.errors import ParameterError, as_array
 from musetools.timing import exact_fps
@@ -52,8 +52,7 @@ def feature2chunks(
     """
     features = _checked_features(features)
     frames = chunk_frames(len(features), fps, context, edge=edge, n_frames=n_frames)
-    rows = at_edges(rows_around(frames, fps, context), len(features), edge)
-    return Chunks(features, rows, fps, first_frame=frames.start)
+    return Chunks(features, FrameRows(frames, len(features), fps, context, edge), fps, first_frame=frames.start)
 
 
 class Chunks(Sequence):
@@ -81,6 +80,8 @@ class Chunks(Sequence):
         Video frames per second, exactly.
     frames : range
         The number of the video frame that each chunk belongs to.
+    chunk_shape : (int, int)
+        Shape of one chunk: (rows_per_chunk · n_layers, width).
 
     Raises
     ------
@@ -88,25 +89,24 @@ class Chunks(Sequence):
         If the features are not three-dimensional, or `rows` names a row that they lack.
     """
 
-    def __init__(self, features: np.ndarray, rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0):
-        self.features, self.rows = _checked_features(features), checked_rows(rows)
-        first_frame = checked_count("first_frame", first_frame)
-        self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + len(self.rows))
-        if self.rows.size and not ZERO_ROW <= self.rows.min() <= self.rows.max() < len(self.features):
-            raise ParameterError(
-                f"rows must lie in -1 … {len(self.features) - 1}, the rows that the features have; "
-                f"got {self.rows.min()} … {self.rows.max()}"
-            )
-        self._first_rows = np.where(are_contiguous(self.rows), self.rows[:, 0], ZERO_ROW).tolist()
-
-    @property
-    def chunk_shape(self) -> tuple[int, int]:
-        """Shape of one chunk: (rows_per_chunk · n_layers, width)."""
+    def __init__(
+        self, features: np.ndarray, rows: np.ndarray | FrameRows, fps: float | Fraction, *, first_frame: int = 0
+    ):
+        self.features, first_frame = _checked_features(features), checked_count("first_frame", first_frame)
+        self._rows = rows if isinstance(rows, FrameRows) else _rows_within(rows, len(self.features))
+        self._first_rows = rows.first_rows() if isinstance(rows, FrameRows) else _first_rows(self._rows)
+        n_frames, self._length = self._rows.shape
+        self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + n_frames)
         _, n_layers, width = self.features.shape
-        return self.rows.shape[1] * n_layers, width
+        self.chunk_shape = self._length * n_layers, width
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The index matrix, int64 (n_frames, rows_per_chunk)."""
+        return self._rows[:]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.frames)
 
     @overload
     def __getitem__(self, index: int) -> np.ndarray: ...
@@ -119,24 +119,24 @@ class Chunks(Sequence):
             frames = self.frames[index]
             if frames.step != 1:
                 raise ParameterError(f"chunks are sliced in steps of 1; got {index}. Index chunks.rows for others")
-            return Chunks(self.features, self.rows[index], self.fps, first_frame=frames.start)
+            return Chunks(self.features, self._rows[index], self.fps, first_frame=frames.start)
         if isinstance(index, (list, np.ndarray)) and np.ndim(index):
-            return gather(self.features, self.rows[self._checked_indices(index)])
+            return gather(self.features, self._rows[self._checked_indices(index)])
         if not isinstance(index, SupportsIndex):
             raise ParameterError(f"chunks are indexed by a whole number, a slice, a list or a mask; got {index!r:.80}")
         first = self._first_rows[index]
         if first == ZERO_ROW:
-            return gather(self.features, self.rows[index])
-        return self.features[first : first + self.rows.shape[1]].reshape(self.chunk_shape)
+            return gather(self.features, self._rows[index])
+        return self.features[first : first + self._length].reshape(self.chunk_shape)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        n_rows, shape = self.rows.shape[1], self.chunk_shape
+        length, shape = self._length, self.chunk_shape
         for index, first in enumerate(self._first_rows):  # without what indexing has to ask
             inside = first != ZERO_ROW
             yield (
-                self.features[first : first + n_rows].reshape(shape)
+                self.features[first : first + length].reshape(shape)
                 if inside
-                else gather(self.features, self.rows[index])
+                else gather(self.features, self._rows[index])
             )
 
     def _checked_indices(self, index: list | np.ndarray) -> np.ndarray:
@@ -163,7 +163,10 @@ class Chunks(Sequence):
 
     def batch(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Gather the chunks of a slice into one new array, shape (stop - start, rows_per_chunk · n_layers, width)."""
-        return gather(self.features, self.rows[start:stop])
+        first = self._first_rows[start:stop]
+        inside = (first != ZERO_ROW).all()
+        rows = first[:, None] + np.arange(self._length) if inside else self._rows[start:stop]
+        return gather(self.features, rows)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if copy is False:
@@ -215,6 +218,21 @@ class Chunks(Sequence):
 def are_contiguous(rows: np.ndarray) -> np.ndarray:
     """Say for each index of an index matrix whether its rows follow each other, none of them zeros."""
     return (rows[..., 0] >= 0) & (np.diff(rows, axis=-1) == 1).all(axis=-1)
+
+
+def _first_rows(rows: np.ndarray) -> np.ndarray:
+    """Return the first row of each chunk whose rows follow each other, -1 for the others."""
+    return np.where(are_contiguous(rows), rows[:, 0], ZERO_ROW)
+
+
+def _rows_within(rows: np.ndarray, n_rows: int) -> np.ndarray:
+    """Return an index matrix; ParameterError if it names a row that there is not."""
+    rows = checked_rows(rows)
+    if rows.size and not ZERO_ROW <= rows.min() <= rows.max() < n_rows:
+        raise ParameterError(
+            f"rows must lie in -1 … {n_rows - 1}, the rows that the features have; got {rows.min()} … {rows.max()}"
+        )
+    return rows
 
 
 def gather(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
