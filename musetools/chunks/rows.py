@@ -106,9 +106,8 @@ class FrameRows:
 
     def first_rows(self) -> np.ndarray:
         """Return the first row of each chunk whose rows follow each other, -1 for a chunk at an edge."""
-        offsets = chunk_offsets(self.context)
-        first = frame_start(self.frames, self.fps, ROW_RATE) + offsets[0]
-        return np.where((first >= 0) & (first + len(offsets) <= self.n_rows), first, ZERO_ROW)
+        first, last = rows_around(self.frames, self.fps, self.context, [0, -1]).T
+        return np.where((first >= 0) & (last < self.n_rows), first, ZERO_ROW)
 
 
 def chunk_frames(
@@ -134,9 +133,17 @@ def frames_within(n_rows: int, fps: float | Fraction, context: tuple[int, int], 
     return bisect_left(range(frames.stop), n_rows, frames.start, key=lambda i: rows_around(i, fps, context)[-1])
 
 
-def rows_around(frames: int | range | np.ndarray, fps: float | Fraction, context: tuple[int, int]) -> np.ndarray:
-    """Return the rows around each frame, ``floor(50·i / fps) - 2·left + j``, whether or not there are such rows."""
-    return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context)
+def rows_around(
+    frames: int | range | np.ndarray,
+    fps: float | Fraction,
+    context: tuple[int, int],
+    places: list[int] | slice = slice(None),
+) -> np.ndarray:
+    """Return the rows around each frame, ``floor(50·i / fps) - 2·left + j``, whether or not there are such rows.
+
+    All rows of a chunk, or those at some of its places.
+    """
+    return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context)[places]
 
 
 def at_edges(rows: np.ndarray, n_rows: int | np.ndarray, edge: str) -> np.ndarray:

@@ -38,7 +38,7 @@ def moved(request, tmp_path_factory, small) -> tuple[int, dict[str, dict[int, in
     """By how many rows the equation was moved, wherever it had been imported, and what the chunkers took."""
     source, names = inspect.getsource(rows_around), {}
     assert source.count("chunk_offsets(context)") == 1
-    source = source.replace("chunk_offsets(context)", f"chunk_offsets(context) + {request.param}")
+    source = source.replace("chunk_offsets(context)", f"(chunk_offsets(context) + {request.param})")
     exec(source, rows_around.__globals__.copy(), names)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows_around, "__code__", names["rows_around"].__code__)
