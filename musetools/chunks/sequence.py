@@ -20,7 +20,7 @@ from musetools.chunks.rows import (
 from musetools.errors import ParameterError, as_array
 from musetools.timing import exact_fps
 
-__all__ = ["Chunks", "are_contiguous", "feature2chunks", "gather"]
+__all__ = ["Chunks", "are_contiguous", "feature2chunks", "first_rows", "gather"]
 
 
 def feature2chunks(
@@ -94,7 +94,7 @@ class Chunks(Sequence):
     ):
         self.features, first_frame = _checked_features(features), checked_count("first_frame", first_frame)
         self._rows = rows if isinstance(rows, FrameRows) else _rows_within(rows, len(self.features))
-        self._first_rows = rows.first_rows() if isinstance(rows, FrameRows) else _first_rows(self._rows)
+        self._first_rows = rows.first_rows() if isinstance(rows, FrameRows) else first_rows(self._rows)
         n_frames, self._length = self._rows.shape
         self.fps, self.frames = exact_fps(fps), range(first_frame, first_frame + n_frames)
         _, n_layers, width = self.features.shape
@@ -220,9 +220,9 @@ def are_contiguous(rows: np.ndarray) -> np.ndarray:
     return (rows[..., 0] >= 0) & (np.diff(rows, axis=-1) == 1).all(axis=-1)
 
 
-def _first_rows(rows: np.ndarray) -> np.ndarray:
+def first_rows(rows: np.ndarray) -> np.ndarray:
     """Return the first row of each chunk whose rows follow each other, -1 for the others."""
-    return np.where(are_contiguous(rows), rows[:, 0], ZERO_ROW)
+    return np.where(are_contiguous(rows), rows[..., 0], ZERO_ROW)
 
 
 def _rows_within(rows: np.ndarray, n_rows: int) -> np.ndarray:

@@ -15,7 +15,6 @@ from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from musetools.chunks.rows import at_edges, chunk_frames, chunk_offsets, rows_around
-from musetools.chunks.sequence import are_contiguous
 from musetools.chunks.settings import ChunkSettings
 from musetools.errors import ContractError, ParameterError, StoreError
 from musetools.recipes.contract import AudioContract
@@ -179,10 +178,11 @@ class ChunkDataset(Dataset):
         """Read a batch of items into one new buffer."""
         clips, firsts = self._places(indices)
         rows = self._rows(clips, firsts)
-        buffer = torch.empty((*rows.shape, *self.store.row_shape), dtype=getattr(torch, str(self.store.dtype)))
+        buffer = np.empty((*rows.shape, *self.store.row_shape), self.store.dtype)  # numpy asks for huge pages
         names = [self._clips[clip] for clip in clips.tolist()]
-        self._read(names, rows, buffer.numpy())
-        audio = buffer.flatten(2, 3)
+        of_chunks = names if self.frames_per_sample == 1 else np.repeat(names, self.frames_per_sample).tolist()
+        self._files.read(of_chunks, rows.reshape(-1, rows.shape[-1]), buffer.reshape(-1, *buffer.shape[2:]))
+        audio = torch.from_numpy(buffer).flatten(2, 3)
         firsts = firsts.tolist()
         extras = [self._extras(clip, first) for clip, first in zip(names, firsts, strict=True)]
         return ChunkBatch(audio if self.frames_per_sample > 1 else audio[:, 0], names, firsts, extras)
@@ -190,8 +190,8 @@ class ChunkDataset(Dataset):
     def _places(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return, for each index, the number of its clip and its first frame."""
         indices, n_items = np.array([int(index) for index in indices], np.int64), len(self)
-        if bad := [int(index) for index in indices if not -n_items <= index < n_items]:
-            raise IndexError(f"item {bad[0]} of {n_items}")
+        if (bad := (indices < -n_items) | (indices >= n_items)).any():
+            raise IndexError(f"item {indices[bad][0]} of {n_items}")
         indices = indices % n_items
         clips = self._ends.searchsorted(indices, side="right")
         return clips, indices - self._ends[clips] + self._stops[clips]
@@ -205,16 +205,6 @@ class ChunkDataset(Dataset):
                 around = rows_around(frames[those], fps, self.settings.context)
                 rows[those] = at_edges(around, self._n_rows[clips[those], None, None], self.settings.edge)
         return rows
-
-    def _read(self, clips: Sequence[str], rows: np.ndarray, out: np.ndarray) -> None:
-        """Read the rows of each item to where they belong."""
-        steps, plain, first_rows = range(rows.shape[1]), are_contiguous(rows).tolist(), rows[..., 0].tolist()
-        for item, clip in enumerate(clips):
-            for step in steps:
-                if plain[item][step]:
-                    self._files.read(clip, first_rows[item][step], out[item, step])
-                else:
-                    self._files.gather(clip, rows[item, step], out[item, step])
 
     def _extras(self, clip: str, first: int) -> dict[str, Any]:
         if self.images is None:

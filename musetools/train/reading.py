@@ -2,11 +2,12 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 
 from musetools.chunks.rows import ZERO_ROW
-from musetools.chunks.sequence import gather
+from musetools.chunks.sequence import first_rows, gather
 from musetools.errors import StoreError
 from musetools.train.store import FeatureStore
 
@@ -23,25 +24,33 @@ class OpenFiles:
         self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
         self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def read(self, clip: str, row: int, out: np.ndarray) -> None:
-        """Fill `out`, (rows, layers, width), with the rows from `row` on."""
+    def read(self, clips: Sequence[str], rows: np.ndarray, out: np.ndarray) -> None:
+        """Fill `out`, (chunks, rows, layers, width), with the chunk that each index of a matrix takes of its clip."""
+        room, size = memoryview(out.reshape(-1).view(np.uint8)), rows.shape[1] * self.row_bytes
+        for chunk, (clip, first) in enumerate(zip(clips, first_rows(rows).tolist(), strict=True)):
+            if first == ZERO_ROW:
+                self._gather(clip, rows[chunk], out[chunk])
+            else:
+                self._read(clip, first, room[chunk * size : (chunk + 1) * size])
+
+    def _read(self, clip: str, row: int, wanted: memoryview) -> None:
+        """Fill memory with the rows from `row` on."""
         descriptor, offset = self._opened(clip)
-        wanted = memoryview(out).cast("B")
         position = offset + row * self.row_bytes
         got = _read_at(descriptor, wanted, position)
         while 0 < got < len(wanted):  # a signal may cut a read short
             more = _read_at(descriptor, wanted[got:], position + got)
             got = got + more if more else -1
         if got != len(wanted):
-            raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends before row {row + len(out)}; make it again")
+            raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends after row {row}; make it again")
 
-    def gather(self, clip: str, rows: np.ndarray, out: np.ndarray) -> None:
+    def _gather(self, clip: str, rows: np.ndarray, out: np.ndarray) -> None:
         """Fill `out` with rows that do not follow each other: read the span they lie in, then gather."""
         real = rows[rows != ZERO_ROW]
         first, stop = (int(real.min()), int(real.max()) + 1) if real.size else (0, 0)
         span = np.empty((stop - first, *self.store.row_shape), self.store.dtype)
         if real.size:
-            self.read(clip, first, span)
+            self._read(clip, first, memoryview(span).cast("B"))
         out[...] = gather(span, np.where(rows == ZERO_ROW, ZERO_ROW, rows - first)).reshape(out.shape)
 
     def _opened(self, clip: str) -> tuple[int, int]:
