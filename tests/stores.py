@@ -182,10 +182,10 @@ def rank_share(rank: int, root: Path, out: Path) -> None:
 
 def epoch_growth(root: Path) -> float:
     """Go through a store once, shuffled; give the MiB by which this process grew at most."""
-    before, most = resident_mib(), 0.0
-    for _ in DataLoader(ChunkDataset(FeatureStore.open(root)), 64, shuffle=True):
-        most = max(most, resident_mib())
-    return most - before
+    batches = iter(DataLoader(ChunkDataset(FeatureStore.open(root)), 64, shuffle=True))
+    next(batches)  # what torch imports for the first one is no part of the store
+    before = resident_mib()
+    return max(resident_mib() for _ in batches) - before
 
 
 def resident_mib() -> float:

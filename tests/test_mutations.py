@@ -104,7 +104,7 @@ MUTATIONS = {
     ),
     "rows and layers swapped in a view": Mutation(
         "chunks/sequence.py",
-        "self.rows.shape[1]].reshape(self.chunk_shape)",
+        "self._length].reshape(self.chunk_shape)",
         "self.rows.shape[1]].swapaxes(0, 1).reshape(self.chunk_shape)",
         "chunks",
         "inside",

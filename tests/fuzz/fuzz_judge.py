@@ -41,7 +41,8 @@ def complaints(path: Path) -> set[str]:
 
 
 def examine(path: Path, whole: dict[str, np.ndarray], sender: Connection) -> None:
-    """Send what each decoder does with a file: (decoder, outcome, detail, seconds); at the end peak memory in MiB."""
+    """Send what each decoder does with a file: (decoder, outcome, detail, seconds); at the end by how many MiB memory grew."""
+    before = peak_mib()  # a child that was forked begins with what its parent holds
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     av.logging.set_level(None)
     for decoder in (*DECODERS, "audit"):
@@ -58,4 +59,8 @@ def examine(path: Path, whole: dict[str, np.ndarray], sender: Connection) -> Non
         except BaseException as error:
             outcome, detail = "exception", f"{type(error).__name__}: {error}"
         sender.send((decoder, outcome, detail, time.monotonic() - began))
-    sender.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+    sender.send(peak_mib() - before)
+
+
+def peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
