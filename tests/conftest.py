@@ -15,7 +15,7 @@ from checkpoints import small_weights
 from hypothesis import settings
 from oracles import encoder_of
 
-from musetools.features import published
+from musetools.features import extract, published
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.weights import EncoderWeights
 
@@ -75,6 +75,21 @@ def trained() -> Path:
     if folder is None:
         pytest.skip(f"no trained weights are installed: {published.EXTRA}")
     return folder
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Windows of the small encoder in batches of four, as a GPU gets them; gives the sizes of the batches."""
+    sizes = []
+
+    def fetched(states):
+        sizes.append(len(states))
+        return lambda: states
+
+    monkeypatch.setattr(extract, "_fetched", fetched)
+    monkeypatch.setattr(extract, "BATCH_BYTES", 4 * 4 * 1500 * 2 * 64)
+    monkeypatch.setattr(Encoder, "in_batches", True)
+    return sizes
 
 
 @pytest.fixture(scope="module")

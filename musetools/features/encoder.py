@@ -141,6 +141,11 @@ class Encoder:
             for name, tensor in weights.state.items()
         }
 
+    @property
+    def in_batches(self) -> bool:
+        """Whether it is fastest with many windows at once: on a GPU."""
+        return self.device.type == "cuda"
+
     @torch.inference_mode()
     def hidden_states(
         self, mel: torch.Tensor | np.ndarray, *, first_position: int | torch.Tensor = 0, final_norm: bool = True

@@ -5,11 +5,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from musetools.audio.container import name_of
 from musetools.audio.decode import Source
@@ -22,7 +23,9 @@ from musetools.features.windows import MelWindow, MelWindows
 from musetools.files import replacing, save_rows
 from musetools.worker import Ahead
 
-__all__ = ["FeatureRows", "audio2feat", "encode_batch", "encode_window"]
+__all__ = ["FeatureRows", "audio2feat", "encode_batch", "encode_in_batches", "encode_window"]
+
+Mark = TypeVar("Mark")  # says whose a window is
 
 BATCH_BYTES = 2**28  # of a GPU's states: 23 windows of tiny, one of large
 AHEAD = 64  # windows that are decoded before a GPU asks for them: 1 MB each
@@ -80,30 +83,79 @@ def audio2feat(
     return np.load(out, mmap_mode="r", allow_pickle=False)
 
 
-def encode_window(
-    encoder: Encoder, spec: FeatureSpec, window: MelWindow, peak: torch.Tensor | None = None
-) -> np.ndarray:
+def encode_window(encoder: Encoder, spec: FeatureSpec, window: MelWindow) -> np.ndarray:
     """Encode one window and keep its own rows, shape (n_kept, n_layers, width)."""
-    return next(_kept([window], _states(encoder, spec, [window], peak).cpu()))
+    return next(_kept([window], _states(encoder, spec, [window]).cpu()))
 
 
 def encode_batch(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> list[np.ndarray]:
     """Encode windows of different streams, those of one length at once; return each one's own rows."""
     rows: dict[int, np.ndarray] = {}
-    by_length = sorted(range(len(windows)), key=lambda i: windows[i].log_mel.shape[1])
-    for _, alike in groupby(by_length, key=lambda i: windows[i].log_mel.shape[1]):
+    by_length = sorted(range(len(windows)), key=lambda i: _length(spec, windows[i]))
+    for _, alike in groupby(by_length, key=lambda i: _length(spec, windows[i])):
         numbers = list(alike)
         chosen = [windows[i] for i in numbers]
-        rows |= zip(numbers, _kept(chosen, _states(encoder, spec, chosen, None).cpu()), strict=True)
+        rows |= zip(numbers, _kept(chosen, _states(encoder, spec, chosen).cpu()), strict=True)
     return [rows[i] for i in range(len(windows))]
 
 
-def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow], peak: torch.Tensor | None) -> torch.Tensor:
-    """Encode windows of one length, each of its own peak unless one is given; (n_windows, n_rows, n_layers, width)."""
-    mels = [normalised(w.log_mel, w.log_mel.max() if peak is None else peak) for w in windows]
+def encode_in_batches(
+    encoder: Encoder, spec: FeatureSpec, windows: Iterator[tuple[Mark, MelWindow | None]]
+) -> Iterator[tuple[Mark, np.ndarray | None]]:
+    """Encode windows of any number of clips on a GPU; yield each mark with its rows, in order, and None with None.
+
+    While the GPU computes a batch, a thread makes the next one's windows and the last one is copied out. Never run on a
+    GPU so far, since none was at hand; its batches are tested on a CPU.
+    """
+    before: list[tuple[Mark, MelWindow | None]] = []
+    wait: Callable[[], torch.Tensor] | None = None
+    with closing(Ahead(windows, AHEAD)) as ahead:
+        for batch in _batches(ahead, encoder, spec):
+            to_encode = _windows_of(batch)
+            after = _fetched(_states(encoder, spec, to_encode)) if to_encode else None
+            yield from _with_rows(before, wait)
+            before, wait = batch, after
+    yield from _with_rows(before, wait)
+
+
+def _batches(
+    marked: Iterable[tuple[Mark, MelWindow | None]], encoder: Encoder, spec: FeatureSpec
+) -> Iterator[list[tuple[Mark, MelWindow | None]]]:
+    """Gather windows of one length that follow each other, as many as fill a GPU without filling its memory."""
+    most = max(1, BATCH_BYTES // (4 * encoder.max_rows * encoder.n_layers * encoder.width))
+    batch: list[tuple[Mark, MelWindow | None]] = []
+    for mark, window in marked:
+        others = _windows_of(batch)
+        if window and others and (len(others) == most or _length(spec, window) != _length(spec, others[0])):
+            yield batch
+            batch = []
+        batch.append((mark, window))
+    if batch:
+        yield batch
+
+
+def _windows_of(batch: list[tuple[Mark, MelWindow | None]]) -> list[MelWindow]:
+    return [window for _, window in batch if window]
+
+
+def _with_rows(
+    batch: list[tuple[Mark, MelWindow | None]], wait: Callable[[], torch.Tensor] | None
+) -> Iterator[tuple[Mark, np.ndarray | None]]:
+    rows = _kept(_windows_of(batch), wait()) if wait else iter(())
+    for mark, window in batch:
+        yield mark, next(rows) if window else None
+
+
+def _length(spec: FeatureSpec, window: MelWindow) -> int:
+    """Return how many mel frames the encoder is given."""
+    return max(window.log_mel.shape[-1], 2 * spec.window.pad_to if spec.padding == "mel" else 0)
+
+
+def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> torch.Tensor:
+    """Encode windows of one length; shape (n_windows, n_rows, n_layers, width)."""
+    mels = [normalised(w.log_mel, w.log_mel.max() if w.peak is None else w.peak) for w in windows]
+    mels = [F.pad(mel, (0, _length(spec, w) - mel.shape[-1])) for mel, w in zip(mels, windows, strict=True)]
     mel = torch.stack(mels) if len(mels) > 1 else mels[0]
-    if spec.padding == "mel" and spec.window.pad_to:
-        mel = torch.nn.functional.pad(mel, (0, 2 * spec.window.pad_to - mel.shape[-1]))
     position = windows[0].first_row if spec.window.positions == "clip" else 0
     if spec.window.positions == "clip" and len(windows) > 1:
         position = torch.tensor([window.first_row for window in windows])
@@ -161,7 +213,6 @@ class FeatureRows:
         blocks: Iterable[np.ndarray] | None = None,
     ):
         self.source, self.encoder, self.spec, self.shortest = source, encoder, spec, shortest
-        self._peak: torch.Tensor | None = None
         self._blocks = audio_blocks(source, decoder=spec.decoder) if blocks is None else blocks
         self._loop = MelWindows(
             spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=encoder.n_mels
@@ -173,44 +224,21 @@ class FeatureRows:
         return self._loop.n_samples
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (encode() for encode in self.passes())
-
-    def passes(self) -> Iterator[Callable[[], np.ndarray]]:
-        """Yield a call for each window, which returns its rows; calls may run side by side.
-
-        Of a GPU, which encodes batches, they return what is encoded already.
-        """
-        if self.encoder.device.type == "cuda":
-            yield from (partial(np.asarray, rows) for rows in self._ahead())
-            return
-        for window in self._kept_windows():
-            yield partial(encode_window, self.encoder, self.spec, window, self._peak)
-
-    def _ahead(self) -> Iterator[np.ndarray]:
-        """Encode in batches: while a GPU computes one, the next is decoded by a thread and the last is copied out.
-
-        Never run on a GPU so far, since none was at hand; its batches are tested on a CPU.
-        """
-        before = None
-        with closing(Ahead(self._kept_windows(), AHEAD)) as ahead:
-            for batch in _batches(ahead, self.encoder):
-                after = batch, _fetched(_states(self.encoder, self.spec, batch, self._peak))
-                if before:
-                    yield from _kept(before[0], before[1]())
-                before = after
-        if before:
-            yield from _kept(before[0], before[1]())
+        if self.encoder.in_batches:
+            marked = ((None, window) for window in self.windows())
+            return (rows for _, rows in encode_in_batches(self.encoder, self.spec, marked))
+        return (encode_window(self.encoder, self.spec, window) for window in self.windows())
 
     def array(self) -> np.ndarray:
         """Return all of it as one array."""
         return np.concatenate(list(self))
 
-    def _kept_windows(self) -> Iterator[MelWindow]:
+    def windows(self) -> Iterator[MelWindow]:
         """Yield the windows that give rows, each when the file's peak is known, where that is asked for."""
         windows = self._windows()
         with tempfile.SpooledTemporaryFile(max_size=2**20) as spool:
             if self.spec.mel_peak == "file":
-                windows, self._peak = _spooled(windows, spool)
+                windows = _with_peak(windows, spool)
             yield from (window for window in windows if window.keep)
 
     def _windows(self) -> Iterator[MelWindow]:
@@ -224,17 +252,7 @@ class FeatureRows:
         yield from self._loop.flush()
 
 
-def _batches(windows: Iterable[MelWindow], encoder: Encoder) -> Iterator[list[MelWindow]]:
-    """Gather windows of one length that follow each other, as many as fill a GPU without filling its memory."""
-    n = max(1, BATCH_BYTES // (4 * encoder.max_rows * encoder.n_layers * encoder.width))
-    for _, alike in groupby(windows, key=lambda window: window.log_mel.shape):
-        while batch := list(islice(alike, n)):
-            yield batch
-
-
-def _spooled(
-    windows: Iterable[MelWindow], spool: tempfile.SpooledTemporaryFile
-) -> tuple[Iterator[MelWindow], torch.Tensor]:
+def _with_peak(windows: Iterable[MelWindow], spool: tempfile.SpooledTemporaryFile) -> Iterator[MelWindow]:
     """Keep windows on disk until the last of them has shown the file's peak: cheaper than decoding twice."""
     kept, peaks = [], [-float("inf")]
     for window in windows:
@@ -242,5 +260,6 @@ def _spooled(
         peaks.append(window.log_mel.max().item())
         kept.append(replace(window, log_mel=None))
     spool.seek(0)
-    again = (replace(w, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False))) for w in kept)
-    return again, torch.tensor(max(peaks))
+    peak = torch.tensor(max(peaks))
+    for window in kept:
+        yield replace(window, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False)), peak=peak)

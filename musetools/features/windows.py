@@ -26,6 +26,7 @@ class MelWindow:
     skip: int  # rows of left context
     keep: int  # rows after them that are this window's own; 0 for a last mel frame that gives no row
     log_mel: torch.Tensor | None  # (n_mels, n_frames)
+    peak: torch.Tensor | None = None  # of the file, where that is what counts and not the window's own
 
 
 class MelWindows:

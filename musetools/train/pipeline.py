@@ -5,7 +5,7 @@ The encoder waits for neither decoders nor disks, and clips come into the store 
 
 import errno
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,8 @@ from musetools.audio.timeline import Timeline
 from musetools.check.clip import ClipAudit, ClipFacts, judged
 from musetools.errors import AudioError, MusetoolsError, OutputError, StoreError
 from musetools.features.encoder import Encoder
-from musetools.features.extract import FeatureRows
+from musetools.features.extract import FeatureRows, encode_in_batches, encode_window
+from musetools.features.windows import MelWindow
 from musetools.files import sha256_of
 from musetools.recipes.recipe import Recipe
 from musetools.timing import SAMPLE_RATE
@@ -138,26 +139,32 @@ class Pipeline(ExitStack):
 
     def _encoded(self, clips: Iterable[ClipSource]) -> Iterator[tuple[_Reading, np.ndarray | None]]:
         """Yield each clip with its rows, block by block, and at its end with None; runs in a thread of its own."""
-        with closing(self._passes(clips)) as passes:
-            if self.encoder.device.type != "cpu":
-                yield from (one() for one in passes)
-                return
-            n_threads = torch.get_num_threads()
-            try:
-                side, each = min(MOST_SIDE_BY_SIDE, n_threads), max(1, n_threads // MOST_SIDE_BY_SIDE)
-                yield from side_by_side(passes, side, partial(torch.set_num_threads, each))
-            finally:
-                torch.set_num_threads(n_threads)
+        windows = self._windows(clips)
+        if self.encoder.in_batches:
+            yield from encode_in_batches(self.encoder, self.store.spec, windows)
+            return
+        n_threads = torch.get_num_threads()
+        side, each = min(MOST_SIDE_BY_SIDE, n_threads), max(1, n_threads // MOST_SIDE_BY_SIDE)
+        try:
+            with closing(windows):
+                calls = (partial(self._encode, *one) for one in windows)
+                yield from side_by_side(calls, side, partial(torch.set_num_threads, each))
+        finally:
+            torch.set_num_threads(n_threads)
 
-    def _passes(self, clips: Iterable[ClipSource]) -> Iterator[Callable[[], tuple[_Reading, np.ndarray | None]]]:
-        """Yield calls that give each clip with its rows, block by block, and at its end with None."""
+    def _windows(self, clips: Iterable[ClipSource]) -> Iterator[tuple[_Reading, MelWindow | None]]:
+        """Yield each clip with its encoder windows, and at its end with None."""
         with closing(self._started(clips)) as started:
             for reading in started:
                 try:
-                    yield from (partial(_encode, reading, one) for one in self._rows(reading).passes())
+                    for window in self._rows(reading).windows():
+                        yield reading, window
                 except (MusetoolsError, OSError) as error:
                     reading.error = error
-                yield partial(_encode, reading, None)
+                yield reading, None
+
+    def _encode(self, reading: _Reading, window: MelWindow | None) -> tuple[_Reading, np.ndarray | None]:
+        return reading, encode_window(self.encoder, self.store.spec, window) if window else None
 
     def _rows(self, reading: _Reading) -> FeatureRows:
         source = reading.source
@@ -218,14 +225,6 @@ class Pipeline(ExitStack):
         """Return what a clip's record says where its sound was moved to its time stamps."""
         moved = self._by_stamps and any(f.mended for f in reading.audit.findings)
         return {"timeline": reading.audit.timeline.to_json()} if moved else {}
-
-
-def _encode(reading: _Reading, one: Callable[[], np.ndarray] | None) -> tuple[_Reading, np.ndarray | None]:
-    try:
-        return reading, one and one()
-    except (MusetoolsError, OSError) as error:
-        reading.error = error
-        return reading, None
 
 
 def _whole(rows: Iterator[np.ndarray], reading: _Reading) -> Iterator[np.ndarray]:

@@ -20,21 +20,6 @@ AUDIO = speech(100 * 16_000 + 123), 16_000
 specs = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
 
-@pytest.fixture
-def as_on_a_gpu(monkeypatch):
-    """Batches of up to four windows of the small encoder; states are there at once. Gives their sizes."""
-    sizes = []
-
-    def fetched(states):
-        sizes.append(len(states))
-        return lambda: states
-
-    monkeypatch.setattr(extract, "_fetched", fetched)
-    monkeypatch.setattr(extract, "BATCH_BYTES", 4 * 4 * 1500 * 2 * 64)
-    monkeypatch.setattr(FeatureRows, "__iter__", FeatureRows._ahead)
-    return sizes
-
-
 @specs
 def test_batches_equal_one_window_at_a_time(spec, small, request):
     alone = audio2feat(AUDIO, small, spec=spec)

@@ -41,7 +41,7 @@ def complaints(path: Path) -> set[str]:
 
 
 def examine(path: Path, whole: dict[str, np.ndarray], sender: Connection) -> None:
-    """Send what each decoder does with a file: (decoder, outcome, detail, seconds); at the end by how many MiB memory grew."""
+    """Send what each decoder does with a file: (decoder, outcome, detail, seconds); at the end how many MiB it took."""
     before = peak_mib()  # a child that was forked begins with what its parent holds
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     av.logging.set_level(None)
