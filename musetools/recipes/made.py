@@ -148,12 +148,13 @@ def _candidates() -> dict[FeatureSpec, str]:
 
 
 def _matches(given: np.ndarray, audio: Source, encoder: "Encoder", plain: np.ndarray) -> list[FeaturesMatch]:
-    """Compare with every spec, where `plain` is that of "musetools"; with short, slow windows if no other made it."""
+    """Compare with every spec, where `plain` is that of "musetools"; slow windows only if they may have made it."""
     from musetools.features.extract import audio2feat
 
     found: list[FeaturesMatch] = []
+    alike = _same_weights(given, plain)
     for spec, name in sorted(_candidates().items(), key=lambda item: -item[0].window.hop_s):
-        if spec.window.hop_s <= SLOW_HOP_S and min(found, key=_rank).distance < SAME:
+        if spec.window.hop_s <= SLOW_HOP_S and (not alike or min(found, key=_rank).distance < SAME):
             break
         made = plain if name == "musetools" else audio2feat(audio, encoder, spec=spec)
         found.append(_match(name, given, made))
@@ -181,6 +182,10 @@ def _distance(given: np.ndarray, made: np.ndarray, moved: int) -> np.ndarray:
     return np.sqrt(np.square(given[:shared] - made[:shared]).mean((0, 2)))
 
 
+def _same_weights(given: np.ndarray, plain: np.ndarray) -> bool:
+    return np.corrcoef(given.mean(0)[1:].ravel(), plain.mean(0)[1:].ravel())[0, 1] >= SAME_WEIGHTS
+
+
 def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: "Encoder", plain: np.ndarray) -> str:
     from musetools.features.extract import audio2feat
 
@@ -189,8 +194,7 @@ def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: 
     if same:
         where = f", moved by {best.moved:+d} rows ({best.moved * ROW_MS:+d} ms)" if best.moved else ""
         return f"it is {same}{where}"
-    means = given.mean(0)[1:].ravel(), plain.mean(0)[1:].ravel()
-    if np.corrcoef(*means)[0, 1] < SAME_WEIGHTS:
+    if not _same_weights(given, plain):
         return "no spec of this encoder: made with other weights, or not Whisper"
     if best.layers[0] < SAME_AUDIO:
         return f"no spec that is known, of this audio and these weights: nearest is {best.spec}"

@@ -10,7 +10,9 @@ from media import write_media
 from oracles import speech
 
 import musetools as mt
+from musetools import FeatureSpec
 from musetools.cli import main
+from musetools.features import extract
 
 RATE = 16_000
 WAVEFORM = speech(32 * RATE)[29 * RATE :].copy()  # 3 s across a change of level
@@ -23,8 +25,26 @@ def whisper(request):
     return mt.load_encoder(request.param, device="cpu")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def made_once():
+    """What one encoder makes of one array by one spec is made once for all tests here."""
+    real, made = extract.audio2feat, {}
+
+    def remembered(source, encoder, *, spec="musetools"):
+        if not isinstance(source, tuple):
+            return real(source, encoder, spec=spec)
+        key = source[0].tobytes(), encoder.fingerprint, FeatureSpec.named(spec)
+        if key not in made:
+            made[key] = real(source, encoder, spec=spec)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extract, "audio2feat", remembered)
+        yield
+
+
 def made_by(spec, whisper, waveform=WAVEFORM):
-    return mt.audio2feat((waveform, RATE), whisper, spec=spec)
+    return extract.audio2feat((waveform, RATE), whisper, spec=spec)
 
 
 SPECS = {  # of features, what is named; equal by definition on whole audio at 16 kHz: musetools and v1.5
