@@ -225,7 +225,7 @@ def setting(name, **values):
 
 EDITS = {
     "another format": (lambda plain: plain.update(format=2), "format is not what is expected: 2"),
-    "no quantities": (lambda plain: plain.pop("quantities"), "'quantities' is a required property"),
+    "no quantities": (lambda plain: plain.pop("quantities"), "'quantities' is missing"),
     "quantities of another type": (lambda plain: plain.update(quantities=[1]), "quantities is not what is expected"),
     "no tolerance": (lambda plain: plain["quantities"]["n"].pop("tolerance"), "quantities.n is not"),
     "NaN": (setting("lag/live", value=[float("nan"), 1.0]), "NaN is no JSON"),
