@@ -189,10 +189,14 @@ def evaluate(
     ParameterError
         If less than 4 s are held out.
     """
-    experiment = Experiment(training, held_out, encoder, folder)
+    return effect_of(Experiment(training, held_out, encoder, folder), halved)
+
+
+def effect_of(experiment: Experiment, halved: Encoder) -> Effect:
+    """Return what an experiment shows; `halved` are its weights in bfloat16."""
     model, grid = experiment.model("v1.5"), experiment.grid()
     return Effect(
-        encoder.name,
+        experiment.encoder.name,
         published(experiment),
         experiment.trained(model),
         experiment.outcome("musetools", model=experiment.model("v1.5", shuffled=True)),
