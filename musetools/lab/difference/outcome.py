@@ -8,10 +8,21 @@ import numpy as np
 
 from musetools.lab.answer import Answer
 from musetools.lab.difference.answer import Difference
-from musetools.lab.difference.causes import DECODER, ELSEWHERE, END, PADDED, PEAK, POSITIONS, SEAM, Cause, Causes
+from musetools.lab.difference.causes import (
+    DECODER,
+    ELSEWHERE,
+    END,
+    PADDED,
+    PEAK,
+    POSITIONS,
+    SEAM,
+    SHADE,
+    Cause,
+    Causes,
+)
 from musetools.lab.difference.measure import Comparison, compare
 from musetools.recipes.profile import MINUTE_S
-from musetools.table import SHADES, Table
+from musetools.table import Table
 from musetools.timing import exact_fps
 
 __all__ = ["KINDS", "Outcome", "Outcomes", "outcomes"]
@@ -26,7 +37,6 @@ CAUSE_OF = {  # what a pair may make differently, and the cause that was measure
     "keep_padding": END,
 }
 EVERY_PAIR = (ELSEWHERE, SEAM)  # where a clip lies in the encoder's window, no recipe says
-CHUNKS_ONLY = {"keep_padding"}  # rows that the chunks show, not another way of making them
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +62,13 @@ class Outcome:
         """Video frames per second."""
         return exact_fps(self.compared.a.fps)
 
-    @property
-    def made_differently(self) -> list[str]:
-        """Name what the two make their features by that is not the same."""
-        return [name for name, *_ in self.compared.spec_differences if name not in CHUNKS_ONLY]
-
     @cached_property
     def kinds(self) -> np.ndarray:
         """For each frame from 0 on that either has, the index of its kind in `KINDS`."""
         found, alone = self.compared, KINDS.index(ALONE)
         kinds = np.full(max(found.a.frames.stop, found.b.frames.stop), alone)
         if not (found.a.stops or found.b.stops):
-            same = MADE if self.made_differently else SAME
+            same = MADE if self.compared.made_differently else SAME
             kinds[found.shared] = np.where(found.rows_differ() > 0, KINDS.index(ROWS), KINDS.index(same))
         return kinds
 
@@ -111,8 +116,9 @@ class Outcomes(Answer):
         lines += [("every pair, where clips are cut from longer ones", causes[name]) for name in EVERY_PAIR]
         lines.sort(key=lambda line: -line[1].cost if line[1] else 0.0)
         caption = f"Largest rms of a layer over the content's standard deviation · weights: {causes.weights}."
-        head, shades = ["pair", "what differs", "costs", "safe?"], [c.shade if c else SHADES["good"] for _, c in lines]
-        return Table(head, [_concluded(*line) for line in lines], caption, shades)
+        cells = [_concluded(*line) for line in lines]
+        shades = [SHADE[verdict] for *_, verdict in cells]
+        return Table(["pair", "what differs", "costs", "safe?"], cells, caption, shades)
 
 
 def _concluded(pair: str, cause: Cause | None) -> list[str]:
@@ -125,7 +131,7 @@ def _sentence(clip: Outcome, minute: Outcome) -> str:
     rate = f"{clip.pair} at {float(clip.fps):.5g} fps"
     if stops := clip.compared.a.stops or clip.compared.b.stops:
         return f"{rate} cannot be compared: {stops}."
-    n_shared, how = len(clip.compared.shared), " and ".join(clip.made_differently)
+    n_shared, how = len(clip.compared.shared), " and ".join(clip.compared.made_differently)
     n_equal = len(clip.compared.values.equal) if clip.compared.values else None
     said = [f"{rate}: {_alike(clip)} take the same rows, {_alike(minute)}"]
     if n_equal is not None:

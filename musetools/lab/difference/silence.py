@@ -47,9 +47,7 @@ class Silence(Answer):
     weights: str
     fps: Fraction
     below_dbfs: float
-    distances: dict[
-        str, np.ndarray
-    ]  # by spec, (6, 6) in the order of `SITUATIONS`: mean rms of the layers over content
+    distances: dict[str, np.ndarray]  # by spec, (6, 6) in the order of `SITUATIONS`: rms over content, mean of layers
     caught: dict[str, Caught]  # by the kind of pause, and for the clip itself as "the clip"
 
     def distance(self, spec: str, a: str, b: str) -> float:
@@ -62,10 +60,10 @@ class Silence(Answer):
 
     def _of_spec(self, spec: str) -> str:
         said = self.distance(spec, PADDING, SPEECH)
-        parts = (f"{what} {100 * self.distance(spec, PADDING, what) / said:.0f} %" for what in SITUATIONS[1:5])
+        parts = [f"{what} {100 * self.distance(spec, PADDING, what) / said:.0f} %" for what in SITUATIONS[1:-1]]
         return (
             f"{spec}: of the distance between padding and speech ({said:.2g}), silence is this far from padding: "
-            + (f"{', '.join(parts)}.")
+            f"{', '.join(parts)}."
         )
 
     def _of_mask(self) -> list[str]:
