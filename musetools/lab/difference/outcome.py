@@ -52,33 +52,23 @@ class Outcome:
         return " and ".join(self.compared.names)
 
     @property
-    def label(self) -> str:
-        """The two recipes and what they were compared on."""
-        a, b = self.compared.names
-        return f"{a}\n{b}, {self.where}"
-
-    @property
     def fps(self) -> Fraction:
         """Video frames per second."""
         return exact_fps(self.compared.a.fps)
 
     @cached_property
     def kinds(self) -> np.ndarray:
-        """For each frame from 0 on that either has, the index of its kind in `KINDS`."""
-        found, alone = self.compared, KINDS.index(ALONE)
-        kinds = np.full(max(found.a.frames.stop, found.b.frames.stop), alone)
+        """For each frame from 0 on that either has, one of `KINDS`."""
+        found = self.compared
+        kinds = np.full(max(found.a.frames.stop, found.b.frames.stop), ALONE, dtype=object)
         if not (found.a.stops or found.b.stops):
-            same = MADE if self.compared.made_differently else SAME
-            kinds[found.shared] = np.where(found.rows_differ() > 0, KINDS.index(ROWS), KINDS.index(same))
+            same = MADE if found.made_differently else SAME
+            kinds[found.shared] = np.where(found.rows_differ() > 0, ROWS, same)
         return kinds
 
     def counts(self) -> dict[str, int]:
         """Count frames by kind."""
-        return {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
-
-    def counts_text(self) -> str:
-        """Write how many frames there are of each kind."""
-        return "; ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
+        return {kind: int((self.kinds == kind).sum()) for kind in KINDS}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

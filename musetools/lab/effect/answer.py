@@ -41,10 +41,14 @@ class Effect(Answer):
         return min(self.grid.values(), key=lambda outcome: outcome.r2)
 
     @property
+    def pairs(self) -> dict[str, Outcome]:
+        """The published pairs by their names in tables."""
+        return {f"MuseTalk {side} as it is run, 25 fps": outcome for side, outcome in self.published.items()}
+
+    @property
     def shown(self) -> dict[str, Outcome]:
         """Every outcome that has a cost, by what differs from the matching pair: pairs as they are run first."""
-        pairs = {pair_name(side): outcome for side, outcome in self.published.items()}
-        return pairs | self.differing | {outcome.title: outcome for outcome in self.grid.values()}
+        return self.pairs | self.differing | {outcome.title: outcome for outcome in self.grid.values()}
 
     @property
     def costs(self) -> dict[str, float]:
@@ -79,7 +83,7 @@ class Effect(Answer):
 
     def cost_table(self) -> Table:
         """Return what every difference costs: first the published pair as it is run, then the most costly first."""
-        first = pair_name(next(iter(self.published)))
+        first = next(iter(self.pairs))
         costs = {first: self.costs[first], **self.costs}
         lines = [
             [name, signed(cost, 3), _verdict(cost), self.shown[name].r2_text, _why(self.shown[name])]
@@ -107,12 +111,11 @@ class Effect(Answer):
 
     def difference_table(self) -> Table:
         """Return the pairs as they are run, the matching pair, then single differences at 25 fps, most costly first."""
-        pairs = {pair_name(side): outcome for side, outcome in self.published.items()}
         differing = dict(sorted(self.differing.items(), key=lambda item: item[1].r2))
         head = ["difference", "trained on", "R²", "error", "correlation", "mean offset"]
         lines = [
             [name, o.model.name, o.r2_text, f"{o.error:.3f}", f"{o.delay.correlation:.3f}", signed(o.bias, 3)]
-            for name, o in {**pairs, "none: the matching pair": self.canonical, **differing}.items()
+            for name, o in {**self.pairs, "none: the matching pair": self.canonical, **differing}.items()
         ]
         caption = (
             f"25 fps, openings {self.control.talker.unit}. Single differences are chunked by the recipe musetools. "
@@ -132,11 +135,6 @@ class Effect(Answer):
             f"out. Weights: {self.weights}."
         )
         return Table(head, lines, caption)
-
-
-def pair_name(side: str) -> str:
-    """Name MuseTalk's pair of a version, as it is run."""
-    return f"MuseTalk {side} as it is run, 25 fps"
 
 
 def _verdict(cost: float) -> str:
