@@ -72,15 +72,13 @@ class AnswerBox:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         """Show a page one box, and what knows pictures alone the figure."""
-        shown, content = (
-            {"text/plain": repr(self)},
-            "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences),
-        )
+        shown = {"text/plain": repr(self)}
+        content = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         if self.figure is not None:
             file = io.BytesIO()
             self.figure.savefig(file, format="png", bbox_inches="tight")
-            shown["image/png"] = png = base64.b64encode(file.getvalue()).decode()
-            alt = escape(self.sentences[0])
+            png, alt = base64.b64encode(file.getvalue()).decode(), escape(self.sentences[0])
             content += f'<img alt="{alt}" style="max-width: 100%" src="data:image/png;base64,{png}">'
+            shown["image/png"] = png
         shown["text/html"] = f'<div style="{BOX}"><b>Answer</b>{content}</div>'
         return shown
