@@ -157,16 +157,18 @@ def test_spec_differences_are_those_of_the_fields():
     assert compare(*V1).spec_differences == ()
 
 
-@pytest.mark.parametrize("pair", [("musetools", "nobody"), ("nobody", "musetools"), ("musetools", None)])
-def test_unknown_recipes_list_the_known(pair):
-    with pytest.raises(ParameterError, match=r"no recipe .*musetalk-v1-train"):
-        compare(*pair)
-
-
-@pytest.mark.parametrize("fps", [0, "25"])
-def test_what_is_no_rate_is_refused(fps):
-    with pytest.raises(ParameterError, match="fps"):
-        compare("musetools", "latentsync", fps=fps)
+@pytest.mark.parametrize(
+    ("a", "b", "fps", "message"),
+    [
+        ("musetools", "nobody", 25, "no recipe .*musetalk-v1-train"),
+        (None, "musetools", 25, "no recipe .*musetalk-v1-train"),
+        ("musetools", "latentsync", 0, "fps"),
+        ("musetools", "latentsync", "25", "fps"),
+    ],
+)
+def test_what_cannot_be_compared(a, b, fps, message):
+    with pytest.raises(ParameterError, match=message):
+        compare(a, b, fps=fps)
 
 
 # --- values
@@ -234,30 +236,35 @@ def test_an_open_file_is_a_source(small):
     np.testing.assert_array_equal(found.values.relative, expected.values.relative)
 
 
-def test_several_rates_make_features_once(small, monkeypatch):
+@pytest.fixture
+def made(monkeypatch) -> list[tuple]:
+    """What features were made of."""
     calls = []
-    monkeypatch.setattr("musetools.lab.difference.measure.FeatureRows", lambda *a: calls.append(1) or FeatureRows(*a))
+    monkeypatch.setattr(
+        "musetools.lab.difference.measure.FeatureRows", lambda *given: calls.append(given) or FeatureRows(*given)
+    )
+    return calls
+
+
+def test_several_rates_make_features_once(small, made):
     rates = (24, 25, 29.97, 30)
     many = compare_at(*V15, clip(3), rates=rates, encoder=small)
-    assert len(calls) == 2
+    assert len(made) == 2
     alone = compare(*V15, clip(3), fps=29.97, encoder=small)
     np.testing.assert_array_equal(many[2].values.relative, alone.values.relative)
 
 
-@pytest.mark.parametrize(("train", "infer", "most"), [(*V15, 3), ("musetools", "latentsync", 2)])
-def test_the_answer_makes_features_once_for_each_spec(train, infer, most, small, monkeypatch, tmp_path):
-    calls = []
-    monkeypatch.setattr("musetools.lab.difference.measure.FeatureRows", lambda *a: calls.append(1) or FeatureRows(*a))
+@pytest.mark.parametrize(("train", "infer", "n_specs"), [(*V15, 3), ("musetools", "latentsync", 2)])
+def test_the_answer_makes_features_once_for_each_spec(train, infer, n_specs, small, made, tmp_path):
     answer = evaluate(SPEECH, train, infer, small, fps=29.97, folder=tmp_path)
-    assert len(calls) == most
+    assert len(made) == n_specs
     alone = compare(train, infer, SPEECH, fps=29.97, encoder=small)
     assert answer.sentences() == alone.sentences()
     np.testing.assert_array_equal(answer.compared.values.relative, alone.values.relative)
     np.testing.assert_array_equal(np.load(tmp_path / "clip.npy"), answer.rows_of(train))
-    for name, chunk in answer.model_inputs(95).items():
-        recipe = RECIPES.get(name, RECIPES["musetools"])
+    for name, recipe in answer.recipes.items():
         expected = recipe.chunks(audio2feat(SPEECH, small, spec=recipe.features), len(answer.waveform), 29.97)
-        np.testing.assert_array_equal(chunk, recipe.model_input(expected, 95))
+        np.testing.assert_array_equal(answer.model_inputs(95)[name], recipe.model_input(expected, 95))
 
 
 # --- sentences
@@ -333,7 +340,6 @@ def test_a_table_of_rates(small):
     many = compare_at("musetools", "musetalk-v1.5-infer", clip(4), rates=rates, encoder=small)
     table = rate_table(many)
     lines = dict(zip(rates, table.lines, strict=True))
-    assert all(len(line) == len(table.head) for line in table.lines)
     assert [line[0] for line in table.lines] == ["24", "25", "29.97", "50"]
     assert lines[50][1:] == ["–", "–", "0", "stops", "–", "stops"]
     for fps, found in zip(rates[:3], many, strict=False):
@@ -341,7 +347,6 @@ def test_a_table_of_rates(small):
         assert lines[fps][1:3] == [str(shared), str(differing)]
         assert lines[fps][3:5] == [found.a.lag_text(), found.b.lag_text()]
         assert lines[fps][6] == found.category
-    assert repr(table).splitlines()[0].startswith("fps")
 
 
 def test_a_table_of_rates_claims_no_difference_where_it_saw_none(small):
@@ -351,13 +356,13 @@ def test_a_table_of_rates_claims_no_difference_where_it_saw_none(small):
     assert rate_table([found]).lines[0][5] == "–"
 
 
-@pytest.mark.parametrize("fps", [Fraction(30_000, 1001), Fraction(25)])
-def test_rates_may_be_fractions(fps):
+def test_rates_may_be_fractions():
     """`compare` says so; Python 3.11 cannot format a Fraction as a float."""
+    fps = Fraction(30_000, 1001)
     found = compare("musetools", "musetalk-v1-infer", fps=fps)
-    assert rate_table([found]).lines[0][0] == f"{float(fps):g}"
-    assert f"{float(fps):g}" in repr(lag_table((fps,), ["musetools"]))
-    assert f"{float(fps):g}" in repr(compare_all(["musetools"], fps=fps))
+    assert rate_table([found]).lines[0][0] == "29.97"
+    assert "29.97" in repr(lag_table((fps,), ["musetools"]))
+    assert "29.97" in repr(compare_all(["musetools"], fps=fps))
 
 
 def test_all_against_all():
@@ -408,8 +413,7 @@ def test_an_own_chunker_of_another_context_is_refused_by_name(small):
         traced_recipe("no.such.module:f", "musetalk-v1-infer")
 
 
-@pytest.mark.parametrize("fps", [75, 120])
-def test_a_rate_at_which_features_lack_rows_is_refused_by_the_recipe_s_name(fps, small):
+def test_a_rate_at_which_features_lack_rows_is_refused_by_the_recipe_s_name(small):
     """v1.5's loader takes its window from 4 s on for frames from 700 on, which reaches beyond a short clip's rows."""
-    with pytest.raises(ParameterError, match=rf"musetalk-v1.5-train at {fps} fps takes rows up to 1503"):
-        compare("musetalk-v1.5-train", "musetools", clip(12), fps=fps, encoder=small)
+    with pytest.raises(ParameterError, match=r"musetalk-v1.5-train at 75 fps takes rows up to 1503"):
+        compare("musetalk-v1.5-train", "musetools", clip(12), fps=75, encoder=small)
