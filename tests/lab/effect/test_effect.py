@@ -79,11 +79,16 @@ def test_what_the_matrix_expects_is_what_is_known(effect):
     assert expected["musetools", 25] == pytest.approx((0, 0), abs=1e-9)
 
 
-@pytest.mark.parametrize("recipe", EQUAL)
-def test_equal_inside_bit_for_bit(recipe, effect):
-    agreement = effect.agreements[recipe]
-    assert agreement.equal == agreement.interior == 500 - 4
-    assert agreement.interior_change == 0
+def test_predictions_are_equal_where_the_published_rows_are(effect):
+    """Inside the clip, bit for bit; other windows give other predictions."""
+    for name, agreement in effect.agreements.items():
+        if name in EQUAL:
+            assert agreement.equal == agreement.interior == 500 - 4
+            assert agreement.interior_change == 0
+        else:
+            assert agreement.equal == 0
+            assert agreement.interior_change > 0.05
+    assert len(effect.agreements) == len(EQUAL) + 3
 
 
 def test_the_edges_as_a_number(effect):
@@ -95,12 +100,6 @@ def test_the_edges_as_a_number(effect):
     for outcome in effect.grid.values():
         assert 0 < outcome.first_error < 1
         assert 0 < outcome.last_error < 1
-
-
-@pytest.mark.parametrize("recipe", ["livetalking", "livetalking-0-5", "openavatarchat"])
-def test_other_windows_give_other_predictions(recipe, effect):
-    assert effect.agreements[recipe].equal == 0
-    assert effect.agreements[recipe].interior_change > 0.05
 
 
 def test_the_matching_pair_learns_and_the_control_does_not(effect):
@@ -213,7 +212,6 @@ def test_ridge_finds_a_linear_rule():
     weights, bias, strength = ridge(chunks, openings)
     assert strength == 0.01
     model = Model("v1", False, weights, bias, strength)
-    assert model.name == "v1, no positions"
     assert np.corrcoef(model.predict([chunks], False), openings)[0, 1] > 0.999
 
 
@@ -275,7 +273,6 @@ def test_tables_name_the_weights(effect):
     whole = effect.outcome_table()
     assert len(whole.lines) == len(INFERENCE) * len(COMMON_FPS) + 2
     assert whole.lines[0][2:4] == ["v1.5, no positions", effect.published["v1.5"].r2_text]
-    assert all(len(line) == len(whole.head) for line in whole.lines)
     assert sum("stops" in line for line in whole.lines) == 2
     single, same = effect.difference_table(), effect.agreement_table()
     assert (len(single.lines), len(same.lines)) == (11, len(INFERENCE))
