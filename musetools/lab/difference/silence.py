@@ -113,8 +113,10 @@ def measure_silence(
     """
     clips = _clips(looped(waveform, BEFORE_S + PAUSE_S + AFTER_S))
     distances = {spec: _distances(clips, encoder, spec, std) for spec, std in content.items()}
-    masked = {**{kind: clips[kind] for kind in PAUSES}, "the clip": waveform}
-    caught = {kind: _caught(samples, fps, below_dbfs, whole=kind not in PAUSES) for kind, samples in masked.items()}
+    rate = float(exact_fps(fps))
+    pause = slice(round(BEFORE_S * rate), round((BEFORE_S + PAUSE_S) * rate))
+    caught = {kind: _caught(clips[kind], fps, below_dbfs, pause) for kind in PAUSES}
+    caught["the clip"] = _caught(waveform, fps, below_dbfs, slice(None))
     return Silence(encoder.name, exact_fps(fps), below_dbfs, distances, caught)
 
 
@@ -133,12 +135,9 @@ def _distances(clips: dict[str, np.ndarray], encoder: Encoder, spec: str, std: n
     return np.array([[gap_of(a - b, std).rms.mean() for b in rows] for a in rows])
 
 
-def _caught(waveform: np.ndarray, fps: float | Fraction, below_dbfs: float, *, whole: bool) -> Caught:
-    """Count silent frames and chunks, of the pause alone or of the whole clip."""
-    dbfs, rate = loudness(waveform, fps), float(exact_fps(fps))
-    n_rows = len(waveform) // ROW_SAMPLES
+def _caught(waveform: np.ndarray, fps: float | Fraction, below_dbfs: float, frames: slice) -> Caught:
+    """Count silent frames and chunks, of some frames of a clip."""
+    dbfs, n_rows = loudness(waveform, fps), len(waveform) // ROW_SAMPLES
     chunks = Chunks(np.empty((n_rows, 1, 1)), chunk_rows(n_rows, fps, n_frames=len(dbfs)), fps)
-    silent = chunks.silent(dbfs, below_dbfs=below_dbfs)
-    part = slice(None) if whole else slice(round(BEFORE_S * rate), round((BEFORE_S + PAUSE_S) * rate))
-    quiet = dbfs[part] < below_dbfs
-    return Caught(int(quiet.sum()), int((silent[part] & quiet).sum()), len(quiet))
+    silent, quiet = chunks.silent(dbfs, below_dbfs=below_dbfs)[frames], dbfs[frames] < below_dbfs
+    return Caught(int(quiet.sum()), int((silent & quiet).sum()), len(quiet))

@@ -59,12 +59,12 @@ class Effect(Answer):
     def sentences(self) -> list[str]:
         """Write the answer in three sentences: the published pair, what costs most and nothing, whether it is valid."""
         valid, costs = self.matching.r2 > LEARNED and abs(self.control.r2) < UNLEARNED, self.costs
-        pair, (costliest, most) = next(iter(self.published.items())), next(iter(costs.items()))
+        (side, pair), (costliest, most) = next(iter(self.published.items())), next(iter(costs.items()))
         free = sum(c < NOTHING for c in costs.values())
         return [
             f"{'Preprocessing' if most >= LITTLE else 'No preprocessing'} has an effect on this model. The published "
-            f"{pair[0]} pair as it is run reaches R² {pair[1].r2_text}, training's own chunks {self.matching.r2_text}: "
-            f"{_why(pair[1])}.",
+            f"{side} pair as it is run reaches R² {pair.r2_text}, training's own chunks {self.matching.r2_text}: "
+            f"{_why(pair)}.",
             f"Of {len(costs)} pairs and differences {free} cost less than {NOTHING:g} of R²; "
             f"the most costly is {costliest}: it costs {most:.2f} ({_why(self.shown[costliest])}).",
             f"The experiment is {'valid' if valid else 'not valid'}: R² of held-out speech is {self.matching.r2_text} "
