@@ -137,6 +137,14 @@ def test_spec_differences_are_those_of_the_fields():
     assert compare(*V1).spec_differences == ()
 
 
+def test_rows_past_the_end_are_no_other_way_of_making_features():
+    ours = RECIPES["musetools"]
+    padded = dataclasses.replace(ours, features=dataclasses.replace(ours.features, keep_padding=True))
+    found = compare(ours, padded)
+    assert found.spec_differences == (("keep_padding", "False", "True"),)
+    assert (found.made_differently, found.category) == ([], "alike but for edges")
+
+
 @pytest.mark.parametrize(
     ("a", "b", "fps", "message"),
     [
