@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from musetools.errors import ParameterError
-from musetools.lab.talker import RATE, VOICES, on_grid, openings, speak
+from musetools.lab.talker import RATE, VOICES, openings, speak, to_16_bit
 
 PAL, NTSC = Fraction(25), Fraction(30000, 1001)
 SIZE = 192
@@ -137,7 +137,7 @@ def make_speech(out: Path) -> None:
     """Make the stereo speech and the two videos of it."""
     voice, text = SPEECH
     left = speak(text, voice)
-    stereo = on_grid(np.stack([left, 0.8 * left], axis=1))
+    stereo = to_16_bit(np.stack([left, 0.8 * left], axis=1))
     write_sound(out / "speech.flac", stereo, "flac")
     for name, fps in (("talker_25", PAL), ("talker_2997", NTSC)):
         mouth = openings(stereo, RATE, fps)

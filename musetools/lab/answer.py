@@ -72,13 +72,13 @@ class AnswerBox:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         """Show a page one box, and what knows pictures alone the figure."""
-        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
-        shown = {"text/plain": repr(self), "text/html": f'<div style="{BOX}"><b>Answer</b>{said}</div>'}
+        shown = {"text/plain": repr(self)}
+        content = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         if self.figure is not None:
             file = io.BytesIO()
             self.figure.savefig(file, format="png", bbox_inches="tight")
-            png = base64.b64encode(file.getvalue()).decode()
-            image = f'<img alt="{escape(self.sentences[0])}" style="max-width: 100%" src="data:image/png;base64,{png}">'
-            shown["text/html"] = shown["text/html"].removesuffix("</div>") + image + "</div>"
+            png, alt = base64.b64encode(file.getvalue()).decode(), escape(self.sentences[0])
+            content += f'<img alt="{alt}" style="max-width: 100%" src="data:image/png;base64,{png}">'
             shown["image/png"] = png
+        shown["text/html"] = f'<div style="{BOX}"><b>Answer</b>{content}</div>'
         return shown

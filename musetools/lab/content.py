@@ -51,19 +51,7 @@ def looped(waveform: np.ndarray, seconds: float = LOOP_S) -> np.ndarray:
 
 
 def gap_of(difference: np.ndarray, std: np.ndarray) -> Gap:
-    """Measure a difference of features.
-
-    Parameters
-    ----------
-    difference : ndarray of float, shape (..., n_layers, width)
-        What features differ by, row by row.
-    std : ndarray of float, shape (n_layers,)
-        The unit.
-
-    Returns
-    -------
-    Gap
-    """
+    """Measure a difference of features, (..., n_layers, width), in the unit `std`, (n_layers,)."""
     layers = np.moveaxis(difference, -2, 0).reshape(len(std), -1)
     rms = np.array([np.sqrt(np.vdot(layer, layer) / layer.size) for layer in layers]) / std
     worst = np.abs(layers).max(axis=1) / std

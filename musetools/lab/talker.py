@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from musetools.errors import ParameterError
 
-__all__ = ["RATE", "SPOKEN", "VOICES", "on_grid", "openings", "speak"]
+__all__ = ["RATE", "SPOKEN", "VOICES", "openings", "speak", "to_16_bit"]
 
 RATE = 44100  # samples a second of what is spoken
 WORDS_PER_MINUTE = 150
@@ -89,10 +89,10 @@ def speak(text: str, voice: str) -> np.ndarray:
     sound = soxr.resample(sound, rate, RATE)
     loud = np.flatnonzero(np.abs(sound) > 0.002 * np.abs(sound).max())
     sound = np.pad(sound[loud[0] : loud[-1] + 1], round(SILENCE_S * RATE))
-    return on_grid(sound * 10 ** (PEAK_DBFS / 20) / np.abs(sound).max())
+    return to_16_bit(sound * 10 ** (PEAK_DBFS / 20) / np.abs(sound).max())
 
 
-def on_grid(waveform: np.ndarray) -> np.ndarray:
+def to_16_bit(waveform: np.ndarray) -> np.ndarray:
     """Round to 16-bit steps, so that what is measured is exactly what is encoded."""
     return np.round(waveform * 32768) / 32768
 

@@ -1,4 +1,4 @@
-"""The lab's rooms stay apart, and notebooks use what these export."""
+"""Notebooks use what the lab's rooms export; that rooms stay apart is tested in test_house.py."""
 
 import ast
 import json
@@ -10,25 +10,23 @@ import pytest
 import musetools
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB = ROOT / "musetools" / "lab"
-ROOMS = sorted(path.parent.name for path in LAB.glob("*/__init__.py"))
+ROOMS = sorted(path.parent.name for path in ROOT.glob("musetools/lab/*/__init__.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SHARED = {f"musetools.lab.{name}" for name in ("answer", "look", "project", "record", "speech")}
 RUNNER = {"musetools.lab.regression"}  # for the notebook that runs the others
 
 
 def imports(tree: ast.AST) -> set[tuple[str, str | None]]:
-    """List (module, name) of every import; a submodule imported by ``from`` counts as a module."""
+    """List (module, name) of every import of ours; a submodule imported by ``from`` counts as a module."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {(alias.name, None) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "musetools.lab":
+            found |= {(f"{node.module}.{alias.name}", None) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                module = f"{node.module}.{alias.name}"
-                is_module = node.module == "musetools.lab"
-                found.add((module, None) if is_module else (node.module, alias.name))
-    return found
+            found |= {(node.module, alias.name) for alias in node.names}
+    return {(module, name) for module, name in found if module.split(".")[0] == "musetools"}
 
 
 def code_of(notebook: Path) -> ast.AST:
@@ -36,31 +34,18 @@ def code_of(notebook: Path) -> ast.AST:
     return ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_no_other_room(room):
-    others = tuple(f"musetools.lab.{other}" for other in ROOMS if other != room)
-    for path in (LAB / room).rglob("*.py"):
-        named = {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
-        assert not {module for module in named if module.startswith(others)}, path
-
-
-def test_what_rooms_share_imports_no_room():
-    rooms = tuple(f"musetools.lab.{room}" for room in ROOMS)
-    for path in LAB.glob("*.py"):
-        named = {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
-        assert not {module for module in named if module.startswith(rooms)}, path
-
-
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_uses_exported_names_alone(notebook):
     tree = code_of(notebook)
-    ours = {(module, name) for module, name in imports(tree) if module.split(".")[0] == "musetools"}
+    ours = imports(tree)
     modules = {module for module, _ in ours}
     rooms = {f"musetools.lab.{room}" for room in ROOMS} - RUNNER
     assert len(modules & rooms) <= 1  # its own
     assert modules <= {"musetools", *SHARED, *RUNNER, *rooms}
     bound = {"mt": musetools}
-    for module, name in ours - {(module, name) for module, name in ours if module in RUNNER}:
+    for module, name in ours:
+        if module in RUNNER:
+            continue
         home = import_module(module)
         if name is not None:
             assert name in home.__all__, (module, name)

@@ -11,15 +11,6 @@ from musetools.lab.alignment.lag import MeasuredLag, measure_lags
 from musetools.lab.alignment.measure import Alignment, check_store, evaluate
 from musetools.lab.alignment.mouth import Mouth, look_at_mouth
 
-__all__ = ["Alignment", "Conversion", "ConverterAudit", "MeasuredLag", "Mouth", "answer_box"]
-__all__ += [
-    "audit_converter",
-    "check_store",
-    "click_figure",
-    "evaluate",
-    "look_at_mouth",
-    "measure_lags",
-    "mouth_figure",
-    "plosive_figure",
-    "sampler_figure",
-]
+__all__ = ["Alignment", "Conversion", "ConverterAudit", "MeasuredLag", "Mouth", "answer_box", "audit_converter"]
+__all__ += ["check_store", "click_figure", "evaluate", "look_at_mouth", "measure_lags", "mouth_figure"]
+__all__ += ["plosive_figure", "sampler_figure"]

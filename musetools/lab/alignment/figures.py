@@ -86,9 +86,7 @@ def mouth_figure(mouth: Mouth) -> Figure:
         moved = np.arange(len(expected)) / GRID_RATE - (sync.offset_ms or 0) / 1000
         label = f"expected from {BASIS[sync.method]}, moved by the offset"
         above.plot(moved, expected, color=COLOURS["black"], lw=1, ls="--", label=label)
-        above.set_xlim(0, min(len(seen) / GRID_RATE, SHOWN_S))
-        above.set_ylabel("opening, in\ndeviations")
-        above.set_xlabel("time in s")
+        above.set(xlabel="time in s", ylabel="opening, in\ndeviations", xlim=(0, min(len(seen) / GRID_RATE, SHOWN_S)))
         above.set_title(_sentence(sync))
         if sync.curve is not None:
             shifts = np.linspace(-1000 * sync.reach_s, 1000 * sync.reach_s, len(sync.curve))
@@ -96,8 +94,7 @@ def mouth_figure(mouth: Mouth) -> Figure:
         if sync.interval_ms:
             below.axvspan(*sync.interval_ms, color=COLOURS["orange"], alpha=0.5, lw=0, label="interval of the offset")
         below.axvline(0, color="0.7", zorder=0)
-        below.set_ylabel("correlation of seen\nand expected")
-        below.set_xlabel("sound late by, in ms")
+        below.set(xlabel="sound late by, in ms", ylabel="correlation of seen\nand expected")
         fig.legend(loc="outside lower center", ncols=4)
     return fig
 
@@ -138,16 +135,14 @@ def plosive_figure(mouth: Mouth, waveform: np.ndarray, clip: str | os.PathLike) 
         for frame, image in zip(frames, images, strict=True):
             above.imshow(image, extent=(times[frame] - half, times[frame] + half, 0, 1), aspect="auto")
             below.axvline(times[frame], color="0.8", lw=0.8, zorder=0)
-        above.set_xlim(start, end)
-        above.set_yticks([])
+        above.set(xlim=(start, end), yticks=[])
         above.set_title(f"Lips shut at {times[shut]:.2f} s; {_burst(mouth.sync)}")
         places = np.arange(max(0, round(start * SAMPLE_RATE)), min(len(waveform), round(end * SAMPLE_RATE)))
         below.plot(places / SAMPLE_RATE, waveform[places], color=COLOURS["black"], lw=0.5, label="sound in the file")
         below.axvline(
             times[shut] + (mouth.sync.offset_ms or 0) / 1000, color=COLOURS["purple"], label="its place in the sound"
         )
-        below.set_ylabel("sample")
-        below.set_xlabel("time in s")
+        below.set(xlabel="time in s", ylabel="sample")
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 

@@ -31,7 +31,7 @@ class Difference(Answer):
     recipes: dict[str, Recipe]  # training's, inference's, the own one by name, and the recipe musetools as "canonical"
     chunks: dict[str, Chunks]  # by the same names
     comparisons: list[Comparison]  # training against inference, at the clip's frame rate and then at `COMMON_FPS`
-    context: tuple[int, int] = (2, 2)  # frames of audio left and right of a frame
+    context: tuple[int, int]  # frames of audio left and right of a frame
 
     @property
     def compared(self) -> Comparison:

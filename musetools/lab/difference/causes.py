@@ -5,7 +5,6 @@ Everything is measured on the audio that is given, repeated to a minute, unless 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from musetools.recipes.recipe import add_positions
 from musetools.table import SHADES, Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["RULE", "Cause", "Causes", "measure_causes"]
+__all__ = ["RULE", "SHADE", "Cause", "Causes", "measure_causes"]
 
 SHORT_S = 10  # of a clip that leaves most of its window to padding
 ELSEWHERE, SEAM = "cut elsewhere: the same sound 15 s later in its window", "segment boundary every 30 s"
@@ -32,6 +31,7 @@ V1, V15 = "musetalk-v1", "musetalk-v1.5"
 QUIET_DB = -20  # of the quieter half, where the peak of the file is not that of the window
 CHUNK_ROWS = 10
 SAFE_SHARE, SAFE_WORST = 0.1, 1.0
+SHADE = {"yes": SHADES["good"], "single values are not": SHADES["fair"], "no": SHADES["bad"]}  # by verdict
 RULE = (
     f"Safe: in every layer the rms is at most {SAFE_SHARE:g} of what neighbouring rows (20 ms) differ by, and no "
     f"single value is off by more than {SAFE_WORST:g} standard deviation of the content."
@@ -54,21 +54,16 @@ class Cause:
         return float(self.gap.rms.max())
 
     @property
+    def verdict(self) -> str:
+        """Whether it satisfies `RULE`: one of the keys of `SHADE`."""
+        if self.share.max() > SAFE_SHARE:
+            return "no"
+        return "yes" if self.gap.worst <= SAFE_WORST else "single values are not"
+
+    @property
     def safe(self) -> bool:
         """Whether it satisfies `RULE`."""
-        return bool(self.share.max() <= SAFE_SHARE and self.gap.worst <= SAFE_WORST)
-
-    @property
-    def shade(self) -> str:
-        """The colour of its line in a table."""
-        return SHADES["good" if self.safe else "bad" if self.share.max() > SAFE_SHARE else "fair"]
-
-    @property
-    def verdict(self) -> str:
-        """Say whether it is safe, and what is not."""
-        if self.safe:
-            return "yes"
-        return "no" if self.share.max() > SAFE_SHARE else "single values are not"
+        return self.verdict == "yes"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,11 +109,11 @@ class Causes(Answer):
             "without the mean of each place in the window."
         )
         head = ["difference", "features", *layers, "worst single value", "rows concerned", "safe?"]
-        return Table(head, [*lines, *beside], caption, [cause.shade for cause in self.found])
+        return Table(head, [*lines, *beside], caption, [SHADE[cause.verdict] for cause in self.found])
 
 
 def _short(number: float) -> str:
-    return "0" if number == 0 else f"{number:.2g}" if number < 100 else f"{number:.0f}"
+    return f"{number:.2g}" if number < 100 else f"{number:.0f}"
 
 
 def _worst(gap: Gap) -> str:
@@ -146,87 +141,53 @@ def measure_causes(source: Source, encoder: Encoder, *, bfloat16: Encoder | None
     AudioError, EncoderError
         If the audio or the weights cannot be used.
     """
-    bench = _Bench(
-        source, encoder, bfloat16 or load_encoder(encoder.name, dtype="bfloat16", device=encoder.device.type)
-    )
-    found = sorted(bench.causes(), key=lambda cause: -cause.cost)
-    return Causes(encoder.name, bench.content, tuple(found))
+    bfloat16 = bfloat16 or load_encoder(encoder.name, dtype="bfloat16", device=encoder.device.type)
+    waveform = load_audio(source, decoder="ffmpeg")
+    content = {spec: measure_places(looped(waveform), encoder, spec) for spec in (V1, V15)}
+    found = []
+    for spec, places in content.items():
+        found.append(_cause(ELSEWHERE, spec, places, places.moved, "all"))
+        found.append(_cause(SEAM, spec, places, places.seam.gap, f"{2 * places.seam.reach} around each boundary"))
+    for name, spec, difference, where in _differences(source, waveform, encoder, bfloat16):
+        found.append(_cause(name, spec, content[spec], gap_of(difference, content[spec].std), where))
+    return Causes(encoder.name, content, tuple(sorted(found, key=lambda cause: -cause.cost)))
 
 
-class _Bench:
-    """The audio, its features by spec, and the measures: each yields what it found."""
+def _cause(name: str, spec: str, content: Places, gap: Gap, where: str) -> Cause:
+    return Cause(name, spec, gap, gap.rms / content.neighbours, where)
 
-    def __init__(self, source: Source, encoder: Encoder, bfloat16: Encoder):
-        self.source, self.encoder, self.bfloat16 = source, encoder, bfloat16
-        self.waveform = load_audio(source, decoder="ffmpeg")
-        self.loop, self.short = looped(self.waveform), looped(self.waveform, SHORT_S)
-        self.content = {name: measure_places(self.loop, encoder, name) for name in (V1, V15)}
 
-    @cached_property
-    def rows(self) -> dict[str, np.ndarray]:
-        """Features of the loop, by spec."""
-        return {name: self.features(self.loop, name) for name in (V1, V15)}
+def _differences(
+    source: Source, waveform: np.ndarray, encoder: Encoder, bfloat16: Encoder
+) -> Iterator[tuple[str, str, np.ndarray, str]]:
+    """Yield the name of each cause, the spec whose content is its unit, the difference, and which rows it concerns."""
+    loop, short = looped(waveform), looped(waveform, SHORT_S)
+    v1, v15 = FeatureSpec.named(V1), FeatureSpec.named(V15)
+    window_peak = replace(v1, mel_peak="window")
 
-    def features(self, waveform: np.ndarray, spec: str | FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
-        """Make the features of a waveform."""
-        return audio2feat((waveform, SAMPLE_RATE), encoder or self.encoder, spec=spec)
+    def features(samples: np.ndarray, spec: FeatureSpec, weights: Encoder = encoder) -> np.ndarray:
+        return audio2feat((samples, SAMPLE_RATE), weights, spec=spec)
 
-    def cause(self, name: str, spec: str, difference: np.ndarray | Gap, where: str = "all") -> Cause:
-        """Express a difference of features in the unit of a spec's content."""
-        content = self.content[spec]
-        gap = difference if isinstance(difference, Gap) else gap_of(difference, content.std)
-        return Cause(name, spec, gap, gap.rms / content.neighbours, where)
+    rows = {V1: features(loop, v1), V15: features(loop, v15)}
+    for spec, made in rows.items():
+        yield "stored in float16", spec, made - made.astype(np.float16).astype(np.float32), "all"
+        yield "computed in bfloat16", spec, made - features(loop, FeatureSpec.named(spec), bfloat16), "all"
+    yield "v1's features or v1.5's", V1, rows[V1] - rows[V15], "all"
 
-    def causes(self) -> Iterator[Cause]:
-        """Measure all of them."""
-        for spec in (V1, V15):
-            yield from self.of_computing(spec)
-            yield from self.of_windows(spec)
-        yield from self.of_the_mel()
-        yield from self.of_decoding()
-        yield self.cause("v1's features or v1.5's", V1, self.rows[V1] - self.rows[V15])
-        yield from self.of_chunks()
+    yield PEAK, V1, rows[V1] - features(loop, window_peak), "all"
+    half, uneven = len(rows[V1]) // 2, loop.copy()
+    uneven[: len(uneven) // 2] *= 10 ** (QUIET_DB / 20)
+    quiet = features(uneven, v1)[:half] - features(uneven, window_peak)[:half]
+    yield f"{PEAK}, this half {-QUIET_DB} dB quieter", V1, quiet, "the quiet half"
+    padded = features(short, v1) - features(short, replace(window_peak, padding="audio"))
+    yield PADDED, V1, padded, "all of the last window"
 
-    def of_computing(self, spec: str) -> Iterator[Cause]:
-        """Measure what types of lower precision cost."""
-        rows = self.rows[spec]
-        yield self.cause("stored in float16", spec, rows - rows.astype(np.float16).astype(np.float32))
-        yield self.cause("computed in bfloat16", spec, rows - self.features(self.loop, spec, self.bfloat16))
+    a, b = (audio2feat(source, encoder, spec=replace(v1, decoder=decoder)) for decoder in ("ffmpeg", "librosa"))
+    n_rows = min(len(a), len(b))
+    yield DECODER, V1, a[:n_rows] - b[:n_rows], "all"
 
-    def of_windows(self, spec: str) -> Iterator[Cause]:
-        """Measure what the place in the encoder's window costs."""
-        content = self.content[spec]
-        yield self.cause(ELSEWHERE, spec, content.moved)
-        where = f"{2 * content.seam.reach} around each boundary"
-        yield self.cause(SEAM, spec, content.seam.gap, where)
-
-    def of_the_mel(self) -> Iterator[Cause]:
-        """Measure what v1's log-mel does that others do not: the floor's peak, and what fills a window."""
-        ours, window = FeatureSpec.named(V1), replace(FeatureSpec.named(V1), mel_peak="window")
-        yield self.cause(PEAK, V1, self.rows[V1] - self.features(self.loop, window))
-        uneven = self.loop.copy()
-        uneven[: len(uneven) // 2] *= 10 ** (QUIET_DB / 20)
-        quiet = [self.features(uneven, spec)[: len(self.rows[V1]) // 2] for spec in (ours, window)]
-        name = f"{PEAK}, this half {-QUIET_DB} dB quieter"
-        yield self.cause(name, V1, quiet[0] - quiet[1], "the quiet half")
-        filled = [self.features(self.short, spec) for spec in (ours, replace(window, padding="audio"))]
-        name = PADDED
-        yield self.cause(name, V1, filled[0] - filled[1], "all of the last window")
-
-    def of_decoding(self) -> Iterator[Cause]:
-        """Measure what two decoders make of the file itself."""
-        specs = (replace(FeatureSpec.named(V1), decoder=decoder) for decoder in ("ffmpeg", "librosa"))
-        a, b = (audio2feat(self.source, self.encoder, spec=spec) for spec in specs)
-        n_rows = min(len(a), len(b))
-        yield self.cause(DECODER, V1, a[:n_rows] - b[:n_rows])
-
-    def of_chunks(self) -> Iterator[Cause]:
-        """Measure what v1.5's two sides do differently with the same features."""
-        n_layers, width = self.rows[V15].shape[1:]
-        added = add_positions(np.zeros((CHUNK_ROWS * n_layers, width), np.float32))
-        yield self.cause(POSITIONS, V15, added.reshape(CHUNK_ROWS, n_layers, width))
-        kept = replace(FeatureSpec.named(V15), keep_padding=True)
-        padding = self.features(self.short, kept)[SHORT_S * ROW_RATE :][:CHUNK_ROWS]
-        yield self.cause(
-            "past the end: rows of zeros or of encoded silence", V15, padding, "up to 6 a chunk, at the end"
-        )
+    n_layers, width = rows[V15].shape[1:]
+    positions = add_positions(np.zeros((CHUNK_ROWS * n_layers, width), np.float32))
+    yield POSITIONS, V15, positions.reshape(CHUNK_ROWS, n_layers, width), "all"
+    beyond = features(short, replace(v15, keep_padding=True))[SHORT_S * ROW_RATE :][:CHUNK_ROWS]
+    yield END, V15, beyond, "up to 6 a chunk, at the end"

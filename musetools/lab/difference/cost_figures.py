@@ -104,24 +104,23 @@ def outcome_figure(outcomes: list[Outcome]) -> Figure:
         for y, outcome in enumerate(outcomes):
             edges = np.arange(len(outcome.kinds) + 1) / float(outcome.fps)
             for kind, colour in KIND_COLOURS.items():
-                here = np.flatnonzero(outcome.kinds == KINDS.index(kind))
+                here = np.flatnonzero(outcome.kinds == kind)
                 starts = here[np.diff(here, prepend=-2) > 1]
                 stops = here[np.diff(here, append=1e9) > 1] + 1
                 spans = [(edges[a], edges[b] - edges[a]) for a, b in zip(starts, stops, strict=True)]
                 # an edge of a few frames is thinner than a line: its outline keeps it visible
                 ax.broken_barh(spans, (y - 0.32, 0.64), facecolor=colour, edgecolor=colour, linewidth=1)
-            ax.text(edges[-1] + 0.5, y, outcome.counts_text(), va="center", fontsize=9)
-        ax.set_yticks(range(len(outcomes)), [outcome.label for outcome in outcomes])
+            counts = "; ".join(f"{count} {kind}" for kind, count in outcome.counts().items() if count)
+            ax.text(edges[-1] + 0.5, y, counts, va="center", fontsize=9)
+        labels = ["\n".join(outcome.compared.names) + f", {outcome.where}" for outcome in outcomes]
+        ax.set_yticks(range(len(outcomes)), labels)
         ax.set(xlabel="time of the frame in s", ylim=(len(outcomes) - 0.5, -0.5))
         longest = max(len(outcome.kinds) / float(outcome.fps) for outcome in outcomes)
         ax.set_xlim(-0.01 * longest, 1.9 * longest)  # counts stand at the right
         ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= longest])
-        ax.set_title(_title(outcomes))
+        same, total = sum(o.counts()[KINDS[0]] for o in outcomes[:2]), sum(len(o.kinds) for o in outcomes[:2])
+        share = f"{100 * same / total:.1f} %"
+        ax.set_title(f"{outcomes[0].pair}: {share} of all frames get the same chunk on both sides")
         handles = [Patch(color=colour, label=kind) for kind, colour in KIND_COLOURS.items()]
         fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig
-
-
-def _title(outcomes: list[Outcome]) -> str:
-    same, total = sum(o.counts()[KINDS[0]] for o in outcomes[:2]), sum(len(o.kinds) for o in outcomes[:2])
-    return f"{outcomes[0].pair}: {100 * same / total:.1f} % of all frames get the same chunk on both sides"

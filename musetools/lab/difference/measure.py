@@ -74,6 +74,11 @@ class Comparison(Answer):
         return a & b
 
     @property
+    def made_differently(self) -> list[str]:
+        """Names of what the two make their features by that is not the same, edges apart."""
+        return [name for name, *_ in self.spec_differences if name not in EDGE_FIELDS]
+
+    @property
     def differing(self) -> int:
         """How many of the frames that both have take other rows."""
         return int((self.rows_differ() > 0).sum())
@@ -86,7 +91,7 @@ class Comparison(Answer):
         differ, inside = self.rows_differ() > 0, self.interior()
         if (differ & inside).any() or (differ.any() and not inside.any()):
             return ROWS
-        if any(name not in EDGE_FIELDS for name, *_ in self.spec_differences):
+        if self.made_differently:
             return VALUES
         same = self.a.frames == self.b.frames and not differ.any() and not self.spec_differences
         return EQUAL if same else EDGES
@@ -245,7 +250,7 @@ def compare_at(
     if source is not None and features is None:
         encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
         features = make_features(source, encoder, recipes)
-    ours, theirs = map(_making, recipes)
+    ours, theirs = map(_settings, recipes)
     differences = tuple((name, value, theirs[name]) for name, value in ours.items() if value != theirs[name])
     compared = []
     for fps in rates:
@@ -260,7 +265,7 @@ def compare_at(
     return compared
 
 
-def _making(recipe: Recipe) -> dict[str, str]:
+def _settings(recipe: Recipe) -> dict[str, str]:
     """Return how a recipe makes what the model is given, chunks apart."""
     spec, added = recipe.features, "added" if recipe.positional_encoding else "not added"
     return {field.name: str(getattr(spec, field.name)) for field in fields(spec)} | {"positional encoding": added}

@@ -8,10 +8,21 @@ import numpy as np
 
 from musetools.lab.answer import Answer
 from musetools.lab.difference.answer import Difference
-from musetools.lab.difference.causes import DECODER, ELSEWHERE, END, PADDED, PEAK, POSITIONS, SEAM, Cause, Causes
+from musetools.lab.difference.causes import (
+    DECODER,
+    ELSEWHERE,
+    END,
+    PADDED,
+    PEAK,
+    POSITIONS,
+    SEAM,
+    SHADE,
+    Cause,
+    Causes,
+)
 from musetools.lab.difference.measure import Comparison, compare
 from musetools.recipes.profile import MINUTE_S
-from musetools.table import SHADES, Table
+from musetools.table import Table
 from musetools.timing import exact_fps
 
 __all__ = ["KINDS", "Outcome", "Outcomes", "outcomes"]
@@ -26,7 +37,6 @@ CAUSE_OF = {  # what a pair may make differently, and the cause that was measure
     "keep_padding": END,
 }
 EVERY_PAIR = (ELSEWHERE, SEAM)  # where a clip lies in the encoder's window, no recipe says
-CHUNKS_ONLY = {"keep_padding"}  # rows that the chunks show, not another way of making them
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,38 +52,23 @@ class Outcome:
         return " and ".join(self.compared.names)
 
     @property
-    def label(self) -> str:
-        """The two recipes and what they were compared on."""
-        a, b = self.compared.names
-        return f"{a}\n{b}, {self.where}"
-
-    @property
     def fps(self) -> Fraction:
         """Video frames per second."""
         return exact_fps(self.compared.a.fps)
 
-    @property
-    def made_differently(self) -> list[str]:
-        """Name what the two make their features by that is not the same."""
-        return [name for name, *_ in self.compared.spec_differences if name not in CHUNKS_ONLY]
-
     @cached_property
     def kinds(self) -> np.ndarray:
-        """For each frame from 0 on that either has, the index of its kind in `KINDS`."""
-        found, alone = self.compared, KINDS.index(ALONE)
-        kinds = np.full(max(found.a.frames.stop, found.b.frames.stop), alone)
+        """For each frame from 0 on that either has, one of `KINDS`."""
+        found = self.compared
+        kinds = np.full(max(found.a.frames.stop, found.b.frames.stop), ALONE, dtype=object)
         if not (found.a.stops or found.b.stops):
-            same = MADE if self.made_differently else SAME
-            kinds[found.shared] = np.where(found.rows_differ() > 0, KINDS.index(ROWS), KINDS.index(same))
+            same = MADE if found.made_differently else SAME
+            kinds[found.shared] = np.where(found.rows_differ() > 0, ROWS, same)
         return kinds
 
     def counts(self) -> dict[str, int]:
         """Count frames by kind."""
-        return {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
-
-    def counts_text(self) -> str:
-        """Write how many frames there are of each kind."""
-        return "; ".join(f"{count} {kind}" for kind, count in self.counts().items() if count)
+        return {kind: int((self.kinds == kind).sum()) for kind in KINDS}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,8 +106,9 @@ class Outcomes(Answer):
         lines += [("every pair, where clips are cut from longer ones", causes[name]) for name in EVERY_PAIR]
         lines.sort(key=lambda line: -line[1].cost if line[1] else 0.0)
         caption = f"Largest rms of a layer over the content's standard deviation · weights: {causes.weights}."
-        head, shades = ["pair", "what differs", "costs", "safe?"], [c.shade if c else SHADES["good"] for _, c in lines]
-        return Table(head, [_concluded(*line) for line in lines], caption, shades)
+        cells = [_concluded(*line) for line in lines]
+        shades = [SHADE[verdict] for *_, verdict in cells]
+        return Table(["pair", "what differs", "costs", "safe?"], cells, caption, shades)
 
 
 def _concluded(pair: str, cause: Cause | None) -> list[str]:
@@ -125,7 +121,7 @@ def _sentence(clip: Outcome, minute: Outcome) -> str:
     rate = f"{clip.pair} at {float(clip.fps):.5g} fps"
     if stops := clip.compared.a.stops or clip.compared.b.stops:
         return f"{rate} cannot be compared: {stops}."
-    n_shared, how = len(clip.compared.shared), " and ".join(clip.made_differently)
+    n_shared, how = len(clip.compared.shared), " and ".join(clip.compared.made_differently)
     n_equal = len(clip.compared.values.equal) if clip.compared.values else None
     said = [f"{rate}: {_alike(clip)} take the same rows, {_alike(minute)}"]
     if n_equal is not None:

@@ -92,11 +92,9 @@ def _largest(profiles: Sequence[Profile]) -> float:
 
 
 def _most(profiles: Sequence[Profile]) -> str:
-    some = any(len(p.interior) for p in profiles)
-    return _reach(_largest(profiles)) if some else "no lag: every chunk holds zeros"
-
-
-def _reach(lag_ms: float) -> str:
+    if not any(len(p.interior) for p in profiles):
+        return "no lag: every chunk holds zeros"
+    lag_ms = _largest(profiles)
     return f"up to {lag_ms / 1000:.2g} s" if lag_ms >= 1000 else f"up to {lag_ms:.0f} ms"
 
 

@@ -47,9 +47,7 @@ class Silence(Answer):
     weights: str
     fps: Fraction
     below_dbfs: float
-    distances: dict[
-        str, np.ndarray
-    ]  # by spec, (6, 6) in the order of `SITUATIONS`: mean rms of the layers over content
+    distances: dict[str, np.ndarray]  # by spec, (6, 6) in the order of `SITUATIONS`: rms over content, mean of layers
     caught: dict[str, Caught]  # by the kind of pause, and for the clip itself as "the clip"
 
     def distance(self, spec: str, a: str, b: str) -> float:
@@ -62,10 +60,10 @@ class Silence(Answer):
 
     def _of_spec(self, spec: str) -> str:
         said = self.distance(spec, PADDING, SPEECH)
-        parts = (f"{what} {100 * self.distance(spec, PADDING, what) / said:.0f} %" for what in SITUATIONS[1:5])
+        parts = [f"{what} {100 * self.distance(spec, PADDING, what) / said:.0f} %" for what in SITUATIONS[1:-1]]
         return (
             f"{spec}: of the distance between padding and speech ({said:.2g}), silence is this far from padding: "
-            + (f"{', '.join(parts)}.")
+            f"{', '.join(parts)}."
         )
 
     def _of_mask(self) -> list[str]:
@@ -115,8 +113,10 @@ def measure_silence(
     """
     clips = _clips(looped(waveform, BEFORE_S + PAUSE_S + AFTER_S))
     distances = {spec: _distances(clips, encoder, spec, std) for spec, std in content.items()}
-    masked = {**{kind: clips[kind] for kind in PAUSES}, "the clip": waveform}
-    caught = {kind: _caught(samples, fps, below_dbfs, whole=kind not in PAUSES) for kind, samples in masked.items()}
+    rate = float(exact_fps(fps))
+    pause = slice(round(BEFORE_S * rate), round((BEFORE_S + PAUSE_S) * rate))
+    caught = {kind: _caught(clips[kind], fps, below_dbfs, pause) for kind in PAUSES}
+    caught["the clip"] = _caught(waveform, fps, below_dbfs, slice(None))
     return Silence(encoder.name, exact_fps(fps), below_dbfs, distances, caught)
 
 
@@ -135,12 +135,9 @@ def _distances(clips: dict[str, np.ndarray], encoder: Encoder, spec: str, std: n
     return np.array([[gap_of(a - b, std).rms.mean() for b in rows] for a in rows])
 
 
-def _caught(waveform: np.ndarray, fps: float | Fraction, below_dbfs: float, *, whole: bool) -> Caught:
-    """Count silent frames and chunks, of the pause alone or of the whole clip."""
-    dbfs, rate = loudness(waveform, fps), float(exact_fps(fps))
-    n_rows = len(waveform) // ROW_SAMPLES
+def _caught(waveform: np.ndarray, fps: float | Fraction, below_dbfs: float, frames: slice) -> Caught:
+    """Count silent frames and chunks, of some frames of a clip."""
+    dbfs, n_rows = loudness(waveform, fps), len(waveform) // ROW_SAMPLES
     chunks = Chunks(np.empty((n_rows, 1, 1)), chunk_rows(n_rows, fps, n_frames=len(dbfs)), fps)
-    silent = chunks.silent(dbfs, below_dbfs=below_dbfs)
-    part = slice(None) if whole else slice(round(BEFORE_S * rate), round((BEFORE_S + PAUSE_S) * rate))
-    quiet = dbfs[part] < below_dbfs
-    return Caught(int(quiet.sum()), int((silent[part] & quiet).sum()), len(quiet))
+    silent, quiet = chunks.silent(dbfs, below_dbfs=below_dbfs)[frames], dbfs[frames] < below_dbfs
+    return Caught(int(quiet.sum()), int((silent & quiet).sum()), len(quiet))

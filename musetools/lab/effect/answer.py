@@ -41,10 +41,14 @@ class Effect(Answer):
         return min(self.grid.values(), key=lambda outcome: outcome.r2)
 
     @property
+    def pairs(self) -> dict[str, Outcome]:
+        """The published pairs by their names in tables."""
+        return {f"MuseTalk {side} as it is run, 25 fps": outcome for side, outcome in self.published.items()}
+
+    @property
     def shown(self) -> dict[str, Outcome]:
         """Every outcome that has a cost, by what differs from the matching pair: pairs as they are run first."""
-        pairs = {pair_name(side): outcome for side, outcome in self.published.items()}
-        return pairs | self.differing | {outcome.title: outcome for outcome in self.grid.values()}
+        return self.pairs | self.differing | {outcome.title: outcome for outcome in self.grid.values()}
 
     @property
     def costs(self) -> dict[str, float]:
@@ -55,12 +59,12 @@ class Effect(Answer):
     def sentences(self) -> list[str]:
         """Write the answer in three sentences: the published pair, what costs most and nothing, whether it is valid."""
         valid, costs = self.matching.r2 > LEARNED and abs(self.control.r2) < UNLEARNED, self.costs
-        pair, (costliest, most) = next(iter(self.published.items())), next(iter(costs.items()))
+        (side, pair), (costliest, most) = next(iter(self.published.items())), next(iter(costs.items()))
         free = sum(c < NOTHING for c in costs.values())
         return [
             f"{'Preprocessing' if most >= LITTLE else 'No preprocessing'} has an effect on this model. The published "
-            f"{pair[0]} pair as it is run reaches R² {pair[1].r2_text}, training's own chunks {self.matching.r2_text}: "
-            f"{_why(pair[1])}.",
+            f"{side} pair as it is run reaches R² {pair.r2_text}, training's own chunks {self.matching.r2_text}: "
+            f"{_why(pair)}.",
             f"Of {len(costs)} pairs and differences {free} cost less than {NOTHING:g} of R²; "
             f"the most costly is {costliest}: it costs {most:.2f} ({_why(self.shown[costliest])}).",
             f"The experiment is {'valid' if valid else 'not valid'}: R² of held-out speech is {self.matching.r2_text} "
@@ -79,7 +83,7 @@ class Effect(Answer):
 
     def cost_table(self) -> Table:
         """Return what every difference costs: first the published pair as it is run, then the most costly first."""
-        first = pair_name(next(iter(self.published)))
+        first = next(iter(self.pairs))
         costs = {first: self.costs[first], **self.costs}
         lines = [
             [name, signed(cost, 3), _verdict(cost), self.shown[name].r2_text, _why(self.shown[name])]
@@ -107,12 +111,11 @@ class Effect(Answer):
 
     def difference_table(self) -> Table:
         """Return the pairs as they are run, the matching pair, then single differences at 25 fps, most costly first."""
-        pairs = {pair_name(side): outcome for side, outcome in self.published.items()}
         differing = dict(sorted(self.differing.items(), key=lambda item: item[1].r2))
         head = ["difference", "trained on", "R²", "error", "correlation", "mean offset"]
         lines = [
             [name, o.model.name, o.r2_text, f"{o.error:.3f}", f"{o.delay.correlation:.3f}", signed(o.bias, 3)]
-            for name, o in {**pairs, "none: the matching pair": self.canonical, **differing}.items()
+            for name, o in {**self.pairs, "none: the matching pair": self.canonical, **differing}.items()
         ]
         caption = (
             f"25 fps, openings {self.control.talker.unit}. Single differences are chunked by the recipe musetools. "
@@ -132,11 +135,6 @@ class Effect(Answer):
             f"out. Weights: {self.weights}."
         )
         return Table(head, lines, caption)
-
-
-def pair_name(side: str) -> str:
-    """Name MuseTalk's pair of a version, as it is run."""
-    return f"MuseTalk {side} as it is run, 25 fps"
 
 
 def _verdict(cost: float) -> str:
@@ -189,10 +187,14 @@ def evaluate(
     ParameterError
         If less than 4 s are held out.
     """
-    experiment = Experiment(training, held_out, encoder, folder)
+    return effect_of(Experiment(training, held_out, encoder, folder), halved)
+
+
+def effect_of(experiment: Experiment, halved: Encoder) -> Effect:
+    """Return what an experiment shows; `halved` are its weights in bfloat16."""
     model, grid = experiment.model("v1.5"), experiment.grid()
     return Effect(
-        encoder.name,
+        experiment.encoder.name,
         published(experiment),
         experiment.trained(model),
         experiment.outcome("musetools", model=experiment.model("v1.5", shuffled=True)),

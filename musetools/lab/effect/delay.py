@@ -1,6 +1,6 @@
 """How late a predicted mouth moves, and whether that grows: its correlation with a truth known at any time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,14 +64,16 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[
     shifts, places, match = _curves(prediction, times_s, truth)
     start = _line(shifts, places - middle, match)
 
-    def match_at(guess: np.ndarray) -> float:
+    def loss(guess: np.ndarray) -> float:
         delay, drift = np.append(guess, 0.0)[:2]  # a single stretch has no drift
-        return _correlation(prediction, truth(_delayed(times_s, -delay, -drift)))
+        return -_correlation(prediction, truth(times_s - delay - drift * (times_s - middle)))
 
-    best, best_correlation = _best_match(match_at, start, SIMPLEX[: len(start)])
-    delay, drift = np.append(best, 0.0)[:2]
+    simplex = np.vstack([start, start + np.diag(SIMPLEX[: len(start)])])
+    options = {"initial_simplex": simplex, "xatol": 1e-5, "fatol": 1e-8}
+    best = minimize(loss, start, method="Nelder-Mead", options=options)
+    delay, drift = np.append(best.x, 0.0)[:2]
     found = [_peak(shifts, m, delay + drift * (place - middle)) for place, m in zip(places, match, strict=True)]
-    return Delay(1000 * float(delay), 1000 * float(drift), best_correlation, places, 1000 * np.array(found))
+    return Delay(1000 * float(delay), 1000 * float(drift), -float(best.fun), places, 1000 * np.array(found))
 
 
 def _curves(
@@ -116,17 +118,3 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
     scale = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / scale) if scale > 0 else 0.0
-
-
-def _delayed(times_s: np.ndarray, delay_s: float, drift: float) -> np.ndarray:
-    """Return times later by `delay_s` at their mean; the delay grows by `drift` seconds a second."""
-    return times_s + delay_s + drift * (times_s - times_s.mean())
-
-
-def _best_match(
-    match: Callable[[np.ndarray], float], start: np.ndarray, steps: Sequence[float]
-) -> tuple[np.ndarray, float]:
-    """Return the maximum of `match` near `start`, and the match there, by the Nelder-Mead simplex of these steps."""
-    options = {"initial_simplex": np.vstack([start, start + np.diag(steps)]), "xatol": 1e-5, "fatol": 1e-8}
-    found = minimize(lambda guess: -match(guess), start, method="Nelder-Mead", options=options)
-    return found.x, -float(found.fun)

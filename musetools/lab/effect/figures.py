@@ -15,6 +15,7 @@ __all__ = ["answer_box", "delay_figure", "prediction_figure", "r2_figure"]
 
 SHOWN_S = 6.0  # stretch of speech drawn, the last one of the interior
 STEADY_MS = 150  # outcomes with a larger expected delay are drawn over time
+HOLLOW = {"fillstyle": "none", "markersize": 8}
 DRIFTING = {"^": INFER, "s": COLOURS["black"], "D": COLOURS["green"], "v": COLOURS["purple"]}  # mark and colour
 
 
@@ -78,12 +79,11 @@ def delay_figure(effect: Effect) -> Figure:
         for fps, (mark, colour) in zip(COMMON_FPS, MARKS.items(), strict=False):
             small = [o for (_, rate), o in effect.grid.items() if rate == fps and abs(o.expected.mean_ms) <= STEADY_MS]
             expected, measured = [o.expected.mean_ms for o in small], [o.delay.ms for o in small]
-            style = {"color": colour, "fillstyle": "none", "markersize": 8}
-            steady.plot(expected, measured, mark[0], label=f"{fps:g} fps", **style)
+            steady.plot(expected, measured, mark[0], color=colour, label=f"{fps:g} fps", **HOLLOW)
         line = np.array(steady.get_xlim())
         steady.plot(line, line, color="0.6", linewidth=1, zorder=0, label="measured = expected")
-        band = {"color": "0.92", "linewidth": 0, "zorder": -1, "label": f"{BAND_MS} ms either side"}
-        steady.fill_between(line, line - BAND_MS, line + BAND_MS, **band)
+        band = f"{BAND_MS} ms either side"
+        steady.fill_between(line, line - BAND_MS, line + BAND_MS, color="0.92", linewidth=0, zorder=-1, label=band)
         steady.set(
             xlabel="delay in ms, expected from the index matrix", ylabel="delay in ms, measured (positive: mouth late)"
         )
@@ -95,8 +95,8 @@ def delay_figure(effect: Effect) -> Figure:
         for outcome, (mark, colour) in zip(large, DRIFTING.items(), strict=False):
             delay, placed = outcome.delay, outcome.placed
             over_time.plot(outcome.times_s[placed], -outcome.lag_ms[placed], color="0.75", linewidth=3, zorder=0)
-            style = {"color": colour, "fillstyle": "none", "markersize": 8}
-            over_time.plot(delay.windows_s, delay.windows_ms, mark, label=f"{outcome.title}, measured", **style)
+            label = f"{outcome.title}, measured"
+            over_time.plot(delay.windows_s, delay.windows_ms, mark, color=colour, label=label, **HOLLOW)
         over_time.plot([], [], color="0.75", linewidth=3, label="expected, frame by frame")
         over_time.set(xlabel="time in s", ylabel="delay in ms (positive: mouth late)")
         over_time.set_title(f"{large[0].title}:\ndrift {signed(large[0].delay.drift_ms_s)} ms in each second")
@@ -116,13 +116,13 @@ def r2_figure(effect: Effect) -> Figure:
     -------
     Figure
     """
-    grid, pairs = effect.grid, list(effect.published.items())
-    names = [*(f"MuseTalk {side} as it is run" for side, _ in pairs), *INFERENCE]
+    grid, pairs = effect.grid, list(effect.published.values())
+    names = [*(f"MuseTalk {side} as it is run" for side in effect.published), *INFERENCE]
     lowest = min(outcome.r2 for outcome in (*grid.values(), *effect.published.values()))
     floor = max(lowest - 0.05, -1.0)  # worse than the mean opening is bad enough
     with figure(figsize=(9, 0.42 * len(names) + 1.8)) as (fig, axes):
         ax, spread = axes[0, 0], np.linspace(-0.24, 0.24, len(COMMON_FPS))
-        for place, (_, outcome) in enumerate(pairs):
+        for place, outcome in enumerate(pairs):
             label = "the published pair, 25 fps" if place == 0 else None
             _dot(ax, outcome.r2, place, floor, "*", INFER, label, size=11)
         for fps, shift, (mark, colour) in zip(COMMON_FPS, spread, MARKS.items(), strict=True):
@@ -138,13 +138,13 @@ def r2_figure(effect: Effect) -> Figure:
             ax.axvline(outcome.r2, color=TRAIN, linestyle=style, zorder=0, label=f"{label}: {outcome.r2_text}")
         for number, name in enumerate(INFERENCE):
             if stopped := [f"{fps:g}" for fps in COMMON_FPS if (name, fps) not in grid]:
-                where = {"xy": (0.01, len(pairs) + number), "xycoords": ("axes fraction", "data"), "va": "center"}
-                ax.annotate(f"stops at {', '.join(stopped)} fps", **where)
+                text, place = f"stops at {', '.join(stopped)} fps", (0.01, len(pairs) + number)
+                ax.annotate(text, place, xycoords=("axes fraction", "data"), va="center")
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         ax.set_xlim(floor - 0.04, None)
         ax.set_xlabel("R² of the predicted opening, held-out speech without its first and last second")
-        pair = f"{names[0]}: R² {pairs[0][1].r2_text}, training's chunks {effect.matching.r2_text}"
+        pair = f"{names[0]}: R² {pairs[0].r2_text}, training's chunks {effect.matching.r2_text}"
         ax.set_title(f"{pair}\nworst: {effect.worst.title}, {effect.worst.r2_text} · weights: {effect.weights}")
         fig.legend(loc="outside lower center", ncols=4)
     return fig

@@ -15,6 +15,7 @@ from musetools.recipes.sampler import audit_sampler
 
 RATE = 16_000
 MOUTH_UNITS = {"opening, in\ndeviations", "time in s", "correlation of seen\nand expected", "sound late by, in ms"}
+ONE_UNITS = {"mean lag over the clicks in ms"}
 CLICK_UNITS = {"mean lag over the clicks in ms (linear between −100 and +100)"}
 
 
@@ -31,49 +32,43 @@ def clicks(names: list[str]) -> dict[str, MeasuredLag]:
 LATE_MS = 80
 
 
-def mouth(late_ms: float = LATE_MS, places: np.ndarray | None = None) -> Mouth:
+def mouth(places: np.ndarray | None = None) -> Mouth:
     """Make up a mouth that shuts once a second, and the one expected from sound that is late."""
-    times = np.arange(200) / 25
-    values = np.stack([np.abs(np.sin(np.pi * times * k)) for k in (1.0, 1.3, 1.7, 2.1)], axis=1)
-    rows = np.arange(400) / 50 - late_ms / 1000
-    expected = np.stack([np.abs(np.sin(np.pi * rows * k)) for k in (1.0, 1.3, 1.7, 2.1)], axis=1)
-    seen = MouthSeries(times, values, places=places)
+
+    def opening(times_s: np.ndarray) -> np.ndarray:
+        return np.abs(np.sin(np.pi * np.outer(times_s, [1.0, 1.3, 1.7, 2.1])))
+
+    times, expected = np.arange(200) / 25, opening(np.arange(400) / 50 - LATE_MS / 1000)
+    seen = MouthSeries(times, opening(times), places=places)
     return Mouth(seen, expected, match(seen, expected, MouthModel.load().about["gumbel"]))
 
 
+LOADER = ["1 of 4 get the right audio", "audio of another half minute (K5)", "wrong mel for the sync loss (K6)"]
+SEEN = [
+    "ms late (",
+    "confidence over 99.9 %",
+    "mouth seen",
+    "expected from the encoder's rows",
+    "interval of the offset",
+]
+CLICKS = [f"within {2.4 + len(RECIPES) / 10:.1f} ms", "read off the index matrix"]
+
+
+def sampler(*lengths: int) -> Figure:
+    return sampler_figure([audit_sampler(n_frames) for n_frames in lengths])
+
+
 FIGURES = {  # name: figure, units, texts
-    "clicks of one": (
-        lambda: click_figure(clicks(["musetools"]), 29.97),
-        {"mean lag over the clicks in ms"},
-        ["within 2.5 ms"],
-    ),
-    "clicks of all": (
-        lambda: click_figure(clicks(list(RECIPES)), 29.97),
-        CLICK_UNITS,
-        [f"within {2.4 + len(RECIPES) / 10:.1f} ms", "read off the index matrix"],
-    ),
-    "a mouth, audio late": (
-        lambda: mouth_figure(mouth()),
-        MOUTH_UNITS,
-        [
-            "ms late (",
-            "confidence over 99.9 %",
-            "mouth seen",
-            "expected from the encoder's rows",
-            "interval of the offset",
-        ],
-    ),
+    "clicks of one": (lambda: click_figure(clicks(["musetools"]), 29.97), ONE_UNITS, ["within 2.5 ms"]),
+    "clicks of all": (lambda: click_figure(clicks(list(RECIPES)), 29.97), CLICK_UNITS, CLICKS),
+    "a mouth, audio late": (lambda: mouth_figure(mouth()), MOUTH_UNITS, SEEN),
     "a mouth, no estimate": (
         lambda: mouth_figure(replace(mouth(), sync=unknown("wrong sound"))),
         MOUTH_UNITS,
         ["Not known by how much sound is late: wrong sound"],
     ),
-    "the loader": (
-        lambda: sampler_figure([audit_sampler(n) for n in (600, 750, 800, 1000)]),
-        {"starts in %"},
-        ["1 of 4 get the right audio", "audio of another half minute (K5)", "wrong mel for the sync loss (K6)"],
-    ),
-    "the loader without a start": (lambda: sampler_figure([audit_sampler(0)]), {"starts in %"}, ["1 of 1 get"]),
+    "the loader": (lambda: sampler(600, 750, 800, 1000), {"starts in %"}, LOADER),
+    "the loader without a start": (lambda: sampler(0), {"starts in %"}, ["1 of 1 get"]),
 }
 
 

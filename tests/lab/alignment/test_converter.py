@@ -59,8 +59,7 @@ def short(monkeypatch):
 # --- measuring, without the program
 
 
-@pytest.mark.parametrize("fps", [24, 25, NTSC, 60])
-@pytest.mark.parametrize("shift_ms", [-80, 0, 67])
+@pytest.mark.parametrize(("fps", "shift_ms"), [(24, -80), (25, 0), (NTSC, 67), (60, -80)])
 def test_an_injected_shift_is_measured(tmp_path, fps, shift_ms):
     path = write_flash_clip(tmp_path / "clip.mp4", fps, 5, video_late_ms=shift_ms)
     measured = late(path, fps)
@@ -160,24 +159,23 @@ def test_a_program_that_fails(short, tmp_path, monkeypatch):
     assert "Unknown <encoder>" in repr(audit)
 
 
-def test_a_program_that_does_nothing(short, tmp_path):
-    audit = audit_converter(program(tmp_path, "exit 0"))
-    assert all("No such file" in line.note for line in audit.conversions)
-    assert "left no segment" in audit.segments[0].note
+RUBBISH = 'for last; do :; done; [ "$last" = clip%03d.mp4 ] && last=clip000.mp4; echo no >"$last"'
+FAILING = {  # what the program does: its body, the notes on conversions and on the segment, the segment's name
+    "nothing": ("exit 0", "No such file", "left no segment", "long.mp4"),
+    "rubbish": (RUBBISH, "Invalid data", "Invalid data", "clip000.mp4"),
+    "hangs": ("exec sleep 5", "had not ended after 0.1 s", "had not ended after 0.1 s", "long.mp4"),
+}
 
 
-def test_a_program_that_writes_rubbish(short, tmp_path):
-    stub = program(tmp_path, 'for last; do :; done; [ "$last" = clip%03d.mp4 ] && last=clip000.mp4; echo no >"$last"')
-    audit = audit_converter(stub)
-    assert all("Invalid data" in line.note for line in audit.conversions)
-    assert [segment.clip for segment in audit.segments] == ["clip000.mp4"]
-    assert "Invalid data" in audit.segments[0].note
-
-
-def test_a_program_that_hangs(short, tmp_path, monkeypatch):
-    monkeypatch.setattr(converter, "TIMEOUT_S", 0.1)
-    audit = audit_converter(program(tmp_path, "exec sleep 5"))
-    assert all("had not ended after 0.1 s" in line.note for line in audit.conversions)
+@pytest.mark.parametrize("name", FAILING)
+def test_a_program_that_ends_without_a_clip(name, short, tmp_path, monkeypatch):
+    body, note, segment_note, clip = FAILING[name]
+    if name == "hangs":
+        monkeypatch.setattr(converter, "TIMEOUT_S", 0.1)
+    audit = audit_converter(program(tmp_path, body))
+    assert all(note in run.note for run in audit.conversions)
+    assert [segment.clip for segment in audit.segments] == [clip]
+    assert segment_note in audit.segments[0].note
 
 
 def test_a_file_that_is_no_program(short, tmp_path):

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import soundfile
 from figure_checks import check
 from oracles import speech
 
-from musetools import RECIPES, ParameterError, audio2feat, register
+from musetools import RECIPES, ParameterError, audio2feat
 from musetools.lab import content
 from musetools.lab.answer import AnswerBox
 from musetools.lab.content import Gap, gap_of, looped
@@ -57,51 +58,41 @@ def test_a_gap_is_that_of_a_loop():
     assert (found.worst, found.worst_layer) == pytest.approx(largest)
 
 
-def made_of(places: np.ndarray, sounds: np.ndarray, near: float = 0.0):
-    """Stand in for `audio2feat`: a row is its sound and its place in the window; ends of windows see something else."""
+@pytest.fixture
+def measured(monkeypatch, small):
+    """Measure made-up features of a minute: a row is its sound, what its place in the two windows adds, and noise."""
+    random = np.random.default_rng(1)
 
-    def features(source, encoder, *, spec):
-        first = round(float(source[0][0]))  # the loop's samples are row numbers here
-        rows = sounds[(first + np.arange(3000)) % 3000] + np.tile(places, (2, 1, 1))
-        for window in (rows[:1500], rows[1500:]):
-            window[:10, 1:] += near
-            window[-10:, 1:] += near
-        return rows
+    def measure(sounds: np.ndarray, by_place: np.ndarray, noise: float = 0.0) -> places.Places:
+        def features(source, encoder, *, spec):
+            first = round(float(source[0][0]))  # the loop's samples are row numbers here
+            return np.roll(sounds, -first, axis=0) + by_place + noise * random.normal(size=sounds.shape)
 
-    return features
+        monkeypatch.setattr(content, "audio2feat", features)
+        return measure_places(np.repeat(np.arange(3000.0), 320).astype(np.float32), small, "musetalk-v1")
+
+    return measure
 
 
-def test_content_is_what_remains_without_places(monkeypatch, small):
+def test_content_is_what_remains_without_places(measured):
     random = np.random.default_rng(0)
-    places = 5 * random.normal(size=(1500, 2, 4))
+    by_place = 5 * random.normal(size=(1500, 2, 4))
     sounds = np.stack([random.normal(scale=s, size=(3000, 4)) for s in (1, 3)], axis=1)
-    monkeypatch.setattr(content, "audio2feat", made_of(places, sounds))
-    numbers = np.repeat(np.arange(3000.0), 320).astype(np.float32)
-    found = measure_places(numbers, small, "musetalk-v1")
+    found = measured(sounds, np.tile(by_place, (2, 1, 1)))
     np.testing.assert_allclose(found.std, [1, 3], rtol=0.02)
-    moved = np.sqrt(np.mean((places[:750] - places[750:]) ** 2, axis=(0, 2)))
+    moved = np.sqrt(np.mean((by_place[:750] - by_place[750:]) ** 2, axis=(0, 2)))
     np.testing.assert_allclose(found.moved.rms, moved / found.std, rtol=1e-4)
     assert found.seam.by_row.max() < 1e-9  # half a window later there are the same eight sounds
 
 
 @pytest.mark.parametrize("near", [8.0, 30.0])
-def test_a_planted_boundary_is_found(monkeypatch, small, near):
+def test_a_planted_boundary_is_found(measured, near):
     """Ends of windows that see something else in every second window: a constant there would belong to the place."""
     random = np.random.default_rng(1)
-    sounds = random.normal(size=(3000, 2, 4))
-    signs = np.sign(random.normal(size=(10, 1, 4)))
-
-    def features(source, encoder, *, spec):
-        first = round(float(source[0][0]))
-        rows = sounds[(first + np.arange(3000)) % 3000] + 0.01 * random.normal(size=(3000, 2, 4))
-        for number, start in enumerate((0, 1500)):
-            sign = signs * (-1) ** number
-            rows[start : start + 10] += near * sign
-            rows[start + 1490 : start + 1500] += near * sign
-        return rows
-
-    monkeypatch.setattr(content, "audio2feat", features)
-    found = measure_places(np.repeat(np.arange(3000.0), 320).astype(np.float32), small, "musetalk-v1").seam
+    by_place, seen = np.zeros((3000, 2, 4)), near * np.sign(random.normal(size=(10, 1, 4)))
+    by_place[:10] = by_place[1490:1500] = seen
+    by_place[1500:1510] = by_place[2990:] = -seen
+    found = measured(random.normal(size=(3000, 2, 4)), by_place, noise=0.01).seam
     assert 10 - places.SMOOTH < found.reach <= 10
     np.testing.assert_allclose(found.by_row[:10].mean(), found.gap.rms.mean(), rtol=0.2)
 
@@ -111,7 +102,7 @@ def test_a_loop_repeats_or_cuts():
     assert looped(np.arange(5.0), 3 / RATE).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("seconds", [7.5, 10, 12, 15, 30, 45])
+@pytest.mark.parametrize("seconds", [7.5, 15, 30])
 def test_eight_windows_of_a_loop_hold_eight_sounds(seconds):
     """A clip of 30 s, repeated as it is, would come again after four turns of 7.5 s."""
     loop = looped(np.arange(round(seconds * RATE)))
@@ -123,11 +114,10 @@ def test_eight_windows_of_a_loop_hold_eight_sounds(seconds):
 
 
 def test_causes_are_sorted_and_hold_what_was_measured(causes, clip, small):
-    costs = [cause.cost for cause in causes.found]
+    costs, table = [cause.cost for cause in causes.found], causes.table()
     assert costs == sorted(costs, reverse=True)
-    assert [line[0] for line in causes.table().lines[: len(costs)]] == [cause.name for cause in causes.found]
+    assert [line[0] for line in table.lines[: len(costs)]] == [cause.name for cause in causes.found]
     shades = {"yes": SHADES["good"], "single values are not": SHADES["fair"], "no": SHADES["bad"]}
-    table = causes.table()
     assert list(table.shades) == [shades[line[-1]] for line in table.lines[: len(costs)]]
     assert not causes["decoded by ffmpeg or by librosa"].gap.rms.any()  # nothing to resample
     assert not causes["computed in bfloat16, musetalk-v1"].gap.rms.any()  # it was given the same encoder
@@ -182,13 +172,11 @@ def test_frames_by_kind():
         found = outcome.compared
         for frame, kind in enumerate(outcome.kinds):
             both = frame in found.a.frames and frame in found.b.frames
-            assert (KINDS[kind] == "one side alone has a chunk") == (not both)
+            assert (kind == "one side alone has a chunk") == (not both)
     assert not Outcome("60 s", compare("musetools", "musetalk-v1.5-infer", fps=50)).counts()["same chunk"]
 
 
 def test_the_answer_of_two_pairs(small, clip, tmp_path, causes):
-    import soundfile
-
     soundfile.write(tmp_path / "clip.wav", clip, RATE)
     answers = [evaluate(tmp_path / "clip.wav", *pair, small) for pair in (V1, V15)]
     found = outcomes(*answers, clip="clip.wav")
@@ -204,24 +192,14 @@ def test_the_answer_of_two_pairs(small, clip, tmp_path, causes):
     check(cause_figure(causes), ["rms over the content's standard deviation"], ["safe: yes", "neighbouring rows"])
 
 
-@pytest.fixture
-def late():
-    """The canonical recipe, but frame 40 of a clip takes other rows."""
-
+def test_the_frame_that_differs_most(small, clip, tmp_path):
     def cut(n_samples, fps, context):
+        """Chunk as musetools does, but give frame 40 other rows."""
         first, rows = RECIPES["musetools"].cut(n_samples, fps, context)
-        rows = rows.copy()
-        rows[40] += 3
-        return first, rows
-
-    yield register(dataclasses.replace(RECIPES["musetools"], name="late", cut=cut)).name
-    del RECIPES["late"]
-
-
-def test_the_frame_that_differs_most(small, clip, tmp_path, late):
-    import soundfile
+        return first, rows + 3 * (np.arange(len(rows)) == 40)[:, None]
 
     soundfile.write(tmp_path / "clip.wav", clip, RATE)
+    late = dataclasses.replace(RECIPES["musetools"], name="late", cut=cut)
     assert evaluate(tmp_path / "clip.wav", "musetools", late, small).worst_frame() == 40
     same = evaluate(tmp_path / "clip.wav", "musetools", "musetools", small)
     assert same.worst_frame() == len(same.chunks["canonical"]) // 2
@@ -241,10 +219,9 @@ def test_a_box_shows_its_sentences_and_its_figure():
     assert AnswerBox(["alone"])._repr_mimebundle_().keys() == {"text/plain", "text/html"}
 
 
-@pytest.mark.parametrize(
-    ("weights", "said"), [("tiny.en", None), ("models/whisper", "may be others"), ("untrained-tiny", "have no meaning")]
-)
-def test_other_weights_than_those_of_the_documentation_are_named(weights, said):
-    sentences = AnswerBox(["alone"], weights=weights).sentences
-    assert len(sentences) == 1 + (said is not None)
-    assert said is None or (weights in sentences[-1] and sentences[-1].endswith(f"{said}."))
+def test_other_weights_than_those_of_the_documentation_are_named():
+    assert AnswerBox(["alone"], weights="tiny.en").sentences == ["alone"]
+    for weights, said in (("models/whisper", "may be others"), ("untrained-tiny", "have no meaning")):
+        first, caution = AnswerBox(["alone"], weights=weights).sentences
+        assert (first, weights in caution) == ("alone", True)
+        assert said in caution
