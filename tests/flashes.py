@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from scipy.signal import fftconvolve
 
 FPS, SECONDS = 25, 2.4
 FLASHES = (10, 25, 38, 50)  # frames that are white; a click is centred at the start of each
@@ -106,7 +107,7 @@ def click_times(samples: np.ndarray, rate: int) -> np.ndarray:
     """Return where the clicks are, in seconds: the highest places of the envelope that a click's own wave leaves."""
     at = np.arange(-round(4 * WIDTH_S * rate), round(4 * WIDTH_S * rate) + 1) / rate
     wave = np.exp(-0.5 * (at / WIDTH_S) ** 2 + 2j * np.pi * TONE_HZ * at)
-    envelope = np.abs(np.convolve(samples.astype(float), wave, mode="same")) + 1e-9
+    envelope = np.abs(fftconvolve(samples.astype(float), wave, mode="same")) + 1e-9
     found = []
     rest = envelope.copy()
     for _ in FLASHES:
