@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from media import mux
 from scipy.signal import fftconvolve
 
 FPS, SECONDS = 25, 2.4
@@ -51,7 +52,7 @@ def write_flashes(path: Path, pair: Pair) -> Path:
     with av.open(str(path), "w", format=kind, options=dict(pair.options)) as container:
         picture = list(_picture(container, pair)) if pair.picture else []
         sound = list(_sound(container, pair))
-        container.mux(sorted(picture + sound, key=lambda packet: packet.dts * packet.time_base))
+        mux(container, picture + sound)
     if pair.picture == "libsvtav1" and hasattr(os, "sched_setscheduler"):
         # for root it sets this process to real-time scheduling: what is started later would leave the rest no time
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

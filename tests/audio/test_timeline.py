@@ -17,14 +17,13 @@ from broken import (
     picture,
     rifx,
     sound,
-    trimmed,
     wav_with_size,
     with_bad_packet,
     with_sound,
     write,
 )
 from clips import write_clip
-from media import speech, write_media
+from media import copied, speech, write_media
 
 import musetools as mt
 from musetools.audio.load import DECODERS, audio_blocks
@@ -160,7 +159,7 @@ def test_time_stamps_that_start_anew_are_refused(tmp_path):
 
 
 def test_frames_that_an_edit_list_hides(tmp_path):
-    path = trimmed(tmp_path / "a.mp4", 1.3)
+    path = copied(write_clip(tmp_path / "whole.mp4", seconds=6), tmp_path / "a.mp4", 1.3)
     with av.open(str(path)) as container:
         shown = sum(1 for _ in container.decode(video=0))
     audit = mt.audit_clip(path)
@@ -172,13 +171,8 @@ def test_frames_that_an_edit_list_hides(tmp_path):
 
 def test_an_undecodable_start(tmp_path):
     """A stream that was cut in mid-shot: what comes before the next key frame is never shown."""
-    whole, path = with_sound(tmp_path / "whole.mkv", "pcm_s16le", "mpeg4", seconds=4), tmp_path / "cut.mkv"
-    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
-        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
-        for packet in old.demux():
-            if packet.dts is not None and (packet.stream.type == "audio" or packet.pts > 0):
-                packet.stream = streams[packet.stream_index]
-                new.mux(packet)
+    whole = with_sound(tmp_path / "whole.mkv", "pcm_s16le", "mpeg4", seconds=4)
+    path = copied(whole, tmp_path / "cut.mkv", keep=lambda packet: packet.stream.type == "audio" or packet.pts > 0)
     with av.open(str(path)) as container:
         shown = [frame.time for frame in container.decode(video=0)]
     timeline = read_timeline(path)
