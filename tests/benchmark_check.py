@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import av
+from media import copied
 
 import musetools as mt
 from musetools.check.folder import audit_folder
@@ -33,16 +34,6 @@ def enlarge(source: Path, path: Path, width: int, height: int) -> Path:
     return path
 
 
-def shorten(source: Path, path: Path, seconds: float) -> None:
-    """Copy what comes before a time: clips of other lengths, since a check remembers what it said of one length."""
-    with av.open(str(source)) as old, av.open(str(path), "w") as new:
-        streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
-        for packet in old.demux():
-            if packet.dts is not None and packet.dts * packet.time_base < seconds:
-                packet.stream = streams[packet.stream.index]
-                new.mux(packet)
-
-
 def decode(paths: Iterable[Path], kinds: Iterable[str]) -> None:
     for path in paths:
         for kind in kinds:
@@ -61,8 +52,9 @@ def measure(source: Path, folder: Path, n_clips: int, seconds: float) -> dict[st
     """Return seconds a clip of both checks and of what they are compared with."""
     folder.mkdir()
     paths = [folder / f"{i:04d}.mp4" for i in range(n_clips)]
-    for i, path in enumerate(paths):
-        shorten(source, path, seconds - 0.04 * (i % 50))
+    for i, path in enumerate(paths):  # of other lengths, since a check remembers what it said of one length
+        end_s = seconds - 0.04 * (i % 50)
+        copied(source, path, keep=lambda packet, end_s=end_s: packet.dts * packet.time_base < end_s)
     work = {
         "decode sound and picture": lambda: decode(paths, ("audio", "video")),
         "load_audio": lambda: [mt.load_audio(path) for path in paths],

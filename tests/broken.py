@@ -7,8 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-from clips import write_clip
-from media import speech
+from media import mux, speech
 
 RATE = 48_000
 FPS = 25
@@ -82,8 +81,7 @@ def write(
 ) -> Path:
     """Mux tracks in the order of their time stamps."""
     with av.open(str(path), "w", format=container_format, options=options) as container:
-        packets = [packet for track in tracks for packet in track(container)]
-        container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+        mux(container, [packet for track in tracks for packet in track(container)])
     return path
 
 
@@ -109,21 +107,6 @@ def with_bad_packet(path: Path, at_s: float = 1.5) -> Path:
     content = bytearray(path.read_bytes())
     content[place : place + size] = b"\xff" * size
     path.write_bytes(content)
-    return path
-
-
-def trimmed(path: Path, start_s: float) -> Path:
-    """Copy a video from a time on without decoding, as phones trim: an edit list hides what comes before it."""
-    whole = write_clip(path.with_name("whole.mp4"), 25, 6)
-    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
-        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
-        for packet in old.demux():
-            if packet.dts is not None:
-                shift = round(start_s / packet.time_base)
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                packet.stream = streams[packet.stream_index]
-                new.mux(packet)
-    whole.unlink()
     return path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media import FASTSTART, SPEECH_RATE, sound_packets, speech
+from media import FASTSTART, SPEECH_RATE, mux, sound_packets, speech
 
 NTSC = Fraction(30_000, 1001)
 CLOCK = 90_000  # ticks a second of the time stamps that frames get
@@ -51,7 +51,7 @@ def write_clip(
             # where sound starts late no edit list hides what the encoder puts in front, so this is heard, too
             first = round(late_s * SPEECH_RATE) + PRIMING if late_s else 0
             packets += sound_packets(container, pcm, SPEECH_RATE, "aac", first)
-        container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+        mux(container, packets)
     return path
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+from media import mux
+from scipy.signal import fftconvolve
 
 FPS, SECONDS = 25, 2.4
 FLASHES = (10, 25, 38, 50)  # frames that are white; a click is centred at the start of each
@@ -50,7 +52,7 @@ def write_flashes(path: Path, pair: Pair) -> Path:
     with av.open(str(path), "w", format=kind, options=dict(pair.options)) as container:
         picture = list(_picture(container, pair)) if pair.picture else []
         sound = list(_sound(container, pair))
-        container.mux(sorted(picture + sound, key=lambda packet: packet.dts * packet.time_base))
+        mux(container, picture + sound)
     if pair.picture == "libsvtav1" and hasattr(os, "sched_setscheduler"):
         # for root it sets this process to real-time scheduling: what is started later would leave the rest no time
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -106,7 +108,7 @@ def click_times(samples: np.ndarray, rate: int) -> np.ndarray:
     """Return where the clicks are, in seconds: the highest places of the envelope that a click's own wave leaves."""
     at = np.arange(-round(4 * WIDTH_S * rate), round(4 * WIDTH_S * rate) + 1) / rate
     wave = np.exp(-0.5 * (at / WIDTH_S) ** 2 + 2j * np.pi * TONE_HZ * at)
-    envelope = np.abs(np.convolve(samples.astype(float), wave, mode="same")) + 1e-9
+    envelope = np.abs(fftconvolve(samples.astype(float), wave, mode="same")) + 1e-9
     found = []
     rest = envelope.copy()
     for _ in FLASHES:

@@ -1,6 +1,6 @@
 """Small media files for tests, all made from the bundled speech."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,25 @@ def write_media(path: Path, pcm: np.ndarray, rate: int, subtype: str | None = No
     with av.open(path, "w", options=options) as container:
         sound = list(sound_packets(container, pcm, rate, codec))
         picture = list(_picture(container, len(pcm) / rate)) if path.suffix == ".mp4" else []
-        container.mux(sorted(sound + picture, key=lambda packet: packet.dts * packet.time_base))
+        mux(container, sound + picture)
+    return path
+
+
+def mux(container: av.container.OutputContainer, packets: Iterable[av.Packet]) -> None:
+    """Write packets in the order in which they are decoded."""
+    container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+
+
+def copied(source: Path, path: Path, start_s: float = 0, keep: Callable[[av.Packet], bool] = lambda _: True) -> Path:
+    """Copy packets without decoding, from a time on as phones trim: an edit list hides what comes before it."""
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None and keep(packet):
+                shift = round(start_s / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
     return path
 
 

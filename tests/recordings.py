@@ -1,14 +1,13 @@
 """The nearest to recordings of phones, screens and browsers that encoders and muxers here can make."""
 
 import struct
-from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from clips import NTSC, PRIMING, film_packets
-from media import sound_packets, speech
+from media import copied, mux, sound_packets, speech
 
 FPS, SECONDS, RATE = 30, 4, 48_000
 TS_PACKET = 188
@@ -27,11 +26,6 @@ def even(fps: float | Fraction = FPS, seconds: float = SECONDS) -> np.ndarray:
     return np.arange(round(seconds * fps)) / float(fps)
 
 
-def muxed(container: av.container.OutputContainer, packets: Iterable[av.Packet]) -> None:
-    """Write packets in the order in which they are decoded."""
-    container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
-
-
 def write(
     path: Path, times: np.ndarray, pcm: np.ndarray, *, fps: Fraction = Fraction(FPS), first: int = 0, **given
 ) -> Path:
@@ -40,7 +34,7 @@ def write(
     b_frames, kind = given.pop("b_frames", 0), given.pop("format", None)
     with av.open(str(path), "w", format=kind, options=given) as container:
         film = list(film_packets(container, times, fps, b_frames, codecs[0], (64, 64), FPS))
-        muxed(container, film + list(sound_packets(container, pcm, RATE, codecs[1], first)))
+        mux(container, film + list(sound_packets(container, pcm, RATE, codecs[1], first)))
     return path
 
 
@@ -55,14 +49,7 @@ def phone_variable_rate(folder: Path) -> Path:
 def phone_trimmed(folder: Path) -> Path:
     """A phone trims without encoding again: edit lists hide what comes before 1.3 s, back to the key frame."""
     whole, path = write(folder / "whole.mp4", even(), sound(), b_frames=2), folder / "phone_trimmed.mp4"
-    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
-        streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
-        for packet in old.demux():
-            if packet.dts is not None and (packet.stream.type == "video" or packet.pts * packet.time_base > 1.0):
-                packet.pts -= round(1.3 / packet.time_base)
-                packet.dts -= round(1.3 / packet.time_base)
-                packet.stream = streams[packet.stream_index]
-                new.mux(packet)
+    copied(whole, path, 1.3, lambda packet: packet.stream.type == "video" or packet.pts * packet.time_base > 1)
     whole.unlink()
     return path
 
@@ -73,7 +60,7 @@ def phone_portrait(folder: Path) -> Path:
     with av.open(str(path), "w") as container:
         film = list(film_packets(container, even(), Fraction(FPS), 0, "libx264", (96, 64), FPS))
         tracks = [list(sound_packets(container, sound(), RATE, codec)) for codec in ("aac", "aac")]
-        muxed(container, film + tracks[0] + tracks[1])
+        mux(container, film + tracks[0] + tracks[1])
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 44
     data[matrix : matrix + 36] = struct.pack(">9i", *UPRIGHT)
@@ -107,7 +94,7 @@ def browser_call(folder: Path) -> Path:
         silent = [packet for packet in packets if PAUSE_S[0] <= float(packet.pts * packet.time_base) < PAUSE_S[1]]
         lost = [packet for packet in packets if LOST_S[0] <= float(packet.pts * packet.time_base) < LOST_S[1]]
         gone = {packet.pts for i, packet in enumerate(silent) if i % SENT} | {packet.pts for packet in lost}
-        muxed(container, film + [packet for packet in packets if packet.pts not in gone])
+        mux(container, film + [packet for packet in packets if packet.pts not in gone])
     return path
 
 
@@ -123,7 +110,7 @@ def screen_obs(folder: Path) -> Path:
     with av.open(str(path), "w") as container:
         film = list(film_packets(container, even(60), Fraction(60), 2, "libx264", (64, 64), FPS))
         tracks = [list(sound_packets(container, pcm, RATE, "aac")) for pcm in (sound(), sound() // 2)]
-        muxed(container, film + tracks[0] + tracks[1])
+        mux(container, film + tracks[0] + tracks[1])
     return path
 
 

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from musetools.audio.structure import lowest_offset, structure_of
+from musetools.audio.structure import Structure, lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = ["RATES", "SOUND_ALONE", "Mapped", "chosen_audio", "chosen_video", "moving", "name_of", "opened"]
-__all__ += ["reading", "shown_late_s"]
+__all__ = ["RATES", "SOUND_ALONE", "Mapped", "check_rate", "chosen_audio", "chosen_video", "moving", "name_of"]
+__all__ += ["opened", "shown_late_s", "source_structure"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
@@ -73,6 +73,12 @@ def reading(source: Any) -> Iterator[BinaryIO]:
         yield source
 
 
+def source_structure(source: Any) -> Structure:
+    """Return the structure of a path or a file object."""
+    with reading(source) as file:
+        return structure_of(file)
+
+
 @contextmanager
 def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
     """Open a media file with PyAV; AudioError if it is none, or a playlist, or fails in the block."""
@@ -93,8 +99,7 @@ def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
     except MusetoolsError:
         raise
     except (av.FFmpegError, ValueError, IndexError) as error:  # PyAV: an index, for a track that begins on the way
-        with reading(source) as file:
-            kind = structure_of(file).kind
+        kind = source_structure(source).kind
         what = "it is no media file, truncated or corrupt" if kind == "unknown" else f"this {kind} file is damaged"
         why = getattr(error, "strerror", None) or error
         raise AudioError(f"{name} cannot be {verb} ({why}): {what}. Copy or export it again") from None
@@ -152,6 +157,15 @@ def shown_late_s(source: Any, track: int, tick: Fraction) -> float:
         return float(-lowest_offset(file, track) * tick)
 
 
+def check_rate(rate: int, name: str) -> None:
+    """Raise AudioError for a sample rate that sound does not have."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(
+            f"{name} declares {rate} samples a second; {RATES[0]} … {RATES[1]} is what sound has. "
+            "Its header is damaged: copy or export it again"
+        )
+
+
 class Mapped:
     """Makes frames of any layout safe to read: few planes, channels in an order that FFmpeg has a downmix for."""
 
@@ -161,11 +175,7 @@ class Mapped:
         self.rate = stream.codec_context.sample_rate
         if not self.rate or not stream.codec_context.format:
             raise AudioError(f"{name} cannot be decoded: it is no media file, truncated or corrupt. Copy it again")
-        if not RATES[0] <= self.rate <= RATES[1]:
-            raise AudioError(
-                f"{name} declares {self.rate} samples a second; {RATES[0]} … {RATES[1]} is what sound has. "
-                "Its header is damaged: copy or export it again"
-            )
+        check_rate(self.rate, name)
         layout = stream.codec_context.layout
         self.n_channels, self._order, self._layout = layout.nb_channels, None, layout.name
         if "ambisonic" in self._layout:

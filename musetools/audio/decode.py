@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from musetools.audio.container import RATES, SOUND_ALONE, Mapped, chosen_audio, name_of, opened, reading
+from musetools.audio.container import (
+    RATES,
+    SOUND_ALONE,
+    Mapped,
+    check_rate,
+    chosen_audio,
+    name_of,
+    opened,
+    source_structure,
+)
 from musetools.audio.resample import (
     BLOCK_S,
     SignalCheck,
@@ -19,7 +28,7 @@ from musetools.audio.resample import (
     soxr_mono,
     swresample_mono,
 )
-from musetools.audio.structure import Structure, structure_of
+from musetools.audio.structure import Structure
 from musetools.audio.timeline import SoundTimes, first_shown_s, laid_out
 from musetools.errors import AudioError, ParameterError, as_array
 from musetools.timing import SAMPLE_RATE
@@ -47,11 +56,16 @@ def blocks_of_array(array: np.ndarray, rate: int, decoder: str) -> Iterator[np.n
     blocks = map(scaled, checked((planes[:, i : i + step] for i in range(0, planes.shape[1], step)), signal))
     if rate == SAMPLE_RATE and len(planes) == 1:
         yield from (block[0] for block in blocks)
-    elif decoder == "librosa":
-        yield from soxr_mono(blocks, signal)
     else:
-        yield from swresample_mono((frame_of(block, rate) for block in blocks), signal)
+        yield from _mono(blocks, signal, decoder)
     signal.finish()
+
+
+def _mono(blocks: Iterator[np.ndarray], signal: SignalCheck, decoder: str) -> Iterator[np.ndarray]:
+    """Mix and resample planes of floats."""
+    if decoder == "librosa":
+        return soxr_mono(blocks, signal)
+    return swresample_mono((frame_of(block, signal.rate) for block in blocks), signal)
 
 
 def planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
@@ -116,7 +130,7 @@ def blocks_of_file(
     """
     name = name_of(source)
     try:
-        structure = structure or _structure_of(source)
+        structure = structure or source_structure(source)
         _check_structure(structure, name, lenient=decoder == "timeline")
         by_sndfile = decoder == "librosa" and structure.sized and audio_track is None
         if (by_sndfile or structure.kind == "rifx") and (file := _open_sndfile(source, structure)):
@@ -128,11 +142,6 @@ def blocks_of_file(
         yield from _blocks_of_container(source, name, decoder, audio_track, structure, times)
     except OSError as error:
         raise AudioError(f"{name} cannot be read ({error.strerror or error}). Copy it again") from None
-
-
-def _structure_of(source: Any) -> Structure:
-    with reading(source) as file:
-        return structure_of(file)
 
 
 def _check_structure(structure: Structure, name: str, *, lenient: bool) -> None:
@@ -166,17 +175,10 @@ def _blocks_of_sndfile(file: Any, name: str, decoder: str, structure: Structure)
     import soundfile
 
     with file:
-        if not RATES[0] <= file.samplerate <= RATES[1]:
-            raise AudioError(
-                f"{name} declares {file.samplerate} samples a second: its header is damaged. Copy it again"
-            )
+        check_rate(file.samplerate, name)
         signal = SignalCheck(name, file.samplerate, file.channels)
         try:
-            blocks = checked(_read(file), signal)
-            if decoder == "librosa":
-                yield from soxr_mono(blocks, signal)
-            else:
-                yield from swresample_mono((frame_of(block, file.samplerate) for block in blocks), signal)
+            yield from _mono(checked(_read(file), signal), signal, decoder)
         except soundfile.LibsndfileError as error:
             at = signal.n_in / signal.rate
             raise AudioError(

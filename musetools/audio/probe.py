@@ -12,8 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from musetools.audio.container import SOUND_ALONE, chosen_audio, chosen_video, moving, name_of, opened, shown_late_s
-from musetools.audio.structure import Structure, structure_of
+from musetools.audio.container import (
+    SOUND_ALONE,
+    chosen_audio,
+    chosen_video,
+    moving,
+    name_of,
+    opened,
+    shown_late_s,
+    source_structure,
+)
+from musetools.audio.structure import Structure
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
 from musetools.timing import meant_rate
@@ -110,8 +119,7 @@ def probe_media(
     import av
 
     name = name_of(path)
-    with open(path, "rb") as file:
-        structure = structure_of(file)
+    structure = source_structure(path)
     with opened(path, name, "opened") as container:
         video, sound = chosen_video(container, video_track), _sound(container, name, audio_track)
         stamps, times, unseen = _stamps(container, video, sound, name)

@@ -24,7 +24,7 @@ from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.table import Table
-from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
+from musetools.timing import SAMPLE_RATE, exact_fps
 
 __all__ = ["ClipAudit", "ClipFacts", "audit_clip", "clip_facts", "judged", "known_samples"]
 
@@ -74,7 +74,7 @@ class ClipAudit:
         """``frames · 50 / fps − rows``: 2·frames − rows at 25 fps; positive where the sound is too short."""
         if None in (self.n_samples, self.n_frames, self.fps):
             return None
-        return float(self.n_frames * ROW_RATE / self.fps) - self.n_samples // ROW_SAMPLES
+        return findings.surplus_rows(self.n_samples, self.n_frames, self.fps)
 
     def recipes(self, names: Iterable[str] | None = None) -> Table:
         """Say what each recipe would do to this clip: lag, frames lost, or why it stops."""

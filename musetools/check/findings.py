@@ -15,7 +15,8 @@ from musetools.recipes.sampler import audit_sampler
 from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_counted", "as_passed", "by_level", "of_claim", "of_lengths"]
-__all__ += ["is_plausible", "of_other_tracks", "of_recipe", "of_silence", "of_streams", "of_timeline", "timed_rate"]
+__all__ += ["is_plausible", "of_other_tracks", "of_recipe", "of_silence", "of_streams", "of_timeline", "surplus_rows"]
+__all__ += ["timed_rate"]
 
 LEVELS = ("error", "warning", "note")
 LATE_MS, OFF_MS = 20.0, 45.0  # start offsets: a warning; seen by viewers (ITU-R BT.1359: 45 ms early, 125 ms late)
@@ -194,9 +195,14 @@ def of_silence(loudness_dbfs: np.ndarray) -> Iterator[Finding]:
         yield Finding("warning" if silent > MOSTLY else "note", "silence", silent, f"{below}: the mouth should rest")
 
 
+def surplus_rows(n_samples: int, n_frames: int, rate: Fraction) -> float:
+    """Return 2·frames − rows for any frame rate; positive where the sound is too short."""
+    return float(n_frames * ROW_RATE / rate) - n_samples // ROW_SAMPLES
+
+
 def of_lengths(n_samples: int, n_frames: int, rate: Fraction) -> Iterator[Finding]:
-    """Compare the lengths of sound and video: 2·frames − rows, for any frame rate."""
-    surplus = float(n_frames * ROW_RATE / rate) - n_samples // ROW_SAMPLES
+    """Compare the lengths of sound and video."""
+    surplus = surplus_rows(n_samples, n_frames, rate)
     ms = 1000 * float(n_frames / rate) - 1000 * n_samples / SAMPLE_RATE
     if abs(surplus) > SHORT_ROWS:
         which = "video goes on without sound" if surplus > 0 else "sound goes on without video"

@@ -46,15 +46,11 @@ def test_an_empty_file(tmp_path, decoder):
     error_of(io.BytesIO(), decoder)
 
 
-@pytest.mark.parametrize("name", ["notes.wav", "notes.mp3", "notes.m4a", "notes.flac", "notes"])
-def test_text_under_another_name(tmp_path, name, decoder):
+@pytest.mark.parametrize("name", ["notes.wav", "notes.mp3", "notes", "notes.txt"])
+def test_text_is_no_media(tmp_path, name, decoder):
+    """FFmpeg takes text under its own name for a picture of a terminal."""
     (tmp_path / name).write_text("These are the notes of a meeting, not its recording.\n" * 50)
-    assert f"{name} cannot be decoded" in error_of(tmp_path / name, decoder)
-
-
-def test_text_under_its_own_name(tmp_path, decoder):
-    (tmp_path / "notes.txt").write_text("FFmpeg takes this for a picture of a terminal.\n" * 50)
-    assert "notes.txt" in error_of(tmp_path / "notes.txt", decoder)
+    assert name in error_of(tmp_path / name, decoder)
 
 
 def test_a_video_without_sound(tmp_path, decoder):
@@ -85,14 +81,10 @@ def test_a_file_that_may_not_be_read(tmp_path, decoder):
         load_audio(path, decoder=decoder)
 
 
-@pytest.mark.parametrize("source", [None, 5, b"speech.wav", ["speech.wav"], [np.zeros(5), 16_000], np.zeros(16_000)])
+@pytest.mark.parametrize(
+    "source", [None, b"speech.wav", [np.zeros(5), 16_000], np.zeros(5), (), (np.zeros(5),), (np.zeros(5), 16_000, 1)]
+)
 def test_what_is_no_source(source, decoder):
-    with pytest.raises(ParameterError, match=r"audio must be a path, a seekable binary file or \(array, sample_rate\)"):
-        load_audio(source, decoder=decoder)
-
-
-@pytest.mark.parametrize("source", [(), (np.zeros(5),), (np.zeros(5), 16_000, 1)], ids=len)
-def test_a_tuple_that_is_no_pair(source, decoder):
     with pytest.raises(ParameterError, match=r"\(array, sample_rate\)"):
         load_audio(source, decoder=decoder)
 
@@ -106,12 +98,12 @@ def test_a_file_opened_as_text(tmp_path, decoder):
 # --- truncated
 
 FILES = {  # what is cut, and after which part of the file; below 0: bytes from the end
-    "speech.wav": [4, 11, 12, 20, 36, 43, 44, 0.3, 0.5, 0.99, -17_640],
-    "speech_24.wav": [60, 0.5, -26_460],
-    "speech.flac": [4, 30, 0.1, 0.5, 0.9],
-    "front.mp4": [20, 0.3, 0.5, 0.9],
-    "end.m4a": [20, 0.5, 0.9],
-    "speech.mp3": [0.1, 0.5, 0.95],
+    "speech.wav": [4, 11, 20, 36, 43, 44, 0.5, -17_640],
+    "speech_24.wav": [60, -26_460],
+    "speech.flac": [4, 30, 0.1, 0.9],
+    "front.mp4": [20, 0.3, 0.9],
+    "end.m4a": [20, 0.9],
+    "speech.mp3": [0.1, 0.95],
     "speech.mkv": [20, 0.5, 0.9],
     "speech.rf64": [60, 0.5],
 }
@@ -175,9 +167,16 @@ def test_an_odd_chunk_before_the_samples(whole, tmp_path, decoder):
 # --- samples that are not finite
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(("rate", "sample"), [(44_100, 0), (44_100, 330_750), (16_000, 24_000), (16_000, 88_888)])
+@pytest.mark.parametrize(
+    ("value", "channels", "rate", "sample"),
+    [
+        (np.nan, 1, 44_100, 0),
+        (np.nan, 2, 16_000, 88_888),
+        (np.inf, 1, 16_000, 24_000),
+        (np.inf, 2, 44_100, 330_750),
+        (-np.inf, 2, 44_100, 0),
+    ],
+)
 def test_a_sample_that_is_not_finite(tmp_path, value, channels, rate, sample, decoder):
     samples = np.resize(speech(3, 16_000, 1), (8 * rate, channels)).astype(np.float32) / 32768
     samples[sample, -1] = value
@@ -222,8 +221,9 @@ def test_one_silent_channel_is_fine(decoder):
     assert np.abs(load_audio((np.stack([left, 0 * left]), 44_100), decoder=decoder)).max() > 0.01
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("name", ["silence.wav", "silence.flac", "silence.mp3", "silence.m4a"])
+@pytest.mark.parametrize(
+    ("name", "channels"), [("silence.wav", 1), ("silence.flac", 2), ("silence.mp3", 1), ("silence.m4a", 2)]
+)
 def test_digital_silence_is_audio(tmp_path, name, channels, decoder):
     write_media(tmp_path / name, np.zeros((44_100, channels), np.int16), 44_100)
     waveform = load_audio(tmp_path / name, decoder=decoder)
@@ -265,8 +265,7 @@ def test_arrays_that_are_no_audio(array, got, decoder):
         load_audio((array, 44_100), decoder=decoder)
 
 
-@pytest.mark.parametrize("array", [[], np.zeros((2, 0)), np.zeros(0, np.int16)], ids=repr)
-@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize(("array", "rate"), [([], 16_000), (np.zeros((2, 0)), 44_100), (np.zeros(0, np.int16), 16_000)])
 def test_an_empty_array(array, rate, decoder):
     assert "the array holds no audio samples" in error_of((array, rate), decoder)
 

@@ -17,16 +17,15 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, shape=st.sampled_from([(), (3,), (2, 1)]), dtype=st.sampled_from(["float32", "int64"]))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_ring_is_the_end_of_a_list(steps, shape, dtype):
     ring, passed, start = Ring(shape, np.dtype(dtype)), [], 0
     most_held = largest = 0
     for what, n in steps:
         if what == "append":
-            items = np.full((n, *shape), 0, dtype) + np.arange(len(passed), len(passed) + n).reshape(
-                -1, *[1] * len(shape)
-            )
-            ring.append(items.astype(dtype))
+            items = np.empty((n, *shape), dtype)
+            items.T[:] = np.arange(len(passed), len(passed) + n)
+            ring.append(items)
             passed += list(items)
             largest = max(largest, n)
         else:
@@ -38,17 +37,7 @@ def test_a_ring_is_the_end_of_a_list(steps, shape, dtype):
         assert held.shape == (len(passed) - start, *shape)
         assert held.dtype == dtype
         np.testing.assert_array_equal(held, np.array(passed[start:], dtype).reshape(held.shape))
-        assert len(ring._memory) <= 2 * (most_held + largest)
-
-
-@given(n=st.integers(1, 50), dropped=st.integers(0, 50), data=st.data())
-def test_any_part_of_what_is_held_can_be_had(n, dropped, data):
-    ring = Ring()
-    ring.append(np.arange(n, dtype=np.float32))
-    ring.drop(dropped)
-    first = data.draw(st.integers(ring.start, ring.stop))
-    last = data.draw(st.integers(first, ring.stop))
-    np.testing.assert_array_equal(ring[first:last], np.arange(first, last))
+        assert len(ring._memory) <= 2 * (most_held + largest)  # whatever has passed
 
 
 @pytest.mark.parametrize(("first", "last"), [(2, 5), (3, 11), (-1, 5), (7, 6), (0, 0), (11, 11)])
@@ -66,6 +55,7 @@ def test_what_was_given_up_cannot_be_had_back():
     ring.drop(6)
     ring.drop(2)
     assert ring.start == 6
+    np.testing.assert_array_equal(ring[7:9], [7, 8])
     ring.drop(100)
     assert (ring.start, ring.stop) == (10, 10)
     ring.append(np.float32([10, 11]))
@@ -77,16 +67,6 @@ def test_items_are_copied():
     ring.append(items)
     items[:] = 7
     np.testing.assert_array_equal(ring[0:4], 1)
-
-
-def test_memory_follows_what_is_held_not_what_has_passed():
-    ring, sizes = Ring((4,)), set()
-    for i in range(20_000):
-        ring.append(np.full((3, 4), i, np.float32))
-        ring.drop(ring.stop - 50)
-        sizes.add(len(ring._memory))
-    assert max(sizes) <= 2 * (50 + 3)
-    np.testing.assert_array_equal(ring[ring.stop - 3 : ring.stop], np.full((3, 4), 19_999))
 
 
 def test_a_full_ring_moves_seldom(monkeypatch):

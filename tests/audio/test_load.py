@@ -56,6 +56,10 @@ def test_every_kind_of_file_gives_the_speech(media, kind, decoder):
     expected = reference(speech(SECONDS, rate, channels), rate)
     assert waveform.dtype == np.float32
     assert waveform.ndim == 1
+    blocks = list(audio_blocks(media / kind, decoder=decoder))
+    assert len(blocks) > 1
+    assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
+    np.testing.assert_array_equal(np.concatenate(blocks), waveform)
     assert abs(len(waveform) - SECONDS * 16_000) <= 640  # a video frame
     n = min(len(waveform), len(expected))
     assert np.corrcoef(waveform[:n], expected[:n])[0, 1] > 0.99
@@ -66,15 +70,6 @@ def test_no_ffmpeg_program_is_needed(media, kind, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for decoder in DECODERS:
         assert len(load_audio(str(media / kind), decoder=decoder)) >= SECONDS * 16_000
-
-
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_blocks_put_together_are_the_waveform(media, kind, decoder):
-    blocks = list(audio_blocks(media / kind, decoder=decoder))
-    assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
-    assert len(blocks) > 1
-    np.testing.assert_array_equal(np.concatenate(blocks), load_audio(media / kind, decoder=decoder))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # librosa.load imports audioread, which Python deprecates
@@ -132,12 +127,12 @@ def test_a_file_is_closed_when_its_blocks_are_left(decoder):
     assert psutil.Process().num_fds() == before - 1
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("name", ["12:30.wav", "concat:a.wav", "-i.wav", "%d {0} é ü.wav"])
-def test_names_that_mean_something_to_ffmpeg_are_only_names(tmp_path, monkeypatch, name, decoder):
+def test_names_that_mean_something_to_ffmpeg_are_only_names(tmp_path, monkeypatch, name):
     write_media(tmp_path / name, speech(0.1), 44_100)
     monkeypatch.chdir(tmp_path)
-    assert len(load_audio(name, decoder=decoder)) == 1600
+    for decoder in DECODERS:
+        assert len(load_audio(name, decoder=decoder)) == 1600
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -186,7 +181,7 @@ def test_an_array_is_treated_as_the_file_of_its_samples(media, kind, decoder):
         np.testing.assert_array_equal(load_audio((array, rate), decoder=decoder), expected)
 
 
-@pytest.mark.parametrize("n_channels", range(3, 9))
+@pytest.mark.parametrize("n_channels", [3, 7, 8])
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_up_to_eight_channels_are_mixed(decoder, n_channels):
     planes = np.repeat(speech(1, channels=1).T, n_channels, axis=0)
@@ -232,35 +227,32 @@ def test_an_unknown_decoder_is_refused_at_once(decoder):
 
 # --- memory
 
-PEAK = """
+MINUTES = (2, 20)
+PEAKS = """
 import sys
 from musetools import audio_blocks
-n = sum(len(block) for block in audio_blocks(sys.argv[1], decoder=sys.argv[2]))
-with open("/proc/self/status") as status:
-    print(n, next(line.split()[1] for line in status if line.startswith("VmHWM")))
+for path in sys.argv[2:]:
+    print(sum(len(block) for block in audio_blocks(path, decoder=sys.argv[1])))
+    with open("/proc/self/status") as status:
+        print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
 
 
-@pytest.fixture(scope="module")
-def tones(tmp_path_factory):
+@pytest.fixture(scope="module", params=[".flac", ".mkv"])
+def tones(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tones")
-    return {n: write_tone(folder / f"{n}.flac", n, 24_000) for n in (2, 20)} | {
-        -n: write_tone(folder / f"{n}.mkv", n, 24_000) for n in (2, 20)
-    }
-
-
-def peak_kib(path, decoder, minutes) -> int:
-    done = subprocess.run([sys.executable, "-c", PEAK, path, decoder], capture_output=True, text=True, check=True)
-    n, peak = map(int, done.stdout.split())
-    assert n == minutes * 60 * 16_000
-    return peak
+    return [write_tone(folder / f"{n}{request.param}", n, 24_000) for n in MINUTES]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("decoder", "sign"), [("ffmpeg", 1), ("librosa", 1), ("librosa", -1)], ids=str)
-def test_memory_does_not_grow_with_length(tones, decoder, sign):
-    growth = peak_kib(tones[sign * 20], decoder, 20) - peak_kib(tones[sign * 2], decoder, 2)
-    assert growth < 30 * 1024  # 18 minutes of waveform are 66 MiB
+@pytest.mark.parametrize("decoder", ["ffmpeg", "librosa"])
+def test_memory_does_not_grow_with_length(tones, decoder):
+    """The peak of a process that reads the short file, then the long one."""
+    command = [sys.executable, "-c", PEAKS, decoder, *tones]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    n_short, before, n_long, after = map(int, done.stdout.split())
+    assert (n_short, n_long) == tuple(n * 60 * 16_000 for n in MINUTES)
+    assert after - before < 30 * 1024  # KiB; 18 minutes of waveform are 66 MiB
 
 
 # --- loudness
@@ -281,7 +273,7 @@ def slow_loudness(waveform, fps_numerator, fps_denominator) -> list[float]:
 @pytest.mark.parametrize(
     ("fps", "exact"), [(29.97, (30000, 1001)), (25, (25, 1)), (23.976, (24000, 1001)), (7, (7, 1))]
 )
-@pytest.mark.parametrize("n", [16_016, 15_999, 4_000, 534, 533])
+@pytest.mark.parametrize("n", [16_016, 15_999, 534, 533])
 def test_loudness_equals_the_slow_loop(fps, exact, n):
     waveform = speech(2, 16_000, 1)[8_000 : 8_000 + n, 0].astype(np.float32) / 32768
     measured = loudness(waveform, fps)

@@ -8,10 +8,8 @@ import av
 import numpy as np
 import pytest
 from clips import (
-    FAULTS,
     NTSC,
     PRIMING,
-    Sealed,
     cut_off,
     forbid_decoding,
     write_clip,
@@ -38,7 +36,7 @@ def video_of(path) -> StreamInfo:
 
 @pytest.mark.parametrize("fps", RATES, ids=str)
 def test_rates_are_exact(tmp_path, fps):
-    video = video_of(write_clip(tmp_path / "clip.mp4", fps, 1))
+    video = video_of(write_clip(tmp_path / "clip.mp4", fps, 1, sound_s=0))
     assert video.rate == video.coded_rate == video.timed_rate == fps
     assert video.frames_declared == video.frames_counted == round(fps)
     assert not video.variable
@@ -55,11 +53,10 @@ def test_what_other_codecs_declare(tmp_path, name, codec):
     assert video.rate == video.timed_rate == NTSC
 
 
-@pytest.mark.parametrize("fps", RATES, ids=str)
-@pytest.mark.parametrize("seconds", [1, 3])
+@pytest.mark.parametrize(("fps", "seconds"), [*((fps, 1) for fps in RATES), (NTSC, 3), (60, 3)], ids=str)
 def test_milliseconds_are_neither_variable_nor_another_rate(tmp_path, fps, seconds):
     """Matroska rounds time stamps to milliseconds, and knows no number of frames."""
-    video = video_of(write_clip(tmp_path / "clip.mkv", fps, seconds))
+    video = video_of(write_clip(tmp_path / "clip.mkv", fps, seconds, sound_s=0))
     assert not video.variable
     assert (video.frames_declared, video.frames_counted) == (None, round(seconds * fps))
     assert video.timed_rate == fps
@@ -119,10 +116,9 @@ def test_the_edit_list_tells_of_priming(tmp_path):
     assert probe_media(wav).audio.lead_s == 0
 
 
-@pytest.mark.parametrize("late_s", [0.12, 0.5])
-def test_sound_that_starts_late(tmp_path, late_s):
-    info = probe_media(write_late(tmp_path / "clip.mp4", late_s))
-    assert info.audio.start_s == pytest.approx(late_s, abs=2e-3)  # edit lists count milliseconds
+def test_sound_that_starts_late(tmp_path):
+    info = probe_media(write_late(tmp_path / "clip.mp4", 0.12))
+    assert info.audio.start_s == pytest.approx(0.12, abs=2e-3)  # edit lists count milliseconds
     assert info.audio.lead_s == info.video.start_s == 0
 
 
@@ -215,10 +211,6 @@ def test_nothing_is_decoded(tmp_path, monkeypatch, name):
         load_audio(path)
 
 
-def test_sealing_passes_on_the_rest():
-    assert Sealed("word").upper() == "WORD"
-
-
 def test_file_names_that_are_no_addresses(tmp_path):
     path = write_clip(tmp_path / "12:30 {take} 100%d.mp4", seconds=0.2)
     assert probe_media(path).path == str(path)
@@ -240,8 +232,3 @@ def test_importing_it_loads_no_decoder():
     code = "import sys, musetools.audio.probe; print('av' in sys.modules, 'torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["False", "False"]
-
-
-def test_every_faulty_clip_can_be_probed(tmp_path):
-    for name, write in FAULTS.items():
-        assert probe_media(write(tmp_path / f"{name}.mp4")).video.frames_counted in (50, 60)

@@ -1,12 +1,13 @@
 """Recordings as phones, screens and browsers make them: what is wrong is found, with its number, and nothing else."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
 from recordings import LOST_S, PAUSE_S, RECORDINGS, SECONDS, SENT, even, sound, write
 
 from musetools import load_audio
-from musetools.check.clip import audit_clip
 from musetools.check.folder import audit_folder
 
 OPUS_S = 0.02  # a packet
@@ -46,6 +47,16 @@ def file_of(folder, name):
     return next(path for path in folder.iterdir() if path.stem == name)
 
 
+@pytest.fixture(scope="module")
+def audits(folder):
+    """Audits of the folder, decoded and quick."""
+    return {quick: audit_folder(folder, quick=quick) for quick in (False, True)}
+
+
+def audit_of(audits, name, *, quick=False):
+    return next(audit for audit in audits[quick].audits if Path(audit.name).stem == name)
+
+
 def starts_ms(path) -> float:
     """Return when sound starts against the first frame, as PyAV decodes them."""
     at = []
@@ -62,9 +73,8 @@ def numbers(audit, *levels: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("quick", [False, True], ids=["decoded", "quick"])
 @pytest.mark.parametrize("name", FOUND)
-def test_what_is_found(folder, name, quick):
-    path = file_of(folder, name)
-    audit = audit_clip(path, quick=quick)
+def test_what_is_found(folder, audits, name, quick):
+    path, audit = file_of(folder, name), audit_of(audits, name, quick=quick)
     right = {what: starts_ms(path) if number is None else number for what, number in FOUND[name].items()}
     assert numbers(audit, "error", "warning") == pytest.approx(right, abs=2)
     assert numbers(audit, "note") == NOTES.get(name, {})
@@ -72,15 +82,14 @@ def test_what_is_found(folder, name, quick):
 
 
 @pytest.mark.parametrize("name", [name for name in FOUND if name not in ("stream_cmaf", "browser_call")])
-def test_where_sound_starts(folder, name):
-    path = file_of(folder, name)
-    timeline = audit_clip(path).timeline
-    assert 1000 * timeline.start_offset_s == pytest.approx(starts_ms(path), abs=1)
+def test_where_sound_starts(folder, audits, name):
+    timeline = audit_of(audits, name).timeline
+    assert 1000 * timeline.start_offset_s == pytest.approx(starts_ms(file_of(folder, name)), abs=1)
     assert timeline.holes == timeline.overlaps == ()
 
 
-def test_holes_of_a_call(folder):
-    timeline = audit_clip(file_of(folder, "browser_call")).timeline
+def test_holes_of_a_call(folder, audits):
+    timeline = audit_of(audits, "browser_call").timeline
     in_pause = round((PAUSE_S[1] - PAUSE_S[0]) / OPUS_S)
     right = [(SENT - 1) * OPUS_S, (in_pause - SENT - 1) * OPUS_S, LOST_S[1] - LOST_S[0]]
     assert [length for _, length in timeline.holes] == pytest.approx(right, abs=0.002)
@@ -96,7 +105,6 @@ def test_offsets_below_zero_move_nothing(folder, tmp_path):
     np.testing.assert_array_equal(cmaf[: len(whole)], whole[: len(cmaf)])
 
 
-def test_a_folder_of_them(folder):
-    audits = audit_folder(folder)
-    assert len(audits.audits) == len(RECORDINGS) == 12
-    assert audits.errors == sum(bool(found) for found in FOUND.values())
+def test_a_folder_of_them(audits):
+    assert len(audits[False].audits) == len(RECORDINGS) == 12
+    assert audits[False].errors == sum(bool(found) for found in FOUND.values())

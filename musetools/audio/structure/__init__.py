@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from musetools.audio.structure.chunks import aiff, asf, au, boxes, caf, matroska, riff, wave64
-from musetools.audio.structure.found import UNKNOWN, Structure
+from musetools.audio.structure.found import UNKNOWN, Structure, read_at
 from musetools.audio.structure.fragments import lowest_offset
 from musetools.audio.structure.pages import adts, flac, flv, id3_length, mp3, ogg, program, transport
 
@@ -28,25 +28,14 @@ ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 def structure_of(file: BinaryIO) -> Structure:
     """Read a file's structure; `Structure` with kind "unknown" for a format that is not known here."""
-    file.seek(0)
-    head, size = file.read(16), file.seek(0, os.SEEK_END)
+    head, size, start = read_at(file, 0, 16), file.seek(0, os.SEEK_END), 0
     if head.startswith(b"ID3"):
-        return _after_id3(file, head, size)
-    for starts, walk in WALKS.items():
-        if head.startswith(starts) or head[4:8] in starts:
-            return walk(file, size) if size > len(head) else Structure("stub", missing=1)
-    if head[:1] == b"\x47":
-        return transport(file, size)
-    if head[:1] == b"\xff" and len(head) > 4:
-        return adts(file, size, 0) if head[1] & 0xF6 == 0xF0 else mp3(file, size, 0)
-    return UNKNOWN
-
-
-def _after_id3(file: BinaryIO, head: bytes, size: int) -> Structure:
-    """Skip the tag in front of an mp3, an aac or a flac."""
-    start = id3_length(head)
-    file.seek(start)
-    sync = file.read(4)
+        start = id3_length(head)  # of a tag in front of an mp3, an aac or a flac
+    else:
+        for starts, walk in WALKS.items():
+            if head.startswith(starts) or head[4:8] in starts:
+                return walk(file, size) if size > len(head) else Structure("stub", missing=1)
+    sync = read_at(file, start, 4)
     if sync == b"fLaC":
         return flac(file, size, start)
     if len(sync) == 4 and sync[0] == 0xFF:
@@ -66,5 +55,5 @@ WALKS: dict[tuple[bytes, ...], Callable[[BinaryIO, int], Structure]] = {
     (b"OggS",): ogg,
     (b"FLV\x01",): flv,
     (b"\0\0\1\xba",): program,
-    (b"fLaC",): flac,
+    (b"\x47",): transport,
 }

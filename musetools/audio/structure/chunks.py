@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
-from musetools.audio.structure.found import Structure, closed, ends
+from musetools.audio.structure.found import Structure, closed, ends, read_at
 
 __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
@@ -24,8 +24,7 @@ ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 def riff(file: BinaryIO, size: int) -> Structure:
     """RIFF, RF64, RIFX (wav, avi): chunks in chunks; the data chunk's size is what a wav's decoders trust."""
-    file.seek(0)
-    head = file.read(12)
+    head = read_at(file, 0, 12)
     order = "big" if head[:4] == b"RIFX" else "little"
     if head[8:12] != b"WAVE":
         return _avi(file, size)
@@ -63,8 +62,7 @@ def _contradiction(head: bytes, order: str) -> str:
 def _avi(file: BinaryIO, size: int) -> Structure:
     place, odd = 0, False
     while place + 12 <= size:
-        file.seek(place)
-        name, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
+        name, length, form = struct.unpack("<4sI4s", read_at(file, place, 12))
         if name != b"RIFF" or (place and form != b"AVIX"):  # what goes on beyond 1 GiB
             break
         if length in NO_SIZE:
@@ -80,13 +78,11 @@ def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
     """Say where the chunks of an avi, and of its lists of frames and sound, are not one after the other."""
     chunks, movi = {}, 0
     while place + 8 <= end:
-        head = _at(file, place, 12)
-        name, length, form = head[:4], int.from_bytes(head[4:8], "little"), head[8:]
+        name, length, form = struct.unpack("<4sI4s", read_at(file, place, 12).ljust(12, b"\0"))
         if not name.isalnum():
             return f"no chunk begins at byte {place}, where one should"
         if name == b"idx1":
-            file.seek(place + 8)
-            entries = list(struct.iter_unpack("<4sIII", file.read(length - length % 16)))
+            entries = list(struct.iter_unpack("<4sIII", read_at(file, place + 8, length - length % 16)))
             first = min((at for _, _, at, _ in entries), default=0)
             base = movi if first < movi else 0
             if any(chunks.get(base + at) != (kind, size) for kind, _, at, size in entries if kind != b"rec "):
@@ -101,11 +97,11 @@ def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
 
 def aiff(file: BinaryIO, size: int) -> Structure:
     """AIFF: the size of the whole, and how many samples there are behind the offset of their chunk."""
-    head = _at(file, 0, 12)
+    head = read_at(file, 0, 12)
     length = int.from_bytes(head[4:8], "big")
     place, least, there = 12, 0, None
     while place + 16 <= size and head[8:] == b"AIFF" and length not in NO_SIZE:
-        name, chunk, body = struct.unpack(">4sI8s", _at(file, place, 16))
+        name, chunk, body = struct.unpack(">4sI8s", read_at(file, place, 16))
         if name == b"COMM":
             channels, frames, bits = struct.unpack(">HIH", body)
             least = channels * frames * ((bits + 7) // 8)
@@ -121,8 +117,7 @@ def caf(file: BinaryIO, size: int) -> Structure:
     """CAF: chunks; the samples may go on to the end."""
     place, data_seen = 8, False
     while place + 12 <= size:
-        file.seek(place)
-        name, length = file.read(4), int.from_bytes(file.read(8), "big", signed=True)
+        name, length = struct.unpack(">4sq", read_at(file, place, 12))
         if data_seen and (name == b"caff" or length < 0 or not name.isalnum()):
             break
         if length < 0:  # samples to the end, how many was not known
@@ -134,14 +129,12 @@ def caf(file: BinaryIO, size: int) -> Structure:
 
 def wave64(file: BinaryIO, size: int) -> Structure:
     """Wave64: the size of the whole."""
-    file.seek(16)
-    return closed(file, "w64", int.from_bytes(file.read(8), "little"), size)
+    return closed(file, "w64", int.from_bytes(read_at(file, 16, 8), "little"), size)
 
 
 def au(file: BinaryIO, size: int) -> Structure:
     """Sun au: where the samples start, and how many bytes they are."""
-    file.seek(4)
-    start, length = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
+    start, length = struct.unpack(">II", read_at(file, 4, 8).ljust(8, b"\0"))
     return closed(file, "au", size if length in NO_SIZE else start + length, size, verified=length not in NO_SIZE)
 
 
@@ -149,8 +142,7 @@ def boxes(file: BinaryIO, size: int) -> Structure:
     """MP4, MOV, 3GP: boxes; one that is fragmented may go on for ever."""
     place, names = 0, []
     while place + 8 <= size:
-        file.seek(place)
-        length, name = struct.unpack(">I4s", file.read(8))
+        length, name = struct.unpack(">I4s", read_at(file, place, 8))
         if length == 1:
             length = int.from_bytes(file.read(8), "big")
         if length and length < 8:
@@ -188,7 +180,7 @@ def matroska(file: BinaryIO, size: int) -> Structure:
         else:
             place = start + length
             if name == TRACKS:
-                tracks |= set(re.findall(rb"\xd7[\x81-\x88]\0*(.)", _at(file, start, length), re.DOTALL))
+                tracks |= set(re.findall(rb"\xd7[\x81-\x88]\0*(.)", read_at(file, start, length), re.DOTALL))
             if name == CLUSTER and not _intact(file, start, place):
                 damage = damage or f"the checksum at byte {start} does not match"
     return closed(file, "matroska", end or place, size, damage=damage, verified=end is not None or not live)
@@ -205,7 +197,7 @@ def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end:
         part, length, first = _element(file)
         if part not in PARTS or length is None or first + length > stop:
             return f"what begins at byte {start} is no part of Matroska"
-        head = _at(file, first, 4).ljust(4, b"\0")
+        head = read_at(file, first, 4).ljust(4, b"\0")
         odd = tracks and head[0] & 0x80 and (bytes([head[0] & 0x7F]) not in tracks or head[3] & 0x70)
         if part == BLOCK and (odd or not head[0]):  # FFmpeg skips the rest of the cluster
             return f"the block at byte {start} is of no track, or of no known kind"
@@ -215,7 +207,7 @@ def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end:
 
 def _intact(file: BinaryIO, start: int, stop: int) -> bool:
     """Whether an element matches its checksum, where it has one."""
-    head = _at(file, start, 6)
+    head = read_at(file, start, 6)
     if not head.startswith(b"\xbf\x84") or stop - start > LARGEST:
         return True
     return zlib.crc32(file.read(stop - start - 6)) == int.from_bytes(head[2:], "little")
@@ -238,8 +230,7 @@ def _element(file: BinaryIO) -> tuple[int, int | None, int]:
 
 def asf(file: BinaryIO, size: int) -> Structure:
     """ASF (wma, wmv): the properties hold the file's size, unless it was broadcast; packets have one length."""
-    file.seek(0)
-    head = file.read(2**16)
+    head = read_at(file, 0, 2**16)
     place = head.find(ASF_PROPERTIES)
     if place < 0 or len(head) < place + 100:
         return Structure("asf", missing=1)
@@ -248,13 +239,8 @@ def asf(file: BinaryIO, size: int) -> Structure:
     if flags & 1 or not declared:
         return Structure("asf", verified=False)
     first, step = int.from_bytes(head[16:24], "little") + 50, int.from_bytes(length, "little")
-    if step and declared <= size and _at(file, first, 3) == PACKET:
+    if step and declared <= size and read_at(file, first, 3) == PACKET:
         places = range(first, min(first + n_packets * step, size), step)
-        if bad := next((place for place in places if _at(file, place, 3) != PACKET), None):
+        if bad := next((place for place in places if read_at(file, place, 3) != PACKET), None):
             return Structure("asf", fault=f"the packet at byte {bad} has no header" + AGAIN)
     return closed(file, "asf", declared, size)
-
-
-def _at(file: BinaryIO, place: int, n: int) -> bytes:
-    file.seek(place)
-    return file.read(n)

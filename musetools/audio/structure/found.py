@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["UNKNOWN", "Structure", "closed", "ends", "find"]
+__all__ = ["UNKNOWN", "Structure", "closed", "ends", "find", "read_at"]
 
 SPARE = 512  # bytes after the end that are no loss: padding
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
@@ -45,6 +45,12 @@ def closed(file: BinaryIO, kind: str, end: int, size: int, **known: object) -> S
         "Join them with an audio program instead, or take them apart again"
     )
     return Structure(kind, fault=fault, **known)
+
+
+def read_at(file: BinaryIO, place: int, n: int) -> bytes:
+    """Read at most n bytes from a place on."""
+    file.seek(place)
+    return file.read(n)
 
 
 def find(file: BinaryIO, mark: bytes, place: int) -> int:

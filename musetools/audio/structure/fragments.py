@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from musetools.audio.structure.found import read_at
+
 __all__ = ["lowest_offset"]
 
 
@@ -23,8 +25,7 @@ def lowest_offset(file: BinaryIO, track: int) -> int:
 def _boxes(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and end of what each box between two places holds."""
     while place + 8 <= end:
-        file.seek(place)
-        length, name = struct.unpack(">I4s", file.read(8))
+        length, name = struct.unpack(">I4s", read_at(file, place, 8))
         head = 16 if length == 1 else 8
         if length == 1:
             length = int.from_bytes(file.read(8), "big")
@@ -39,8 +40,7 @@ def _offsets(file: BinaryIO, track: int, place: int, end: int) -> list[int]:
     """Return the composition offsets of a fragment (traf); none if it is of another track."""
     found = []
     for name, start, after in _boxes(file, place, end):
-        file.seek(start)
-        body = file.read(after - start)
+        body = read_at(file, start, after - start)
         if name == b"tfhd" and int.from_bytes(body[4:8], "big") != track:
             return []
         if name == b"trun" and body[2] & 8:  # flags: what comes before the samples, and fields of each

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from musetools.audio.structure.found import UNKNOWN, Structure, ends, find
+from musetools.audio.structure.found import UNKNOWN, Structure, ends, find, read_at
 
 __all__ = ["adts", "flac", "flv", "id3_length", "mp3", "ogg", "program", "transport"]
 
@@ -47,8 +47,7 @@ def _pages(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes | None]]:
     """Yield the place and the bytes of each page; None for one that is not whole."""
     place = 0
     while place < size:
-        file.seek(place)
-        head = file.read(27)
+        head = read_at(file, place, 27)
         if not head.startswith(b"OggS"):
             place = find(file, b"OggS", place + 1)
             continue
@@ -74,8 +73,7 @@ def flv(file: BinaryIO, size: int) -> Structure:
     """FLV: tags, with nothing at the end."""
     place = 13
     while place + 11 <= size:
-        file.seek(place + 1)
-        place += 11 + int.from_bytes(file.read(3), "big") + 4
+        place += 11 + int.from_bytes(read_at(file, place + 1, 3), "big") + 4
     if place < size:
         place = size + 1  # not even a tag's header
     return ends("flv", place, size, verified=False)
@@ -83,8 +81,7 @@ def flv(file: BinaryIO, size: int) -> Structure:
 
 def transport(file: BinaryIO, size: int) -> Structure:
     """MPEG transport stream: packets of 188 bytes."""
-    file.seek(188)
-    if file.read(1) != b"\x47":
+    if read_at(file, 188, 1) != b"\x47":
         return UNKNOWN
     return Structure("mpegts", missing=-size % 188, verified=False)
 
@@ -97,8 +94,7 @@ def program(file: BinaryIO, size: int) -> Structure:
 def adts(file: BinaryIO, size: int, place: int) -> Structure:
     """Raw AAC: frames that say how long they are."""
     while place + 7 <= size:
-        file.seek(place)
-        head = file.read(7)
+        head = read_at(file, place, 7)
         length = int.from_bytes(head[3:6], "big") >> 5 & 0x1FFF
         if head[0] != 0xFF or length < 7:
             return Structure("adts", verified=False)
@@ -115,8 +111,7 @@ def mp3(file: BinaryIO, size: int, place: int) -> Structure:
     """MP3, MP2, MP1: frames whose headers say how long they are; a Xing header, if there is one, how many there are."""
     start, count, declared, known = place, 0, None, {"verified": False, "sized": False}
     while place + 4 <= size:
-        file.seek(place)
-        head = file.read(10)
+        head = read_at(file, place, 10)
         if head.startswith(b"ID3"):  # of a file that was joined to this one
             place += id3_length(head)
             continue
@@ -180,8 +175,7 @@ def flac(file: BinaryIO, size: int, place: int = 0) -> Structure:
     """FLAC: its first block holds rate and number of samples, 0 where that was not known."""
     if size < place + 42:
         return Structure("flac", missing=1)
-    file.seek(place + 18)
-    packed = int.from_bytes(file.read(8), "big")
+    packed = int.from_bytes(read_at(file, place + 18, 8), "big")
     rate, samples = packed >> 44, packed & (1 << 36) - 1
     if (second := find(file, b"fLaC\0\0\0\x22", place + 42)) < size:
         return Structure(
