@@ -1,5 +1,6 @@
 """What the command says of itself, of the recipes and of the machine; each command is tested where its work is."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ from test_house import HEAVY
 
 from musetools import RECIPES
 from musetools.cli import machine, main
-from musetools.features import published
+from musetools.features import fastest, published
 from musetools.features.published import PUBLISHED
 from musetools.features.spec import SPEC_NAMES
 from musetools.table import Table
@@ -53,10 +54,25 @@ def test_recipes_as_a_table():
     assert "no recipe 'nonesuch'" in output("recipes", "nonesuch", code=1)
 
 
-def test_doctor_names_what_is_here():
+def test_doctor_names_what_is_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     text = " ".join(output("doctor").split())
     assert f"Python {sys.version.split()[0]}" in text
     assert "torch" in text
+    assert "not measured yet" in text
+
+
+def test_doctor_shows_what_auto_chose(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    measured = {"float32": 0.057, "bfloat16": 0.031}
+    place = tmp_path / "musetools" / "fastest.json"
+    place.parent.mkdir()
+    kept = {f"{fastest._here()}2 threads | width 384": measured, "another processor | x": measured}
+    place.write_text(json.dumps(kept))
+    expected = "2 threads | width 384: bfloat16 by auto: a block takes float32 57 ms, bfloat16 31 ms"
+    text = " ".join(output("doctor").split())
+    assert expected in text
+    assert "another" not in text
 
 
 def test_doctor_says_how_to_get_what_is_missing(monkeypatch):

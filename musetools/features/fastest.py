@@ -15,7 +15,7 @@ import torch
 from musetools.errors import OutputError
 from musetools.files import make_folder, write_whole
 
-__all__ = ["AMX", "AUTO", "Choice", "bfloat16_units", "fastest_type", "processor"]
+__all__ = ["AMX", "AUTO", "Choice", "bfloat16_units", "fastest_type", "kept_choices", "processor"]
 
 AUTO = "auto"
 GAIN = 1.1  # times faster than the first candidate a lower precision must be, or it is not worth its error
@@ -62,16 +62,29 @@ def fastest_type(width: int, candidates: Sequence[str], pass_of: Callable[[str],
     """
     if len(candidates) == 1:
         return Choice(candidates[0], {})
-    path = _folder() / "fastest.json"
-    key = f"{processor()} | torch {torch.__version__} | {torch.get_num_threads()} threads | width {width}"
-    kept = _read(path)
-    seconds = kept.get(key)
+    path = _place()
+    key = f"{_here()}{torch.get_num_threads()} threads | width {width}"
+    seconds = _read(path).get(key)
     if not _is_measurement(seconds, candidates):
         seconds = _measure({dtype: pass_of(dtype) for dtype in candidates})
         with suppress(OutputError):  # without a folder to write to, it is measured each time
             make_folder(path.parent)
             write_whole(path, json.dumps({**_read(path), key: seconds}, indent=1).encode())
-    first, best = candidates[0], min(candidates, key=seconds.get)
+    return _choice(seconds)
+
+
+def kept_choices() -> dict[str, Choice]:
+    """Return what was chosen on this machine so far, by threads and width of the model."""
+    kept = {key.removeprefix(_here()): seconds for key, seconds in _read(_place()).items() if key.startswith(_here())}
+    return {of: _choice(seconds) for of, seconds in kept.items() if _is_measurement(seconds, seconds)}
+
+
+def _here() -> str:
+    return f"{processor()} | torch {torch.__version__} | "
+
+
+def _choice(seconds: dict[str, float]) -> Choice:
+    first, best = next(iter(seconds)), min(seconds, key=seconds.get)
     return Choice(best if seconds[best] * GAIN < seconds[first] else first, seconds)
 
 
@@ -108,8 +121,8 @@ def _measure(passes: dict[str, Callable[[], object]]) -> dict[str, float]:
     return seconds
 
 
-def _folder() -> Path:
-    return Path(os.getenv("XDG_CACHE_HOME") or Path.home() / ".cache") / "musetools"
+def _place() -> Path:
+    return Path(os.getenv("XDG_CACHE_HOME") or Path.home() / ".cache") / "musetools" / "fastest.json"
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -123,6 +136,7 @@ def _read(path: Path) -> dict[str, object]:
 def _is_measurement(seconds: object, candidates: Sequence[str]) -> bool:
     return (
         isinstance(seconds, dict)
+        and seconds
         and set(seconds) == set(candidates)
         and all(isinstance(s, float) and 0 < s < 1e6 for s in seconds.values())
     )
