@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -167,12 +169,22 @@ def test_the_explorer_is_opened(machine):
     try:
         address = next(found[1] for line in lab.stdout if (found := re.search(r'href="(.+?/lab/tree/.+?)"', line)))
         content = address.replace("/lab/tree/", "/api/contents/")
-        with urllib.request.urlopen(content, timeout=60) as reply:
-            assert json.load(reply)["name"] == "explore.ipynb"
+        assert answer_of(content, lab)["name"] == "explore.ipynb"
     finally:
         end.cancel()
         os.killpg(lab.pid, signal.SIGKILL)
         lab.communicate()
+
+
+def answer_of(address: str, server: subprocess.Popen) -> dict:
+    """Ask until it answers: a busy machine names the page before it serves it."""
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=60) as reply:
+                return json.load(reply)
+        except urllib.error.URLError:
+            assert server.poll() is None
+            time.sleep(0.2)
 
 
 def block_with(words: str) -> str:

@@ -41,6 +41,7 @@ TYPES = ("float32", "bfloat16")
 OURS = "musetools, "
 SPEC_OF = {HUGGING_FACE: "musetalk-v1.5", V1: "musetalk-v1"}
 SAME_S = 35  # two segments
+NO_TRANSFORMERS = "Hugging Face's way was left out: it was not asked for, or pip install 'musetools[bench]' is missing."
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,6 @@ class Performance(Answer):
         """Return every cost beside its limit."""
         lines = [[b.name, b.text, b.limit, f"{100 * b.share:.0f} %", _span(b)] for b in (*self.shares, *self.bounds)]
         return Table(["what", "takes", "limit", "reached", "over rounds"], lines)
-
-
-NO_TRANSFORMERS = "Hugging Face's way was left out: it was not asked for, or pip install 'musetools[bench]' is missing."
 
 
 def _span(bound: Bound) -> str:

@@ -38,6 +38,7 @@ def main(folder: str) -> None:
 
 def _execute(job: dict[str, Any], folder: str) -> None:
     """Execute a notebook; leave a message of what was raised, if anything was."""
+    sys.modules["rfc3987_syntax"] = None  # jsonschema's check of addresses, unused here, takes 1.4 s to import
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
