@@ -81,7 +81,7 @@ MUTATIONS = {
     "an off-by-one in chunk_rows": Mutation(
         "chunks/rows.py",
         "return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context)",
-        "return frame_start(frames, fps, ROW_RATE)[..., None] + chunk_offsets(context) + 1",
+        "return frame_start(frames, fps, ROW_RATE)[..., None] + 1 + chunk_offsets(context)",
         "chunks",
         "ends",
     ),
@@ -114,7 +114,7 @@ MUTATIONS = {
     ),
     "the mel floor from each window instead of the file": Mutation(
         "features/extract.py",
-        "w.log_mel.max() if peak is None else peak",
+        "w.log_mel.max() if w.peak is None else w.peak",
         "w.log_mel.max()",
         "features",
         "file_peak",

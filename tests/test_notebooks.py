@@ -21,13 +21,13 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SUITE = ROOT / "notebooks" / "regression.toml"
 
 
-ONCE = ("01-v1.5", "02-clip", "04", "05", "06", "07")  # a case of each notebook; `musetools regress` in CI runs all
+QUICK = ("01-v1.5", "02-clip", "04")  # `musetools regress`, which CI runs after the tests, takes minutes for all
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    """Each notebook of the suite, run once, with what it recorded."""
-    return run_suite(SUITE, only=ONCE, out=tmp_path_factory.mktemp("runs"))
+    """The quick cases of the suite, run once, with what they recorded."""
+    return run_suite(SUITE, only=QUICK, out=tmp_path_factory.mktemp("runs"))
 
 
 # What the suite does not run, two at a time.
@@ -74,15 +74,14 @@ def results(runs):
     return of
 
 
-def test_every_notebook_meets_its_baseline(suite):
+def test_the_quick_cases_meet_their_baselines(suite):
     assert suite.ok, f"{suite}\n{suite.worst_table()}"
-    assert [case.name for case in suite.cases] == list(ONCE)
+    assert [case.name for case in suite.cases] == list(QUICK)
     assert all(case.deviations for case in suite.cases)
 
 
 def test_the_suite_runs_the_notebooks_that_the_readme_promises():
-    names = {case.name: case.notebook.name[:2] for case in read_cases(SUITE)}
-    assert {names[name] for name in ONCE} == set(names.values()) == {"01", "02", "04", "05", "06", "07"}
+    assert {case.notebook.name[:2] for case in read_cases(SUITE)} == {"01", "02", "04", "05", "06", "07"}
     assert ".venv/bin/musetools regress" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -92,7 +91,7 @@ def test_the_report_is_one_page_that_loads_nothing(suite):
     assert text.index("Regression suite passed") < text.index("<table")
     assert "<script" not in text
     assert not re.findall(r"(?:src|href)=.?(?:https?:)?//", text)
-    assert text.count("data:image/png;base64,") > 20
+    assert text.count("data:image/png;base64,") > 10
     links = re.findall(r'<a href="([^"]+)#Answer">', text)
     assert len(links) == len(suite.cases)
     for link in links:
@@ -155,31 +154,6 @@ def test_storage_and_loading(recorded):
     assert max(result["float16_error"]) < 0.01
     assert result["batch_shapes"] == [[8, 3, 96, 96], [8, 50, 384]]
     assert all(result["stale_store_refused"].values())
-
-
-def test_streaming(recorded):
-    result = recorded("05")
-    assert set(result["stream_error"].values()) == {0.0}
-    assert abs(result["memory_growth_mib"]) < 5
-    assert result["latency_s"]["live-low"] == pytest.approx(0.3)
-
-
-def test_effect_on_model(recorded):
-    result = recorded("06")
-    assert result["r2_matching"] > 0.6 > 0.1 > abs(result["r2_control"])
-    assert all(abs(measured - expected) < 15 for measured, expected in result["delay_ms"].values())
-    assert all(abs(measured - expected) < 2 for measured, expected in result["drift_ms_s"].values())
-
-
-def test_performance(recorded):
-    """Times are not compared: what they were measured of is."""
-    result = recorded("07")
-    assert result["same_within"] == {"v1's loop": True}
-    assert all(
-        error < 0.1 * spread for error, spread in zip(result["bfloat16_error"], result["neighbours"], strict=True)
-    )
-    assert all(share > 0 for share in result["shares"].values())
-    assert set(result["shares"]) == set(result["parts"])
 
 
 # --- as committed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from musetools.check.clip import QUICK, ClipAudit, ClipFacts, audit_clip, clip_facts, judged
 from musetools.check.findings import LEVELS
-from musetools.errors import AudioError
+from musetools.errors import AudioError, ParameterError
 from musetools.files import find_media
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import Table
@@ -29,6 +29,14 @@ class FolderAudit:
     def errors(self) -> int:
         """How many clips have an error."""
         return sum(audit.level == "error" for audit in self.audits)
+
+    @property
+    def focus(self) -> ClipAudit:
+        """The worst clip that has picture and sound to look into."""
+        whole = (audit for audit in self.audits if audit.fps and audit.n_frames and audit.n_samples)
+        if (first := next(whole, None)) is None:
+            raise ParameterError(f"none of {len(self.audits)} clips has picture and sound that can be read:\n{self!r}")
+        return first
 
     def table(self) -> Table:
         """Return a line for each clip."""

@@ -106,6 +106,15 @@ def test_a_path_that_is_not_there(tmp_path):
         audit_folder([tmp_path, tmp_path / "gone"])
 
 
+def test_the_worst_clip_with_picture_and_sound_is_the_focus(mixed, tmp_path):
+    focus = audit_folder(mixed, quick=True).focus
+    assert focus.level == "error"
+    assert focus.n_samples
+    mute = audit_folder(write_mute(tmp_path / "mute.mp4"))
+    with pytest.raises(ParameterError, match="none of 1 clips has picture and sound"):
+        mute.focus  # noqa: B018
+
+
 def test_findings_and_clips_come_worst_first(tmp_path):
     write_late(tmp_path / "c.mp4", 0.03)
     write_clip(tmp_path / "a.mp4")

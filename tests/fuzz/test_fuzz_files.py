@@ -63,11 +63,17 @@ def _read_store(root: Path, rows_changed: bool) -> None:
         assert np.isfinite(items[0]["audio"]).all() or bad
 
 
-@fuzz(80)
-def test_contract(data, store, small, tmp_path_factory):
-    path = tmp_path_factory.getbasetemp() / "contract.json"
+@pytest.fixture(scope="module")
+def contract(store, small, tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("contract") / "whole.json"
     store.contract(ChunkSettings(), small).save(path)
-    path.write_bytes(data.draw(damaged_json(path.read_bytes())))
+    return path.read_bytes()
+
+
+@fuzz(80)
+def test_contract(data, contract, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "contract.json"
+    path.write_bytes(data.draw(damaged_json(contract)))
     with judged("contract"):
         read = AudioContract.load(path)
         assert repr(read)
