@@ -53,7 +53,7 @@ def seconds_of(call: Callable[[], object]) -> np.ndarray:
 
 def mels_of(waveform: np.ndarray, spec: mt.FeatureSpec, encoder: Encoder) -> list[torch.Tensor]:
     """Return what the encoder sees of a clip."""
-    loop = MelWindows(spec.window, padding=spec.padding, n_mels=encoder.n_mels)
+    loop = MelWindows(spec, encoder.n_mels)
     windows = [*loop.push(waveform), *loop.flush()]
     return [normalised(window.log_mel, window.log_mel.max()) for window in windows]
 

@@ -222,7 +222,7 @@ class Encoder:
         return moved
 
     def truncated(self, n_layers: int) -> "Encoder":
-        """Return the same encoder up to a layer, for what needs early layers alone; 1 is the input embedding."""
+        """Return the encoder up to a layer (1: the input embedding), to which a final norm is then applied."""
         if not 1 <= n_layers <= self.n_layers:
             raise ParameterError(f"n_layers must be 1 … {self.n_layers}; got {n_layers!r}")
         early = copy(self)

@@ -214,9 +214,7 @@ class FeatureRows:
     ):
         self.source, self.encoder, self.spec, self.shortest = source, encoder, spec, shortest
         self._blocks = audio_blocks(source, decoder=spec.decoder) if blocks is None else blocks
-        self._loop = MelWindows(
-            spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=encoder.n_mels
-        )
+        self._loop = MelWindows(spec, encoder.n_mels)
 
     @property
     def n_samples(self) -> int:

@@ -7,7 +7,7 @@ import torch
 
 from musetools.audio.buffer import Ring
 from musetools.features.mel import N_FFT, centred_log_mel, log_mel
-from musetools.features.spec import EncoderWindow
+from musetools.features.spec import FeatureSpec
 from musetools.timing import MEL_HOP, MEL_PER_ROW, ROW_SAMPLES
 
 __all__ = ["MelWindow", "MelWindows"]
@@ -37,23 +37,20 @@ class MelWindows:
 
     Parameters
     ----------
-    window : EncoderWindow
-        How windows slide.
-    padding : {"audio", "mel"}
-        Whether each window's STFT stands alone, its waveform padded with zeros, or is a stretch of the whole file's.
+    spec : FeatureSpec
+        How windows slide and are padded. With padding "audio" each window's STFT stands alone, its waveform padded with
+        zeros; with "mel" it is a stretch of the whole file's.
     n_mels : int
         80 or 128.
-    keep_padding : bool, default False
-        Whether the last window keeps all rows of its hop, those of the padding too.
     """
 
-    def __init__(self, window: EncoderWindow, *, padding: str, n_mels: int, keep_padding: bool = False):
-        self.window, self.padding, self.n_mels, self.keep_padding = window, padding, n_mels, keep_padding
-        self._padded = window.pad_to * ROW_SAMPLES
+    def __init__(self, spec: FeatureSpec, n_mels: int):
+        self.window, self.padding, self.keep_padding = spec.window, spec.padding, spec.keep_padding
+        self.n_mels, self._padded = n_mels, spec.window.pad_to * ROW_SAMPLES
         self._samples = Ring()
         self._next_row = 0  # first row of the next window's hop
         # A file's STFT reaches 200 samples either side of a frame's centre; the last centre lies a hop before the end.
-        self._before, self._after = (HALF_FFT, HALF_FFT - MEL_HOP) if padding == "mel" else (0, 0)
+        self._before, self._after = (HALF_FFT, HALF_FFT - MEL_HOP) if spec.padding == "mel" else (0, 0)
 
     @property
     def reach(self) -> int:

@@ -30,9 +30,7 @@ class LiveFrames:
 
     def __init__(self, encoder: Encoder, spec: FeatureSpec, fps: Fraction, context: tuple[int, int], edge: str):
         self.encoder, self.spec, self.fps, self.context, self.edge = encoder, spec, fps, context, edge
-        self._windows = MelWindows(
-            spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=encoder.n_mels
-        )
+        self._windows = MelWindows(spec, encoder.n_mels)
         self._meter, self._loudness = LoudnessMeter(fps), Ring()
         self._rows = Ring((encoder.n_layers, encoder.width))
         self.next_frame, self.compute = 0, ComputeTime()

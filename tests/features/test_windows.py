@@ -69,7 +69,7 @@ def test_overlap_mends_the_seam(small):
 
 
 def _windows(waveform: np.ndarray, cuts: list[int], window: EncoderWindow, padding: str) -> list:
-    loop, out = MelWindows(window, padding=padding, n_mels=80), []
+    loop, out = MelWindows(FeatureSpec(window=window, padding=padding), 80), []
     for piece in np.split(waveform, sorted(cuts)):
         out += loop.push(piece)
     return out + loop.flush()
@@ -97,7 +97,7 @@ def test_windows_do_not_depend_on_the_pieces(n_samples, cuts, window, padding):
     "window", [EncoderWindow(), OVERLAPPED, LIVE, SHORT], ids=["upstream", "overlap", "live", "short"]
 )
 def test_the_buffer_holds_one_window_and_the_last_piece(window, padding):
-    loop, piece = MelWindows(window, padding=padding, n_mels=80), speech(5_000)
+    loop, piece = MelWindows(FeatureSpec(window=window, padding=padding), 80), speech(5_000)
     reach = 2 * 200 if padding == "mel" else 0  # half an FFT either side
     for _ in range(250):
         loop.push(piece)
@@ -107,7 +107,7 @@ def test_the_buffer_holds_one_window_and_the_last_piece(window, padding):
 
 @pytest.mark.parametrize(("padding", "reach"), [("audio", 0), ("mel", 40)])
 def test_a_window_comes_as_soon_as_its_samples_are_there(padding, reach):
-    loop, needed = MelWindows(LIVE, padding=padding, n_mels=80), (10 + 10) * ROW + reach
+    loop, needed = MelWindows(FeatureSpec(window=LIVE, padding=padding), 80), (10 + 10) * ROW + reach
     waveform = speech(needed + 10 * ROW)
     assert not loop.push(waveform[: needed - 1])
     assert len(loop.push(waveform[needed - 1 : needed])) == 1
@@ -118,7 +118,7 @@ def test_a_window_comes_as_soon_as_its_samples_are_there(padding, reach):
 @pytest.mark.parametrize("padding", ["audio", "mel"])
 @pytest.mark.parametrize("keep_padding", [False, True])
 def test_the_last_window_may_keep_its_fill(padding, keep_padding):
-    loop = MelWindows(SHORT, padding=padding, n_mels=80, keep_padding=keep_padding)
+    loop = MelWindows(FeatureSpec(window=SHORT, padding=padding, keep_padding=keep_padding), 80)
     windows = loop.push(speech(33 * ROW + 7)) + loop.flush()
     more = keep_padding and padding == "audio"  # a hop of padding alone
     assert [w.keep for w in windows] == [10, 10, 10, 10 if keep_padding else 3] + [10] * more

@@ -424,7 +424,7 @@ def check_against_published(path, whispers: list, weights, fps=25) -> torch.Tens
 @pytest.mark.parametrize("fps", [25, 29.97])
 def test_v15_on_the_bundled_speech(fps, encoder, tiny_weights):
     got = check_against_published(SPEECH, [encoder, HuggingFace(tiny_weights)], tiny_weights, fps)
-    assert len(got) == 301 if fps == 25 else 349  # 12.05 s at int(29.97)
+    assert len(got) == (301 if fps == 25 else 349)  # 12.05 s at int(29.97)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # librosa.load imports audioread, which Python deprecates

@@ -89,7 +89,7 @@ def test_every_rate_context_and_edge(fps, context, edge, small):
 
 
 @pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("context", [(2, 2), (0, 0), (2, 0), (0, 5)])
+@pytest.mark.parametrize("context", [(2, 0), (0, 5)])
 @pytest.mark.parametrize("fps", [1, 1.5, 10, 12.5, 23.976, 48, 50, 59.94, 60, 120, Fraction(1000, 7)])
 def test_slow_and_fast_rates(fps, context, edge):
     waveform, teller = speech(50_123), RowTeller()
@@ -105,7 +105,7 @@ def test_slow_and_fast_rates(fps, context, edge):
 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("padding", ["audio", "mel"])
-@pytest.mark.parametrize("n", [400, 401, 479, 480, 639, 640, 641, 799, 960, 1279, 1280, 3199, 3360, 3519, 4799, 9601])
+@pytest.mark.parametrize("n", [400, 401, 479, 639, 640, 1279, 3199, 9601])
 def test_odd_lengths(n, padding, edge, small):
     waveform = speech(40_000 + n)[40_000:]
     for fps in (25, 60):
@@ -174,10 +174,9 @@ def test_chunks_do_not_depend_on_the_pushes(sizes, fps, window):
     assert_same(pushed(stream, waveform, sizes), whole)
 
 
-@pytest.mark.parametrize("edge", EDGES)
-def test_sample_by_sample(small, edge):
+def test_sample_by_sample(small):
     waveform = speech(17_777)
-    stream = ChunkStream(small, 29.97, window=QUICK, edge=edge)
+    stream = ChunkStream(small, 29.97, window=QUICK)
     whole = pushed(stream, waveform)
     stream.reset()
     assert_same(pushed(stream, waveform, [1] * len(waveform)), whole)

@@ -80,7 +80,7 @@ def test_other_rates_do_not_depend_on_the_pushes(rate, decoder, dtype, sizes, se
 def test_the_waveform_is_that_of_load_audio_to_the_bit(rate, decoder):
     pcm = at_rate(rate, 0.2)
     expected = load_audio((pcm, rate), decoder=decoder)
-    for size in (1, 2, 3, 160, rate // 100, 5_000, len(pcm)):
+    for size in (1, 160, len(pcm)):
         source = PcmInput(rate, decoder, "error")
         got = [source.push(block) for block in in_pieces(pcm, [size] * (len(pcm) // size))]
         np.testing.assert_array_equal(np.concatenate([*got, source.flush()]), expected)

@@ -50,12 +50,12 @@ def with_silence(pcm: np.ndarray, lost: Iterable[int]) -> np.ndarray:
 # --- bytes
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-@pytest.mark.parametrize("size", [1, 999, 24_000, 10**6])
+@pytest.mark.parametrize(("kind", "size"), [(bytes, 1), (bytes, 999), (bytearray, 6000), (memoryview, 10**6)])
 def test_bytes_are_16_bit_samples_wherever_they_are_cut(kind, size):
-    data = SOUND[:24_000].tobytes()
+    sound = SOUND[:6000]
+    data = sound.tobytes()
     got = taken(quick(24_000), (kind(data[i : i + size]) for i in range(0, len(data), size)))
-    assert_same(got, pushed(quick(24_000), SOUND[:24_000]))
+    assert_same(got, pushed(quick(24_000), sound))
 
 
 # --- frames

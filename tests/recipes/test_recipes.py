@@ -410,6 +410,6 @@ def kept_rows(spec: FeatureSpec, n_samples: int) -> int:
     """Count the rows that the window loop keeps, without encoding them."""
     if not spec.keep_padding:
         return n_samples // 320
-    loop = MelWindows(spec.window, padding=spec.padding, keep_padding=spec.keep_padding, n_mels=80)
+    loop = MelWindows(spec, 80)
     samples = np.zeros(n_samples, np.float32)
     return sum(window.keep for window in loop.push(samples) + loop.flush())

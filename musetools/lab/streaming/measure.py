@@ -116,7 +116,7 @@ def window_cost(
     """
     stream = ChunkStream(encoder, LATENCY_FPS, window=window)
     spec = replace(stream.spec, window=replace(stream.spec.window, positions="clip")) if fixed else stream.spec
-    loop, gaps, times = MelWindows(spec.window, padding=spec.padding, n_mels=encoder.n_mels), [], []
+    loop, gaps, times = MelWindows(spec, encoder.n_mels), [], []
     n_passes = len(waveform) // ROW_SAMPLES // spec.window.hop
     passes = max(passes, ceil(passes * ROWS_A_PASS / spec.window.hop))
     taken = set(np.linspace(0, n_passes - 1, min(passes, n_passes)).round().astype(int))
