@@ -14,7 +14,7 @@ from musetools.errors import ParameterError, one_of
 from musetools.features.fastest import AMX, AUTO, Choice, bfloat16_units, fastest_type
 from musetools.features.weights import EncoderWeights, read_weights
 
-__all__ = ["Encoder", "load_encoder"]
+__all__ = ["Encoder", "as_encoder", "load_encoder"]
 
 gelu_ = torch.ops.aten.gelu_  # in place: the widest of all arrays is not needed twice
 FLOAT32_ALWAYS = ("ln", "positional_embedding")  # layer norms and positions cost nothing
@@ -89,6 +89,11 @@ def load_encoder(name: str | os.PathLike = "tiny", *, device: str | None = None,
     encoder = Encoder(str(name), weights, target, choice.dtype if choice else dtype)
     encoder.choice = choice
     return encoder
+
+
+def as_encoder(encoder: "Encoder | str | os.PathLike", *, device: str | None = None) -> "Encoder":
+    """Return an encoder as it is, or load the one of a name or path."""
+    return encoder if isinstance(encoder, Encoder) else load_encoder(encoder, device=device)
 
 
 def _chosen(weights: EncoderWeights, device: torch.device) -> Choice:

@@ -16,7 +16,7 @@ from musetools.audio.container import name_of
 from musetools.audio.decode import Source
 from musetools.audio.load import audio_blocks
 from musetools.errors import AudioError
-from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.encoder import Encoder, as_encoder
 from musetools.features.mel import N_FFT, normalised
 from musetools.features.spec import FeatureSpec
 from musetools.features.windows import MelWindow, MelWindows
@@ -74,7 +74,7 @@ def audio2feat(
     (``musetalk/utils/audio_processor.py``), both of TMElyralab/MuseTalk.
     """
     spec = FeatureSpec.named(spec)
-    encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+    encoder = as_encoder(encoder)
     rows = FeatureRows(source, encoder, spec)
     if out is None:
         return rows.array()

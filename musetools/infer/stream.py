@@ -13,7 +13,7 @@ import numpy as np
 
 from musetools.chunks.rows import EDGES, checked_context, chunk_offsets
 from musetools.errors import ParameterError, StreamError, one_of
-from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.encoder import Encoder, as_encoder
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.frames import LiveFrames
 from musetools.infer.live import ComputeTime, LiveChunk
@@ -97,7 +97,7 @@ class ChunkStream:
         one_of("edge", edge, EDGES)
         self.edge, self.sample_rate, self.non_finite = edge, sample_rate, non_finite
         PcmInput(sample_rate, self.spec.decoder, non_finite)  # raises before weights are loaded
-        self.encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+        self.encoder = as_encoder(encoder)
         self._source, self._awaited, self._busy = None, None, threading.Lock()
         self.reset()
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from musetools.errors import EncoderError
-from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.encoder import as_encoder
 from musetools.features.weights import load_pickled
 from musetools.files import replacing, sha256_of
 from musetools.infer.compat import musetalk
@@ -51,7 +51,7 @@ class Audio2Feature(musetalk.Audio2Feature):
         *,
         mended: bool = False,
     ):
-        encoder = model_path if isinstance(model_path, Encoder) else load_encoder(model_path, device=device)
+        encoder = as_encoder(model_path, device=device)
         super().__init__(model_path=encoder, mended=mended)
         self.audio_embeds_cache_dir, self.num_frames = audio_embeds_cache_dir, num_frames
         self.audio_feat_length, self.embedding_dim = audio_feat_length, encoder.width

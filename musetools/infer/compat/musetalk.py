@@ -16,7 +16,7 @@ import torch
 
 from musetools.audio.load import load_audio
 from musetools.errors import AudioError, EmptyAudioError, RecipeError
-from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.encoder import Encoder, as_encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.mel import centred_log_mel, normalised
 from musetools.features.spec import FeatureSpec
@@ -50,7 +50,7 @@ class Audio2Feature:
         self, whisper_model_type: str = "tiny", model_path="./models/whisper/tiny.pt", *, mended: bool = False
     ):
         self.whisper_model_type, self.mended = whisper_model_type, mended
-        self.model = model_path if isinstance(model_path, Encoder) else load_encoder(model_path)
+        self.model = as_encoder(model_path)
 
     def audio2feat(self, audio_path: str) -> np.ndarray:
         """Return v1 features, float32 (n_rows, n_layers, width); RuntimeError if the audio cannot be read."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from musetools.audio.decode import Source
 from musetools.chunks.sequence import Chunks
-from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.encoder import Encoder, as_encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
@@ -248,7 +248,7 @@ def compare_at(
     """
     recipes = a, b = recipe_of(a), recipe_of(b)
     if source is not None and features is None:
-        encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+        encoder = as_encoder(encoder)
         features = make_features(source, encoder, recipes)
     ours, theirs = map(_settings, recipes)
     differences = tuple((name, value, theirs[name]) for name, value in ours.items() if value != theirs[name])

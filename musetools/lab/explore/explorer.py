@@ -14,7 +14,7 @@ import numpy as np
 from IPython.display import Audio
 
 from musetools.errors import MusetoolsError, ParameterError
-from musetools.features.encoder import Encoder, load_encoder
+from musetools.features.encoder import Encoder, as_encoder
 from musetools.files import MEDIA, find_media
 from musetools.lab.explore.clip import Clip, read_clip
 from musetools.lab.explore.figures import NEAR_MS, FrameView
@@ -81,7 +81,7 @@ class Explorer(widgets.VBox):
         context: tuple[int, int] = (2, 2),
         encoder: str | os.PathLike | Encoder = "tiny.en",
     ):
-        self._encoder = encoder if isinstance(encoder, Encoder) else load_encoder(encoder)
+        self._encoder = as_encoder(encoder)
         first, others = project_file(clip), []
         with suppress(ParameterError):  # a clip of one's own needs no folder of others
             others = [path for _, path in find_media(project_file(folder))]
