@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -30,15 +29,6 @@ def suite(tmp_path_factory):
     return run_suite(SUITE, only=QUICK, out=tmp_path_factory.mktemp("runs"))
 
 
-# What the suite does not run, two at a time.
-V1 = {"train_recipe": "musetalk-v1-train", "infer_recipe": "musetalk-v1-infer"}
-UNTRAINED = {"encoder": "untrained-tiny", "costs": False}
-RUNS = {
-    "01_train_vs_inference": {"audio": "data/talker_25.mp4", "context_left": 1, "context_right": 3, **V1, **UNTRAINED},
-    "03_regression": {"only": ""},
-}
-
-
 def project(root: Path) -> Path:
     """A project whose suite is one case of a second."""
     for folder in ("notebooks", "data/baselines"):
@@ -47,31 +37,6 @@ def project(root: Path) -> Path:
     (root / "notebooks" / "regression.toml").write_text('[[case]]\nname = "small"\nnotebook = "small.ipynb"\n')
     Baseline.of_runs([{"answer": 42}], [], "once", 1.0).save(root / "data" / "baselines" / "small.json")
     return root
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Notebooks with other parameters than the suite gives them, as they come."""
-    folder = tmp_path_factory.mktemp("others")
-    places = {"03_regression": project(tmp_path_factory.mktemp("project"))}
-
-    def execute(name: str):
-        book, output = ROOT / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb"
-        book = shutil.copy(book, places[name] / "notebooks") if name in places else book
-        return run_notebook(book, output, RUNS[name])
-
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(execute, name) for name in RUNS}
-
-
-@pytest.fixture
-def results(runs):
-    def of(name: str) -> dict:
-        done = runs[name].result()
-        assert done.ok, done
-        return done.results
-
-    return of
 
 
 def test_the_quick_cases_meet_their_baselines(suite):
@@ -99,15 +64,13 @@ def test_the_report_is_one_page_that_loads_nothing(suite):
         assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?(?:https?:)?//""", exported)
 
 
-def test_train_vs_inference_with_other_parameters(results):
-    result = results("01_train_vs_inference")
-    assert result["frames_equal_bit_for_bit"] == result["frames_shared"] == result["frames"][0]
-    assert result["verdict"] == "alike but for edges"
-
-
-def test_regression_from_inside_jupyter(results):
-    result = results("03_regression")
-    assert (result["status"], result["cases"], result["faults"]) == ("passed", {"small": "passed"}, {"small": []})
+def test_regression_from_inside_jupyter(tmp_path):
+    root = project(tmp_path)
+    book = shutil.copy(ROOT / "notebooks" / "03_regression.ipynb", root / "notebooks")
+    run = run_notebook(book, root / "03.ipynb", {"only": ""})
+    assert run.ok, run
+    found = run.results
+    assert (found["status"], found["cases"], found["faults"]) == ("passed", {"small": "passed"}, {"small": []})
 
 
 def test_explore_without_a_browser():

@@ -117,13 +117,15 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     Raises
     ------
     ParameterError
-        If a folder holds no numbered files.
+        If a folder is not there or holds no numbered files, or no clips are named.
 
     Notes
     -----
     Source: ``scripts/data.py`` of the branch ``train_codes`` (TMElyralab/MuseTalk): npy files advance rows // 2 a clip,
     images two more at 25 fps.
     """
+    if not len(rows):
+        raise ParameterError("rows must name the feature rows of one clip or more; got none")
     n_audio, n_images = _count(audio, (".npy",)), _count(images, IMAGES)
     expected = sum(n // 2 for n in rows)
     faults = [] if n_audio == expected else [f"{n_audio} npy files, expected {expected} of {len(rows)} clips"]
@@ -140,7 +142,11 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
 
 def _count(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> int:
     """Count numbered files; ParameterError without any."""
-    count = sum(path.suffix.lower() in suffixes and path.stem.isdecimal() for path in Path(folder).iterdir())
+    try:
+        paths = [*Path(folder).iterdir()]
+    except OSError as error:
+        raise ParameterError(f"{folder} cannot be searched ({error.strerror}). Name the folder of one clip") from None
+    count = sum(path.suffix.lower() in suffixes and path.stem.isdecimal() for path in paths)
     if not count:
         raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files. Name the folder of one clip")
     return count

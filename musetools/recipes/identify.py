@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from musetools.chunks.rows import checked_rows, row_lag_ms
+from musetools.chunks.rows import checked_rows
 from musetools.errors import ParameterError, RecipeError
-from musetools.recipes.profile import WindowLag, lag_statistics
+from musetools.recipes.profile import WindowLag, window_lag
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.recipes.rows import Context, Cut
 from musetools.recipes.trace import Trace, TraceError, trace_rows
@@ -108,7 +108,7 @@ def identify_rows(
     context = context or _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
     found = RowsMatches(sorted(matches, key=lambda match: (-match.equal, match.rows_apart)))
-    found.n_frames, found.lag = len(rows), _lag(rows, fps)
+    found.n_frames, found.lag = len(rows), window_lag(rows, fps)
     return found
 
 
@@ -139,12 +139,8 @@ def _match(
     first_difference = int(other[0]) if len(other) else None
     share = float(same.sum()) / max(len(rows), len(theirs))
     apart = float(np.abs(rows[:shared] - theirs[:shared]).mean()) if shared else np.inf
-    return RowsMatch(recipe.name, share, first_difference, len(theirs), apart, _lag(theirs, fps, first))
-
-
-def _lag(rows: np.ndarray, fps: float | Fraction, first: int = 0) -> WindowLag:
-    times = (first + np.arange(len(rows))) / float(exact_fps(fps))
-    return lag_statistics(row_lag_ms(rows, fps, first_frame=first), times)
+    lag = window_lag(theirs, fps, first_frame=first)
+    return RowsMatch(recipe.name, share, first_difference, len(theirs), apart, lag)
 
 
 def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:

@@ -40,7 +40,7 @@ def delayed(audio: np.ndarray, ms: float, stretch: float = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("stretch", [0, STRETCH])
-@pytest.mark.parametrize("shift_ms", [-200, -80, 0, 40, 120])
+@pytest.mark.parametrize("shift_ms", [-200, 0, 40])
 @pytest.mark.parametrize("clip", ["talker_25", "talker_2997", "voice_a"])
 def test_a_shift_and_a_stretch_are_estimated(clip, shift_ms, stretch):
     mouth = mouth_of(clip)

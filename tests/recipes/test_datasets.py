@@ -89,3 +89,10 @@ def test_a_folder_that_is_right(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(mt.ParameterError, match=r"no numbered \.npy"):
         mt.audit_frame_files(tmp_path / "empty", tmp_path / "empty", [1])
+
+
+@pytest.mark.parametrize(("name", "rows", "fault"), [("gone", [1], "cannot be searched"), ("audios", [], "got none")])
+def test_what_cannot_be_audited(tmp_path, name, rows, fault):
+    audio, images = train_codes_folder(tmp_path, [100], extra=0)
+    with pytest.raises(mt.ParameterError, match=fault):
+        mt.audit_frame_files(audio.parent / name, images, rows)

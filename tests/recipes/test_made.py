@@ -56,8 +56,7 @@ SPECS = {  # of features, what is named; equal by definition on whole audio at 1
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(("spec", "dtype"), [("musetools", np.float32), *((spec, np.float16) for spec in SPECS)])
 def test_every_spec_is_named(whisper, spec, dtype):
     found = mt.identify_features(made_by(spec, whisper).astype(dtype), (WAVEFORM, RATE), whisper)
     assert found.summary() == f"it is {SPECS[spec]}"

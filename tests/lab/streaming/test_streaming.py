@@ -36,7 +36,7 @@ def content(encoder, speech):
 def traded(encoder, speech):
     """Two left contexts by two look-aheads, other positions, padded or not."""
     return streaming.trade(
-        speech, encoder, lefts_s=(0.2, 2.0), rights_s=(0.04, 0.4), hops_s=(0.4,), beside_s=0.4, padded=True, passes=5
+        speech, encoder, lefts_s=(0.2, 2.0), rights_s=(0.04, 0.4), hops_s=(0.4,), beside_s=0.4, padded=True, passes=2
     )
 
 
