@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from musetools.errors import AudioError
 
-__all__ = ["Ahead", "Worker", "side_by_side"]
+__all__ = ["Ahead", "Worker", "side_by_side", "usable_cores"]
 
 Item = TypeVar("Item")
 
@@ -101,6 +101,11 @@ def serve() -> None:
             last = "error", error
         pickle.dump(last, answers)
         answers.flush()
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use, which may be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Ahead(Generic[Item]):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
 import musetools
+from musetools.worker import usable_cores
 
 __all__ = ["Machine", "Part", "examine"]
 
@@ -123,8 +124,8 @@ def _chosen_types() -> Part:
 
 def _processor() -> Part:
     limit = os.environ.get("OMP_NUM_THREADS")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Part("processor", f"{usable} cores; {f'OMP_NUM_THREADS={limit}' if limit else 'threads: all of them'}")
+    threads = f"OMP_NUM_THREADS={limit}" if limit else "threads: all of them"
+    return Part("processor", f"{usable_cores()} cores; {threads}")
 
 
 def _gpu() -> Part:

@@ -1,12 +1,12 @@
 """Memory and threads of the process that measures."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import psutil
 import torch
 
-__all__ = ["one_thread", "resident_mib"]
+__all__ = ["one_thread", "resident_mib", "torch_threads"]
 
 
 def resident_mib() -> float:
@@ -14,11 +14,16 @@ def resident_mib() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Let torch compute on one thread: short steps gain nothing from more, and long ones would seem cheaper."""
+    return torch_threads(1)
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Let torch compute on so many threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(n)
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ from musetools.train.report import ExtractReport, Outcome
 from musetools.train.sources import ClipSource, Sources, find_clips, in_shard
 from musetools.train.store import FeatureStore
 from musetools.train.stored import CLIPS
+from musetools.worker import usable_cores
 
 __all__ = ["ExtractReport", "extract"]
 
@@ -139,7 +140,7 @@ def extract(
 
 
 def _cores() -> int:
-    return min(8, max(2, os.cpu_count() or 2))
+    return min(8, max(2, usable_cores()))
 
 
 def _sorted_out(

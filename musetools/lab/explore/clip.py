@@ -16,7 +16,7 @@ from musetools.audio.container import chosen_video, name_of, opened
 from musetools.audio.load import load_audio
 from musetools.audio.probe import probe_media
 from musetools.check.findings import is_plausible, timed_rate
-from musetools.errors import ParameterError
+from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.mel import whole_log_mel
@@ -139,6 +139,8 @@ def _read_images(path: Path) -> Images | None:
         if (stream := chosen_video(container)) is None:
             return None
         shown = sorted(dict(_decoded(container, stream)).items())
+    if not shown:
+        raise AudioError(f"none of the images of {path} can be decoded and has a time stamp. Export it again")
     return Images(np.array([time_s - shown[0][0] for time_s, _ in shown]), tuple(jpeg for _, jpeg in shown))
 
 

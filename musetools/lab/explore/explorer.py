@@ -15,7 +15,7 @@ from IPython.display import Audio
 
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.features.encoder import Encoder, as_encoder
-from musetools.files import MEDIA, find_media
+from musetools.files import MEDIA, find_media, write_whole
 from musetools.lab.explore.clip import Clip, read_clip
 from musetools.lab.explore.figures import NEAR_MS, FrameView
 from musetools.lab.explore.film import film
@@ -167,8 +167,9 @@ class Explorer(widgets.VBox):
         for sent in self.upload.value:
             folder = Path(tempfile.mkdtemp(prefix="musetools-upload-"))
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            path = folder / (Path(sent["name"]).name or "clip")
-            path.write_bytes(sent["content"])
+            name = Path(sent["name"]).name
+            path = folder / (name if name.strip(".") else "clip")
+            write_whole(path, bytes(sent["content"]))
             self._add(path, " (uploaded)")
 
     def _add(self, path: Path, note: str = "") -> None:

@@ -1,6 +1,5 @@
 """The answer of notebook 07: how close each part of the work comes to what this machine can do."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from musetools.lab.process import one_thread
 from musetools.table import Table
 from musetools.timing import SAMPLE_RATE
 from musetools.train.store import FeatureStore
+from musetools.worker import usable_cores
 
 __all__ = ["FULL", "QUICK", "Performance", "Plan", "evaluate"]
 
@@ -141,7 +141,7 @@ def evaluate(
     """
     waveform = load_audio(media)
     encoders = {name: load_encoder(encoder, device="cpu", dtype=name) for name in TYPES}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     shares = encoder_shares(encoders, sorted({1, cores if plan.threads else 1}), plan.rounds)
     exact, row_shape = encoders["float32"], (encoders["float32"].n_layers, encoders["float32"].width)
     store = FeatureStore.create(folder / "store", "musetools", exact)

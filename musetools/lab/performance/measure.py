@@ -24,7 +24,7 @@ from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.stream import ChunkStream
 from musetools.lab.performance.timing import PRODUCT_FLOPS, Race, matrix_peak, race
-from musetools.lab.process import one_thread
+from musetools.lab.process import one_thread, torch_threads
 from musetools.table import Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
@@ -90,12 +90,12 @@ def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds:
     list of Bound
         What share of the products' rate the encoder reaches.
     """
-    found, before = [], torch.get_num_threads()
+    found = []
     for n in threads:
-        torch.set_num_threads(n)
         runs = {name: partial(one.hidden_states, torch.zeros(one.n_mels, 3000)) for name, one in encoders.items()}
         runs |= {f"peak {name}": matrix_peak(getattr(torch, name)) for name in encoders}
-        raced = race(runs, rounds, clock=time.process_time if n == 1 else time.perf_counter)
+        with torch_threads(n):
+            raced = race(runs, rounds, clock=time.process_time if n == 1 else time.perf_counter)
         for name, encoder in encoders.items():
             # without units for it a lower precision is slower: then products in float32 are the limit
             product = np.minimum(raced.seconds[f"peak {name}"], raced.seconds["peak float32"])
@@ -104,7 +104,6 @@ def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds:
             text = f"{1000 * raced.best(name):.0f} ms; products {peak:.0f} GFLOP/s"
             label = f"{name}, {n} thread{'s' * (n > 1)}"
             found.append(Bound(label, "product of matrices", *_share(raced, "least", name), text))
-    torch.set_num_threads(before)
     return found
 
 

@@ -18,6 +18,7 @@ from musetools.lab.regression.parameters import from_texts
 from musetools.lab.regression.runner import NotebookRun, checked_notebook, run_notebook
 from musetools.lab.regression.suite import UNKNOWN_S, run_all
 from musetools.table import Table
+from musetools.worker import usable_cores
 
 __all__ = ["GridReport", "run_grid"]
 
@@ -101,8 +102,8 @@ def run_grid(
     make_folder(out)
     names = _names(notebook.stem, given)
     cases = [Case(n, notebook, shared | v, timeout_s=timeout_s) for n, v in zip(names, given, strict=True)]
-    jobs = max(1, jobs or os.cpu_count() or 1)
-    options = {"timeout_s": timeout_s, "threads": max(1, (os.cpu_count() or 1) // jobs)}
+    jobs = max(1, jobs or usable_cores())
+    options = {"timeout_s": timeout_s, "threads": max(1, usable_cores() // jobs)}
 
     def run(case: Case) -> NotebookRun:
         return run_notebook(notebook, out / f"{case.name}.ipynb", case.parameters, **options)

@@ -22,6 +22,7 @@ from musetools.lab.regression.outcome import CaseReport, SuiteReport
 from musetools.lab.regression.parameters import has_parameter
 from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, message_of, run_notebook
+from musetools.worker import usable_cores
 
 __all__ = ["run_all", "run_suite"]
 
@@ -85,12 +86,12 @@ def run_suite(
             f"baselines are made with the suite's own weights: leave update or encoder={encoder!r} out"
         )
     suite = Path(suite) if suite else project_file(SUITE)
-    root, jobs = suite.resolve().parent.parent, max(1, jobs or os.cpu_count() or 1)
+    root, jobs = suite.resolve().parent.parent, max(1, jobs or usable_cores())
     cases = _chosen(read_cases(suite), [only] if isinstance(only, str) else only, suite)
     out, baselines = Path(out or root / OUT).absolute(), Path(baselines or root / BASELINES)
     for folder in (out, baselines) if update else (out,):
         make_folder(folder)
-    threads, started = max(1, (os.cpu_count() or 1) // jobs), time.monotonic()
+    threads, started = max(1, usable_cores() // jobs), time.monotonic()
     n_runs = len(NOISE_RUNS) if update else 1
     expected_s = {case: n_runs * _expected_s(baselines / f"{case.name}.json") for case in cases}
 

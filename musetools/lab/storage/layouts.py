@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
+from musetools.audio.container import chosen_video, opened
 from musetools.chunks.sequence import feature2chunks
+from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.timing import ROW_RATE
 from musetools.train.dataset import ChunkDataset
@@ -90,11 +92,11 @@ class VideoFrames:
         return self._decoded[clip][frame]
 
     def _decode(self, path: str) -> torch.Tensor:
-        import av
-
-        with av.open(path) as container:
-            shown = (frame.reformat(self.size, self.size, "rgb24").to_ndarray() for frame in container.decode(video=0))
-            return torch.from_numpy(np.stack(list(shown))).permute(0, 3, 1, 2).contiguous()
+        with opened(path, path) as container:
+            if (stream := chosen_video(container)) is None:
+                raise ParameterError(f"{path} has no moving picture. Leave frames= out, or add clips with video")
+            shown = [frame.reformat(self.size, self.size, "rgb24").to_ndarray() for frame in container.decode(stream)]
+        return torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous()
 
 
 def fill_store(store: FeatureStore, features: np.ndarray, n_clips: int, seconds: float) -> None:

@@ -382,9 +382,15 @@ def read_once():
     return lru_cache(read_clip)
 
 
+@pytest.fixture(scope="module")
+def film_once():
+    return lru_cache(film)
+
+
 @pytest.fixture
-def explorer(small, read_once, monkeypatch) -> Explorer:
+def explorer(small, read_once, film_once, monkeypatch) -> Explorer:
     monkeypatch.setattr(explorers, "read_clip", read_once)
+    monkeypatch.setattr(explorers, "film", film_once)
     return Explorer(DATA / "talker_25.mp4", *PAIR, folder=DATA, encoder=small)
 
 
@@ -522,6 +528,12 @@ def test_an_upload(explorer, tmp_path):
     assert explorer.scene.image_number(0) == 0
     explorer.clip.value = DATA / "speech.flac"
     assert explorer.scene.clip.name == "speech.flac"
+
+
+def test_an_upload_that_is_named_as_a_folder_is(explorer, tmp_path):
+    path = write_media(tmp_path / "mine.wav", recorded(1), 44_100)
+    upload(explorer, "..", path.read_bytes())
+    assert explorer.clip.label == "clip (uploaded)"
 
 
 def test_an_upload_that_is_no_media(explorer):

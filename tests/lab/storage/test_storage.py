@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from stores import make_store, rows_of
 from torch.utils.data import DataLoader
 
-from musetools import ChunkDataset, FeatureStore, extract
+from musetools import ChunkDataset, FeatureStore, ParameterError, extract
 from musetools.lab import storage
 from musetools.lab.storage import layouts
 from musetools.lab.storage import measure as costs
@@ -150,6 +150,13 @@ def test_images_of_a_video(videos):
     batch = next(iter(DataLoader(dataset, 8, shuffle=True)))
     assert (batch["picture"].shape, batch["audio"].shape) == ((8, 3, 32, 32), (8, 20, 64))
     assert len(dataset) == 301 - 4
+
+
+def test_a_clip_without_a_moving_picture_has_no_images(tmp_path, small):
+    store = FeatureStore.create(tmp_path / "store", "musetools", small)
+    assert extract([VIDEO.with_name("speech.flac")], store, small, progress=False).ok
+    with pytest.raises(ParameterError, match=r"speech\.flac has no moving picture"):
+        storage.VideoFrames(store)("speech.flac", 0)
 
 
 def test_a_video_is_decoded_once_and_few_are_kept(videos, monkeypatch):
