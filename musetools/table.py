@@ -9,10 +9,17 @@ from unicodedata import combining, east_asian_width
 
 import numpy as np
 
-__all__ = ["SHADES", "Table", "minus", "printable", "signed", "spans"]
+__all__ = ["SHADES", "ShownAsText", "Table", "minus", "printable", "signed", "spans"]
 
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 SHADES = {"bad": "#f3c9ae", "fair": "#fbeecb", "good": "#cfe8dd"}  # vermilion, orange, green of Okabe-Ito, pale
+
+
+class ShownAsText:
+    """Base of what a notebook shows by its repr."""
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
 
 
 @dataclass(frozen=True, repr=False)

@@ -90,18 +90,18 @@ def _choice(seconds: dict[str, float]) -> Choice:
 
 def processor() -> str:
     """Name the processor and its units for bfloat16, as far as the system tells."""
-    name = _told().get("model name", platform.processor() or platform.machine())
+    name = _processor_facts().get("model name", platform.processor() or platform.machine())
     return f"{' '.join(name.split())} ({', '.join(bfloat16_units()) or 'no bfloat16 that is known'})"
 
 
 def bfloat16_units() -> tuple[str, ...]:
     """Return which units for bfloat16 an x86 processor says that it has."""
-    flags = _told().get("flags", "").split()
+    flags = _processor_facts().get("flags", "").split()
     return tuple(unit for unit in UNITS if unit in flags)
 
 
 @cache
-def _told() -> dict[str, str]:
+def _processor_facts() -> dict[str, str]:
     """Read what Linux tells of the last core."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -19,11 +19,13 @@ import torch
 from musetools.errors import EncoderError, ParameterError
 from musetools.features.ctranslate2 import Stored, read_index
 from musetools.features.published import PUBLISHED, find_published
+from musetools.features.spec import MAX_WINDOW_S
+from musetools.timing import ROW_RATE
 
 __all__ = ["EncoderDims", "EncoderWeights", "load_pickled", "read_weights", "untrained_weights"]
 
 UNTRAINED = "untrained-"
-N_CTX = 1500  # rows of 20 ms in the 30 s that every Whisper encoder sees
+N_CTX = MAX_WINDOW_S * ROW_RATE  # rows that every Whisper encoder sees
 _SIZES = {  # mel bins, width, heads, blocks: openai-whisper's model card
     "tiny": (80, 384, 6, 4),
     "base": (80, 512, 8, 6),

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from musetools.files import write_whole
 from musetools.recipes.probe import PROBE_ROWS, Probe, ProbeCheck, check_probe, probe_waveform
 from musetools.recipes.recipe import add_positions
 from musetools.schema import POSITIVE, TEXT, Schema, either, exactly, list_of
+from musetools.table import ShownAsText
 from musetools.timing import SAMPLE_RATE, exact_fps
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _flat(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 @dataclass(frozen=True, repr=False)
-class AudioContract:
+class AudioContract(ShownAsText):
     """Everything that makes a chunk of audio.
 
     `FeatureStore.contract` makes one; `save` it beside the checkpoint.
@@ -268,9 +268,6 @@ class AudioContract:
             f"made with {', '.join(f'{name} {number}' for name, number in self.libraries.items())}",
         ]
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
 
 
 def _version(text: bytes) -> int:

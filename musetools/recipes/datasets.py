@@ -16,7 +16,7 @@ from musetools.recipes.rows import WINDOW_ROWS
 from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.recipes.trace import Trace, trace_rows
 
-__all__ = ["LAYOUTS", "audit_frame_files", "numbered_encoder", "trace_dataset"]
+__all__ = ["LAYOUTS", "audit_frame_files", "numbered_encoder", "numbered_files", "trace_dataset"]
 
 LAYOUTS = ("frames", "clip", "stacked")
 IMAGES = (".png", ".jpg", ".jpeg")
@@ -140,13 +140,18 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     return tuple(faults)
 
 
+def numbered_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files ``k.npy`` (or of other suffixes) of a folder in the order of their numbers."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.stem.isdecimal())
+    return sorted(found, key=lambda path: int(path.stem))
+
+
 def _count(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> int:
     """Count numbered files; ParameterError without any."""
     try:
-        paths = [*Path(folder).iterdir()]
+        count = len(numbered_files(Path(folder), suffixes))
     except OSError as error:
         raise ParameterError(f"{folder} cannot be searched ({error.strerror}). Name the folder of one clip") from None
-    count = sum(path.suffix.lower() in suffixes and path.stem.isdecimal() for path in paths)
     if not count:
         raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files. Name the folder of one clip")
     return count

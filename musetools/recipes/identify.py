@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from html import escape
 from importlib import import_module
 from typing import Any
 
@@ -17,7 +16,7 @@ from musetools.recipes.profile import WindowLag, window_lag
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.recipes.rows import Context, Cut
 from musetools.recipes.trace import Trace, TraceError, trace_rows
-from musetools.table import Table
+from musetools.table import ShownAsText, Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, exact_fps
 
 __all__ = ["RowsMatch", "RowsMatches", "chunker_named", "identify_rows", "trace_at_rates", "traced_recipe"]
@@ -39,7 +38,7 @@ class RowsMatch:
         return f"{self.recipe}: {100 * self.equal:.1f} % of the frames equal{where}, {self.n_frames} frames"
 
 
-class RowsMatches(tuple[RowsMatch, ...]):
+class RowsMatches(ShownAsText, tuple[RowsMatch, ...]):
     """Recipes, best first."""
 
     lag: WindowLag  # of the matrix that was given
@@ -67,12 +66,9 @@ class RowsMatches(tuple[RowsMatch, ...]):
     def __repr__(self) -> str:
         return "\n".join([self.summary(), *map(repr, self)])
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
-
 
 def identify_rows(
-    rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None = None, context: tuple[int, int] | None = None
+    rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None = None, context: Context | None = None
 ) -> RowsMatches:
     """Find the known recipes that give an index matrix.
 
@@ -112,7 +108,7 @@ def identify_rows(
     return found
 
 
-def _context(rows: np.ndarray, fps: float | Fraction) -> tuple[int, int]:
+def _context(rows: np.ndarray, fps: float | Fraction) -> Context:
     """Read the context off the frames whose rows follow each other."""
     total = rows.shape[1] // 2 - 1
     if rows.shape[1] == 10:
@@ -125,10 +121,10 @@ def _context(rows: np.ndarray, fps: float | Fraction) -> tuple[int, int]:
 
 
 def _match(
-    recipe: Recipe, rows: np.ndarray, n_samples: int, fps: float | Fraction, context: tuple[int, int]
+    recipe: Recipe, rows: np.ndarray, n_samples: int, fps: float | Fraction, context: Context
 ) -> RowsMatch | None:
     try:
-        first, theirs = recipe.first_frame(n_samples, fps, context), recipe.chunk_rows(n_samples, fps, context)
+        first, theirs = recipe.numbered_rows(n_samples, fps, context)
     except (RecipeError, ParameterError):
         return None
     if theirs.shape[1] != rows.shape[1]:

@@ -1,8 +1,9 @@
 """Which published pipeline made a file of features, found by making them again in every way that is known."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from musetools.audio.load import load_audio
 from musetools.errors import ParameterError
 from musetools.features.spec import SPEC_NAMES, FeatureSpec
 from musetools.files import read_npy
+from musetools.recipes.datasets import numbered_files
 from musetools.recipes.recipe import RECIPES
+from musetools.table import ShownAsText
 from musetools.timing import ROW_MS, SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ class FeaturesMatch:
         return f"{self.spec}: distance {self.distance:.4f} (by layer {layers}), {self.rows:+d} rows"
 
 
-class FeaturesMatches(tuple[FeaturesMatch, ...]):
+class FeaturesMatches(ShownAsText, tuple[FeaturesMatch, ...]):
     """Specs, best first; none where the features have another shape than the encoder's."""
 
     message = ""  # what it is, in a sentence
@@ -55,9 +58,6 @@ class FeaturesMatches(tuple[FeaturesMatch, ...]):
 
     def __repr__(self) -> str:
         return "\n".join([self.message, *self.notes, *map(repr, self)])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
 
 
 def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, encoder: "Encoder") -> FeaturesMatches:
@@ -85,14 +85,15 @@ def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, e
     """
     from musetools.features.extract import audio2feat
 
+    features_of = partial(audio2feat, encoder=encoder)
     given, notes = _read(features)
     given, found = _rows(given, encoder, notes), FeaturesMatches()
-    if given is not None:
-        plain = audio2feat(audio, encoder, spec="musetools")
-        found = FeaturesMatches(_matches(given, audio, encoder, plain))
-        found.message = _message(found, given, audio, encoder, plain)
-    else:
+    if given is None:
         found.message = f"another model: it has {notes.pop()}; {encoder.name} has {encoder.n_layers} × {encoder.width}"
+    else:
+        plain = features_of(audio)
+        found = FeaturesMatches(_matches(given, plain, partial(features_of, audio)))
+        found.message = _message(found, given, plain, lambda: features_of(_backwards(audio)))
     found.notes = tuple(notes)
     return found
 
@@ -105,8 +106,7 @@ def _read(features: np.ndarray | str | os.PathLike) -> tuple[np.ndarray, list[st
     path = Path(features)
     try:
         if path.is_dir():
-            files = sorted((file for file in path.glob("*.npy") if file.stem.isdecimal()), key=lambda f: int(f.stem))
-            array = np.stack([read_npy(file) for file in files])
+            array = np.stack([read_npy(file) for file in numbered_files(path, (".npy",))])
         elif path.suffix == ".pt":
             from musetools.features.weights import load_pickled  # torch
 
@@ -147,16 +147,14 @@ def _candidates() -> dict[FeatureSpec, str]:
     return specs
 
 
-def _matches(given: np.ndarray, audio: Source, encoder: "Encoder", plain: np.ndarray) -> list[FeaturesMatch]:
+def _matches(given: np.ndarray, plain: np.ndarray, features_of: Callable[..., np.ndarray]) -> list[FeaturesMatch]:
     """Compare with every spec, where `plain` is that of "musetools"; slow windows only if they may have made it."""
-    from musetools.features.extract import audio2feat
-
     found: list[FeaturesMatch] = []
     alike = _same_weights(given, plain)
     for spec, name in sorted(_candidates().items(), key=lambda item: -item[0].window.hop_s):
         if spec.window.hop_s <= SLOW_HOP_S and (not alike or min(found, key=_rank).distance < SAME):
             break
-        made = plain if name == "musetools" else audio2feat(audio, encoder, spec=spec)
+        made = plain if name == "musetools" else features_of(spec=spec)
         found.append(_match(name, given, made))
     return sorted(found, key=_rank)
 
@@ -186,9 +184,7 @@ def _same_weights(given: np.ndarray, plain: np.ndarray) -> bool:
     return np.corrcoef(given.mean(0)[1:].ravel(), plain.mean(0)[1:].ravel())[0, 1] >= SAME_WEIGHTS
 
 
-def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: "Encoder", plain: np.ndarray) -> str:
-    from musetools.features.extract import audio2feat
-
+def _message(found: FeaturesMatches, given: np.ndarray, plain: np.ndarray, backwards: Callable[[], np.ndarray]) -> str:
     best = found[0]
     same = " or ".join(match.spec for match in found if match.distance < SAME and match.rows == best.rows)
     if same:
@@ -198,7 +194,10 @@ def _message(found: FeaturesMatches, given: np.ndarray, audio: Source, encoder: 
         return "no spec of this encoder: made with other weights, or not Whisper"
     if best.layers[0] < SAME_AUDIO:
         return f"no spec that is known, of this audio and these weights: nearest is {best.spec}"
-    backwards = audio2feat((load_audio(audio)[::-1].copy(), SAMPLE_RATE), encoder)
-    if _match("", given, backwards).layers[0] < SAME_AUDIO:
+    if _match("", given, backwards()).layers[0] < SAME_AUDIO:
         return "made with these weights of this audio played backwards"
     return "made with these weights of other audio"
+
+
+def _backwards(audio: Source) -> tuple[np.ndarray, int]:
+    return load_audio(audio)[::-1].copy(), SAMPLE_RATE

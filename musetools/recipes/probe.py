@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from musetools.chunks.sequence import Chunks, are_contiguous
-from musetools.recipes.recipe import add_positions
+from musetools.recipes.recipe import sinusoids
 from musetools.recipes.trace import TraceError, collected
 from musetools.timing import ROW_MS, ROW_SAMPLES, SAMPLE_RATE
 
@@ -122,7 +122,7 @@ def _faults(chunks: np.ndarray, probe: Probe, shape: tuple[int, int], positions:
         yield "rows", f"{n} chunks of {PROBE_S} s, as at {n / PROBE_S:.5g} fps; expected {asked}"
     kept = probe.frames[probe.frames < n]
     expected = probe.values[: len(kept)]
-    added = _layered(add_positions(np.zeros((chunks.shape[1] * shape[0], shape[1])))[:, probe.columns], shape[0])
+    added = _layered(sinusoids(chunks.shape[1] * shape[0], shape[1])[:, probe.columns], shape[0])
     if sign := _encoded(chunks[kept] - expected, added, positions):
         words = "is added, which the contract does not" if sign > 0 else "is missing"
         yield "encoding", f"MuseTalk's positional encoding {words}"

@@ -23,20 +23,12 @@ MINUTE_S = 60
 
 @dataclass(frozen=True)
 class WindowLag:
-    """Lag of a clip's frames: how far their chunks lie in the future.
-
-    Attributes
-    ----------
-    mean_ms, min_ms, max_ms : float
-        Over all frames that have a lag; NaN if there is none.
-    drift_ms_s : float
-        Slope of the straight line that fits the lag best, in ms per second of clip; 0 for fewer than two frames.
-    """
+    """Lag of a clip's frames: how far their chunks lie in the future; NaN where no frame has one."""
 
     mean_ms: float
     min_ms: float
     max_ms: float
-    drift_ms_s: float
+    drift_ms_s: float  # slope of the line that fits best, in ms per second of clip; 0 for fewer than two frames
 
 
 def lag_statistics(lag_ms: np.ndarray, times_s: np.ndarray) -> WindowLag:
@@ -63,27 +55,13 @@ def lag_statistics(lag_ms: np.ndarray, times_s: np.ndarray) -> WindowLag:
 
 @dataclass(frozen=True)
 class Profile:
-    """A recipe's index matrix for one clip, and what can be read off it.
-
-    Attributes
-    ----------
-    recipe : Recipe
-        The pipeline.
-    fps : float or Fraction
-        Frame rate, as it was passed to the pipeline.
-    rows : ndarray of int64, shape (n_frames, rows_per_chunk)
-        The index matrix; empty where the pipeline stops.
-    first_frame : int
-        Number of the frame of the matrix's first index.
-    stops : str
-        Why the pipeline stops on this input; empty where it runs.
-    """
+    """A recipe's index matrix for one clip, and what can be read off it."""
 
     recipe: Recipe
-    fps: float | Fraction
-    rows: np.ndarray
-    first_frame: int
-    stops: str = ""
+    fps: float | Fraction  # as it was passed to the pipeline
+    rows: np.ndarray  # int64, (n_frames, rows_per_chunk): the index matrix; empty where the pipeline stops
+    first_frame: int  # number of the frame of the matrix's first index
+    stops: str = ""  # why the pipeline stops on this input; empty where it runs
 
     @property
     def frames(self) -> range:
@@ -174,10 +152,10 @@ def profile(
     """
     recipe = recipe_of(recipe)
     try:
-        rows = recipe.chunk_rows(n_samples, fps, context)
+        first_frame, rows = recipe.numbered_rows(n_samples, fps, context)
     except RecipeError as error:
         return Profile(recipe, fps, np.empty((0, len(chunk_offsets(context))), np.int64), 0, stops=str(error))
-    return Profile(recipe, fps, rows, recipe.first_frame(n_samples, fps, context))
+    return Profile(recipe, fps, rows, first_frame)
 
 
 def window_lag(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0) -> WindowLag:

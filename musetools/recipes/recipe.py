@@ -15,7 +15,7 @@ from musetools.features.spec import FeatureSpec
 from musetools.recipes.rows import Context, Cut
 from musetools.timing import frame_count
 
-__all__ = ["RECIPES", "Recipe", "add_positions", "recipe_of", "register"]
+__all__ = ["RECIPES", "Recipe", "add_positions", "recipe_of", "register", "sinusoids"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Recipe:
         ParameterError
             If an argument is out of range.
         """
-        return self._cut(n_samples, fps, context)[1]
+        return self.numbered_rows(n_samples, fps, context)[1]
 
     def chunks(self, features: np.ndarray, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> Chunks:
         """Cut features as the pipeline does.
@@ -94,7 +94,7 @@ class Recipe:
         RecipeError, ParameterError
             As `chunk_rows`; also if the features lack rows that the pipeline takes.
         """
-        first, rows = self._cut(n_samples, fps, context)
+        first, rows = self.numbered_rows(n_samples, fps, context)
         if rows.max(initial=ZERO_ROW) >= len(features):
             raise ParameterError(
                 f"{self.name} at {float(fps):.6g} fps takes rows up to {rows.max()} of {n_samples} samples, the "
@@ -127,9 +127,10 @@ class Recipe:
 
     def first_frame(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> int:
         """Return the number of the frame that the first line of `chunk_rows` belongs to."""
-        return self._cut(n_samples, fps, context)[0]
+        return self.numbered_rows(n_samples, fps, context)[0]
 
-    def _cut(self, n_samples: int, fps: float | Fraction, context: Context) -> Cut:
+    def numbered_rows(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> Cut:
+        """Return `first_frame` and `chunk_rows`."""
         # what is no frame rate or no length at all is an error of the caller, not a fault of the pipeline
         n_samples = checked_count("n_samples", n_samples)
         checked_size(frame_count(n_samples, fps), checked_context(context))
@@ -180,12 +181,16 @@ def add_positions(chunks: np.ndarray) -> np.ndarray:
     -----
     Source: ``PositionalEncoding`` in ``musetalk/models/unet.py`` (TMElyralab/MuseTalk).
     """
-    rows, width = chunks.shape[-2:]
+    return (chunks + sinusoids(*chunks.shape[-2:])).astype(np.float32, copy=False)
+
+
+def sinusoids(rows: int, width: int) -> np.ndarray:
+    """Return what `add_positions` adds to each chunk, float32 (rows, width)."""
     rate = np.exp(np.arange(0, width, 2) * (-math.log(10000.0) / width))
     angle = np.arange(rows)[:, None] * rate
-    positions = np.empty((rows, width), np.float32)
-    positions[:, 0::2], positions[:, 1::2] = np.sin(angle), np.cos(angle)
-    return (chunks + positions).astype(np.float32, copy=False)
+    encoding = np.empty((rows, width), np.float32)
+    encoding[:, 0::2], encoding[:, 1::2] = np.sin(angle), np.cos(angle)
+    return encoding
 
 
 def recipe_of(recipe: str | Recipe) -> Recipe:

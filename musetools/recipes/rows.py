@@ -12,6 +12,7 @@ import numpy as np
 
 from musetools.chunks.rows import ZERO_ROW, chunk_offsets, chunk_rows
 from musetools.errors import ParameterError, RecipeError
+from musetools.features.spec import MAX_WINDOW_S
 from musetools.recipes.sampler import training_window
 from musetools.timing import MEL_HOP, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps, frame_count
 
@@ -21,10 +22,10 @@ __all__ += ["v1", "v1_files", "v15", "v15_loader"]
 Context = tuple[int, int]  # frames of audio left and right of a frame
 Cut = tuple[int, np.ndarray]  # number of the first frame, index matrix
 
-WINDOW_ROWS = 1500  # rows of the 30 s that an encoder pass sees
+WINDOW_ROWS = MAX_WINDOW_S * ROW_RATE  # that an encoder pass sees
 
 
-def _told(fps: float | Fraction) -> float | int:
+def _as_passed(fps: float | Fraction) -> float | int:
     """Return a frame rate as Python code is told it, not as it is meant."""
     return fps if isinstance(fps, int) else float(fps)
 
@@ -39,7 +40,7 @@ def canonical(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
 
 def v1(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Cut until a frame's first row lies behind the last one, which is tested too late: two chunks too many."""
-    n_rows, fps = n_samples // ROW_SAMPLES, _told(fps)
+    n_rows, fps = n_samples // ROW_SAMPLES, _as_passed(fps)
     if n_rows == 0:
         raise RecipeError("no feature row to clamp to", IndexError)
     n_frames = next(i for i in count() if int(i * (50.0 / fps)) > n_rows) + 1
@@ -105,7 +106,7 @@ def livetalking(n_samples: int, fps: float | Fraction, context: Context, *, cent
 def openavatarchat(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Treat every second as a clip of its own, padded to a second, with zeros at its ends."""
     output_rate = 24_000  # Hz at which the avatar speaks, and in which it counts frames
-    per_frame = output_rate // _told(fps)
+    per_frame = output_rate // _as_passed(fps)
     second = v15(SAMPLE_RATE, fps, context)[1]
     cuts = [second[:0]]  # a segment without a sample is dropped with a log line
     for start in range(0, n_samples, SAMPLE_RATE):

@@ -39,25 +39,13 @@ def training_window(frame: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class SamplerAudit:
-    """What the v1.5 training loader does to the samples of a clip.
-
-    Attributes
-    ----------
-    n_frames, frames_per_sample : int
-        Of the clip and of a sample.
-    starts : int
-        Frames that a sample may start with.
-    wrong_audio : tuple of int
-        Starts that get the audio of another half minute (K5).
-    wrong_mel : tuple of int
-        Starts whose sync loss gets another mel than that of the frame (K6).
-    """
+    """What the v1.5 training loader does to the samples of a clip."""
 
     n_frames: int
     frames_per_sample: int
-    starts: int
-    wrong_audio: tuple[int, ...]
-    wrong_mel: tuple[int, ...]
+    starts: int  # frames that a sample may start with
+    wrong_audio: tuple[int, ...]  # starts that get the audio of another half minute (K5)
+    wrong_mel: tuple[int, ...]  # starts whose sync loss gets another mel than that of the frame (K6)
 
     @property
     def wrong_audio_share(self) -> float:

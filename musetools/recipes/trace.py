@@ -9,14 +9,14 @@ taken for a third row. The order of the layers is read in a second pass, whose v
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from musetools.chunks.rows import ZERO_ROW
 from musetools.errors import MusetoolsError, ParameterError
-from musetools.recipes.recipe import add_positions
+from musetools.recipes.recipe import sinusoids
+from musetools.table import ShownAsText
 
 __all__ = ["Trace", "TraceError", "collected", "numbered_features", "read_rows", "trace_rows"]
 
@@ -32,7 +32,7 @@ class TraceError(MusetoolsError):
 
 
 @dataclass(frozen=True, repr=False)
-class Trace:
+class Trace(ShownAsText):
     """What `trace_rows` read."""
 
     rows: np.ndarray  # int64, (n_frames, rows_per_chunk); -1 for a row of zeros
@@ -44,9 +44,6 @@ class Trace:
 
     def __repr__(self) -> str:
         return "\n".join([f"Trace: {len(self.rows)} chunks of {self.rows.shape[1]} rows", *self.notes])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
 
 
 def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: int = 5, width: int = 384) -> Trace:
@@ -80,11 +77,11 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
         )
     shape = n_layers, width
     chunks = _chunks(chunker, numbered_features(n_rows, *shape), shape)
-    rows, positions = read_rows(chunks, n_rows)
+    rows, encoded = read_rows(chunks, n_rows)
     layers = np.broadcast_to(np.arange(1, n_layers + 1, dtype=np.float32)[:, None], (n_rows, *shape))
-    _check_layers(_chunks(chunker, np.ascontiguousarray(layers), shape), rows, positions)
-    notes = ["MuseTalk's positional encoding is added to each chunk; it was taken off here"] if positions else []
-    return Trace(rows, tuple(notes), positions)
+    _check_layers(_chunks(chunker, np.ascontiguousarray(layers), shape), rows, encoded)
+    notes = ["MuseTalk's positional encoding is added to each chunk; it was taken off here"] if encoded else []
+    return Trace(rows, tuple(notes), encoded)
 
 
 def numbered_features(n_rows: int, n_layers: int, width: int) -> np.ndarray:
@@ -121,9 +118,9 @@ def read_rows(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
     if not bad.any():
         return rows, False
     per_chunk, n_layers, width = chunks.shape[1:]
-    encoding = add_positions(np.zeros((per_chunk * n_layers, width), np.float32)) if width % 2 == 0 else None
-    if encoding is not None:
-        plain, still_bad = _decoded(chunks - encoding.reshape(per_chunk, n_layers, width), n_rows)
+    if width % 2 == 0:
+        encoding = sinusoids(per_chunk * n_layers, width)
+        plain, still_bad = _decoded(chunks - encoding.reshape(chunks.shape[1:]), n_rows)
         if not still_bad.any():
             return plain, True
     frame, place = np.argwhere(bad)[0]
@@ -159,11 +156,10 @@ def _fault(row: np.ndarray, n_rows: int) -> str:
     return f"it is no row of the features: rows are mixed or interpolated, mostly {' and '.join(map(str, strongest))}"
 
 
-def _check_layers(chunks: np.ndarray, rows: np.ndarray, positions: bool) -> None:
-    n_layers = chunks.shape[2]
-    if positions:
-        flat = np.zeros((chunks.shape[1] * n_layers, chunks.shape[3]), np.float32)
-        chunks = chunks - add_positions(flat).reshape(chunks.shape[1:])
+def _check_layers(chunks: np.ndarray, rows: np.ndarray, encoded: bool) -> None:
+    per_chunk, n_layers, width = chunks.shape[1:]
+    if encoded:
+        chunks = chunks - sinusoids(per_chunk * n_layers, width).reshape(chunks.shape[1:])
     expected = np.where((rows == ZERO_ROW)[..., None], 0, np.arange(1, n_layers + 1))
     got = np.rint(chunks.mean(-1)).astype(int)
     if (wrong := np.argwhere(got != expected)).size:

@@ -16,7 +16,7 @@ from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
 from musetools.lab.content import Gap, gap_of, looped
 from musetools.lab.difference.places import Places, measure_places
-from musetools.recipes.recipe import add_positions
+from musetools.recipes.recipe import sinusoids
 from musetools.table import SHADES, Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
@@ -187,7 +187,7 @@ def _differences(
     yield DECODER, V1, a[:n_rows] - b[:n_rows], "all"
 
     n_layers, width = rows[V15].shape[1:]
-    positions = add_positions(np.zeros((CHUNK_ROWS * n_layers, width), np.float32))
-    yield POSITIONS, V15, positions.reshape(CHUNK_ROWS, n_layers, width), "all"
+    encoding = sinusoids(CHUNK_ROWS * n_layers, width).reshape(CHUNK_ROWS, n_layers, width)
+    yield POSITIONS, V15, encoding, "all"
     beyond = features(short, replace(v15, keep_padding=True))[SHORT_S * ROW_RATE :][:CHUNK_ROWS]
     yield END, V15, beyond, "up to 6 a chunk, at the end"
