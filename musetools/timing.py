@@ -21,6 +21,7 @@ MEL_PER_ROW = 2  # the stride of the encoder's second convolution
 ROW_SAMPLES = MEL_HOP * MEL_PER_ROW  # samples a feature row: 20 ms
 ROW_RATE = SAMPLE_RATE // ROW_SAMPLES  # feature rows a second: 50
 ROW_MS = 1000 // ROW_RATE
+COMMON_FPS = (24, 25, 29.97, 30)
 LEAST_FPS, MOST_FPS = 1, 1000  # frame rates of videos
 
 _NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]

@@ -13,8 +13,8 @@ from musetools.timing import SAMPLE_RATE
 if TYPE_CHECKING:
     import av
 
-__all__ = ["BLOCK_S", "LOUDEST", "SignalCheck", "SoxrMono", "SwresampleMono", "checked", "in_blocks", "planes_of"]
-__all__ += ["planes_of_frame", "soxr_mono", "swresample_mono"]
+__all__ = ["BLOCK_S", "LOUDEST", "SignalCheck", "SoxrMono", "SwresampleMono", "checked", "first_unsound"]
+__all__ += ["in_blocks", "planes_of", "planes_of_frame", "soxr_mono", "swresample_mono"]
 
 BLOCK_S = 4  # seconds that reach a resampler at once; shorter blocks cost time, longer ones memory
 AUDIBLE = 4 / 32768
@@ -92,12 +92,20 @@ def _dbfs(energy: float) -> float:
     return 10 * math.log10(max(energy, 1e-12))
 
 
-def _not_sound(samples: np.ndarray, n_before: int, rate: int) -> str:
-    """Say which float sample is not finite or far beyond full scale; there is one."""
+def first_unsound(samples: np.ndarray) -> tuple[int, float] | None:
+    """Return the place and value of the first sample that is not finite or far beyond full scale; None without one."""
     with np.errstate(invalid="ignore"):
         bad = ~(np.abs(samples) <= LOUDEST)
+    if not bad.any():
+        return None
     first = int(np.argwhere(bad)[:, -1].min())
-    value, at = samples[bad[:, first], first][0], f"sample {n_before + first} (at {(n_before + first) / rate:.3f} s)"
+    return first, samples[bad[:, first], first][0]
+
+
+def _not_sound(samples: np.ndarray, n_before: int, rate: int) -> str:
+    """Say which float sample is not finite or far beyond full scale; there is one."""
+    first, value = first_unsound(samples)
+    at = f"sample {n_before + first} (at {(n_before + first) / rate:.3f} s)"
     if not np.isfinite(value):
         return f"{at} is not finite. One such sample spoils every feature: cut it out, or replace it by 0"
     peak = float(np.abs(samples[np.isfinite(samples)]).max())

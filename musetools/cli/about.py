@@ -20,8 +20,8 @@ def recipes(names: tuple[str, ...]) -> None:
     """
     from musetools.features.spec import SPEC_NAMES, FeatureSpec
     from musetools.recipes import RECIPES, profile, recipe_of
-    from musetools.recipes.profile import COMMON_FPS
     from musetools.table import Table
+    from musetools.timing import COMMON_FPS
 
     chosen = [recipe_of(name) for name in names or RECIPES]
     specs = {FeatureSpec.named(name): name for name in reversed(SPEC_NAMES)}  # of equal ones the first name

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import click
 
-from musetools.cli.group import echo, main
+from musetools.cli.group import echo, encoder_option, main
+from musetools.timing import COMMON_FPS
 
 __all__ = ["contract", "identify", "trace"]
 
 
 @main.command()
 @click.argument("function", metavar="MODULE:FUNCTION")
-@click.option("--fps", "rates", multiple=True, type=float, default=(24, 25, 29.97, 30), show_default=True)
+@click.option("--fps", "rates", multiple=True, type=float, default=COMMON_FPS, show_default=True)
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the clip that is chunked.")
 def trace(function: str, rates: tuple[float, ...], seconds: float) -> None:
     """Read the index matrix of your own chunker, a function of (features, fps), and name the recipe that it equals.
@@ -29,7 +30,7 @@ def trace(function: str, rates: tuple[float, ...], seconds: float) -> None:
 @main.command()
 @click.argument("features", type=click.Path(path_type=Path, exists=True))
 @click.option("--audio", required=True, type=click.Path(path_type=Path), help="What they are said to be made of.")
-@click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
+@encoder_option
 def identify(features: Path, audio: Path, encoder: str) -> None:
     """Find which published pipeline made FEATURES: a .npy or .pt file, or a folder of one .npy a frame."""
     from musetools import identify_features, load_encoder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musetools.cli.group import echo, main, track_options
+from musetools.cli.group import echo, encoder_option, main, track_options
 from musetools.errors import StoreError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["extract", "stores"]
 @main.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--store", "root", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
-@click.option("--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder.")
+@encoder_option
 @click.option("--spec", help="How a new store's features are made.  [default: musetools]")
 @click.option("--dtype", help="What a new store holds: float32 or float16.  [default: float32]")
 @click.option("--precision", help="Type of the encoder's products, or auto.  [default: the store's, else float32]")

@@ -10,7 +10,7 @@ import click
 from musetools.errors import MusetoolsError
 from musetools.table import printable
 
-__all__ = ["echo", "exits_2", "main", "track_options"]
+__all__ = ["echo", "encoder_option", "exits_2", "main", "track_options"]
 
 
 class Group(click.Group):
@@ -71,6 +71,11 @@ def _names() -> list[tuple[str, str]]:
     own = "the path of a .pt file or a model's folder; untrained-tiny, untrained-base …, for structure alone"
     named = {"specs": SPEC_NAMES, "recipes": RECIPES, "encoders": (*PUBLISHED, own)}
     return [(kind, ", ".join(names)) for kind, names in named.items()]
+
+
+encoder_option = click.option(
+    "--encoder", default="tiny", show_default=True, help="Whisper weights: a name, a .pt file or a folder."
+)
 
 
 def track_options(command: Callable) -> Callable:

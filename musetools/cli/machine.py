@@ -145,7 +145,7 @@ def _ffmpeg() -> Part:
 
 
 def _face_model() -> Part:
-    from musetools.lips.mouth import URL, model_place
+    from musetools.lips.landmarker import URL, model_place
 
     place = model_place()
     if place is None:

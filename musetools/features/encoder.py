@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from copy import copy
 from functools import partial
-from html import escape
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from musetools.errors import ParameterError, one_of
 from musetools.features.fastest import AMX, AUTO, Choice, bfloat16_units, fastest_type
 from musetools.features.weights import EncoderWeights, read_weights
+from musetools.table import ShownAsText
 
 __all__ = ["Encoder", "as_encoder", "load_encoder"]
 
@@ -107,32 +107,21 @@ def _chosen(weights: EncoderWeights, device: torch.device) -> Choice:
     return fastest_type(weights.dims.n_state, candidates, pass_of)
 
 
-class Encoder:
+class Encoder(ShownAsText):
     """Whisper's audio encoder, giving the hidden states that lip-sync models are conditioned on.
 
     Made by `load_encoder`.
-
-    Attributes
-    ----------
-    name : str
-        What it was loaded by.
-    n_layers : int
-        Hidden states a row: the input embedding, then each block's output (tiny: 5).
-    width : int
-        Size of a hidden state (tiny: 384).
-    n_mels : int
-        Mel bins it listens to: 80, or 128 for large-v3.
-    max_rows : int
-        Longest stretch that it encodes at once: 1500 rows, 30 s.
-    fingerprint : str
-        SHA-256 of the weights as float32: the same for the same weights in any file layout.
-    device : torch.device
-        Where it computes.
-    dtype : str
-        Type of its products.
-    choice : Choice or None
-        How the type was chosen, where it was left to "auto".
     """
+
+    name: str  # what it was loaded by
+    n_layers: int  # hidden states a row: the input embedding, then each block's output (tiny: 5)
+    width: int  # of a hidden state (tiny: 384)
+    n_mels: int  # mel bins that it takes: 80, or 128 for large-v3
+    max_rows: int  # longest stretch that it encodes at once: 1500 rows, 30 s
+    fingerprint: str  # SHA-256 of the weights as float32: the same for the same weights in any file layout
+    device: torch.device  # where it computes
+    dtype: str  # of its products
+    choice: Choice | None  # how the type was chosen, where it was left to "auto"
 
     def __init__(self, name: str, weights: EncoderWeights, device: torch.device, dtype: str):
         self.name, self.device, self.dtype, self.choice = name, device, dtype, None
@@ -248,6 +237,3 @@ class Encoder:
         shape = f"{self.n_layers} layers of {self.width}, {self.n_mels} mel bins"
         chosen = f" ({self.choice})" if self.choice else ""
         return f"Encoder({self.name!r}: {shape}, {self.dtype}{chosen} on {self.device}, {self.fingerprint[:12]})"
-
-    def _repr_html_(self) -> str:
-        return f"<code>{escape(repr(self))}</code>"

@@ -26,18 +26,10 @@ UNITS = (AMX, "avx512_bf16")
 
 @dataclass(frozen=True)
 class Choice:
-    """Which type of products "auto" chose, and why.
-
-    Attributes
-    ----------
-    dtype : str
-        The type.
-    seconds : dict of str to float
-        What one block of the encoder took for 30 s of audio, by type; empty where there was nothing to choose.
-    """
+    """Which type of products "auto" chose, and why."""
 
     dtype: str
-    seconds: dict[str, float]
+    seconds: dict[str, float]  # of one block of the encoder for 30 s of audio, by type; empty without a choice
 
     def __str__(self) -> str:
         measured = ", ".join(f"{dtype} {1000 * seconds:.0f} ms" for dtype, seconds in self.seconds.items())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musetools.audio.decode import frame_of, planes_of_array, scaled
-from musetools.audio.resample import LOUDEST, SoxrMono, SwresampleMono, planes_of_frame
+from musetools.audio.resample import SoxrMono, SwresampleMono, first_unsound, planes_of_frame
 from musetools.audio.timeline import BREAK_S
 from musetools.errors import AudioError, ParameterError, as_array, one_of
 from musetools.timing import SAMPLE_RATE
@@ -95,15 +95,12 @@ class PcmInput:
         return self._resampler.flush() if self.decoder == "librosa" else _joined(self._resampler.push(None))
 
     def _finite(self, samples: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            bad = ~(np.abs(samples) <= LOUDEST)
-        if not bad.any():
+        if (unsound := first_unsound(samples)) is None:
             return samples
         if self.non_finite == "silence":
             self.n_silenced += samples.shape[1]
             return np.zeros_like(samples)
-        first = int(np.argwhere(bad)[:, -1].min())
-        at, value = self.n_in + first, samples[bad[:, first], first][0]
+        at, value = self.n_in + unsound[0], unsound[1]
         fault = f"reaches {value:.6g}, full scale is 1" if np.isfinite(value) else "is not finite"
         raise AudioError(
             f"sample {at} of the stream (at {at / self.rate:.3f} s) {fault}: its block of {samples.shape[1]} samples "

@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
 from musetools.infer.sources import AwaitedSource, WatchedSource, checked_limit
 from musetools.recipes.contract import AudioContract
+from musetools.table import ShownAsText
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ChunkStream"]
 
 
-class ChunkStream:
+class ChunkStream(ShownAsText):
     """Cuts live audio into chunks, one per video frame, as soon as each is certain.
 
     It gives exactly what ``feature2chunks(audio2feat(audio, encoder, spec=stream.spec), fps, context)`` gives of the
@@ -53,19 +53,6 @@ class ChunkStream:
         Samples a second of what is pushed; other rates are resampled without a seam.
     non_finite : {"error", "silence"}
         Whether a block that holds NaN or infinity is an error, or is taken for silence of its length.
-
-    Attributes
-    ----------
-    spec : FeatureSpec
-        How features are made.
-    latency_s : float
-        How long after a frame starts its chunk is certain, at most: hop + look-ahead + right context, or until a slow
-        frame is whole. A resampler adds its own few milliseconds.
-    compute : ComputeTime
-        What it has cost so far.
-    n_silenced, n_lost, n_late : int
-        Samples, at the rate of what is pushed: put to silence since they were not finite; of silence for what never
-        came, by the time stamps of frames; left out since their time had passed.
 
     Raises
     ------
@@ -141,7 +128,10 @@ class ChunkStream:
 
     @property
     def latency_s(self) -> float:
-        """Seconds after which a frame's chunk is certain, at most."""
+        """Seconds after which a frame's chunk is certain, at most.
+
+        Hop + look-ahead + right context, or until a slow frame is whole; a resampler adds its own few milliseconds.
+        """
         window, rows_a_frame = self.spec.window, ROW_RATE / self.fps
         encoded = Fraction(window.hop + window.right + int(chunk_offsets(self.context)[-1]), ROW_RATE)
         encoded += Fraction(self.frames.reach, SAMPLE_RATE)
@@ -156,12 +146,12 @@ class ChunkStream:
 
     @property
     def n_silenced(self) -> int:
-        """Samples that were put to silence since they were not finite."""
+        """Samples, at the rate of what is pushed, that were put to silence since they were not finite."""
         return self._pcm.n_silenced
 
     @property
     def n_lost(self) -> int:
-        """Samples of silence in the place of those that never came."""
+        """Samples of silence in the place of those that never came, by the time stamps of frames."""
         return self._pcm.n_lost
 
     @property
@@ -264,9 +254,6 @@ class ChunkStream:
         how = f"{float(self.fps):.6g} fps, context {self.context}, {self.spec.window}, {self.sample_rate} Hz"
         so_far = f"{self.frames.next_frame} frames so far: {self.compute}"
         return f"ChunkStream({how}, {self.latency_s:.2f} s behind; {so_far})"
-
-    def _repr_html_(self) -> str:
-        return f"<code>{escape(repr(self))}</code>"
 
 
 def _spec_of(window: str | EncoderWindow | FeatureSpec) -> FeatureSpec:

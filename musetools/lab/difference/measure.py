@@ -12,10 +12,10 @@ from musetools.features.encoder import Encoder, as_encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
-from musetools.recipes.profile import COMMON_FPS, MINUTE_S, Profile, profile
+from musetools.recipes.profile import MINUTE_S, Profile, profile
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import Table, spans
-from musetools.timing import SAMPLE_RATE
+from musetools.timing import COMMON_FPS, SAMPLE_RATE
 
 __all__ = ["SIGNS", "STOPS", "Comparison", "Features", "ValueDifference", "compare", "compare_at", "make_features"]
 

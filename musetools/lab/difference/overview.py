@@ -6,9 +6,10 @@ from fractions import Fraction
 
 from musetools.lab.answer import Answer
 from musetools.lab.difference.measure import SIGNS, STOPS, Comparison, compare
-from musetools.recipes.profile import COMMON_FPS, Profile, profile
+from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.table import Table
+from musetools.timing import COMMON_FPS
 
 __all__ = ["ComparisonMatrix", "LagTable", "compare_all", "lag_table", "rate_table"]
 

@@ -10,8 +10,9 @@ from musetools.lab.answer import Answer
 from musetools.lab.effect.measure import INFERENCE, TRAIN_FPS, Experiment, differences, published
 from musetools.lab.effect.outcome import Agreement, Outcome
 from musetools.lab.speech import Talker
-from musetools.recipes.profile import COMMON_FPS, DRIFTS_MS_S
+from musetools.recipes.profile import DRIFTS_MS_S
 from musetools.table import SHADES, Table, signed
+from musetools.timing import COMMON_FPS
 
 __all__ = ["BAND_MS", "Effect", "evaluate"]
 

@@ -8,8 +8,8 @@ from musetools.lab.answer import AnswerBox
 from musetools.lab.effect.answer import BAND_MS, Effect
 from musetools.lab.effect.measure import INFERENCE
 from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
-from musetools.recipes.profile import COMMON_FPS
 from musetools.table import minus, signed
+from musetools.timing import COMMON_FPS
 
 __all__ = ["answer_box", "delay_figure", "prediction_figure", "r2_figure"]
 

@@ -17,9 +17,8 @@ from musetools.features.spec import FeatureSpec
 from musetools.lab.effect.model import Model, ridge
 from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
 from musetools.lab.speech import Talker
-from musetools.recipes.profile import COMMON_FPS
 from musetools.recipes.recipe import RECIPES, Recipe, add_positions, recipe_of
-from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
+from musetools.timing import COMMON_FPS, ROW_SAMPLES, SAMPLE_RATE
 from musetools.train.dataset import ChunkDataset
 from musetools.train.store import FeatureStore
 

@@ -25,8 +25,8 @@ from musetools.lab.effect.answer import SHADE, effect_of
 from musetools.lab.effect.measure import INFERENCE, SIDES
 from musetools.lab.speech import Talker, find_talkers, hold_out
 from musetools.lips import read_mouth
-from musetools.recipes.profile import COMMON_FPS
 from musetools.recipes.recipe import Recipe
+from musetools.timing import COMMON_FPS
 
 ROOT = Path(__file__).resolve().parents[3]
 RATE = 16_000
