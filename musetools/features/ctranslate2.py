@@ -236,8 +236,8 @@ def _check_names(path: Path, encoder: Mapping[str, Stored], expected: set[str]) 
     scales = {f"{name}_scale" for name in expected if name in encoder and encoder[name].dtype.kind == "i"}
     missing, extra = sorted(expected - set(encoder)), sorted(set(encoder) - expected - scales)
     if missing or extra:
-        told = f"{len(missing)} are missing {missing[:3]}, {len(extra)} are none of Whisper's {extra[:3]}"
-        raise _refused(path, f"a Whisper encoder's variables are expected, got others: {told}")
+        names = f"{len(missing)} are missing {missing[:3]}, {len(extra)} are none of Whisper's {extra[:3]}"
+        raise _refused(path, f"a Whisper encoder's variables are expected, got others: {names}")
 
 
 def _scaled(path: Path, name: str, encoder: Mapping[str, Stored]) -> Stored:

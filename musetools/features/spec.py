@@ -56,7 +56,7 @@ class EncoderWindow:
     Examples
     --------
     >>> upstream = EncoderWindow(0, 30, 0, 30)
-    >>> without_seams = EncoderWindow(5, 20, 5, 30)
+    >>> overlapping = EncoderWindow(5, 20, 5, 30)
     >>> live = EncoderWindow(2, 0.2, 0.2, None, positions="clip")
     """
 

@@ -1,4 +1,4 @@
-"""PCM as a live source sends it: checked, put where its time stamps say, mixed and resampled without a seam."""
+"""PCM as a live source sends it: checked, put where its time stamps say, mixed and resampled as one piece."""
 
 from collections.abc import Iterable
 from fractions import Fraction

@@ -50,7 +50,7 @@ class ChunkStream(ShownAsText):
     edge : {"clamp", "zeros", "drop"}
         What becomes of rows before the first and after the last, see `chunk_rows`.
     sample_rate : int, default 16000
-        Samples a second of what is pushed; other rates are resampled without a seam.
+        Samples a second of what is pushed; other rates are resampled as one piece.
     non_finite : {"error", "silence"}
         Whether a block that holds NaN or infinity is an error, or is taken for silence of its length.
 

@@ -77,7 +77,7 @@ def identify_rows(
     rows : ndarray of int, shape (n_frames, rows_per_chunk), or Trace
         The matrix; -1 for a row of zeros.
     fps : float or Fraction
-        Video frames per second, as the chunker was told.
+        Video frames per second, as they were passed to the chunker.
     n_rows : int, optional
         Feature rows that there were; by default one more than the largest.
     context : (int, int), optional

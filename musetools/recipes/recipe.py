@@ -57,7 +57,7 @@ class Recipe:
         n_samples : int
             Length of the waveform, 16 kHz.
         fps : float or Fraction
-            Video frames per second, as the pipeline would be told.
+            Video frames per second, as they would be passed to the pipeline.
         context : (int, int), default (2, 2)
             Frames of audio taken left and right of a frame.
 

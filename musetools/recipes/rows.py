@@ -26,7 +26,7 @@ WINDOW_ROWS = MAX_WINDOW_S * ROW_RATE  # that an encoder pass sees
 
 
 def _as_passed(fps: float | Fraction) -> float | int:
-    """Return a frame rate as Python code is told it, not as it is meant."""
+    """Return a frame rate as it is passed to Python code, not as it is meant."""
     return fps if isinstance(fps, int) else float(fps)
 
 

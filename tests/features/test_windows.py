@@ -53,15 +53,15 @@ def test_positions_matter_once_the_window_moves(small):
     assert np.abs(window[110:] - clip[110:]).max() > 0.1
 
 
-def test_overlap_mends_the_seam(small):
+def test_overlap_mends_the_boundary(small):
     """Just before second 30, a hard segment has seen nothing of what follows; (5, 20, 5, 30) has."""
     waveform = speech(50 * 16_000)
     other = waveform.copy()
     other[30 * 16_000 :] *= 0.1
-    seam = slice(1400, 1490)
+    beside = slice(1400, 1490)
     for window, sees in ((EncoderWindow(), False), (OVERLAPPED, True)):
         spec = FeatureSpec(window=window)
-        one, two = (audio2feat((w, 16_000), small, spec=spec)[seam] for w in (waveform, other))
+        one, two = (audio2feat((w, 16_000), small, spec=spec)[beside] for w in (waveform, other))
         assert (np.abs(one - two).max() > 1e-4) == sees
 
 

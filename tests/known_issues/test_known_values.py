@@ -87,7 +87,7 @@ OVERLAPPED = EncoderWindow(5, 20, 5, 30)
 
 
 def test_k15_a_jump_every_30_s(encoder):
-    """From row 1499 to row 1500 features jump, whatever is said there; overlapped windows have no seam at second 30.
+    """From row 1499 to row 1500 features jump, whatever is said there; overlapped windows have no jump at second 30.
 
     Theirs, every 20 s, are a jump in positions too, but no loss of context: see the next test.
     """
@@ -99,7 +99,7 @@ def test_k15_a_jump_every_30_s(encoder):
         assert jumps or (steps[199] < 2 * np.median(steps, axis=0)).all()
 
 
-def test_k15_rows_beside_the_seam_lack_context():
+def test_k15_rows_beside_the_boundary_lack_context():
     """Against one window over 15 … 45 s; positions are zeroed, so that only what the encoder hears is compared."""
     weights = small_weights()
     weights.state["positional_embedding"].zero_()

@@ -144,7 +144,7 @@ HALF = json.dumps(executed({"n": 1}))[:-5]
 NO_RESULTS = ["", HALF, "[]", '{"cells": []}', '{"cells": [5]}', '{"cells": [{}]}', "\xff", None]
 
 
-@pytest.mark.parametrize("content", NO_RESULTS)
+@pytest.mark.parametrize("content", NO_RESULTS, ids=range(len(NO_RESULTS)))  # cells have random ids
 def test_a_file_without_results(tmp_path, content):
     if content is not None:
         (tmp_path / "n.ipynb").write_bytes(content.encode("latin-1"))

@@ -23,7 +23,7 @@ from musetools.timing import ROW_RATE, SAMPLE_RATE
 __all__ = ["RULE", "SHADE", "Cause", "Causes", "measure_causes"]
 
 SHORT_S = 10  # of a clip that leaves most of its window to padding
-ELSEWHERE, SEAM = "cut elsewhere: the same sound 15 s later in its window", "segment boundary every 30 s"
+ELSEWHERE, BOUNDARY = "cut elsewhere: the same sound 15 s later in its window", "segment boundary every 30 s"
 PADDED = f"padded with zeros in the mel or with silence, clip of {SHORT_S} s"
 PEAK, DECODER = "mel peak of the file or of the window", "decoded by ffmpeg or by librosa"
 POSITIONS, END = "positional encoding added on one side alone", "past the end: rows of zeros or of encoded silence"
@@ -80,14 +80,14 @@ class Causes(Answer):
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         worst, safe = self.found[0], [cause for cause in self.found if cause.safe]
-        seam, beside = self.content[V1].seam, self.content[V1].neighbours
+        boundary, beside = self.content[V1].boundary, self.content[V1].neighbours
         cheapest = f": {'; '.join(f'{c.name} ({c.spec})' for c in safe)}" if safe else ""
         return [
             f"The most costly difference, “{worst.name}”, costs {worst.cost:.2g} standard deviations of the content in "
             f"layer {worst.gap.rms.argmax()}; neighbouring rows differ by {beside.min():.2g} to {beside.max():.2g}.",
             f"{len(safe)} of {len(self.found)} differences are safe{cheapest}.",
-            f"A segment boundary changes {2 * seam.reach} rows, {seam.reach} on each side of it, by "
-            f"{seam.gap.rms.min():.2g} to {seam.gap.rms.max():.2g} standard deviations of the content.",
+            f"A segment boundary changes {2 * boundary.reach} rows, {boundary.reach} on each side of it, by "
+            f"{boundary.gap.rms.min():.2g} to {boundary.gap.rms.max():.2g} standard deviations of the content.",
         ]
 
     def results(self) -> dict[str, list[float]]:
@@ -147,7 +147,9 @@ def measure_causes(source: Source, encoder: Encoder, *, bfloat16: Encoder | None
     found = []
     for spec, places in content.items():
         found.append(_cause(ELSEWHERE, spec, places, places.moved, "all"))
-        found.append(_cause(SEAM, spec, places, places.seam.gap, f"{2 * places.seam.reach} around each boundary"))
+        found.append(
+            _cause(BOUNDARY, spec, places, places.boundary.gap, f"{2 * places.boundary.reach} around each boundary")
+        )
     for name, spec, difference, where in _differences(source, waveform, encoder, bfloat16):
         found.append(_cause(name, spec, content[spec], gap_of(difference, content[spec].std), where))
     return Causes(encoder.name, content, tuple(sorted(found, key=lambda cause: -cause.cost)))

@@ -9,13 +9,13 @@ import numpy as np
 from musetools.lab.answer import Answer
 from musetools.lab.difference.answer import Difference
 from musetools.lab.difference.causes import (
+    BOUNDARY,
     DECODER,
     ELSEWHERE,
     END,
     PADDED,
     PEAK,
     POSITIONS,
-    SEAM,
     SHADE,
     Cause,
     Causes,
@@ -36,7 +36,7 @@ CAUSE_OF = {  # what a pair may make differently, and the cause that was measure
     "positional encoding": POSITIONS,
     "keep_padding": END,
 }
-EVERY_PAIR = (ELSEWHERE, SEAM)  # where a clip lies in the encoder's window, no recipe says
+EVERY_PAIR = (ELSEWHERE, BOUNDARY)  # where a clip lies in the encoder's window, no recipe says
 
 
 @dataclass(frozen=True, eq=False)

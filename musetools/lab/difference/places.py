@@ -8,7 +8,7 @@ from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
 from musetools.lab.content import STEP, WINDOW, Content, Gap, content_of, gap_of, turned_windows
 
-__all__ = ["Places", "Seam", "measure_places"]
+__all__ = ["Boundary", "Places", "measure_places"]
 
 HALF = WINDOW // 2  # rows: the same sound half a window later
 MIDDLE = slice(WINDOW // 4, WINDOW // 2 - 125)  # places that, as those half a window later, are far from both ends
@@ -17,7 +17,7 @@ SEEN = 1.5  # times what rows in the middle differ by
 
 
 @dataclass(frozen=True)
-class Seam:
+class Boundary:
     """What a segment boundary does to the rows next to it, beyond what another place in the window does."""
 
     by_row: np.ndarray  # (n, n_layers): rms by distance from the boundary, in standard deviations of the content
@@ -31,7 +31,7 @@ class Places(Content):
     """The content of features, and what depends on the place in the encoder's window alone."""
 
     moved: Gap  # the same sound, half a window later
-    seam: Seam
+    boundary: Boundary
 
 
 def measure_places(waveform: np.ndarray, encoder: Encoder, spec: str | FeatureSpec) -> Places:
@@ -50,7 +50,7 @@ def measure_places(waveform: np.ndarray, encoder: Encoder, spec: str | FeatureSp
     content, moved = content_of(windows), _half_later(windows, slice(0, HALF))
     windows -= windows.mean(axis=0)
     std = content.std
-    return Places(std, content.neighbours, gap_of(moved, std), _seam(windows, std))
+    return Places(std, content.neighbours, gap_of(moved, std), _boundary(windows, std))
 
 
 def _half_later(windows: np.ndarray, places: slice) -> np.ndarray:
@@ -59,7 +59,7 @@ def _half_later(windows: np.ndarray, places: slice) -> np.ndarray:
     return windows[:, places] - earlier[:, places.start + HALF : places.stop + HALF]
 
 
-def _seam(windows: np.ndarray, std: np.ndarray) -> Seam:
+def _boundary(windows: np.ndarray, std: np.ndarray) -> Boundary:
     """Compare rows near a window's ends with the same sound in the middle of another window.
 
     The mean of each place is removed from `windows`, so that places alone make no difference.
@@ -73,4 +73,4 @@ def _seam(windows: np.ndarray, std: np.ndarray) -> Seam:
     ratio = np.median(by_row[:, 1:] / middle[1:], axis=1)
     smooth = np.convolve(ratio, np.ones(SMOOTH) / SMOOTH, "valid")
     reach = int(np.argmin(np.append(smooth > SEEN, False)))
-    return Seam(by_row, middle, reach, gap_of(near[:, : max(1, reach)], std))
+    return Boundary(by_row, middle, reach, gap_of(near[:, : max(1, reach)], std))

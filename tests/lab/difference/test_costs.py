@@ -82,7 +82,7 @@ def test_content_is_what_remains_without_places(measured):
     np.testing.assert_allclose(found.std, [1, 3], rtol=0.02)
     moved = np.sqrt(np.mean((by_place[:750] - by_place[750:]) ** 2, axis=(0, 2)))
     np.testing.assert_allclose(found.moved.rms, moved / found.std, rtol=1e-4)
-    assert found.seam.by_row.max() < 1e-9  # half a window later there are the same eight sounds
+    assert found.boundary.by_row.max() < 1e-9  # half a window later there are the same eight sounds
 
 
 @pytest.mark.parametrize("near", [8.0, 30.0])
@@ -92,7 +92,7 @@ def test_a_planted_boundary_is_found(measured, near):
     by_place, seen = np.zeros((3000, 2, 4)), near * np.sign(random.normal(size=(10, 1, 4)))
     by_place[:10] = by_place[1490:1500] = seen
     by_place[1500:1510] = by_place[2990:] = -seen
-    found = measured(random.normal(size=(3000, 2, 4)), by_place, noise=0.01).seam
+    found = measured(random.normal(size=(3000, 2, 4)), by_place, noise=0.01).boundary
     assert 10 - places.SMOOTH < found.reach <= 10
     np.testing.assert_allclose(found.by_row[:10].mean(), found.gap.rms.mean(), rtol=0.2)
 
