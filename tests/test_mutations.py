@@ -110,7 +110,11 @@ MUTATIONS = {
         "inside",
     ),
     "no positional encoding": Mutation(
-        "recipes/recipe.py", "return (chunks + positions).astype", "return chunks.astype", "chunks", "given"
+        "recipes/recipe.py",
+        "return (chunks + sinusoids(*chunks.shape[-2:])).astype",
+        "return chunks.astype",
+        "chunks",
+        "given",
     ),
     "the mel floor from each window instead of the file": Mutation(
         "features/extract.py",

@@ -306,7 +306,7 @@ def test_lag_of_a_matrix_from_elsewhere():
 def test_what_a_notebook_shows():
     chunks = feature2chunks(features_of(40, 5, 384), 29.97)
     assert repr(chunks) == "Chunks(23 frames at 29.97 fps, each (50, 384) float32)"
-    assert chunks._repr_html_() == "<b>Chunks</b>: 23 frames at 29.97 fps, each 50 × 384 float32"
+    assert repr(chunks) in chunks._repr_html_()
     assert "0 frames" in feature2chunks(features_of(0), 25)._repr_html_()
 
 
