@@ -102,6 +102,8 @@ def _measured(name: str, path: Path, folder: Path, weights: Callable[[], Encoder
     speaker = path.parent.name if path.parent != folder else path.stem
     if table.is_file():
         mouth = read_mouth(table)
+        if not len(mouth.opening[0]):
+            raise ParameterError(f"{table} has no opening: give a column inner or opening")
         return Talker(Path(name).stem, waveform, *mouth.opening, speaker, DRAWN if mouth.drawn else "as in its table")
     seen = mouth_measures(path)
     sync = lip_sync(seen, waveform, weights())
@@ -131,7 +133,7 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     Returns
     -------
     training : list of Talker
-        The other clips, in pieces of up to 28 s, each longer than a second.
+        The other clips, in pieces of up to 28 s, each longer than a second, with openings.
     held_out : Talker
         Never part of the same clip, nor of the same speaker, as anything in `training`.
 
@@ -145,9 +147,10 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
         kept.insert(0, rest.pop())
     rest = [t for t in rest if not t.speaker or t.speaker not in {k.speaker for k in kept}]
     pieces = [
-        talker.part(start, min(start + PIECE_S, talker.duration_s))
+        piece
         for talker in rest
         for start in np.arange(0, talker.duration_s - 1, PIECE_S)
+        if len((piece := talker.part(start, min(start + PIECE_S, talker.duration_s))).times_s)
     ]
     if not pieces or sum(t.duration_s for t in kept) < seconds:
         total = sum(t.duration_s for t in talkers)

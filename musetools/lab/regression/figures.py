@@ -19,6 +19,8 @@ def answer_box(report: SuiteReport) -> AnswerBox:
 
 
 def _nearest(report: SuiteReport) -> str:
+    if not any(case.deviations for case in report.cases):
+        return "No number was compared with a baseline."
     case = max(report.cases, key=_share)
     if not _share(case):
         return "Every number is equal to its baseline."

@@ -96,6 +96,8 @@ def run_notebook(
         if output.suffix != ".ipynb":
             raise ParameterError(f"the output must be named NAME.ipynb; got {output}")
         failed = output.with_suffix(".failed.ipynb")
+        if notebook.resolve() in (output.resolve(), failed.resolve()):
+            raise ParameterError(f"a run would write {output} in place of its own notebook. Name another output")
         if not 0 < timeout_s <= threading.TIMEOUT_MAX:
             raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
         job = {

@@ -317,6 +317,15 @@ def test_an_output_that_is_not_named_as_a_notebook(tmp_path, no_kernel, name):
     assert ".ipynb" in run.message
 
 
+@pytest.mark.parametrize("name", ["n.ipynb", "n.failed.ipynb"])
+def test_an_output_that_would_replace_the_notebook_itself(tmp_path, no_kernel, name):
+    before = notebook(tmp_path / name, GOOD).read_bytes()
+    run = run_notebook(tmp_path / name, tmp_path / "n.ipynb")
+    assert run.status == COULD_NOT_RUN
+    assert "in place of its own notebook" in run.message
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_an_output_whose_name_is_a_folder(tmp_path, monkeypatch):
     """The run passes; only then its output cannot be written."""
     shown = nbformat.v4.new_output("display_data", {RESULT_MIME: {"answer": 43}})
