@@ -88,7 +88,7 @@ class Baseline:
                 name: Quantity(_value(path, kept), kept["tolerance"], kept["noise"]).checked(name)
                 for name, kept in plain["quantities"].items()
             }
-            return cls(quantities, plain["measured"], float(plain["seconds"]))
+            return cls(quantities, plain["measured"], plain["seconds"])
         except Exception as error:  # a damaged file can raise anything
             reason = f"{type(error).__name__}: {error}"
             raise ParameterError(

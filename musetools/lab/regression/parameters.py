@@ -11,7 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from musetools.errors import ParameterError
-from musetools.lab.record import check_plain
+from musetools.lab.record import as_plain
 
 __all__ = ["checked_parameters", "declared", "from_texts", "has_parameter", "read_notebook"]
 
@@ -41,8 +41,8 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
 
 def has_parameter(notebook: Path, name: str) -> bool:
     """Whether a notebook on disk declares a parameter; one that cannot be read has none, and its run says why."""
-    with suppress(Exception):  # nbformat raises what its parser happens to
-        return name in declared(nbformat.read(notebook, as_version=4))
+    with suppress(ParameterError):
+        return name in declared(read_notebook(notebook))
     return False
 
 
@@ -58,7 +58,7 @@ def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict
             raise ParameterError(
                 f"no parameter {name!r:.80}: this notebook has {', '.join(defaults) or 'none'}. Name one of these"
             )
-        check_plain(f"parameter {name!r}", value)
+        as_plain(f"parameter {name!r}", value)
         if fault := _mismatch(value, defaults[name]):
             raise ParameterError(f"parameter {name!r} {fault}; its default is {defaults[name]!r}, got {value!r:.80}")
     return dict(given)

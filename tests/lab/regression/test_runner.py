@@ -322,7 +322,7 @@ def test_an_output_that_would_replace_the_notebook_itself(tmp_path, no_kernel, n
     before = notebook(tmp_path / name, GOOD).read_bytes()
     run = run_notebook(tmp_path / name, tmp_path / "n.ipynb")
     assert run.status == COULD_NOT_RUN
-    assert "in place of its own notebook" in run.message
+    assert "would replace or remove its own notebook" in run.message
     assert (tmp_path / name).read_bytes() == before
 
 

@@ -635,6 +635,9 @@ def test_the_answer_of_a_run():
     (ax,) = box.figure.axes
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([10, 200, 0])
     assert [text.get_text() for text in ax.texts] == ["10 %", "failed", "could not run"]
+    far = CaseReport("far", "", FAILED, "", None, (Deviation("x", 50.0, 10.0, "off"),))
+    (ax,) = answer_box(SuiteReport((far,), 3.5, MIXED.when, MIXED.folder)).figure.axes
+    assert (ax.patches[0].get_width(), ax.texts[0].get_text()) == (200, "500 %")
     clean = SuiteReport(MIXED.cases[:1], 3.5, MIXED.when, MIXED.folder)
     assert answer_box(clean).sentences[1] == "Nearest to its tolerance is x of good: 10 % of what is allowed."
     alone = SuiteReport((CaseReport("a", "", PASSED, "compared with no baseline"),), 3.5, MIXED.when, MIXED.folder)
