@@ -145,7 +145,8 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     kept, rest = [], list(talkers)
     while rest and sum(t.duration_s for t in kept) < seconds:
         kept.insert(0, rest.pop())
-    rest = [t for t in rest if not t.speaker or t.speaker not in {k.speaker for k in kept}]
+    heard = {t.speaker for t in kept} - {""}
+    rest = [t for t in rest if t.speaker not in heard]
     pieces = [
         piece
         for talker in rest

@@ -83,8 +83,8 @@ def _names(stem: str, given: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name each run by what it was given; those by a number whose name is too long, or not theirs alone."""
     names = ["-".join([stem, *(f"{key}={Path(str(value)).name}" for key, value in one.items())]) for one in given]
     count = Counter(names)
-    plain = [count[name] == 1 and len(os.fsencode(name)) <= LONGEST for name in names]
-    return [name if ok else f"{stem}-{i}" for i, (name, ok) in enumerate(zip(names, plain, strict=True), 1)]
+    fits = {name: count[name] == 1 and len(os.fsencode(name)) <= LONGEST for name in names}
+    return [name if fits[name] else f"{stem}-{i}" for i, name in enumerate(names, 1)]
 
 
 def _from_here(value: Any) -> str:

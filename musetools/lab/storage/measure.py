@@ -53,49 +53,40 @@ class StorageCosts(Answer):
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         gb = self.hours * 3600 / self.duration_s / 1e9
-        size, base, none, best = self.sizes, self.rates[BASELINE], self.worker_rates[0], self._best_workers
+        size, rates, base = self.sizes, self.rates, self.rates[BASELINE]
         return [
             f"Features are larger than their audio: {size[FLOAT32] / size[PCM]:.0f} times 16-bit PCM, "
             f"{size[FLOAT32] / size[SOURCE]:.0f} times the media file's sound track ({size[FLOAT32] * gb:,.0f} GB for "
             f"{self.hours:g} h).",
-            f"They are smaller than chunks, which take {size[CHUNKS] / size[FLOAT32]:.1f} times as much, since every "
-            "row is part of five of them.",
-            f"One npy a frame takes {size[FRAMES] / size[FLOAT32]:.2f} times one npy a clip: headers, unused blocks.",
-            f"float16 takes {size[FLOAT16] / size[FLOAT32]:.2f} times float32.",
-            f"One npy a clip, chunked while it is read, loads {self.rates['store, float32'] / base:.0f} times as fast "
-            f"as one npy a frame, in float16 {self.rates['store, float16'] / base:.0f} times.",
-            f"Chunks on disk load {self.rates['chunks, mapped'] / base:.0f} times as fast, at their size.",
-            f"With {best} workers features alone load {self.worker_rates[best] / none:.2f} times as fast as without.",
+            f"One npy a clip, chunked while it is read, loads {rates['store, float32'] / base:.0f} times as fast "
+            f"as one npy a frame, in float16 {rates['store, float16'] / base:.0f} times.",
             f"float16 changes a feature by {self.errors.max():.2g} standard deviations at most.",
             f"An epoch over {self.store_mib:.0f} MiB adds {self.epoch_mib:.0f} MiB to the process.",
         ]
 
     def headline(self) -> list[str]:
         """Return the sentences that answer the notebook's question: size, loading, float16."""
-        said = self.sentences()
-        return [said[0], said[4], said[7]]
+        return self.sentences()[:3]
 
-    def verdicts(self) -> Table:
+    def table(self) -> Table:
         """Return each claim about stored features, what was measured, and whether it holds; the most costly first."""
-        size, best, largest = self.sizes, self._best_workers, float(self.errors.max())
-        frames, chunking = size[FRAMES] / size[FLOAT32], self.rates[BASELINE] / self.rates["store, float32"]
+        size, rates = self.sizes, self.rates
+        best = max((n for n in self.worker_rates if n), key=self.worker_rates.get)
+        chunks, frames = size[CHUNKS] / size[FLOAT32], size[FRAMES] / size[FLOAT32]
+        chunking = rates[BASELINE] / rates["store, float32"]
         workers = self.worker_rates[best] / self.worker_rates[0]
         found = [  # claim, what is compared, factor, whether the claim holds
             ("features are smaller than audio", "float32 features over 16-bit PCM", size[FLOAT32] / size[PCM], "< 1"),
-            ("features are smaller than chunks", "chunks over features", size[CHUNKS] / size[FLOAT32], "> 1"),
-            ("one file a frame costs no space", "one npy a frame over one a clip", frames, "< 1.01"),
+            ("features are smaller than chunks", "chunks over features: a row is in five", chunks, "> 1"),
+            ("one file a frame costs no space", "one npy a frame over one a clip: headers, blocks", frames, "< 1.01"),
             ("float16 halves the size", "float16 over float32", size[FLOAT16] / size[FLOAT32], "< 0.51"),
             ("chunking while loading is slow", "rate of one npy a frame over a store's", chunking, "> 1"),
             ("more workers load faster", f"rate with {best} workers over none", workers, "> 1"),
-            ("float16 loses quality", "largest error in standard deviations", largest, f"> {AUDIBLE:g}"),
+            ("float16 loses quality", "largest error in standard deviations", self.errors.max(), f"> {AUDIBLE:g}"),
         ]
         found.sort(key=lambda line: -line[2])
         lines = [[claim, what, f"{factor:.2g}", bound, _holds(factor, bound)] for claim, what, factor, bound in found]
         return Table(["claim", "measured", "is", "would hold if", "holds?"], lines)
-
-    @property
-    def _best_workers(self) -> int:
-        return max((n for n in self.worker_rates if n), key=self.worker_rates.get)
 
 
 def _holds(factor: float, bound: str) -> str:
