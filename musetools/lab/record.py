@@ -26,18 +26,9 @@ ARRAY_KEYS = {"npy", "dtype", "shape"}  # of the dict that is recorded for an ar
 def record(**quantities: Any) -> None:
     """Leave a notebook's results in its last cell, for people and programs to read.
 
-    They are shown as ``application/vnd.musetools.result+json``, folded away on a page. An array is recorded as the
-    base64 text of its ``.npy`` file, with its type and shape.
-
-    Parameters
-    ----------
-    **quantities
-        Numbers, texts, lists and dicts of them, None, and numpy arrays of numbers.
-
-    Raises
-    ------
-    ParameterError
-        If a value is NaN, infinite or of another type.
+    They are numbers, texts, lists and dicts of them, None, and arrays of numbers; ParameterError if one is NaN,
+    infinite or of another type. They are shown as ``application/vnd.musetools.result+json``, folded away on a page; an
+    array as the base64 text of its ``.npy`` file, with its type and shape.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
     text = "\n".join(map(_line, plain, plain.values()))
