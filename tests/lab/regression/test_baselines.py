@@ -173,6 +173,12 @@ def test_a_saved_baseline_is_the_same_when_it_is_loaded(saved):
     assert sorted(path.name for path in saved.parent.iterdir()) == ["case-fps=29.97.chunk.npy", saved.name]
 
 
+def test_each_large_array_has_a_file_of_its_own(tmp_path):
+    results = {"x": {"a": {"b": [*range(99)]}, "a.b": [*range(100)], "a%2Fb": [*range(101)]}}
+    Baseline.of_runs([results], [], "", 1.0).save(tmp_path / "case.json")
+    assert all(one.ok for one in Baseline.load(tmp_path / "case.json").compare(results, []))
+
+
 CHANGES = {
     "a quantity that is missing": ({"n": ...}, {"n": "is missing"}),
     "a quantity that is new": ({"more": 1}, {"more": "is new: it has no baseline"}),
