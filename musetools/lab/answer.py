@@ -1,7 +1,5 @@
 """What a room shows: sentences that are computed from numbers, a table of the numbers, and a box for the answer."""
 
-import base64
-import io
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -72,12 +70,12 @@ class AnswerBox:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         """Show a page one box, and what knows pictures alone the figure."""
+        from IPython.core.pylabtools import print_figure  # takes 0.2 s, and only notebooks show boxes
+
         shown = {"text/plain": repr(self)}
         content = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         if self.figure is not None:
-            file = io.BytesIO()
-            self.figure.savefig(file, format="png", bbox_inches="tight")
-            png, alt = base64.b64encode(file.getvalue()).decode(), escape(self.sentences[0])
+            png, alt = print_figure(self.figure, base64=True), escape(self.sentences[0])
             content += f'<img alt="{alt}" style="max-width: 100%" src="data:image/png;base64,{png}">'
             shown["image/png"] = png
         shown["text/html"] = f'<div style="{BOX}"><b>Answer</b>{content}</div>'

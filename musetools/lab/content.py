@@ -58,28 +58,12 @@ def gap_of(difference: np.ndarray, std: np.ndarray) -> Gap:
     return Gap(rms, float(worst.max()), int(worst.argmax()))
 
 
-def measure_content(waveform: np.ndarray, encoder: Encoder, spec: str | FeatureSpec = "musetools") -> Content:
-    """Measure how far the features of a waveform vary with what is said.
+def measure_content(waveform: np.ndarray, encoder: Encoder) -> Content:
+    """Measure how far the features of a waveform, (n_samples,) at 16 kHz, vary with what is said.
 
-    Parameters
-    ----------
-    waveform : ndarray of float32, shape (n_samples,)
-        Mono, 16 kHz; repeated or cut to a minute.
-    encoder : Encoder
-        The weights.
-    spec : FeatureSpec or str
-        How features are made, in windows of 30 s.
-
-    Returns
-    -------
-    Content
-
-    Raises
-    ------
-    ParameterError
-        If nothing varies: silence has no content.
+    It is repeated or cut to a minute. ParameterError if nothing varies: silence has no content.
     """
-    return content_of(turned_windows(waveform, encoder, spec))
+    return content_of(turned_windows(waveform, encoder, "musetools"))
 
 
 def turned_windows(waveform: np.ndarray, encoder: Encoder, spec: str | FeatureSpec) -> np.ndarray:

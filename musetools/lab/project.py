@@ -14,25 +14,10 @@ FOLDERS = ("notebooks", "data")
 
 
 def project_file(path: str | os.PathLike) -> Path:
-    """Find a file by its path from the working folder or from any folder above it.
+    """Return the absolute path of a file, which is named from the working folder or from any folder above it.
 
     So ``data/speech.flac`` is the bundled clip both in Jupyter, which runs a notebook in ``notebooks/``, and in
-    papermill.
-
-    Parameters
-    ----------
-    path : path
-        Relative or absolute.
-
-    Returns
-    -------
-    Path
-        Absolute.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such file.
+    papermill. ParameterError if there is no such file.
     """
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (found := folder / path).exists():
@@ -45,12 +30,14 @@ def copy_notebooks(folder: str | os.PathLike) -> Path:
 
     OutputError if the folder has something in it, or cannot be written.
     """
-    folder = Path(folder)
+    folder, sources = Path(folder), [_installed() / name for name in FOLDERS]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} is not empty: name a new folder, so that nothing in it is overwritten")
+    if any(folder.resolve().is_relative_to(source.resolve()) for source in sources):
+        raise OutputError(f"{folder} lies in what is copied: name a folder elsewhere")
     try:
-        for name in FOLDERS:
-            shutil.copytree(_installed() / name, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        for source in sources:
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     except OSError as error:
         raise OutputError(f"cannot copy the notebooks to {folder}: {error}. Name a folder that is writable") from None
     return folder

@@ -16,7 +16,7 @@ from IPython.display import display
 from musetools.errors import ParameterError
 from musetools.files import read_npy
 
-__all__ = ["RESULT_MIME", "array_from_npy", "check_plain", "flat", "npy_bytes", "read_results", "record"]
+__all__ = ["RESULT_MIME", "array_from_npy", "as_plain", "flat", "npy_bytes", "read_results", "record"]
 
 RESULT_MIME = "application/vnd.musetools.result+json"
 NAME = re.compile(r"\w{1,80}", re.ASCII)  # a baseline names a file after a result
@@ -26,18 +26,9 @@ ARRAY_KEYS = {"npy", "dtype", "shape"}  # of the dict that is recorded for an ar
 def record(**quantities: Any) -> None:
     """Leave a notebook's results in its last cell, for people and programs to read.
 
-    They are shown as ``application/vnd.musetools.result+json``, folded away on a page. An array is recorded as the
-    base64 text of its ``.npy`` file, with its type and shape.
-
-    Parameters
-    ----------
-    **quantities
-        Numbers, texts, lists and dicts of them, None, and numpy arrays of numbers.
-
-    Raises
-    ------
-    ParameterError
-        If a value is NaN, infinite or of another type.
+    They are numbers, texts, lists and dicts of them, None, and arrays of numbers; ParameterError if one is NaN,
+    infinite or of another type. They are shown as ``application/vnd.musetools.result+json``, folded away on a page; an
+    array as the base64 text of its ``.npy`` file, with its type and shape.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
     text = "\n".join(map(_line, plain, plain.values()))
@@ -52,10 +43,10 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         npy = base64.b64encode(npy_bytes(name, value)).decode()
         return {"npy": npy, "dtype": str(value.dtype), "shape": list(value.shape)}
-    check_plain(f"the result {name!r}", value)
-    if _is_array(value):
-        raise ParameterError(f"the result {name!r} has the keys of an array, {', '.join(value)}: rename one")
-    return json.loads(json.dumps(value))
+    plain = as_plain(f"the result {name!r}", value)
+    if _is_array(plain):
+        raise ParameterError(f"the result {name!r} has the keys of an array, {', '.join(plain)}: rename one")
+    return plain
 
 
 def _line(name: str, plain: Any) -> str:
@@ -69,10 +60,11 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == ARRAY_KEYS
 
 
-def check_plain(what: str, value: Any) -> None:
-    """Raise ParameterError unless JSON can hold a value."""
+def as_plain(what: str, value: Any) -> Any:
+    """Return a value as JSON holds it; ParameterError if it cannot."""
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        return json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(f"{what} must be of finite numbers, texts, lists and dicts: {error}") from None
 
@@ -97,22 +89,9 @@ def array_from_npy(content: bytes, dtype: str, shape: Sequence[int]) -> np.ndarr
 
 
 def read_results(notebook: str | os.PathLike | Mapping[str, Any]) -> dict[str, Any]:
-    """Read the results of an executed notebook from its last cell, with its arrays.
+    """Return what `record` was given in the last cell of an executed notebook, on disk or read already.
 
-    Parameters
-    ----------
-    notebook : path or notebook node
-        The executed notebook.
-
-    Returns
-    -------
-    dict
-        What `record` was given.
-
-    Raises
-    ------
-    ParameterError
-        If it is no notebook, its last cell was left early or recorded nothing, or the record is damaged.
+    ParameterError if it is no notebook, its last cell was left early or recorded nothing, or the record is damaged.
     """
     where = "the notebook" if isinstance(notebook, Mapping) else str(notebook)
     try:

@@ -59,7 +59,7 @@ class Talker:
 
 
 def find_talkers(speech: str = "auto") -> list[Talker]:
-    """Make or read clips of speech whose mouth openings are known.
+    """Make or read clips of speech whose mouth openings are known; the last ones are meant to be held out.
 
     Parameters
     ----------
@@ -68,11 +68,6 @@ def find_talkers(speech: str = "auto") -> list[Talker]:
         spoken where espeak-ng is installed, bundled otherwise. Anything else is a folder of clips, those of one speaker
         in a folder of their own below it. Where a clip has a csv of the same name beside it, that is its mouth (see
         `read_mouth`); otherwise the mouth is measured in the video, moved by the offset that `lip_sync` finds.
-
-    Returns
-    -------
-    list of Talker
-        The last ones, of other texts and voices, are meant to be held out.
 
     Raises
     ------
@@ -102,6 +97,8 @@ def _measured(name: str, path: Path, folder: Path, weights: Callable[[], Encoder
     speaker = path.parent.name if path.parent != folder else path.stem
     if table.is_file():
         mouth = read_mouth(table)
+        if not len(mouth.opening[0]):
+            raise ParameterError(f"{table} has no opening: give a column inner or opening")
         return Talker(Path(name).stem, waveform, *mouth.opening, speaker, DRAWN if mouth.drawn else "as in its table")
     seen = mouth_measures(path)
     sync = lip_sync(seen, waveform, weights())
@@ -119,35 +116,21 @@ def _drawn(name: str, waveform: np.ndarray) -> Talker:
 
 
 def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talker], Talker]:
-    """Split clips into those for training and one stretch that is held out.
+    """Split clips into pieces for training and one stretch of some seconds that is held out.
 
-    Parameters
-    ----------
-    talkers : sequence of Talker
-        Two or more.
-    seconds : float, default 60
-        Length of what is held out, taken from as many of the last clips as it needs, joined.
-
-    Returns
-    -------
-    training : list of Talker
-        The other clips, in pieces of up to 28 s, each longer than a second.
-    held_out : Talker
-        Never part of the same clip, nor of the same speaker, as anything in `training`.
-
-    Raises
-    ------
-    ParameterError
-        If there is not enough.
+    The stretch is cut from as many of the last clips as it needs, joined. Pieces are of up to 28 s, longer than a
+    second, and have openings; none is of a clip or a speaker of the stretch. ParameterError if there is not enough.
     """
     kept, rest = [], list(talkers)
     while rest and sum(t.duration_s for t in kept) < seconds:
         kept.insert(0, rest.pop())
-    rest = [t for t in rest if not t.speaker or t.speaker not in {k.speaker for k in kept}]
+    heard = {t.speaker for t in kept} - {""}
+    rest = [t for t in rest if t.speaker not in heard]
     pieces = [
-        talker.part(start, min(start + PIECE_S, talker.duration_s))
+        piece
         for talker in rest
         for start in np.arange(0, talker.duration_s - 1, PIECE_S)
+        if len((piece := talker.part(start, min(start + PIECE_S, talker.duration_s))).times_s)
     ]
     if not pieces or sum(t.duration_s for t in kept) < seconds:
         total = sum(t.duration_s for t in talkers)

@@ -92,6 +92,20 @@ def test_bad_tables_are_named(table, message, tmp_path):
     assert "clip.csv" in str(caught.value)
 
 
+def test_a_table_of_other_measures_is_named(tmp_path):
+    soundfile.write(tmp_path / "clip.wav", np.random.default_rng(5).normal(0, 0.1, 3 * RATE), RATE)
+    (tmp_path / "clip.csv").write_text("time_s,outer\n0,0.5\n0.04,0.6\n")
+    with pytest.raises(ParameterError, match=r"clip\.csv has no opening"):
+        find_talkers(str(tmp_path))
+
+
+def test_what_is_trained_on_has_openings():
+    """A table may end long before its audio."""
+    known = np.arange(3.0), np.arange(3.0)
+    clips = [Talker(name, np.zeros(60 * RATE, np.float32), *known) for name in ("first", "second")]
+    assert [piece.name for piece in hold_out(clips, 60)[0]] == ["first-0s"]
+
+
 def test_a_clip_without_a_table_and_without_a_video(tmp_path):
     soundfile.write(tmp_path / "clip.wav", np.zeros(RATE), RATE)
     with pytest.raises(MusetoolsError, match=r"no video track|MediaPipe"):

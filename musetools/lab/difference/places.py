@@ -40,7 +40,7 @@ def measure_places(waveform: np.ndarray, encoder: Encoder, spec: str | FeatureSp
     Parameters
     ----------
     waveform, encoder, spec
-        As in `musetools.lab.content.measure_content`.
+        As in `musetools.lab.content.turned_windows`.
 
     Returns
     -------

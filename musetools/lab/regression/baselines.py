@@ -88,7 +88,7 @@ class Baseline:
                 name: Quantity(_value(path, kept), kept["tolerance"], kept["noise"]).checked(name)
                 for name, kept in plain["quantities"].items()
             }
-            return cls(quantities, plain["measured"], float(plain["seconds"]))
+            return cls(quantities, plain["measured"], plain["seconds"])
         except Exception as error:  # a damaged file can raise anything
             reason = f"{type(error).__name__}: {error}"
             raise ParameterError(
@@ -104,7 +104,8 @@ def _stored(path: Path, name: str, quantity: Quantity) -> dict[str, Any]:
     form = {"dtype": str(value.dtype), "shape": list(value.shape)}
     if value.size <= INLINE:
         return {"value": value.tolist(), **form, **limits}
-    content, file = npy_bytes(name, value), path.with_name(f"{path.stem}.{name.replace('/', '.')}.npy")
+    plain = name.replace("%", "%25").replace("/", "%2F")  # as a dot, a/b would take the file of "a.b"
+    content, file = npy_bytes(name, value), path.with_name(f"{path.stem}.{plain}.npy")
     write_whole(file, content)
     return {"npy": file.name, "sha256": hashlib.sha256(content).hexdigest(), **form, **limits}
 

@@ -15,13 +15,14 @@ from musetools.schema import TEXT, Schema, exactly, list_of
 
 __all__ = ["Case", "read_cases"]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,79}")
+# a run that fails leaves NAME.failed.ipynb, and the page of all cases is report.html
+NAME = re.compile(r"(?!report$)[A-Za-z0-9][A-Za-z0-9._=+-]{0,79}(?<!\.failed)")
 CASE = exactly(
     *("parameters", "grid", "ignore", "timeout_s", "why"),
     name=TEXT,
     notebook=TEXT,
     parameters={"type": "object"},
-    grid={"type": "object", "additionalProperties": {"type": "array"}},
+    grid={"type": "object", "additionalProperties": {"type": "array", "minItems": 1}},
     ignore=list_of(TEXT),
     timeout_s={"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 1e6},
     why=TEXT,
@@ -66,6 +67,8 @@ def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
         chosen = dict(zip(grid, values, strict=True))
         name = "-".join([table["name"], *(f"{key}={value}" for key, value in chosen.items())])
         if not NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a case: letters, digits and ._=+- expected, 80 at most")
+            raise ValueError(
+                f"{name!r} is no name of a case: letters, digits and ._=+- expected, 80 at most; not report or X.failed"
+            )
         rest = {key: table[key] for key in ("timeout_s", "why") if key in table}
         yield Case(name, folder / table["notebook"], parameters | chosen, tuple(table.get("ignore", ())), **rest)

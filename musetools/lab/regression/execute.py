@@ -45,9 +45,9 @@ def _execute(job: dict[str, Any], folder: str) -> None:
 
     tempfile.tempdir = folder  # the kernel's connection file, which is left where this process is ended, goes with it
     output = os.path.join(folder, EXECUTED).replace("{", "{{").replace("}", "}}")  # papermill takes it for a template
-    notebook, cwd = nbformat.read(job["notebook"], as_version=4), os.path.dirname(job["notebook"])
-    options = {"cwd": cwd, "progress_bar": False, "start_timeout": START_S}
+    options = {"cwd": os.path.dirname(job["notebook"]), "progress_bar": False, "start_timeout": START_S}
     try:
+        notebook = nbformat.read(job["notebook"], as_version=4)
         papermill.execute_notebook(notebook, output, job["parameters"], **options)
         return
     except papermill.PapermillExecutionError as error:

@@ -1,6 +1,7 @@
 """The figure of a suite run, and the box that gives its answer."""
 
-import numpy as np
+from math import inf
+
 from matplotlib.figure import Figure
 
 from musetools.lab.answer import AnswerBox
@@ -19,6 +20,8 @@ def answer_box(report: SuiteReport) -> AnswerBox:
 
 
 def _nearest(report: SuiteReport) -> str:
+    if not any(case.deviations for case in report.cases):
+        return "No number was compared with a baseline."
     case = max(report.cases, key=_share)
     if not _share(case):
         return "Every number is equal to its baseline."
@@ -29,29 +32,20 @@ def _share(case: CaseReport) -> float:
     return 100 * case.worst.share if case.worst else 0.0
 
 
+def _label(case: CaseReport) -> str:
+    if case.worst is None or case.worst.share == inf:
+        return case.status
+    return f"{_share(case):.3g} %" if case.worst.share else "all equal"
+
+
 def share_figure(report: SuiteReport) -> Figure:
-    """Draw how much of its tolerance the worst quantity of each case takes.
-
-    Parameters
-    ----------
-    report : SuiteReport
-        What `run_suite` returned.
-
-    Returns
-    -------
-    Figure
-    """
-    cases, places = report.cases, np.arange(len(report.cases))
-    shares = [min(_share(case), MOST) for case in cases]
+    """Draw how much of its tolerance the worst quantity of each case takes."""
+    cases = report.cases
     with figure(figsize=(9, 0.34 * len(cases) + 1.4)) as (fig, axes):
-        ax = axes[0, 0]
-        ax.barh(places, shares, color=[COLOURS["green" if case.ok else "vermilion"] for case in cases])
-        for place, case, share in zip(places, cases, shares, strict=True):
-            number = "all equal" if not share else f"{share:.3g} %"
-            text = number if case.worst and case.worst.share < np.inf else case.status
-            ax.text(share + 2, place, text, va="center", fontsize=9)
+        ax, colours = axes[0, 0], [COLOURS["green" if case.ok else "vermilion"] for case in cases]
+        bars = ax.barh([case.name for case in cases], [min(_share(case), MOST) for case in cases], color=colours)
+        ax.bar_label(bars, list(map(_label, cases)), padding=4, fontsize=9)
         ax.axvline(100, color=COLOURS["black"], linestyle="--", label="tolerance")
-        ax.set_yticks(places, [case.name for case in cases])
         ax.set(xlim=(0, MOST + 30), xlabel="error of the worst quantity in % of its tolerance")
         ax.invert_yaxis()
         ax.set_title(f"{sum(case.ok for case in cases)} of {len(cases)} cases are within their tolerances")

@@ -1,7 +1,6 @@
 """One notebook for every combination of some parameters: all checked before a kernel starts, then run, in one table."""
 
 import os
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from musetools.lab.regression.parameters import from_texts
 from musetools.lab.regression.runner import NotebookRun, checked_notebook, run_notebook
 from musetools.lab.regression.suite import UNKNOWN_S, run_all
 from musetools.table import Table
-from musetools.worker import usable_cores
 
 __all__ = ["GridReport", "run_grid"]
 
@@ -45,12 +43,6 @@ class GridReport(Outcome):
         shown = [str(results.get(name, "–")) for name in self.shown]
         return [*map(_from_here, given.values()), run.status, f"{run.seconds:.0f} s", *shown, left]
 
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
 
 def run_grid(
     notebook: str | os.PathLike,
@@ -63,62 +55,36 @@ def run_grid(
     show: Sequence[str] = (),
     progress: bool = False,
 ) -> GridReport:
-    """Run a notebook once for every combination of values.
+    """Run a notebook with some values for all runs, and once for every combination of the values `over` others.
 
-    Parameters
-    ----------
-    notebook : path
-        The notebook; its last cell records results.
-    parameters : dict of str to str
-        Values for all runs, as they are written on a command line; see `from_texts`.
-    over : dict of str to sequence of str
-        Values of which each is run with each of the other parameters'.
-    out : path, default "runs"
-        Folder for executed notebooks.
-    jobs, timeout_s, progress
-        As in `run_suite`, `run_notebook`.
-    show : sequence of str
-        Recorded results that the table shows.
-
-    Returns
-    -------
-    GridReport
-
-    Raises
-    ------
-    ParameterError
-        If a parameter cannot be used in any of the runs: then nothing was started.
-    OutputError
-        If the folder cannot be made.
+    Values are as they are written on a command line, see `from_texts`; `show` names the recorded results that the table
+    shows; the rest is as in `run_suite` and `run_notebook`. ParameterError if a parameter cannot be used in any of the
+    runs: then nothing was started. OutputError if the folder of executed notebooks cannot be made.
     """
-    notebook, out, started = Path(notebook).absolute(), Path(out).absolute(), time.monotonic()
+    notebook, out = Path(notebook).absolute(), Path(out).absolute()
     if twice := parameters.keys() & over.keys():
         raise ParameterError(f"{', '.join(sorted(twice))} has one value for all runs and several: leave one out")
-    combinations = [dict(zip(over, values, strict=True)) for values in product(*over.values())]
-    given = [from_texts(notebook, texts) for texts in combinations]
+    given = [from_texts(notebook, dict(zip(over, values, strict=True))) for values in product(*over.values())]
     shared = from_texts(notebook, parameters)
     for values in given:
         checked_notebook(notebook, shared | values)
     make_folder(out)
-    names = _names(notebook.stem, given)
-    cases = [Case(n, notebook, shared | v, timeout_s=timeout_s) for n, v in zip(names, given, strict=True)]
-    jobs = max(1, jobs or usable_cores())
-    options = {"timeout_s": timeout_s, "threads": max(1, usable_cores() // jobs)}
+    cases = [Case(n, notebook, shared | v) for n, v in zip(_names(notebook.stem, given), given, strict=True)]
 
-    def run(case: Case) -> NotebookRun:
-        return run_notebook(notebook, out / f"{case.name}.ipynb", case.parameters, **options)
+    def run(case: Case, threads: int) -> NotebookRun:
+        output = out / f"{case.name}.ipynb"
+        return run_notebook(notebook, output, case.parameters, timeout_s=timeout_s, threads=threads)
 
-    runs = run_all(run, dict.fromkeys(cases, UNKNOWN_S), jobs, progress)
-    seconds = time.monotonic() - started
-    return GridReport(tuple(runs[case] for case in cases), tuple(given), tuple(show), seconds)
+    runs, seconds = run_all(run, dict.fromkeys(cases, UNKNOWN_S), jobs, progress)
+    return GridReport(runs, tuple(given), tuple(show), seconds)
 
 
 def _names(stem: str, given: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name each run by what it was given; those by a number whose name is too long, or not theirs alone."""
     names = ["-".join([stem, *(f"{key}={Path(str(value)).name}" for key, value in one.items())]) for one in given]
     count = Counter(names)
-    plain = [count[name] == 1 and len(os.fsencode(name)) <= LONGEST for name in names]
-    return [name if ok else f"{stem}-{i}" for i, (name, ok) in enumerate(zip(names, plain, strict=True), 1)]
+    fits = {name: count[name] == 1 and len(os.fsencode(name)) <= LONGEST for name in names}
+    return [name if fits[name] else f"{stem}-{i}" for i, name in enumerate(names, 1)]
 
 
 def _from_here(value: Any) -> str:

@@ -3,14 +3,16 @@
 import json
 import os
 from dataclasses import asdict, dataclass
+from heapq import nlargest
 from html import escape
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from musetools.errors import ParameterError
+from musetools.lab.answer import Answer
 from musetools.lab.regression.quantities import Deviation
-from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED
+from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, Judged
 from musetools.schema import NUMBER, SECONDS, TEXT, Schema, either, exactly, list_of
 from musetools.table import Table
 
@@ -35,26 +37,21 @@ REPORT = Schema(exactly(cases=list_of(_CASE), seconds=SECONDS, when=TEXT, folder
 
 
 @dataclass(frozen=True)
-class CaseReport:
+class CaseReport(Judged):
     """What became of one case."""
 
     name: str
     why: str  # what it guards
-    status: str  # "passed", "failed" or "could not run"
+    status: str
     message: str  # why
     output: Path | None = None  # the executed notebook, or what there is of it
     deviations: tuple[Deviation, ...] = ()  # every quantity against its baseline
     seconds: float = 0.0  # how long the last run took
 
     @property
-    def ok(self) -> bool:
-        """Whether it passed."""
-        return self.status == PASSED
-
-    @property
     def by_share(self) -> list[Deviation]:
-        """Its deviations, those first that take most of their tolerance; faults before all."""
-        return sorted(self.deviations, key=lambda d: (d.ok, -d.share))
+        """Its deviations, those first that take most of their tolerance."""
+        return sorted(self.deviations, key=lambda d: d.share, reverse=True)
 
     @property
     def worst(self) -> Deviation | None:
@@ -67,21 +64,16 @@ class CaseReport:
         return [deviation for deviation in self.deviations if not deviation.ok]
 
 
-class Outcome:
-    """What became of several cases, each of which has a status."""
+class Outcome(Judged, Answer):
+    """What became of several cases."""
 
-    cases: tuple[Any, ...]
+    cases: tuple[Judged, ...]
     seconds: float  # how long all of it took
 
     @property
     def status(self) -> str:
         """That of all: "failed" if any case did, else "could not run" if any could not, else "passed"."""
         return next((bad for bad in (FAILED, COULD_NOT_RUN) if self.count(bad)), PASSED)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every case passed."""
-        return self.status == PASSED
 
     @property
     def exit_code(self) -> int:
@@ -99,7 +91,7 @@ class Outcome:
         return f"{len(self.cases)} case{'s' * (len(self.cases) > 1)} in {self.seconds:.0f} s: {counts}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SuiteReport(Outcome):
     """What became of all cases."""
 
@@ -117,8 +109,8 @@ class SuiteReport(Outcome):
     def worst_table(self, n: int = 10) -> Table:
         """Return the deviations that take most of their tolerances."""
         every = [(case.name, d) for case in self.cases for d in case.deviations]
-        every.sort(key=lambda pair: (pair[1].ok, -pair[1].share))
-        rows = [[name, *_cells(d), f"{100 * d.share:.3g} %", d.fault] for name, d in every[:n]]
+        worst = nlargest(n, every, key=lambda pair: pair[1].share)
+        rows = [[name, *_cells(d), f"{100 * d.share:.3g} %", d.fault] for name, d in worst]
         return Table(["case", "quantity", "error", "tolerance", "of it", ""], rows)
 
     def to_json(self) -> str:
@@ -130,24 +122,15 @@ class SuiteReport(Outcome):
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "SuiteReport":
-        """Read what `to_json` gave.
-
-        Raises
-        ------
-        ParameterError
-            If there is no such report.
-        """
+        """Read what `to_json` gave; ParameterError if there is no such report."""
         try:
             plain = REPORT.parse(Path(path).read_bytes())
             return cls(tuple(map(_case, plain["cases"])), plain["seconds"], plain["when"], Path(plain["folder"]))
         except (OSError, ValueError) as error:
             raise ParameterError(f"{path} is no report that can be read: {error}. Name a report.json") from None
 
-    def __repr__(self) -> str:
-        return repr(self.table())
-
     def _repr_html_(self) -> str:
-        return f"<b>{escape(self.status)}</b>{self.table()._repr_html_()}"
+        return f"<b>{escape(self.status)}</b>{super()._repr_html_()}"
 
 
 def _nearest(worst: Deviation | None) -> list[str]:
@@ -160,25 +143,13 @@ def _cells(deviation: Deviation) -> list[str]:
     return [deviation.quantity, f"{deviation.error:.3g}", f"{deviation.tolerance:.3g}"]
 
 
-def _case(plain: dict) -> CaseReport:
-    errors = [inf if one["error"] is None else one["error"] for one in plain["deviations"]]
-    deviations = tuple(Deviation(**one | {"error": e}) for one, e in zip(plain["deviations"], errors, strict=True))
-    return CaseReport(**plain | {"output": plain["output"] and Path(plain["output"]), "deviations": deviations})
+def _case(plain: dict[str, Any]) -> CaseReport:
+    found = (Deviation(**one | {"error": inf if one["error"] is None else one["error"]}) for one in plain["deviations"])
+    return CaseReport(**plain | {"output": plain["output"] and Path(plain["output"]), "deviations": tuple(found)})
 
 
 def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:
-    """Return what changed from one report to another: status, times, the largest change of an error.
-
-    Parameters
-    ----------
-    earlier, later : SuiteReport
-        Two reports.
-
-    Returns
-    -------
-    Table
-        A table row for each case of either.
-    """
+    """Return a table row for each case of two reports: its status, its time, the error that changed most."""
     before, after = ({case.name: case for case in report.cases} for report in (earlier, later))
     rows = [[name, *_change(before.get(name), after.get(name))] for name in before | after]
     head = ["case", "status", "time", "number whose error changed most", "error then", "error now"]
@@ -189,8 +160,8 @@ def _change(before: CaseReport | None, after: CaseReport | None) -> list[str]:
     if before is None or after is None:
         return ["only earlier" if before else "only later", f"{(before or after).seconds:.0f} s", "", "", ""]
     status = after.status if before.status == after.status else f"{before.status} → {after.status}"
-    errors = {deviation.quantity: deviation.error for deviation in before.deviations}
-    both = [(d.quantity, errors[d.quantity], d.error) for d in after.deviations if d.quantity in errors]
+    then = {d.quantity: d.error for d in before.deviations}
+    both = [(d.quantity, then[d.quantity], d.error) for d in after.deviations if d.quantity in then]
     moved = [one for one in both if one[1] != one[2]]
     name, was, now = max(moved, key=lambda one: abs(one[2] - one[1]), default=("none", 0.0, 0.0))
     return [status, f"{before.seconds:.0f} → {after.seconds:.0f} s", name, f"{was:.3g}", f"{now:.3g}"]

@@ -71,11 +71,11 @@ class Quantity:
         return cls(first, max(NOISES * noise, ROUNDING * (size or 0)), noise).checked(name)
 
     def checked(self, name: str) -> "Quantity":
-        """Return it; ParameterError if it is not finite, or its tolerance is no number or would hide the signal."""
+        """Return it; ParameterError if it is not finite, or its tolerance would hide the signal."""
         array, size = _numbers(self.value), _size(self.value) or 0.0
         if array is not None and not np.isfinite(array).all():
             raise ParameterError(f"the baseline of {name} holds NaN or infinity, which hides any fault. Make a new one")
-        if not isinstance(self.tolerance, (int, float)) or not 0 <= self.tolerance <= LARGEST * size:
+        if not 0 <= self.tolerance <= LARGEST * size:
             raise ParameterError(
                 f"the tolerance {self.tolerance!r} of {name} would hide its signal of size {size:.3g}: a tenth of it "
                 "is the most, and 0 where it must be equal. Measure again, or let the case ignore it"

@@ -3,18 +3,19 @@
 import ast
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import nbformat
 
 from musetools.errors import ParameterError
 from musetools.files import write_whole
-from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
+from musetools.lab.regression.outcome import SuiteReport, compare_reports
 from musetools.lab.regression.quantities import unit_of
 from musetools.table import Table
 
@@ -25,22 +26,18 @@ SHOWN = 400  # quantities of a case that are listed
 NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # the colours of a traceback, say
 
 
+class Cell(NamedTuple):
+    """A code cell of an executed notebook."""
+
+    heading: str  # that it stands under
+    source: str
+    images: list[str]  # the figures that it shows, as base64
+
+
 def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
-    """Write ``report.html``, ``report.json`` and ``junit.xml``, and each executed notebook as HTML.
+    """Write ``report.html``, ``report.json`` and ``junit.xml``, and each executed notebook as HTML; return the page.
 
-    The page compares with the run whose ``report.json`` lies in the folder, before that is replaced.
-
-    Parameters
-    ----------
-    report : SuiteReport
-        What a suite run found.
-    folder : path
-        Where to.
-
-    Returns
-    -------
-    Path
-        The page.
+    It compares with the run whose ``report.json`` lies in the folder, before that is replaced.
     """
     from jinja2 import Environment, PackageLoader
 
@@ -49,12 +46,8 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     folder = Path(folder)
     pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
     values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
-    values |= {
-        "figures": _figures,
-        "drawn_of": _drawn_of,
-        "unit": unit_of,
-        "link": lambda path: quote(_page_name(path)),
-    }
+    values |= {"drawn_of": _drawn_of, "unit": unit_of, "link": lambda path: quote(_page_name(path))}
+    values |= {"cells": {case.name: _code_cells(case.output) for case in report.cases}}
     values |= {"since": _since_last_run(report, folder / "report.json")}
     loader = PackageLoader(__package__, "")
     templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -91,41 +84,31 @@ def _since_last_run(report: SuiteReport, path: Path) -> Table | None:
     return None
 
 
-def _sections(case: CaseReport) -> Iterator[tuple[str, nbformat.NotebookNode]]:
-    """Yield the code cells of an executed notebook, each with the heading that it stands under."""
-    heading = ""
-    for cell in nbformat.read(case.output, as_version=4).cells if case.output else ():
+def _code_cells(notebook: Path | None) -> list[Cell]:
+    """Return the code cells of an executed notebook; none without one."""
+    found, heading = [], ""
+    for cell in nbformat.read(notebook, as_version=4).cells if notebook else ():
         if cell.cell_type == "code":
-            yield heading, cell
+            shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+            images = [str(data["image/png"]).strip() for data in shown if "image/png" in data]
+            found.append(Cell(heading, cell.source, images))
         elif cell.source.startswith("#"):
             heading = cell.source.splitlines()[0].lstrip("# ")
+    return found
 
 
-def _images(cell: nbformat.NotebookNode) -> Iterator[str]:
-    """Yield the figures that a cell shows, as base64."""
-    for output in cell.get("outputs", []):
-        if "image/png" in output.get("data", {}):
-            yield str(output.data["image/png"]).strip()
-
-
-def _figures(case: CaseReport) -> Iterator[str]:
-    """Yield the figures of an executed notebook."""
-    for _, cell in _sections(case):
-        yield from _images(cell)
-
-
-def _drawn_of(case: CaseReport, quantity: str) -> tuple[str, str]:
+def _drawn_of(cells: Sequence[Cell], quantity: str) -> tuple[str, str]:
     """Return heading and figure of the cell that draws what a quantity was recorded from; "" where there is none.
 
     The last cell says ``record(name=expression)``; of the cells with a figure, the one is taken that has the longest of
     the expression's names, and most of them, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
     """
-    found, cells, best = ("", ""), [*_sections(case)], (0, 0)
-    names = names_recorded(cells[-1][1].source, quantity.split("/")[0]) if cells else ()
-    for heading, cell in cells[:-1]:
+    found, best = ("", ""), (0, 0)
+    names = names_recorded(cells[-1].source, quantity.split("/")[0]) if cells else ()
+    for cell in (cell for cell in cells[:-1] if cell.images):
         used = [len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)]
-        if (score := (max(used, default=0), len(used))) > best and (image := next(_images(cell), None)):
-            found, best = (heading, image), score
+        if (score := (max(used, default=0), len(used))) > best:
+            found, best = (cell.heading, cell.images[0]), score
     return found
 
 
@@ -139,13 +122,13 @@ def names_recorded(source: str, quantity: str) -> set[str]:
         nodes = [*ast.walk(ast.parse(source))]
         assigned = dict(pair for node in nodes if isinstance(node, ast.Assign) for pair in _assignments(node))
         loops = {n.id for c in nodes if isinstance(c, ast.comprehension) for n in ast.walk(c.target) if _is_name(n)}
-        for keyword in (keyword for node in nodes for keyword in getattr(node, "keywords", ())):
-            if keyword.arg == quantity:
-                found = {ast.unparse(n) for n in ast.walk(keyword.value) if _is_name(n)}
+        for node in nodes:
+            if isinstance(node, ast.keyword) and node.arg == quantity:
+                found = {ast.unparse(n) for n in ast.walk(node.value) if _is_name(n)}
                 dotted = (name.split(".") for name in found)
                 whole = {".".join([assigned.get(root, root), *rest]) for root, *rest in dotted if root not in loops}
                 starts = {name.rsplit(".", n)[0] for name in whole for n in range(name.count(".") + 1)}
-                return starts | {name.rsplit(".")[-1] for name in starts if "." in name}
+                return starts | {name.rsplit(".")[-1] for name in starts}
     return set()
 
 

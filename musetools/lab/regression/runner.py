@@ -28,27 +28,34 @@ from musetools.lab.record import read_results
 from musetools.lab.regression.execute import EXECUTED, FAULT, JOB, RUN_VARIABLE, end_run
 from musetools.lab.regression.parameters import checked_parameters, read_notebook
 
-__all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "NotebookRun", "checked_notebook", "message_of", "run_notebook"]
+__all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "Judged", "NotebookRun", "checked_notebook", "message_of"]
+__all__ += ["run_notebook"]
 
 PASSED, FAILED, COULD_NOT_RUN = "passed", "failed", "could not run"
 LOG = "log"
 
 
-@dataclass(frozen=True)
-class NotebookRun:
-    """What became of a run."""
+class Judged:
+    """What has a status."""
 
-    notebook: Path
     status: str  # "passed", "failed", or "could not run": no kernel was started
-    message: str  # why
-    output: Path | None  # the executed notebook; of a failed run, what there is of it, NAME.failed.ipynb
-    results: dict[str, Any]  # what its last cell recorded, arrays included; empty if the run failed
-    seconds: float
 
     @property
     def ok(self) -> bool:
         """Whether it passed."""
         return self.status == PASSED
+
+
+@dataclass(frozen=True)
+class NotebookRun(Judged):
+    """What became of a run."""
+
+    notebook: Path
+    status: str
+    message: str  # why
+    output: Path | None  # the executed notebook; of a failed run, what there is of it, NAME.failed.ipynb
+    results: dict[str, Any]  # what its last cell recorded, arrays included; empty if the run failed
+    seconds: float
 
     def __repr__(self) -> str:
         left = f" ({self.output})" if self.output else ""
@@ -96,13 +103,12 @@ def run_notebook(
         if output.suffix != ".ipynb":
             raise ParameterError(f"the output must be named NAME.ipynb; got {output}")
         failed = output.with_suffix(".failed.ipynb")
+        if notebook.resolve() in (output.resolve(), failed.resolve()):
+            raise ParameterError(f"a run to {output} would replace or remove its own notebook. Name another output")
         if not 0 < timeout_s <= threading.TIMEOUT_MAX:
             raise ParameterError(f"timeout_s must be a number of seconds above 0; got {timeout_s!r:.80}")
-        job = {
-            "notebook": str(notebook),
-            "parameters": checked_notebook(notebook, parameters or {}),
-            "runner": os.getpid(),
-        }
+        given = checked_notebook(notebook, parameters or {})
+        job = {"notebook": str(notebook), "parameters": given, "runner": os.getpid()}
         tempfile.TemporaryFile(dir=output.parent).close()  # a folder that cannot be written to raises now
         with tempfile.TemporaryDirectory(prefix="musetools-", ignore_cleanup_errors=True) as folder:
             folder, status = Path(folder), FAILED

@@ -86,16 +86,15 @@ def run_suite(
             f"baselines are made with the suite's own weights: leave update or encoder={encoder!r} out"
         )
     suite = Path(suite) if suite else project_file(SUITE)
-    root, jobs = suite.resolve().parent.parent, max(1, jobs or usable_cores())
+    root = suite.resolve().parent.parent
     cases = _chosen(read_cases(suite), [only] if isinstance(only, str) else only, suite)
     out, baselines = Path(out or root / OUT).absolute(), Path(baselines or root / BASELINES)
     for folder in (out, baselines) if update else (out,):
         make_folder(folder)
-    threads, started = max(1, usable_cores() // jobs), time.monotonic()
     n_runs = len(NOISE_RUNS) if update else 1
     expected_s = {case: n_runs * _expected_s(baselines / f"{case.name}.json") for case in cases}
 
-    def run(case: Case) -> CaseReport:
+    def run(case: Case, threads: int) -> CaseReport:
         output, baseline = out / f"{case.name}.ipynb", baselines / f"{case.name}.json"
         weights = {"encoder": encoder} if encoder is not None and has_parameter(case.notebook, "encoder") else {}
         execute = partial(run_notebook, case.notebook, output, case.parameters | weights, timeout_s=case.timeout_s)
@@ -104,9 +103,8 @@ def run_suite(
         except Exception as error:  # whatever one case does, the others are run and reported
             return CaseReport(case.name, case.why, COULD_NOT_RUN, message_of(error))
 
-    reports = run_all(run, expected_s, jobs, progress)
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    return SuiteReport(tuple(reports[case] for case in cases), time.monotonic() - started, when, out)
+    reports, seconds = run_all(run, expected_s, jobs, progress)
+    return SuiteReport(reports, seconds, datetime.now(UTC).isoformat(timespec="seconds"), out)
 
 
 def _chosen(cases: Sequence[Case], only: Sequence[str], suite: Path) -> list[Case]:
@@ -116,31 +114,36 @@ def _chosen(cases: Sequence[Case], only: Sequence[str], suite: Path) -> list[Cas
     return [case for case in cases if not only or case.name.startswith(tuple(only))]
 
 
-def run_all(run: Callable[[Case], Run], expected_s: Mapping[Case, float], jobs: int, progress: bool) -> dict[Case, Run]:
-    """Run cases, the longest first, so that none is left to run alone at the end; what a run is has a status."""
-    pool, hidden = ThreadPoolExecutor(jobs), None if progress else True
-    futures = {pool.submit(run, case): case for case in sorted(expected_s, key=expected_s.get, reverse=True)}
+def run_all(
+    run: Callable[[Case, int], Run], expected_s: Mapping[Case, float], jobs: int | None, progress: bool
+) -> tuple[tuple[Run, ...], float]:
+    """Run cases, each on so many threads; return what became of them, in their order, and the seconds that all took.
+
+    The longest runs first, so that it is not left to run alone at the end.
+    """
+    jobs, started = max(1, jobs or usable_cores()), time.monotonic()
+    threads, pool = max(1, usable_cores() // jobs), ThreadPoolExecutor(jobs)
+    futures = {case: pool.submit(run, case, threads) for case in sorted(expected_s, key=expected_s.get, reverse=True)}
+    waiting = {future: case for case, future in futures.items()}
     # tqdm.auto would draw a widget in Jupyter, which is lost in a headless run
-    bar = tqdm(total=len(futures), file=sys.stderr, bar_format="{n}/{total} {desc}", leave=False, disable=hidden)
-    waiting, reports, end = set(futures), {}, time.monotonic() + sum(expected_s.values()) / jobs
+    options = {"bar_format": "{n}/{total} {desc}", "leave": False, "disable": None if progress else True}
+    bar = tqdm(total=len(futures), file=sys.stderr, **options)
+    end = started + sum(expected_s.values()) / jobs
     try:
         while waiting:
-            running = ", ".join(futures[one].name for one in waiting if one.running())
+            running = ", ".join(case.name for future, case in waiting.items() if future.running())
             minutes, seconds = divmod(round(max(0.0, end - time.monotonic())), 60)
             bar.set_description_str(f"running {running}; about {minutes}:{seconds:02d} left")
-            done, waiting = wait(waiting, TICK_S, FIRST_COMPLETED)
-            for one in done:
-                reports[futures[one]] = report = one.result()
+            for future in wait(waiting, TICK_S, FIRST_COMPLETED).done:
+                case, report = waiting.pop(future), future.result()
                 bar.update()
                 if progress:
-                    bar.write(
-                        f"{futures[one].name} {report.status} in {report.seconds:.0f} s: {report.message}", sys.stderr
-                    )
-                end = time.monotonic() + sum(expected_s[futures[other]] for other in waiting) / jobs
+                    bar.write(f"{case.name} {report.status} in {report.seconds:.0f} s: {report.message}", sys.stderr)
+                end = time.monotonic() + sum(map(expected_s.get, waiting.values())) / jobs
     finally:
         bar.close()
         pool.shutdown(cancel_futures=True)  # Ctrl-C ends what runs; nothing more is to be started
-    return reports
+    return tuple(futures[case].result() for case in expected_s), time.monotonic() - started
 
 
 def _expected_s(baseline: Path) -> float:

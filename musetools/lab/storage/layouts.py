@@ -24,13 +24,7 @@ KEPT_VIDEOS = 4
 
 
 class FrameFiles(Dataset):
-    """The baseline: one npy a frame, loaded as MuseTalk's ``train_codes/DataLoader.py`` does it.
-
-    Parameters
-    ----------
-    folder : path
-        What `musetools.train.layouts.export_frame_files` wrote.
-    """
+    """The baseline: what `export_frame_files` wrote, loaded as MuseTalk's ``train_codes/DataLoader.py`` does it."""
 
     def __init__(self, folder: str | os.PathLike):
         counts = {clip: len(list(clip.iterdir())) for clip in sorted(Path(folder).iterdir())}
@@ -46,15 +40,7 @@ class FrameFiles(Dataset):
 
 
 class ChunkFiles(ConcatDataset):
-    """All chunks of a clip at 25 fps in one npy, each row written five times over, mapped.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        Where the features are.
-    folder : path
-        Where the chunks are written.
-    """
+    """All chunks of a clip at 25 fps in one npy, written to a folder, each row five times over, and mapped."""
 
     def __init__(self, store: FeatureStore, folder: str | os.PathLike):
         clips = []
@@ -100,22 +86,10 @@ class VideoFrames:
 
 
 def fill_store(store: FeatureStore, features: np.ndarray, n_clips: int, seconds: float) -> None:
-    """Add clips of a length, made of one clip's features over and over: a loader does not look at values.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        Where they are added.
-    features : ndarray, shape (n_rows, n_layers, width)
-        Rows to repeat.
-    n_clips : int
-        Clips to add.
-    seconds : float
-        Length of each.
-    """
+    """Add clips of a length, made of one clip's features over and over: a loader does not look at values."""
     wanted = np.arange(round(seconds * ROW_RATE))
     for number in range(n_clips):
-        store.add_rows(f"clip_{number:05d}", np.asarray(features)[(wanted + number) % len(features)], fps=25)
+        store.add_rows(f"clip_{number:05d}", features[(wanted + number) % len(features)], fps=25)
 
 
 def make_layouts(

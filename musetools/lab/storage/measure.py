@@ -53,49 +53,40 @@ class StorageCosts(Answer):
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         gb = self.hours * 3600 / self.duration_s / 1e9
-        size, base, none, best = self.sizes, self.rates[BASELINE], self.worker_rates[0], self._best_workers
+        size, rates, base = self.sizes, self.rates, self.rates[BASELINE]
         return [
             f"Features are larger than their audio: {size[FLOAT32] / size[PCM]:.0f} times 16-bit PCM, "
             f"{size[FLOAT32] / size[SOURCE]:.0f} times the media file's sound track ({size[FLOAT32] * gb:,.0f} GB for "
             f"{self.hours:g} h).",
-            f"They are smaller than chunks, which take {size[CHUNKS] / size[FLOAT32]:.1f} times as much, since every "
-            "row is part of five of them.",
-            f"One npy a frame takes {size[FRAMES] / size[FLOAT32]:.2f} times one npy a clip: headers, unused blocks.",
-            f"float16 takes {size[FLOAT16] / size[FLOAT32]:.2f} times float32.",
-            f"One npy a clip, chunked while it is read, loads {self.rates['store, float32'] / base:.0f} times as fast "
-            f"as one npy a frame, in float16 {self.rates['store, float16'] / base:.0f} times.",
-            f"Chunks on disk load {self.rates['chunks, mapped'] / base:.0f} times as fast, at their size.",
-            f"With {best} workers features alone load {self.worker_rates[best] / none:.2f} times as fast as without.",
+            f"One npy a clip, chunked while it is read, loads {rates['store, float32'] / base:.0f} times as fast "
+            f"as one npy a frame, in float16 {rates['store, float16'] / base:.0f} times.",
             f"float16 changes a feature by {self.errors.max():.2g} standard deviations at most.",
             f"An epoch over {self.store_mib:.0f} MiB adds {self.epoch_mib:.0f} MiB to the process.",
         ]
 
     def headline(self) -> list[str]:
         """Return the sentences that answer the notebook's question: size, loading, float16."""
-        said = self.sentences()
-        return [said[0], said[4], said[7]]
+        return self.sentences()[:3]
 
-    def verdicts(self) -> Table:
+    def table(self) -> Table:
         """Return each claim about stored features, what was measured, and whether it holds; the most costly first."""
-        size, best, largest = self.sizes, self._best_workers, float(self.errors.max())
-        frames, chunking = size[FRAMES] / size[FLOAT32], self.rates[BASELINE] / self.rates["store, float32"]
+        size, rates = self.sizes, self.rates
+        best = max((n for n in self.worker_rates if n), key=self.worker_rates.get)
+        chunks, frames = size[CHUNKS] / size[FLOAT32], size[FRAMES] / size[FLOAT32]
+        chunking = rates[BASELINE] / rates["store, float32"]
         workers = self.worker_rates[best] / self.worker_rates[0]
         found = [  # claim, what is compared, factor, whether the claim holds
             ("features are smaller than audio", "float32 features over 16-bit PCM", size[FLOAT32] / size[PCM], "< 1"),
-            ("features are smaller than chunks", "chunks over features", size[CHUNKS] / size[FLOAT32], "> 1"),
-            ("one file a frame costs no space", "one npy a frame over one a clip", frames, "< 1.01"),
+            ("features are smaller than chunks", "chunks over features: a row is in five", chunks, "> 1"),
+            ("one file a frame costs no space", "one npy a frame over one a clip: headers, blocks", frames, "< 1.01"),
             ("float16 halves the size", "float16 over float32", size[FLOAT16] / size[FLOAT32], "< 0.51"),
             ("chunking while loading is slow", "rate of one npy a frame over a store's", chunking, "> 1"),
             ("more workers load faster", f"rate with {best} workers over none", workers, "> 1"),
-            ("float16 loses quality", "largest error in standard deviations", largest, f"> {AUDIBLE:g}"),
+            ("float16 loses quality", "largest error in standard deviations", self.errors.max(), f"> {AUDIBLE:g}"),
         ]
         found.sort(key=lambda line: -line[2])
         lines = [[claim, what, f"{factor:.2g}", bound, _holds(factor, bound)] for claim, what, factor, bound in found]
         return Table(["claim", "measured", "is", "would hold if", "holds?"], lines)
-
-    @property
-    def _best_workers(self) -> int:
-        return max((n for n in self.worker_rates if n), key=self.worker_rates.get)
 
 
 def _holds(factor: float, bound: str) -> str:
@@ -131,10 +122,6 @@ def evaluate(
         Length of each of them.
     n_items : int, default 4000
         Items loaded for each measurement.
-
-    Returns
-    -------
-    StorageCosts
     """
     clip = store.clips[0]
     made = make_layouts(folder / "loading", store[clip], encoder, n_clips, seconds)
@@ -144,7 +131,7 @@ def evaluate(
         hours,
         clip_sizes(store, clip, encoder, folder / "layouts"),
         float16_error(store[clip]),
-        {name: loading_rate(dataset, min(n_items, len(dataset))) for name, dataset in made.items()},
+        {name: loading_rate(dataset, n_items) for name, dataset in made.items()},
         {n: loading_rate(epoch, n_items, workers=n) for n in WORKERS},
         epoch.store.size_mib(),
         resident_growth(lambda: loading_rate(epoch, len(epoch))),
@@ -152,29 +139,15 @@ def evaluate(
 
 
 def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -> dict[str, int]:
-    """Write one clip in every layout and return the bytes that each takes on the disk; its source's sound by packets.
+    """Write one clip in every layout, to a new folder; return the bytes that each takes on the disk.
 
-    Parameters
-    ----------
-    store : FeatureStore
-        In float32, with clips that were extracted from files.
-    clip : str
-        Which clip.
-    encoder : Encoder
-        The store's.
-    folder : Path
-        A new folder to write to.
-
-    Returns
-    -------
-    dict of str to int
-        By layout.
+    The store is in float32 and was extracted from files, by this encoder. Of the source, its sound's packets count.
     """
     folder.mkdir(parents=True)
     source, features = store.record(clip).source["path"], store[clip]
     soundfile.write(folder / "pcm.wav", load_audio(source), SAMPLE_RATE, subtype="PCM_16")
     one = FeatureStore.create(folder / "one", store.spec, encoder)
-    one.add_rows("clip", np.asarray(features))
+    one.add_rows("clip", features)
     export_frame_files(one, folder / "frames")
     np.save(folder / "float16.npy", features.astype(np.float16), allow_pickle=False)
     np.save(folder / "chunks.npy", feature2chunks(features, 25).batch(), allow_pickle=False)
@@ -189,16 +162,7 @@ def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -
 
 
 def float16_error(features: np.ndarray) -> np.ndarray:
-    """Measure what float16 costs: the largest error of each layer over that layer's standard deviation.
-
-    Parameters
-    ----------
-    features : ndarray of float32, shape (n_rows, n_layers, width)
-
-    Returns
-    -------
-    ndarray of float64, shape (n_layers,)
-    """
+    """Return the largest error of float16 in each layer over that layer's standard deviation, (n_layers,)."""
     error = np.abs(features - features.astype(np.float16).astype(np.float32)).max(axis=(0, 2))
     return error / features.astype(np.float64).std(axis=(0, 2))
 
@@ -206,19 +170,7 @@ def float16_error(features: np.ndarray) -> np.ndarray:
 def loading_rate(dataset: Dataset, n_items: int, *, workers: int = 0) -> float:
     """Measure how many items a second a DataLoader returns in random order, page cache warm.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        What to load.
-    n_items : int
-        Items to load, after as many to warm up.
-    workers : int, default 0
-        For the DataLoader.
-
-    Returns
-    -------
-    float
-        Items per second; with workers, their start is not counted.
+    So many items are loaded, or all if there are fewer, after the same to warm up; the start of workers is not counted.
     """
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n_items].tolist()
     loader = DataLoader(dataset, BATCH, sampler=order, num_workers=workers, persistent_workers=workers > 0)
@@ -241,23 +193,10 @@ def disk_bytes(paths: Iterable[str | os.PathLike]) -> int:
 
 
 def stale_refusals(store: FeatureStore, source: Source, other: Encoder, folder: str | os.PathLike) -> dict[str, str]:
-    """Try to mix into a store what was made in another way, and return how each attempt is refused.
+    """Try to mix into a store what was made in another way; return the first line of the error of each attempt.
 
-    Parameters
-    ----------
-    store : FeatureStore
-        The store.
-    source : path, binary file or (array, sample_rate)
-        Audio to add.
-    other : Encoder
-        Another encoder than the store's, or the same in another type.
-    folder : path
-        Where a store of another spec may be made; it must not be there yet.
-
-    Returns
-    -------
-    dict of str to str
-        By attempt, the first line of the error; empty where nothing was refused.
+    It is empty where nothing was refused. The attempts are audio, by an encoder that is not the store's or computes in
+    another type, and a store of another spec, which is made in a new folder.
     """
     spec = "musetalk-v1" if store.spec != FeatureSpec.named("musetalk-v1") else "musetools"
     attempts = {

@@ -77,6 +77,7 @@ def failing(earlier: Path, *cells: str, timeout_s: float = 60, **others):
 VALUES = {
     "text": "00123",
     "quoted": "\"'; open('/tmp/never', 'w') #\n\\n {0} é 日本",
+    "listed": [["b"], ["c"]],
     "yes": False,
     "n": -7,
     "x": 3,
@@ -88,12 +89,15 @@ VALUES = {
 }
 DEFAULTS = """
 text = "1"  # comment
-quoted = ""
+quoted = "# é"
+listed = [
+    ["a"],  # over several lines
+]
 yes = True
 n = 1  # m
 x = 0.5
 ratio = 1.0
-many = [0.5]
+many: list = [0.5]
 nested = [["b"]]
 anything = None
 nothing = None
@@ -219,7 +223,8 @@ PARAMETER_CELLS = {
     "a call": ("a = int('3')", "a = int('3')"),
     "a set of a list": ("a = {1, [2]}", "a = {1, [2]}"),
     "very deep": (f"a = {'-' * 20_000}1", "a = ---"),
-    "# in a text": ('a = "b#c"', "without # in a text"),
+    "two names": ("a, b = 1, 2", "a, b = 1, 2"),
+    "no Python": ("a = 1\n%magic", "a = 1"),
 }
 
 
@@ -315,6 +320,15 @@ def test_an_output_that_is_not_named_as_a_notebook(tmp_path, no_kernel, name):
     run = run_notebook(notebook(tmp_path / "n.ipynb", GOOD), tmp_path / name)
     assert run.status == COULD_NOT_RUN
     assert ".ipynb" in run.message
+
+
+@pytest.mark.parametrize("name", ["n.ipynb", "n.failed.ipynb"])
+def test_an_output_that_would_replace_the_notebook_itself(tmp_path, no_kernel, name):
+    before = notebook(tmp_path / name, GOOD).read_bytes()
+    run = run_notebook(tmp_path / name, tmp_path / "n.ipynb")
+    assert run.status == COULD_NOT_RUN
+    assert "would replace or remove its own notebook" in run.message
+    assert (tmp_path / name).read_bytes() == before
 
 
 def test_an_output_whose_name_is_a_folder(tmp_path, monkeypatch):

@@ -89,6 +89,9 @@ BAD = {
         case("a", "parameters = {x = 1}\ngrid = {x = [2]}"),
         "is in both parameters and grid",
     ),
+    "a grid of nothing": (case("a", "grid = {fps = []}"), r"grid\.fps.*at least 1"),
+    "the name of the page": (case("report"), "no name of a case"),
+    "a name of a failed run": (case("a.failed"), "no name of a case"),
     "ignore as text": (case("a", 'ignore = "x/*"'), "ignore.*must be array"),
     "a time limit of none": (case("a", "timeout_s = 0"), "timeout_s"),
     "a time limit without end": (case("a", "timeout_s = inf"), "timeout_s"),
@@ -632,8 +635,13 @@ def test_the_answer_of_a_run():
     (ax,) = box.figure.axes
     assert [bar.get_width() for bar in ax.patches] == pytest.approx([10, 200, 0])
     assert [text.get_text() for text in ax.texts] == ["10 %", "failed", "could not run"]
+    far = CaseReport("far", "", FAILED, "", None, (Deviation("x", 50.0, 10.0, "off"),))
+    (ax,) = answer_box(SuiteReport((far,), 3.5, MIXED.when, MIXED.folder)).figure.axes
+    assert (ax.patches[0].get_width(), ax.texts[0].get_text()) == (200, "500 %")
     clean = SuiteReport(MIXED.cases[:1], 3.5, MIXED.when, MIXED.folder)
     assert answer_box(clean).sentences[1] == "Nearest to its tolerance is x of good: 10 % of what is allowed."
+    alone = SuiteReport((CaseReport("a", "", PASSED, "compared with no baseline"),), 3.5, MIXED.when, MIXED.folder)
+    assert answer_box(alone).sentences[1] == "No number was compared with a baseline."
 
 
 def test_reports_of_a_folder_that_is_gone(tmp_path):
