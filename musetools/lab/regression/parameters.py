@@ -18,18 +18,24 @@ __all__ = ["checked_parameters", "declared", "from_texts", "has_parameter", "rea
 
 def declared(notebook: NotebookNode) -> dict[str, Any]:
     """Return names and defaults of a notebook's parameters; ParameterError unless one cell declares them plainly."""
-    cells = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {len(cells)}. Tag one")
-    defaults, read = {}, cells[0]
+    import papermill  # takes a second, and only the runner needs it
+
+    n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    if n_cells != 1:
+        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}. Tag one")
     try:
-        for line in ast.parse(cells[0]).body:
-            if isinstance(line, (ast.Assign, ast.AnnAssign)):
-                read = ast.get_source_segment(cells[0], line)
-                for target in getattr(line, "targets", None) or [line.target]:
-                    defaults[target.id] = ast.literal_eval(line.value)
-    except Exception:  # what is no Python, or no literal, raises many kinds
-        raise ParameterError(f"the 'parameters' cell must have lines of name = literal; got {read:.80}") from None
+        inspected = papermill.inspect_notebook(notebook)
+    except Exception as error:  # papermill raises many kinds, of a notebook that names no kernel, say
+        raise ParameterError(f"its parameters cannot be read: {error}. Save it again from Jupyter") from None
+    defaults = {}
+    for name, found in inspected.items():
+        try:
+            defaults[name] = ast.literal_eval(found["default"])
+        except Exception:  # what is no literal raises many kinds
+            raise ParameterError(
+                "the 'parameters' cell must have lines of name = literal, without # in a text; got "
+                f"{name} = {found['default']:.80}"
+            ) from None
     return defaults
 
 
