@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -31,6 +32,8 @@ def record(**quantities: Any) -> None:
     array as the base64 text of its ``.npy`` file, with its type and shape.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
+    if twice := [name for name, n in Counter(name for name, _ in flat(plain)).items() if n > 1]:
+        raise ParameterError(f"two results would be called {twice[0]!r}: rename one")
     text = "\n".join(map(_line, plain, plain.values()))
     folded = f"<details><summary>{len(plain)} results recorded</summary><pre>{escape(text)}</pre></details>"
     display({RESULT_MIME: plain, "text/plain": text, "text/html": folded}, raw=True)

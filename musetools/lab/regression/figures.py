@@ -48,6 +48,6 @@ def share_figure(report: SuiteReport) -> Figure:
         ax.axvline(100, color=COLOURS["black"], linestyle="--", label="tolerance")
         ax.set(xlim=(0, MOST + 30), xlabel="error of the worst quantity in % of its tolerance")
         ax.invert_yaxis()
-        ax.set_title(f"{sum(case.ok for case in cases)} of {len(cases)} cases are within their tolerances")
+        ax.set_title(f"{sum(case.ok for case in cases)} of {len(cases)} cases passed")
         fig.legend(loc="outside lower center")
     return fig
