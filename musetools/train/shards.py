@@ -26,6 +26,7 @@ from musetools.train.schema import SHARD_INDEX
 __all__ = ["Shards", "open_shards", "verify_shards", "write_shards"]
 
 INDEX, SHARDS = "index.json", "shard-*.tar"
+BEGUN = ".exporting"  # there while shards are written: without it they are somebody's
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,6 +72,7 @@ def write_shards(
         written.append(_write_shard(path, numbered[start : start + shard_size], len(records), opened))
     index = {"wids_version": 1, "shardlist": written, "samples": len(records), "provenance": provenance}
     write_whole(folder / INDEX, json.dumps(index, indent=1).encode())
+    (folder / BEGUN).unlink()
     return Shards(folder, tuple(written))
 
 
@@ -78,8 +80,10 @@ def _make_room(folder: Path) -> None:
     """Make a folder, and remove what an export left in it that was killed before it had an index."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / INDEX).exists():
+        begun = (folder / BEGUN).exists()
+        if (folder / INDEX).exists() or (any(folder.glob(SHARDS)) and not begun):
             raise OutputError(f"{folder} holds shards already. Name a new folder")
+        (folder / BEGUN).touch()
         sweep(folder)
         for path in folder.glob(SHARDS):
             path.unlink()

@@ -20,7 +20,7 @@ from musetools.features.spec import FeatureSpec
 from musetools.files import PART, replacing, sha256_of, write_whole
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train.integrity import file_name
-from musetools.train.manifest import Record, check_clip_id
+from musetools.train.manifest import Record, check_clip_id, line_of
 from musetools.train.provenance import FORMAT, SourceFile, differences, provenance_of, renamed
 from musetools.train.schema import STORE
 from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
@@ -190,21 +190,33 @@ class FeatureStore(StoredFeatures):
         check_clip_id(clip)
         self.manifest.refresh()
         self.manifest.check_free(clip, replace)
-        rate = str(exact_fps(fps)) if fps is not None else None
-        n_frames = None if n_frames is None else int(n_frames)  # numpy's are no JSON
-        folder = self.root / CLIPS
+        rate, folder = str(exact_fps(fps)) if fps is not None else None, self.root / CLIPS
         with ExitStack() as lock:
             with replacing(folder / file_name(clip)) as file:
-                made = write_rows(file, rows, self.row_shape, self.dtype)
+                n_rows = write_rows(file, rows, self.row_shape, self.dtype)
+                n_bytes, sha256 = file.tell(), sha256_of(file)
                 # from here to the line in the manifest no other process can add
                 lock.enter_context(self.manifest.writing())
                 self.manifest.check_free(clip, replace)
                 old = self.manifest.records.get(clip)
                 # a clip that is replaced keeps its file until the manifest names the new one
                 file.path = folder / file_name(clip, other_than=old.file if old else None)
-            samples = int(n_samples() if callable(n_samples) else n_samples or made.rows * ROW_SAMPLES)
-            facts = made.rows, str(self.dtype), made.bytes, made.sha256, samples, samples / SAMPLE_RATE, rate, n_frames
-            self._append(Record(clip, file.path.name, *facts, source() if callable(source) else source), old)
+                samples = int(n_samples() if callable(n_samples) else n_samples or n_rows * ROW_SAMPLES)
+                record = Record(
+                    clip=clip,
+                    file=file.path.name,
+                    rows=n_rows,
+                    dtype=str(self.dtype),
+                    bytes=n_bytes,
+                    sha256=sha256,
+                    samples=samples,
+                    duration_s=samples / SAMPLE_RATE,
+                    fps=rate,
+                    frames=None if n_frames is None else int(n_frames),  # numpy's are no JSON
+                    source=source() if callable(source) else source,
+                )
+                line_of(record)  # raises before the file takes its place
+            self._append(record, old)
         return self.record(clip)
 
     def _append(self, record: Record, old: Record | None = None) -> None:
@@ -226,6 +238,7 @@ class FeatureStore(StoredFeatures):
             If the other was made otherwise, holds another clip of an id that is there, or a file that is not whole.
         """
         self._check_equal(other.provenance)
+        self.manifest.refresh()
         clashes = [clip for clip in other if self.manifest.twin(clip) not in (None, clip)]
         clashes += [clip for clip in other if clip in self and self.record(clip).sha256 != other.record(clip).sha256]
         if clashes:

@@ -1,33 +1,22 @@
-"""Rows into a file of the store: checked, converted, hashed, and its length."""
+"""Rows into a file of the store: checked and converted."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
 from musetools.errors import ParameterError
-from musetools.files import save_rows, sha256_of
+from musetools.files import save_rows
 
-__all__ = ["Written", "write_rows"]
-
-
-@dataclass(frozen=True)
-class Written:
-    """What was written of a clip."""
-
-    rows: int
-    bytes: int
-    sha256: str
+__all__ = ["write_rows"]
 
 
 def write_rows(
     file: BinaryIO, rows: np.ndarray | Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np.dtype
-) -> Written:
-    """Write rows, block by block, as a ``.npy`` file; ParameterError for what cannot be stored."""
+) -> int:
+    """Write rows, block by block, as a ``.npy`` file, and return how many; ParameterError for what cannot be stored."""
     blocks = _checked([rows] if isinstance(rows, np.ndarray) else rows, row_shape, dtype)
-    n_rows = save_rows(file, blocks, row_shape, dtype.newbyteorder("<").str)
-    return Written(n_rows, file.tell(), sha256_of(file))
+    return save_rows(file, blocks, row_shape, dtype.newbyteorder("<").str)
 
 
 def _checked(blocks: Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np.dtype) -> Iterator[np.ndarray]:
