@@ -175,7 +175,7 @@ def test_shards_of_another_are_not_removed(five, tmp_path):
     """Webdataset asks for no index: what has none is not an export that was killed."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "shard-000000.tar").write_bytes(b"years of work")
-    with pytest.raises(OutputError, match="holds shards already. Name a new folder"):
+    with pytest.raises(OutputError, match="holds shards already"):
         five.export_webdataset(tmp_path / "out", 8)
     assert (tmp_path / "out" / "shard-000000.tar").read_bytes() == b"years of work"
 
