@@ -14,11 +14,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from musetools.errors import AudioError, OutputError, StoreError, one_of
+from musetools.errors import AudioError, OutputError, one_of
 from musetools.features.encoder import Encoder
 from musetools.files import sweep, write_whole
 from musetools.recipes.recipe import Recipe, recipe_of
-from musetools.train.pipeline import Options, Pipeline, is_there
+from musetools.train.pipeline import Options, Pipeline, known_outcome
 from musetools.train.report import ExtractReport, Outcome
 from musetools.train.sources import ClipSource, Sources, find_clips, in_shard
 from musetools.train.store import FeatureStore
@@ -139,10 +139,6 @@ def extract(
     return report
 
 
-def _cores() -> int:
-    return min(8, max(2, usable_cores()))
-
-
 def _sorted_out(
     found: Sources, clips: Sequence[ClipSource], store: FeatureStore, refuse: Callable[[Path], str | None] | None
 ) -> tuple[list[Outcome], list[ClipSource]]:
@@ -154,15 +150,12 @@ def _sorted_out(
     todo = []
     store.manifest.refresh()
     for source in clips:
-        try:
-            if is_there(store, source):
-                known.append(Outcome(source, there=True))
-            elif refuse and (reason := refuse(source.path)):
-                known.append(Outcome(source, AudioError(reason)))
-            else:
-                todo.append(replace(source, again=source.clip in store))
-        except (StoreError, OSError) as error:
-            known.append(Outcome(source, error))
+        if outcome := known_outcome(store, source):
+            known.append(outcome)
+        elif refuse and (reason := refuse(source.path)):
+            known.append(Outcome(source, AudioError(reason)))
+        else:
+            todo.append(replace(source, again=source.clip in store))
     return known, todo
 
 
@@ -199,7 +192,8 @@ def _made(
 
         yield from made_on_ray(todo, store, encoder, options, workers, address)
         return
-    with Pipeline(store, encoder, options, min(workers or _cores(), len(todo))) as pipeline:
+    workers = workers or min(8, max(2, usable_cores()))
+    with Pipeline(store, encoder, options, min(workers, len(todo))) as pipeline:
         yield from pipeline.run(todo)
 
 
