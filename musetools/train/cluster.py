@@ -33,8 +33,8 @@ def made_on_ray(
     store: FeatureStore,
     encoder: Encoder,
     options: Options,
-    workers: int | None = None,
-    address: str | None = None,
+    workers: int | None,
+    address: str | None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each clip on a cluster that sees files and store under the same paths, in no fixed order.
 

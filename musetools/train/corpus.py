@@ -150,10 +150,8 @@ def _sorted_out(
     todo = []
     store.manifest.refresh()
     for source in clips:
-        if outcome := known_outcome(store, source):
+        if outcome := known_outcome(store, source, refuse):
             known.append(outcome)
-        elif refuse and (reason := refuse(source.path)):
-            known.append(Outcome(source, AudioError(reason)))
         else:
             todo.append(replace(source, again=source.clip in store))
     return known, todo

@@ -28,9 +28,6 @@ class SeededOrder(DistributedSampler):
         super().__init__(range(n), world, rank, shuffle, seed * SEED_STEP, drop_last=True)
         self.skip = 0  # items of this rank's share that are left out at the start
 
-    def __len__(self) -> int:
-        return super().__len__() - self.skip
-
     def __iter__(self) -> Iterator[int]:
         return islice(super().__iter__(), self.skip, None)
 
@@ -73,8 +70,7 @@ class ChunkLoader:
 
     def __len__(self) -> int:
         """Count the batches that are left of this epoch."""
-        self.order.skip = self.batches * self.loader.batch_size
-        return len(self.loader)
+        return len(self.loader) - self.batches
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Hand out the rest of this epoch; the next call hands out the next."""
@@ -82,8 +78,7 @@ class ChunkLoader:
         for batch in self.loader:
             self.batches += 1
             yield batch
-        self.batches = self.order.skip = 0
-        self.order.epoch += 1
+        self.batches, self.order.epoch = 0, self.order.epoch + 1
 
     def state_dict(self) -> dict[str, int]:
         """Say how far the order has been handed out."""

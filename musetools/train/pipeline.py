@@ -5,12 +5,13 @@ The encoder waits for neither decoders nor disks, and clips come into the store 
 
 import errno
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -218,11 +219,16 @@ def _whole(rows: Iterator[np.ndarray], reading: _Reading) -> Iterator[np.ndarray
         raise reading.error
 
 
-def known_outcome(store: FeatureStore, source: ClipSource) -> Outcome | None:
-    """Return what is known of a clip before it is read: it is there, or cannot be."""
+def known_outcome(
+    store: FeatureStore, source: ClipSource, refuse: Callable[[Path], str | None] | None = None
+) -> Outcome | None:
+    """Return what becomes of a clip, if that is known before it is read: it is there, cannot be, or is refused."""
     try:
-        return Outcome(source, there=True) if _is_there(store, source) else None
-    except (StoreError, OSError) as error:
+        if _is_there(store, source):
+            return Outcome(source, there=True)
+        reason = refuse(source.path) if refuse else None
+        return Outcome(source, AudioError(reason)) if reason else None
+    except (MusetoolsError, OSError) as error:
         return Outcome(source, error)
 
 

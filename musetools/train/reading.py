@@ -36,12 +36,10 @@ class OpenFiles:
     def _read(self, clip: str, row: int, wanted: memoryview) -> None:
         """Fill memory with the rows from `row` on."""
         descriptor, offset = self._opened(clip)
-        position = offset + row * self.row_bytes
-        got = _read_at(descriptor, wanted, position)
-        while 0 < got < len(wanted):  # a signal may cut a read short
-            more = _read_at(descriptor, wanted[got:], position + got)
-            got = got + more if more else -1
-        if got != len(wanted):
+        position, missing = offset + row * self.row_bytes, wanted
+        while missing and (got := _read_at(descriptor, missing, position)):  # a signal may cut a read short
+            position, missing = position + got, missing[got:]
+        if missing:
             raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends after row {row}; make it again")
 
     def _gather(self, clip: str, rows: np.ndarray, out: np.ndarray) -> None:

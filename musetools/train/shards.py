@@ -9,7 +9,7 @@ import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from html import escape
@@ -92,10 +92,9 @@ def _make_room(folder: Path) -> None:
 
 
 def _write_shard(
-    path: Path, numbered: Iterable[tuple[int, Record]], n_clips: int, opened: Callable[[str], BinaryIO]
+    path: Path, numbered: Sequence[tuple[int, Record]], n_clips: int, opened: Callable[[str], BinaryIO]
 ) -> dict[str, Any]:
-    """Write one shard; return its line of the index."""
-    numbered = list(numbered)
+    """Write one shard; return its entry in the index."""
     with replacing(path) as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             for number, record in numbered:

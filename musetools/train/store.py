@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from musetools.audio.decode import Source
-from musetools.errors import OutputError, ParameterError, StoreError
+from musetools.errors import OutputError, StoreError, one_of
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
 from musetools.files import PART, replacing, sha256_of, write_whole
+from musetools.recipes.contract import differing
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train.integrity import file_name
 from musetools.train.manifest import Record, check_clip_id, line_of
-from musetools.train.provenance import FORMAT, SourceFile, differences, provenance_of, renamed
+from musetools.train.provenance import FORMAT, SourceFile, provenance_of, renamed
 from musetools.train.schema import STORE
 from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
 from musetools.train.writing import write_rows
@@ -75,8 +76,7 @@ class FeatureStore(StoredFeatures):
         OutputError
             If the folder cannot be written.
         """
-        if dtype not in DTYPES:
-            raise ParameterError(f"a store's dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
+        one_of("dtype", dtype, DTYPES)
         root, provenance = Path(root), provenance_of(FeatureSpec.named(spec), encoder, dtype)
         if root.exists() and not _is_bare(root):
             raise StoreError(f"{root} is not empty: open a store with FeatureStore.open, or name another folder")
@@ -102,8 +102,7 @@ class FeatureStore(StoredFeatures):
         root = Path(root)
         try:
             provenance = STORE.parse((root / PROVENANCE).read_bytes())
-            if provenance["format"] != FORMAT:
-                there = provenance["format"]
+            if (there := provenance["format"]) != FORMAT:
                 raise StoreError(f"{root} has format {there}; this version reads {FORMAT}. Update musetools")
             return cls(root, renamed(provenance))
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -265,8 +264,8 @@ class FeatureStore(StoredFeatures):
         self._check_equal(provenance_of(self.spec, encoder, self.provenance["dtype"]))
 
     def _check_equal(self, provenance: dict[str, Any]) -> None:
-        if differing := differences(self.provenance, provenance):
-            raise StoreError(f"{self.root} was made otherwise: {'; '.join(differing)}. Never mix: use a new store")
+        if other := differing(self.provenance, provenance, "in the store", "now"):
+            raise StoreError(f"{self.root} was made otherwise: {'; '.join(other)}. Never mix: use a new store")
 
 
 def _is_bare(root: Path) -> bool:
