@@ -33,12 +33,11 @@ def made_on_ray(
     store: FeatureStore,
     encoder: Encoder,
     options: Options,
-    workers: int | None,
     address: str | None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each clip on a cluster that sees files and store under the same paths, in no fixed order.
 
-    Paths must be absolute. A task takes a GPU and `workers` CPUs where there are GPUs, else as many CPUs as torch has
+    Paths must be absolute. A task takes a GPU and a CPU for each worker, or without GPUs as many CPUs as torch has
     threads here: the same number of threads gives the same bytes. Clips whose task ended with its process or machine
     are tried again, alone.
     """
@@ -50,7 +49,7 @@ def made_on_ray(
     if ours:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        yield from _followed(ray, todo, store, encoder, options, workers)
+        yield from _followed(ray, todo, store, encoder, options)
     finally:
         sweep(store.root / CLIPS)  # what killed machines left
         store.manifest.refresh()
@@ -59,19 +58,14 @@ def made_on_ray(
 
 
 def _followed(
-    ray: Any,
-    todo: Sequence[ClipSource],
-    store: FeatureStore,
-    encoder: Encoder,
-    options: Options,
-    workers: int | None,
+    ray: Any, todo: Sequence[ClipSource], store: FeatureStore, encoder: Encoder, options: Options
 ) -> Iterator[Outcome]:
     """Keep every encoder busy, and no more than that; hand out what comes back."""
-    gpus, cpus, workers = _needs(ray, workers)
+    gpus, cpus, workers = _needs(ray, options.workers)
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=0)(_run)
     weights = [ray.put(encoder.to("cpu"))]  # in a list, so that a task fetches it once a process
     threads, device = torch.get_num_threads(), "cuda" if gpus else "cpu"
-    how = (str(store.root.resolve()), encoder.fingerprint, device, threads, workers, options)
+    how = (str(store.root.resolve()), encoder.fingerprint, device, threads, replace(options, workers=workers))
     waiting, running, deaths = deque(_parts(todo, _encoders(ray, cpus, gpus))), {}, Counter()
     try:
         while waiting or running:
@@ -137,13 +131,13 @@ def _run(how: tuple, weights: list, part: list[ClipSource]) -> list[Outcome]:
     if how not in _kept:
         import ray
 
-        root, _, device, threads, workers, options = how
+        root, _, device, threads, options = how
         torch.set_num_threads(threads)
         store, encoder = FeatureStore.open(root), ray.get(weights[0]).to(device)
         store.check_provenance(encoder)
         while _kept:
             _kept.popitem()[1].close()
-        _kept[how] = Pipeline(store, encoder, options, workers)
+        _kept[how] = Pipeline(store, encoder, options)
     _kept[how].store.manifest.refresh()
     return list(_kept[how].run(part))
 

@@ -118,7 +118,7 @@ def extract(
     store.check_provenance(encoder)
     one_of("engine", engine, ENGINES)
     one_of("on_error", on_error, ON_ERROR)
-    options = Options(recipe_of(check), lenient, audio_track, video_track)
+    options = Options(recipe_of(check), lenient, audio_track, video_track, workers)
     found = find_clips(sources)
     clips = in_shard(found.clips, shard)
     if engine == "ray":  # its processes have working folders of their own
@@ -132,7 +132,7 @@ def extract(
     with (
         _in_turn(todo, store) as todo,
         tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,
-        closing(_made(engine, todo, store, encoder, options, workers, address)) as made,
+        closing(_made(engine, todo, store, encoder, options, address)) as made,
     ):
         _follow(chain(known, made), todo, report, on_error == "raise", bar)
     _keep(report, store.root, shard)
@@ -179,7 +179,6 @@ def _made(
     store: FeatureStore,
     encoder: Encoder,
     options: Options,
-    workers: int | None,
     address: str | None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each clip."""
@@ -188,10 +187,10 @@ def _made(
     if engine == "ray":
         from musetools.train.cluster import made_on_ray
 
-        yield from made_on_ray(todo, store, encoder, options, workers, address)
+        yield from made_on_ray(todo, store, encoder, options, address)
         return
-    workers = workers or min(8, max(2, usable_cores()))
-    with Pipeline(store, encoder, options, min(workers, len(todo))) as pipeline:
+    workers = options.workers or min(8, max(2, usable_cores()))
+    with Pipeline(store, encoder, replace(options, workers=min(workers, len(todo)))) as pipeline:
         yield from pipeline.run(todo)
 
 

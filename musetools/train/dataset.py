@@ -24,8 +24,6 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
 
-Images = Callable[[str, int], Any]
-
 
 class ChunkItem(dict):
     """One item: ``audio`` (chunk tensor), ``clip`` (id), ``frame`` (index), and what `frames` adds."""
@@ -113,7 +111,7 @@ class ChunkDataset(Dataset):
         context: tuple[int, int] = (2, 2),
         *,
         edge: str = "drop",
-        frames: Images | None = None,
+        frames: Callable[[str, int], Any] | None = None,
         frames_per_sample: int = 1,
         contract: AudioContract | None = None,
     ):

@@ -48,9 +48,10 @@ class Options:
     """How clips are read and judged."""
 
     recipe: Recipe  # the pipeline for which they are checked
-    lenient: bool = False  # whether clips with errors are taken all the same
-    audio_track: int | None = None
-    video_track: int | None = None
+    lenient: bool  # whether clips with errors are taken all the same
+    audio_track: int | None
+    video_track: int | None
+    workers: int | None  # processes that read, for each encoder; None: by the machine
 
 
 @dataclass(eq=False)
@@ -76,14 +77,12 @@ class Pipeline(ExitStack):
         The one that the store was made with.
     options : Options
         How clips are read and judged.
-    workers : int
-        Processes that read.
     """
 
-    def __init__(self, store: FeatureStore, encoder: Encoder, options: Options, workers: int):
+    def __init__(self, store: FeatureStore, encoder: Encoder, options: Options):
         super().__init__()
         self.store, self.encoder, self.options = store, encoder, options
-        self._idle = [self.enter_context(Worker()) for _ in range(workers)]
+        self._idle = [self.enter_context(Worker()) for _ in range(options.workers)]
 
     def run(self, clips: Iterable[ClipSource]) -> Iterator[Outcome]:
         """Add clips and yield what became of each, in order."""

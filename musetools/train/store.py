@@ -20,12 +20,11 @@ from musetools.features.spec import FeatureSpec
 from musetools.files import PART, replacing, sha256_of, write_whole
 from musetools.recipes.contract import differing
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
-from musetools.train.integrity import file_name
+from musetools.train.integrity import file_name, write_rows
 from musetools.train.manifest import Record, check_clip_id, line_of
 from musetools.train.provenance import FORMAT, SourceFile, provenance_of, renamed
 from musetools.train.schema import STORE
 from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
-from musetools.train.writing import write_rows
 
 __all__ = ["FeatureStore"]
 
