@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from broken import with_sound
-from checkpoints import save_openai, small_weights
+from checkpoints import small_weights
 from click.testing import CliRunner
 from media import speech, write_media, write_silent_film
 from oracles import encoder_of
@@ -44,11 +44,6 @@ def good(tmp_path) -> Path:
     folder.mkdir()
     write_good(folder)
     return folder
-
-
-@pytest.fixture
-def empty(tmp_path, small) -> FeatureStore:
-    return FeatureStore.create(tmp_path / "store", QUICK, small)
 
 
 def run(sources, store: FeatureStore, encoder) -> ExtractReport:
@@ -276,11 +271,6 @@ def test_files_come_as_they_are_named(good):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, weights) -> Path:
-    return save_openai(tmp_path_factory.mktemp("weights") / "small {1} é.pt", weights)
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, small, checkpoint) -> tuple[Path, dict[str, bytes]]:
     """A folder of media, and everything in the store that is made of it without a kill."""
     folder = tmp_path_factory.mktemp("killed")
@@ -292,14 +282,13 @@ def uninterrupted(tmp_path_factory, small, checkpoint) -> tuple[Path, dict[str, 
 
 
 @pytest.mark.parametrize("step", [3, 9])
-def test_killed_and_run_again(tmp_path, small, checkpoint, uninterrupted, step):
+def test_killed_and_run_again(empty, checkpoint, uninterrupted, step):
     """The same bytes as without the kill; five steps on the disk make a clip."""
     media, whole = uninterrupted
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
-    assert killed_at(step, extract_all, media, store.root, checkpoint)
-    assert len(FeatureStore.open(store.root)) in (step // 5, step // 5 + 1)
-    extract_all(media, store.root, checkpoint)
-    assert contents(store.root) == whole
+    assert killed_at(step, extract_all, media, empty.root, checkpoint)
+    assert len(FeatureStore.open(empty.root)) in (step // 5, step // 5 + 1)
+    extract_all(media, empty.root, checkpoint)
+    assert contents(empty.root) == whole
 
 
 # --- the command

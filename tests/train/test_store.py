@@ -14,7 +14,6 @@ import pytest
 from checkpoints import small_weights
 from hypothesis import example, given
 from hypothesis import strategies as st
-from media import speech, write_media
 from oracles import encoder_of
 from stores import QUICK, SHAPE, contents, make_store, rows_of
 
@@ -31,11 +30,6 @@ from musetools import (
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.train.integrity import file_name
 from musetools.train.manifest import check_clip_id
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return write_media(tmp_path_factory.mktemp("media") / "speech {1} é.wav", speech(1.5), 44_100)
 
 
 @pytest.fixture(scope="module")
