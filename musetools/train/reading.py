@@ -45,10 +45,12 @@ class OpenFiles:
     def _gather(self, clip: str, rows: np.ndarray, out: np.ndarray) -> None:
         """Fill `out` with rows that do not follow each other: read the span they lie in, then gather."""
         real = rows[rows != ZERO_ROW]
-        first, stop = (int(real.min()), int(real.max()) + 1) if real.size else (0, 0)
+        if not real.size:
+            out[...] = 0
+            return
+        first, stop = int(real.min()), int(real.max()) + 1
         span = np.empty((stop - first, *self.store.row_shape), self.store.dtype)
-        if real.size:
-            self._read(clip, first, memoryview(span).cast("B"))
+        self._read(clip, first, memoryview(span).cast("B"))
         out[...] = gather(span, np.where(rows == ZERO_ROW, ZERO_ROW, rows - first)).reshape(out.shape)
 
     def _opened(self, clip: str) -> tuple[int, int]:

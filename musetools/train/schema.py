@@ -4,7 +4,9 @@ from typing import Any
 
 from musetools.schema import COUNT, SECONDS, SHA256, TEXT, Schema, exactly, list_of
 
-__all__ = ["RECORD", "SHARD_INDEX", "STORE"]
+__all__ = ["DTYPES", "RECORD", "SHARD_INDEX", "STORE"]
+
+DTYPES = ["float32", "float16"]  # that a store holds
 
 _NAME, _SIZE = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1, "maximum": 2**15}
 _SOURCE = {"path": TEXT, "bytes": COUNT, "mtime_ns": {"type": "integer"}, "sha256": SHA256}
@@ -37,7 +39,7 @@ STORE = Schema(
         format={"type": "integer"},
         features=_at_least(window={"type": "object"}),
         encoder=_at_least(name=TEXT, fingerprint=TEXT, dtype=TEXT, n_layers=_SIZE, width=_SIZE),
-        dtype={"enum": ["float32", "float16"]},
+        dtype={"enum": DTYPES},
         libraries={"type": "object", "additionalProperties": TEXT},
     )
 )

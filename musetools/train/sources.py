@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from musetools.errors import MissingExtraError, ParameterError
-from musetools.files import find_media
+from musetools.files import Found, find_media
 from musetools.timing import exact_fps
 
 __all__ = ["ClipSource", "Sources", "find_clips", "in_shard"]
@@ -46,10 +46,10 @@ def find_clips(sources: Any) -> Sources:
     paths = [Path(p) for p in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)]
     tables = [path for path in paths if path.suffix.lower() in TABLES and path.is_file()]
     others = [path for path in paths if path not in tables]
-    found = find_media(others) if others or not tables else None
-    clips = [ClipSource(clip, path) for clip, path in found or ()]
+    found = find_media(others) if others or not tables else Found()
+    clips = [ClipSource(clip, path) for clip, path in found]
     clips += [clip for table in tables for clip in _clips_of(table)]
-    return Sources(clips, found.summary(), found.closed) if found is not None else Sources(clips)
+    return Sources(clips, found.summary(), found.closed)
 
 
 def in_shard(clips: Iterable[ClipSource], shard: str | None) -> list[ClipSource]:

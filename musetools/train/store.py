@@ -1,9 +1,7 @@
 """Features that one can trust for a year of training: made, opened, added to, verified and merged."""
 
-import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -23,13 +21,13 @@ from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train.integrity import file_name, write_rows
 from musetools.train.manifest import Record, check_clip_id, line_of
 from musetools.train.provenance import FORMAT, SourceFile, provenance_of, renamed
-from musetools.train.schema import STORE
+from musetools.train.schema import DTYPES, STORE
 from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
 
 __all__ = ["FeatureStore"]
 
-DTYPES = ("float32", "float16")
 PROVENANCE = "store.json"
+BLOCK = 1500  # rows that are copied at a time
 
 
 class FeatureStore(StoredFeatures):
@@ -217,7 +215,7 @@ class FeatureStore(StoredFeatures):
             self._append(record, old)
         return self.record(clip)
 
-    def _append(self, record: Record, old: Record | None = None) -> None:
+    def _append(self, record: Record, old: Record | None) -> None:
         """Put a clip whose file is there into the manifest, or remove that file; only while it is written to."""
         try:
             self.manifest.append(record)
@@ -244,19 +242,13 @@ class FeatureStore(StoredFeatures):
             raise StoreError(f"both stores have other clips called {names}: rename or remove one")
         missing = [clip for clip in other if clip not in self]
         for clip in missing:
-            self._copy(clip, other)
+            record = other.record(clip)
+            if fault := other._faults({clip: record}):
+                raise StoreError(f"clip {clip!r} of {other.root} is damaged ({fault[clip]}): repair that store first")
+            features, known = other[clip], {"source": record.source, "fps": record.rate, "n_frames": record.frames}
+            blocks = (features[start : start + BLOCK] for start in range(0, record.rows, BLOCK))
+            self.add_rows(clip, blocks, record.samples, **known)
         return len(missing)
-
-    def _copy(self, clip: str, other: "FeatureStore") -> None:
-        record = dataclasses.replace(other.record(clip), file=file_name(clip))
-        with self.manifest.writing():
-            self.manifest.check_free(clip, replace=False)
-            with other.file(clip) as source, replacing(self.root / CLIPS / record.file) as file:
-                source.seek(0)
-                shutil.copyfileobj(source, file)
-                if sha256_of(file) != record.sha256:
-                    raise StoreError(f"clip {clip!r} of {other.root} is damaged: repair that store first")
-            self._append(record)
 
     def check_provenance(self, encoder: Encoder) -> None:
         """Raise StoreError, showing both, if what this encoder makes here and now does not belong into the store."""
