@@ -14,13 +14,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from musetools.errors import AudioError, OutputError, one_of
+from musetools.errors import AudioError, OutputError, ParameterError, one_of
 from musetools.features.encoder import Encoder
-from musetools.files import sweep, write_whole
+from musetools.files import Found, sweep, write_whole
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.train.pipeline import Options, Pipeline, known_outcome
 from musetools.train.report import ExtractReport, Outcome
-from musetools.train.sources import ClipSource, Sources, find_clips, in_shard
+from musetools.train.sources import ClipSource, find_clips, in_shard
 from musetools.train.store import FeatureStore
 from musetools.train.stored import CLIPS
 from musetools.worker import usable_cores
@@ -106,7 +106,7 @@ def extract(
         If the store was made otherwise.
     ParameterError
         If a source is neither file nor folder, or a folder without media; if a table cannot be used; or if there is no
-        such recipe, engine or shard.
+        such recipe, engine or shard, or no worker.
     MusetoolsError, OSError
         With ``on_error="raise"``, what is wrong with the first bad file.
 
@@ -118,15 +118,17 @@ def extract(
     store.check_provenance(encoder)
     one_of("engine", engine, ENGINES)
     one_of("on_error", on_error, ON_ERROR)
+    if workers is not None and workers < 1:
+        raise ParameterError(f"workers must be 1 or more; got {workers}")
     options = Options(recipe_of(check), lenient, audio_track, video_track, workers)
-    found = find_clips(sources)
-    clips = in_shard(found.clips, shard)
+    every, found = find_clips(sources)
+    clips = in_shard(every, shard)
     if engine == "ray":  # its processes have working folders of their own
         clips = [replace(source, path=source.path.absolute()) for source in clips]
     for folder in (store.root, store.root / CLIPS):
         sweep(folder)
     report = ExtractReport(
-        found=len(clips) + len(found.closed), passed_over=found.passed_over, elsewhere=len(found.clips) - len(clips)
+        found=len(clips) + len(found.closed), passed_over=found.summary(), elsewhere=len(every) - len(clips)
     )
     known, todo = _sorted_out(found, clips, store, refuse)
     with (
@@ -140,7 +142,7 @@ def extract(
 
 
 def _sorted_out(
-    found: Sources, clips: Sequence[ClipSource], store: FeatureStore, refuse: Callable[[Path], str | None] | None
+    found: Found, clips: Sequence[ClipSource], store: FeatureStore, refuse: Callable[[Path], str | None] | None
 ) -> tuple[list[Outcome], list[ClipSource]]:
     """Return what is known before anything is read, and the clips that are to be made."""
     known = [

@@ -94,7 +94,7 @@ class FeatureStore(StoredFeatures):
         Raises
         ------
         StoreError
-            If there is no store, or none that this version can read.
+            If there is no store, or none that you and this version can read.
         """
         root = Path(root)
         try:
@@ -106,6 +106,8 @@ class FeatureStore(StoredFeatures):
             raise StoreError(
                 f"{root} holds no store ({error.filename} is missing): FeatureStore.create makes one"
             ) from None
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be read: {error.strerror}. Change its permissions") from None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{root / PROVENANCE} cannot be read ({error}): restore it from a copy") from None
 

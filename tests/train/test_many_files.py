@@ -237,6 +237,8 @@ def test_on_error_raise_ends_at_the_first_bad_file(empty, corpus, small, again):
         extract([corpus], empty, small, on_error="ignore", progress=False)
     with pytest.raises(ParameterError, match="engine must be one of local, ray"):
         extract([corpus], empty, small, engine="spark", progress=False)
+    with pytest.raises(ParameterError, match="workers must be 1 or more; got -1"):
+        extract([corpus], empty, small, workers=-1, progress=False)
 
 
 def test_the_report_as_text_html_and_json(empty, corpus, small):

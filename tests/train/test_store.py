@@ -119,6 +119,15 @@ def test_no_store_there(tmp_path, small, missing):
         FeatureStore.open(tmp_path / "store")
 
 
+@pytest.mark.parametrize("name", ["store.json", "manifest.jsonl"])
+def test_a_store_that_may_not_be_read(store, name):
+    """A folder in a file's place, which nobody may read as a file: root may read all others."""
+    (store.root / name).unlink()
+    (store.root / name).mkdir()
+    with pytest.raises(StoreError, match=rf"{name} cannot be read: Is a directory\. Change its permissions"):
+        FeatureStore.open(store.root)
+
+
 def test_a_file_is_no_store(sound):
     with pytest.raises(StoreError, match="speech"):
         FeatureStore.open(sound)
