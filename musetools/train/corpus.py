@@ -27,7 +27,6 @@ from musetools.worker import usable_cores
 
 __all__ = ["ExtractReport", "extract"]
 
-ENGINES, ON_ERROR = ("local", "ray"), ("record", "raise")
 RUNNING = ".extracting"  # locked by whoever came first
 PAGE = "<!doctype html><meta charset='utf-8'><title>Extraction</title><body style='font-family:sans-serif'>"
 
@@ -116,8 +115,8 @@ def extract(
         If the report cannot be written.
     """
     store.check_provenance(encoder)
-    one_of("engine", engine, ENGINES)
-    one_of("on_error", on_error, ON_ERROR)
+    one_of("engine", engine, ("local", "ray"))
+    one_of("on_error", on_error, ("record", "raise"))
     if workers is not None and workers < 1:
         raise ParameterError(f"workers must be 1 or more; got {workers}")
     options = Options(recipe_of(check), lenient, audio_track, video_track, workers)

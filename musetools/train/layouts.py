@@ -94,8 +94,8 @@ def _frame_file(path: Path, row_shape: tuple[int, int]) -> np.ndarray:
         rows = read_npy(path)
     except ValueError as error:
         raise StoreError(f"{path} cannot be read ({error}): make it again") from None
-    if rows.shape != (ROWS_PER_FILE * row_shape[0], row_shape[1]) or rows.dtype.kind != "f":
-        shape = f"({ROWS_PER_FILE * row_shape[0]}, {row_shape[1]})"
+    shape = ROWS_PER_FILE * row_shape[0], row_shape[1]
+    if rows.shape != shape or rows.dtype.kind != "f":
         raise StoreError(f"{path} must be float {shape}; got {rows.dtype} {rows.shape}. Make it again")
     return rows.reshape(ROWS_PER_FILE, *row_shape)
 

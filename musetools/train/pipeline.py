@@ -67,17 +67,7 @@ class _Reading:
 
 
 class Pipeline(ExitStack):
-    """Adds clips to a store; its processes go on from run to run until the pipeline is closed.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        Where they go.
-    encoder : Encoder
-        The one that the store was made with.
-    options : Options
-        How clips are read and judged.
-    """
+    """Adds clips to a store; its processes go on from run to run until the pipeline is closed."""
 
     def __init__(self, store: FeatureStore, encoder: Encoder, options: Options):
         super().__init__()

@@ -1,8 +1,4 @@
-"""A store as tar shards for webdataset: ``.npy`` and JSON alone, whole or not there, with an index that tells of loss.
-
-Each clip is two members of one shard, ``NNNNNNNN.npy`` (its features) and ``NNNNNNNN.json`` (its record, and its number
-of how many). The same store gives the same bytes.
-"""
+"""A store as tar shards for webdataset: the same bytes for the same store, with an index that tells of loss."""
 
 import io
 import json
