@@ -73,8 +73,8 @@ def extract(
     lenient : bool, default False
         Whether clips with errors that decoding does not mend are taken all the same.
     refuse : callable, optional
-        Asked of the file of each clip that is to be made, before the first is read; a reason leaves the clip out, such
-        as those of `musetools.lips.folder.lips_errors`.
+        Asked of the file of each clip that is to be made, before the first is read; a reason, or an error of
+        musetools, leaves the clip out, such as those of `musetools.lips.folder.lips_errors`.
     audio_track, video_track : int, optional
         Tracks, counted from 1; see `load_audio`.
     workers : int, optional

@@ -165,7 +165,7 @@ class StoredFeatures:
         Parameters
         ----------
         folder : path
-            A new folder, or one in which an export was killed.
+            A new folder, or one in which an export was killed, as its file ``.exporting`` says.
         shard_size : int, default 256
             Clips a shard.
 

@@ -17,7 +17,7 @@ from media import speech, write_media, write_silent_film
 from oracles import encoder_of
 from stores import QUICK, contents, extract_all, killed_at
 
-from musetools import ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
+from musetools import AudioError, ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
 from musetools.cli import main
 from musetools.features import fastest
 from musetools.files import find_media
@@ -152,6 +152,16 @@ def test_a_clip_that_is_refused_is_left_out_with_the_reason(good, empty, small):
     assert asked == list(GOOD)
     extract(good, empty, small, refuse=refuse, progress=False)
     assert asked == [*GOOD, "c.mp4"]
+
+
+def test_an_error_of_whoever_refuses_leaves_its_clip_out(good, empty, small):
+    def refuse(path: Path) -> str | None:
+        if path.name == "c.mp4":
+            raise AudioError("no lips can be read")
+
+    report = extract(good, empty, small, refuse=refuse, progress=False)
+    assert report.failed == {str(good / "c.mp4"): "no lips can be read"}
+    assert len(report.added) == 3
 
 
 def test_lips_are_asked_by_the_command(good, empty, checkpoint, monkeypatch):
