@@ -14,7 +14,7 @@ import torch
 from musetools.errors import AudioError, MissingExtraError
 from musetools.features.encoder import Encoder
 from musetools.files import sweep
-from musetools.train.pipeline import Options, Pipeline, is_there
+from musetools.train.pipeline import Options, Pipeline, known_outcome
 from musetools.train.report import Outcome
 from musetools.train.sources import ClipSource
 from musetools.train.store import FeatureStore
@@ -33,21 +33,23 @@ def made_on_ray(
     store: FeatureStore,
     encoder: Encoder,
     options: Options,
-    workers: int | None = None,
-    address: str | None = None,
+    address: str | None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each clip on a cluster that sees files and store under the same paths, in no fixed order.
 
-    Paths must be absolute. A task takes a GPU and `workers` CPUs where there are GPUs, else as many CPUs as torch has
+    Paths must be absolute. A task takes a GPU and a CPU for each worker, or without GPUs as many CPUs as torch has
     threads here: the same number of threads gives the same bytes. Clips whose task ended with its process or machine
     are tried again, alone.
     """
-    ray = _ray()
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtraError("engine=\"ray\" needs Ray: pip install 'musetools[ray]'") from None
     ours = not ray.is_initialized()
     if ours:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        yield from _followed(ray, todo, store, encoder, options, workers)
+        yield from _followed(ray, todo, store, encoder, options)
     finally:
         sweep(store.root / CLIPS)  # what killed machines left
         store.manifest.refresh()
@@ -55,28 +57,15 @@ def made_on_ray(
             ray.shutdown()
 
 
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtraError("engine=\"ray\" needs Ray: pip install 'musetools[ray]'") from None
-    return ray
-
-
 def _followed(
-    ray: Any,
-    todo: Sequence[ClipSource],
-    store: FeatureStore,
-    encoder: Encoder,
-    options: Options,
-    workers: int | None,
+    ray: Any, todo: Sequence[ClipSource], store: FeatureStore, encoder: Encoder, options: Options
 ) -> Iterator[Outcome]:
     """Keep every encoder busy, and no more than that; hand out what comes back."""
-    gpus, cpus, workers = _needs(ray, workers)
+    gpus, cpus, workers = _needs(ray, options.workers)
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=0)(_run)
     weights = [ray.put(encoder.to("cpu"))]  # in a list, so that a task fetches it once a process
     threads, device = torch.get_num_threads(), "cuda" if gpus else "cpu"
-    how = (str(store.root.resolve()), encoder.fingerprint, device, threads, workers, options)
+    how = (str(store.root.resolve()), encoder.fingerprint, device, threads, replace(options, workers=workers))
     waiting, running, deaths = deque(_parts(todo, _encoders(ray, cpus, gpus))), {}, Counter()
     try:
         while waiting or running:
@@ -93,7 +82,8 @@ def _followed(
                 deaths.update(part)
                 again = [source for source in part if deaths[source] < MOST_DEATHS]
                 waiting.extendleft([source] for source in again)
-                yield from (_lost(source, store, str(error)) for source in part if source not in again)
+                lost = (_lost(source, store, str(error)) for source in part if source not in again)
+                yield from (_seen(outcome, deaths) for outcome in lost)
     finally:
         for one in running:
             ray.cancel(one, force=True)
@@ -129,32 +119,27 @@ def _seen(outcome: Outcome, deaths: Counter) -> Outcome:
 def _lost(source: ClipSource, store: FeatureStore, reason: str) -> Outcome:
     """Record a clip whose process has died too often, unless it was added all the same."""
     store.manifest.refresh()
-    if is_there(store, source):
-        return Outcome(source)
     message = f"{source.path}: the process that extracts it has died {MOST_DEATHS} times: {reason.splitlines()[0]}"
-    return Outcome(source, AudioError(message))
+    return known_outcome(store, source) or Outcome(source, AudioError(message))
 
 
 # --- in Ray's processes
 
 
 def _run(how: tuple, weights: list, part: list[ClipSource]) -> list[Outcome]:
-    pipeline = _pipeline(how, weights)
-    pipeline.store.manifest.refresh()
-    return list(pipeline.run(part))
-
-
-_kept: dict[tuple, Pipeline] = {}
-
-
-def _pipeline(how: tuple, weights: list) -> Pipeline:
-    """Return this process's pipeline; it is made once."""
+    """Add some clips with this process's pipeline, which is made once."""
     if how not in _kept:
-        root, _, device, threads, workers, options = how
+        import ray
+
+        root, _, device, threads, options = how
         torch.set_num_threads(threads)
-        store, encoder = FeatureStore.open(root), _ray().get(weights[0]).to(device)
+        store, encoder = FeatureStore.open(root), ray.get(weights[0]).to(device)
         store.check_provenance(encoder)
         while _kept:
             _kept.popitem()[1].close()
-        _kept[how] = Pipeline(store, encoder, options, workers)
-    return _kept[how]
+        _kept[how] = Pipeline(store, encoder, options)
+    _kept[how].store.manifest.refresh()
+    return list(_kept[how].run(part))
+
+
+_kept: dict[tuple, Pipeline] = {}

@@ -14,20 +14,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from musetools.errors import AudioError, OutputError, StoreError, one_of
+from musetools.errors import AudioError, OutputError, ParameterError, one_of
 from musetools.features.encoder import Encoder
-from musetools.files import sweep, write_whole
+from musetools.files import Found, sweep, write_whole
 from musetools.recipes.recipe import Recipe, recipe_of
-from musetools.train.pipeline import Options, Pipeline, is_there
+from musetools.train.pipeline import Options, Pipeline, known_outcome
 from musetools.train.report import ExtractReport, Outcome
-from musetools.train.sources import ClipSource, Sources, find_clips, in_shard
+from musetools.train.sources import ClipSource, find_clips, in_shard
 from musetools.train.store import FeatureStore
 from musetools.train.stored import CLIPS
 from musetools.worker import usable_cores
 
 __all__ = ["ExtractReport", "extract"]
 
-ENGINES, ON_ERROR = ("local", "ray"), ("record", "raise")
 RUNNING = ".extracting"  # locked by whoever came first
 PAGE = "<!doctype html><meta charset='utf-8'><title>Extraction</title><body style='font-family:sans-serif'>"
 
@@ -74,8 +73,8 @@ def extract(
     lenient : bool, default False
         Whether clips with errors that decoding does not mend are taken all the same.
     refuse : callable, optional
-        Asked of the file of each clip that is to be made, before the first is read; a reason leaves the clip out, such
-        as those of `musetools.lips.folder.lips_errors`.
+        Asked of the file of each clip that is to be made, before the first is read; a reason, or an error of
+        musetools, leaves the clip out, such as those of `musetools.lips.folder.lips_errors`.
     audio_track, video_track : int, optional
         Tracks, counted from 1; see `load_audio`.
     workers : int, optional
@@ -106,7 +105,7 @@ def extract(
         If the store was made otherwise.
     ParameterError
         If a source is neither file nor folder, or a folder without media; if a table cannot be used; or if there is no
-        such recipe, engine or shard.
+        such recipe, engine or shard, or no worker.
     MusetoolsError, OSError
         With ``on_error="raise"``, what is wrong with the first bad file.
 
@@ -116,35 +115,33 @@ def extract(
         If the report cannot be written.
     """
     store.check_provenance(encoder)
-    one_of("engine", engine, ENGINES)
-    one_of("on_error", on_error, ON_ERROR)
-    options = Options(recipe_of(check), lenient, audio_track, video_track)
-    found = find_clips(sources)
-    clips = in_shard(found.clips, shard)
+    one_of("engine", engine, ("local", "ray"))
+    one_of("on_error", on_error, ("record", "raise"))
+    if workers is not None and workers < 1:
+        raise ParameterError(f"workers must be 1 or more; got {workers}")
+    options = Options(recipe_of(check), lenient, audio_track, video_track, workers)
+    every, found = find_clips(sources)
+    clips = in_shard(every, shard)
     if engine == "ray":  # its processes have working folders of their own
         clips = [replace(source, path=source.path.absolute()) for source in clips]
     for folder in (store.root, store.root / CLIPS):
         sweep(folder)
     report = ExtractReport(
-        found=len(clips) + len(found.closed), passed_over=found.passed_over, elsewhere=len(found.clips) - len(clips)
+        found=len(clips) + len(found.closed), passed_over=found.summary(), elsewhere=len(every) - len(clips)
     )
     known, todo = _sorted_out(found, clips, store, refuse)
     with (
         _in_turn(todo, store) as todo,
         tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,
-        closing(_made(engine, todo, store, encoder, options, workers, address)) as made,
+        closing(_made(engine, todo, store, encoder, options, address)) as made,
     ):
         _follow(chain(known, made), todo, report, on_error == "raise", bar)
     _keep(report, store.root, shard)
     return report
 
 
-def _cores() -> int:
-    return min(8, max(2, usable_cores()))
-
-
 def _sorted_out(
-    found: Sources, clips: Sequence[ClipSource], store: FeatureStore, refuse: Callable[[Path], str | None] | None
+    found: Found, clips: Sequence[ClipSource], store: FeatureStore, refuse: Callable[[Path], str | None] | None
 ) -> tuple[list[Outcome], list[ClipSource]]:
     """Return what is known before anything is read, and the clips that are to be made."""
     known = [
@@ -154,15 +151,10 @@ def _sorted_out(
     todo = []
     store.manifest.refresh()
     for source in clips:
-        try:
-            if is_there(store, source):
-                known.append(Outcome(source, there=True))
-            elif refuse and (reason := refuse(source.path)):
-                known.append(Outcome(source, AudioError(reason)))
-            else:
-                todo.append(replace(source, again=source.clip in store))
-        except (StoreError, OSError) as error:
-            known.append(Outcome(source, error))
+        if outcome := known_outcome(store, source, refuse):
+            known.append(outcome)
+        else:
+            todo.append(replace(source, again=source.clip in store))
     return known, todo
 
 
@@ -188,7 +180,6 @@ def _made(
     store: FeatureStore,
     encoder: Encoder,
     options: Options,
-    workers: int | None,
     address: str | None,
 ) -> Iterator[Outcome]:
     """Yield what becomes of each clip."""
@@ -197,9 +188,10 @@ def _made(
     if engine == "ray":
         from musetools.train.cluster import made_on_ray
 
-        yield from made_on_ray(todo, store, encoder, options, workers, address)
+        yield from made_on_ray(todo, store, encoder, options, address)
         return
-    with Pipeline(store, encoder, options, min(workers or _cores(), len(todo))) as pipeline:
+    workers = options.workers or min(8, max(2, usable_cores()))
+    with Pipeline(store, encoder, replace(options, workers=min(workers, len(todo)))) as pipeline:
         yield from pipeline.run(todo)
 
 

@@ -24,8 +24,6 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
 
-Images = Callable[[str, int], Any]
-
 
 class ChunkItem(dict):
     """One item: ``audio`` (chunk tensor), ``clip`` (id), ``frame`` (index), and what `frames` adds."""
@@ -113,7 +111,7 @@ class ChunkDataset(Dataset):
         context: tuple[int, int] = (2, 2),
         *,
         edge: str = "drop",
-        frames: Images | None = None,
+        frames: Callable[[str, int], Any] | None = None,
         frames_per_sample: int = 1,
         contract: AudioContract | None = None,
     ):
@@ -127,10 +125,9 @@ class ChunkDataset(Dataset):
 
     def _index(self, records: Sequence[Record]) -> None:
         """List the items: which frames of which clips."""
-        rates = [self._rate(record) for record in records]
-        items = [self._starts(record, rate) for record, rate in zip(records, rates, strict=True)]
-        kept = [k for k, starts in enumerate(items) if starts]
-        self.left_out = tuple(record.clip for record, starts in zip(records, items, strict=True) if not starts)
+        every = [(record, rate := self._rate(record), self._starts(record, rate)) for record in records]
+        kept = [(record, rate, starts) for record, rate, starts in every if starts]
+        self.left_out = tuple(record.clip for record, _, starts in every if not starts)
         if not kept:
             raise StoreError(
                 f"no clip among the {len(records)} of {self.store.root} is long enough for {self}. "
@@ -139,12 +136,12 @@ class ChunkDataset(Dataset):
         if self.left_out:
             short = ", ".join(map(repr, self.left_out[:5]))
             warnings.warn(f"{len(self.left_out)} clips are too short for {self}, left out: {short}", stacklevel=3)
-        self._clips, self._starts_of = [records[k].clip for k in kept], [items[k] for k in kept]
+        records, rates, self._starts_of = zip(*kept, strict=True)
+        self._clips = [record.clip for record in records]
+        self._n_rows = np.array([record.rows for record in records])
         self._ends = np.cumsum([len(starts) for starts in self._starts_of])
         self._stops = np.array([starts.stop for starts in self._starts_of])
-        self._n_rows = np.array([records[k].rows for k in kept])
-        self._rates = sorted({rates[k] for k in kept})
-        self._rate_of = np.array([self._rates.index(rates[k]) for k in kept])
+        self._rates, self._rate_of = np.unique(rates, return_inverse=True)
 
     def _rate(self, record: Record) -> Fraction:
         """Return the frame rate at which a clip's chunks are taken."""

@@ -1,21 +1,21 @@
-"""Whether a store's files are what was written: functions of its folder and its records."""
+"""The files of a store: how they are named and written, and whether they are what was written."""
 
 import hashlib
 import os
 import re
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from musetools.errors import StoreError
-from musetools.files import sha256_of
+from musetools.errors import ParameterError, StoreError
+from musetools.files import save_rows, sha256_of
 from musetools.train.manifest import Record
 
-__all__ = ["StoreCheck", "faults", "file_name", "open_checked", "orphans"]
+__all__ = ["StoreCheck", "faults", "file_name", "open_checked", "orphans", "write_rows"]
 
 AGAIN = "make the clip again (verify(repair=True) puts it on the list)"
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -45,6 +45,35 @@ def file_name(clip: str, other_than: str | None = None) -> str:
     plain = PLAIN.fullmatch(clip) and not RESERVED.match(clip)
     stem = clip if plain else f"@{hashlib.sha256(clip.encode()).hexdigest()[:40]}"
     return f"{stem}@.npy" if other_than == f"{stem}.npy" else f"{stem}.npy"
+
+
+def write_rows(
+    file: BinaryIO, rows: np.ndarray | Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np.dtype
+) -> int:
+    """Write rows, block by block, as a ``.npy`` file, and return how many; ParameterError for what cannot be stored."""
+    blocks = _checked([rows] if isinstance(rows, np.ndarray) else rows, row_shape, dtype)
+    return save_rows(file, blocks, row_shape, dtype.newbyteorder("<").str)
+
+
+def _checked(blocks: Iterable[np.ndarray], row_shape: tuple[int, int], dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Pass on blocks of rows that can be stored; ParameterError for any other."""
+    n_rows = 0
+    for block in blocks:
+        block = np.asarray(block)
+        if block.ndim != 3 or block.shape[1:] != row_shape or block.dtype.kind != "f":
+            raise ParameterError(
+                f"rows must be float (n, {row_shape[0]}, {row_shape[1]}); got {block.dtype} {block.shape}. "
+                "Make them with the store's encoder"
+            )
+        with np.errstate(over="ignore"):
+            stored = block.astype(dtype, copy=False)
+        if not np.isfinite(stored).all():
+            bad = n_rows + int(np.argwhere(~np.isfinite(stored))[0, 0])
+            raise ParameterError(
+                f"row {bad} is not finite as {dtype}: its audio or its weights are broken, or use float32"
+            )
+        n_rows += len(block)
+        yield stored
 
 
 def open_checked(path: Path, record: Record, dtype: np.dtype, row_shape: tuple[int, int]) -> BinaryIO:

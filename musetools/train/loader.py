@@ -7,6 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader, DistributedSampler
 
 from musetools.errors import ParameterError
+from musetools.recipes.contract import differing
 from musetools.train.dataset import ChunkDataset
 
 __all__ = ["ChunkLoader", "SeededOrder"]
@@ -27,9 +28,6 @@ class SeededOrder(DistributedSampler):
         # torch adds the epoch to the seed: far apart, no epoch of one seed is an epoch of another
         super().__init__(range(n), world, rank, shuffle, seed * SEED_STEP, drop_last=True)
         self.skip = 0  # items of this rank's share that are left out at the start
-
-    def __len__(self) -> int:
-        return super().__len__() - self.skip
 
     def __iter__(self) -> Iterator[int]:
         return islice(super().__iter__(), self.skip, None)
@@ -73,8 +71,7 @@ class ChunkLoader:
 
     def __len__(self) -> int:
         """Count the batches that are left of this epoch."""
-        self.order.skip = self.batches * self.loader.batch_size
-        return len(self.loader)
+        return len(self.loader) - self.batches
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Hand out the rest of this epoch; the next call hands out the next."""
@@ -82,15 +79,10 @@ class ChunkLoader:
         for batch in self.loader:
             self.batches += 1
             yield batch
-        self.batches = self.order.skip = 0
-        self.order.epoch += 1
+        self.batches, self.order.epoch = 0, self.order.epoch + 1
 
-    def state_dict(self) -> dict[str, int]:
-        """Say how far the order has been handed out."""
-        return {**self._identity(), "epoch": self.order.epoch, "batches": self.batches}
-
-    def _identity(self) -> dict[str, Any]:
-        """Return what must be equal where an order is taken up again."""
+    def state_dict(self) -> dict[str, Any]:
+        """Say which order this is, and how far it has been handed out."""
         order, dataset = self.order, self.loader.dataset
         return {
             "n": len(dataset),
@@ -99,9 +91,11 @@ class ChunkLoader:
             "world": order.num_replicas,
             "batch_size": self.loader.batch_size,
             "items": dataset.fingerprint(),
+            "epoch": order.epoch,
+            "batches": self.batches,
         }
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the order was left.
 
         Raises
@@ -109,10 +103,9 @@ class ChunkLoader:
         ParameterError
             If the state is of another dataset, seed, batch size or number of ranks.
         """
-        ours = self._identity()
-        differing = [f"{k}: {v} here, {state.get(k)} there" for k, v in ours.items() if state.get(k) != v]
-        if differing:
+        ours = self.state_dict() | {name: state.get(name) for name in ("epoch", "batches")}
+        if other := differing(ours, state, "here", "there"):
             raise ParameterError(
-                f"the order that was left is another one: {'; '.join(differing)}. Start anew, or use the same"
+                f"the order that was left is another one: {'; '.join(other)}. Start anew, or use the same"
             )
         self.order.epoch, self.batches = state["epoch"], state["batches"]

@@ -15,10 +15,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from musetools.errors import OutputError, StoreError
+from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.train.schema import RECORD
 
-__all__ = ["Manifest", "Record", "check_clip_id"]
+__all__ = ["Manifest", "Record", "check_clip_id", "line_of"]
 
 MAX_ID = 120  # characters; a file name may have 255 bytes
 LOCK = ".lock"
@@ -109,9 +109,7 @@ class Manifest:
 
     def append(self, entry: Record | dict[str, Any]) -> None:
         """Append one line, whole and on disk when this returns; only while `writing`."""
-        plain = asdict(entry) if isinstance(entry, Record) else entry
-        # a path may hold bytes that are no UTF-8: their escapes are JSON's, too
-        line = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace") + b"\n"
+        line = line_of(entry)
         with self._cannot_write("the clip is not in the store"):
             try:
                 with open(self.path, "r+b") as file:
@@ -188,6 +186,18 @@ class Manifest:
             "verify(repair=True) ends this warning"
         )
         warnings.warn(message, stacklevel=5)
+
+
+def line_of(entry: Record | dict[str, Any]) -> bytes:
+    """Return an entry as its line of a manifest; ParameterError if it could not be read again."""
+    plain = asdict(entry) if isinstance(entry, Record) else entry
+    try:
+        # a path may hold bytes that are no UTF-8: their escapes are JSON's, too
+        line = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
+        RECORD.parse(line)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"what is said of clip {plain['clip']!r} cannot be kept: {error}. Mend it") from None
+    return line + b"\n"
 
 
 def _clip_of(line: bytes) -> str | None:

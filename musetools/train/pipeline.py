@@ -5,13 +5,13 @@ The encoder waits for neither decoders nor disks, and clips come into the store 
 
 import errno
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from musetools.train.sources import ClipSource
 from musetools.train.store import FeatureStore
 from musetools.worker import Ahead, Worker, side_by_side
 
-__all__ = ["Options", "Pipeline", "is_there"]
+__all__ = ["Options", "Pipeline", "known_outcome"]
 
 BLOCKS_AHEAD = 64  # of sound, for each clip that is being read
 # Encoder passes at a time on a CPU, each with its share of the threads. One pass with all threads would wait in each of
@@ -48,9 +48,10 @@ class Options:
     """How clips are read and judged."""
 
     recipe: Recipe  # the pipeline for which they are checked
-    lenient: bool = False  # whether clips with errors are taken all the same
-    audio_track: int | None = None
-    video_track: int | None = None
+    lenient: bool  # whether clips with errors are taken all the same
+    audio_track: int | None
+    video_track: int | None
+    workers: int | None  # processes that read, for each encoder; None: by the machine
 
 
 @dataclass(eq=False)
@@ -61,29 +62,17 @@ class _Reading:
     items: Ahead[MediaInfo | np.ndarray | Timeline] | None = None
     file: SourceFile | None = None
     audit: ClipAudit | None = None
-    n_samples: int = 0
+    moved: Timeline | None = None  # where its sound lies, if it was moved there
     error: Exception | None = None
 
 
 class Pipeline(ExitStack):
-    """Adds clips to a store; its processes go on from run to run until the pipeline is closed.
+    """Adds clips to a store; its processes go on from run to run until the pipeline is closed."""
 
-    Parameters
-    ----------
-    store : FeatureStore
-        Where they go.
-    encoder : Encoder
-        The one that the store was made with.
-    options : Options
-        How clips are read and judged.
-    workers : int
-        Processes that read.
-    """
-
-    def __init__(self, store: FeatureStore, encoder: Encoder, options: Options, workers: int):
+    def __init__(self, store: FeatureStore, encoder: Encoder, options: Options):
         super().__init__()
         self.store, self.encoder, self.options = store, encoder, options
-        self._idle = [self.enter_context(Worker()) for _ in range(workers)]
+        self._idle = [self.enter_context(Worker()) for _ in range(options.workers)]
 
     def run(self, clips: Iterable[ClipSource]) -> Iterator[Outcome]:
         """Add clips and yield what became of each, in order."""
@@ -96,29 +85,29 @@ class Pipeline(ExitStack):
     def _started(self, clips: Iterable[ClipSource]) -> Iterator[_Reading]:
         """Yield clips that are being read; as many more are as there are idle processes."""
         running: deque[tuple[_Reading, Worker]] = deque()
+
+        def end_oldest() -> None:
+            reading, worker = running.popleft()
+            reading.items.close()
+            self._idle.append(worker)
+
         try:
             for clip in clips:
                 if self._is_added(clip):
                     yield _Reading(clip)
                     continue
                 while not self._idle:
-                    yield from self._oldest(running)
+                    yield running[0][0]
+                    end_oldest()
                 reading, worker = _Reading(clip), self._idle.pop()
                 running.append((reading, worker))
                 reading.items = Ahead(self._items(reading, worker), BLOCKS_AHEAD)
             while running:
-                yield from self._oldest(running)
+                yield running[0][0]
+                end_oldest()
         finally:
             while running:
-                self._end(*running.popleft())
-
-    def _oldest(self, running: deque[tuple[_Reading, Worker]]) -> Iterator[_Reading]:
-        yield running[0][0]
-        self._end(*running.popleft())
-
-    def _end(self, reading: _Reading, worker: Worker) -> None:
-        reading.items.close()
-        self._idle.append(worker)
+                end_oldest()
 
     def _items(self, reading: _Reading, worker: Worker) -> Iterator[MediaInfo | np.ndarray | Timeline]:
         """Yield what a clip's process reads; runs in a thread of its own."""
@@ -175,56 +164,41 @@ class Pipeline(ExitStack):
 
     def _passing(self, reading: _Reading, info: MediaInfo) -> Iterator[np.ndarray]:
         """Yield a clip's sound; at its end audit it, and raise AudioError if it must be left out."""
-        source = reading.source
+        source, n_samples = reading.source, 0
         for item in reading.items:
             if not isinstance(item, Timeline):
-                reading.n_samples += len(item)
+                n_samples += len(item)
                 yield item
                 continue
-            facts = ClipFacts(info, item, reading.n_samples)
+            facts = ClipFacts(info, item, n_samples)
             reading.audit = judged(source.clip, self.options.recipe, facts, source.n_frames, source.fps)
-            found = reading.audit.findings
-            errors = [f.sentence for f in found if f.level == "error" and not (f.mended and self._by_stamps)]
+            by_stamps, found = self.store.spec.decoder == "timeline", reading.audit.findings
+            reading.moved = item if by_stamps and any(f.mended for f in found) else None
+            errors = [f.sentence for f in found if f.level == "error" and not (f.mended and by_stamps)]
             if errors and not self.options.lenient:
                 raise AudioError(f"left out: {'; '.join(errors)}. To take it all the same: lenient=True, or --lenient")
-
-    @property
-    def _by_stamps(self) -> bool:
-        return self.store.spec.decoder == "timeline"
 
     # --- written
 
     def _written(self, reading: _Reading, rows: Iterator[np.ndarray]) -> Outcome:
-        source, store = reading.source, self.store
+        source, file = reading.source, reading.file
         try:
-            facts = self._facts(reading)
-            store.add_rows(source.clip, _whole(rows, reading), lambda: reading.n_samples, replace=source.again, **facts)
-        except StoreError as error:
-            return self._refused(source, error)
+            self.store.add_rows(
+                source.clip,
+                _whole(rows, reading),
+                lambda: reading.audit.n_samples,
+                source=lambda: file.to_json() | ({"timeline": reading.moved.to_json()} if reading.moved else {}),
+                # what a table says comes before what the file says
+                fps=source.fps or (file and file.fps),
+                n_frames=file.frames if file and source.n_frames is None else source.n_frames,
+                replace=source.again,
+            )
+        except StoreError as error:  # another process may have been faster
+            return known_outcome(self.store, source) or Outcome(source, error)
         except (MusetoolsError, OSError) as error:
             return Outcome(source, error, stops=_stops(error))
-        moved = reading.audit.timeline if self._moved(reading) else None
         audit = replace(reading.audit, info=None, timeline=None)  # of ten thousand hours they would not fit in memory
-        return Outcome(source, audit=audit, moved=moved, seconds=reading.n_samples / SAMPLE_RATE)
-
-    def _refused(self, source: ClipSource, error: StoreError) -> Outcome:
-        """Tell whether another process was faster, or another clip has the id."""
-        try:
-            return Outcome(source, there=True) if is_there(self.store, source) else Outcome(source, error)
-        except (StoreError, OSError) as other:
-            return Outcome(source, other)
-
-    def _facts(self, reading: _Reading) -> dict[str, Any]:
-        """Return what a clip's record says beside its rows; what a table says comes before what the file says."""
-        source, file = reading.source, reading.file
-        fps, n_frames = source.fps or (file and file.fps), source.n_frames
-        n_frames = file.frames if n_frames is None and file else n_frames
-        return {"source": lambda: file.to_json() | self._moved(reading), "fps": fps, "n_frames": n_frames}
-
-    def _moved(self, reading: _Reading) -> dict[str, Any]:
-        """Return what a clip's record says where its sound was moved to its time stamps."""
-        moved = self._by_stamps and any(f.mended for f in reading.audit.findings)
-        return {"timeline": reading.audit.timeline.to_json()} if moved else {}
+        return Outcome(source, audit=audit, moved=reading.moved, seconds=audit.n_samples / SAMPLE_RATE)
 
 
 def _whole(rows: Iterator[np.ndarray], reading: _Reading) -> Iterator[np.ndarray]:
@@ -234,7 +208,20 @@ def _whole(rows: Iterator[np.ndarray], reading: _Reading) -> Iterator[np.ndarray
         raise reading.error
 
 
-def is_there(store: FeatureStore, source: ClipSource) -> bool:
+def known_outcome(
+    store: FeatureStore, source: ClipSource, refuse: Callable[[Path], str | None] | None = None
+) -> Outcome | None:
+    """Return what becomes of a clip, if that is known before it is read: it is there, cannot be, or is refused."""
+    try:
+        if _is_there(store, source):
+            return Outcome(source, there=True)
+        reason = refuse(source.path) if refuse else None
+        return Outcome(source, AudioError(reason)) if reason else None
+    except (MusetoolsError, OSError) as error:
+        return Outcome(source, error)
+
+
+def _is_there(store: FeatureStore, source: ClipSource) -> bool:
     """Tell whether a clip was made of its file as it is now; StoreError if it was made of another one."""
     if source.clip not in store:
         return False

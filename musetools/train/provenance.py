@@ -2,7 +2,7 @@
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from musetools.errors import AudioError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
 from musetools.files import sha256_of
-from musetools.recipes.contract import differing, encoder_facts, library_versions
+from musetools.recipes.contract import encoder_facts, library_versions
 
-__all__ = ["SourceFile", "differences", "provenance_of", "renamed"]
+__all__ = ["SourceFile", "provenance_of", "renamed"]
 
 RENAMED = {"fill": "padding", "keep_fill": "keep_padding"}
 FORMAT = 1  # of a store's folder
@@ -29,8 +29,8 @@ class SourceFile:
     bytes: int
     mtime_ns: int
     sha256: str
-    fps: Fraction | None = None  # of its video, by its time stamps
-    frames: int | None = None  # that are shown
+    fps: Fraction | None  # of its video, by its time stamps
+    frames: int | None  # that are shown
 
     @classmethod
     def of(cls, path: str | os.PathLike, info: MediaInfo | None = None) -> "SourceFile":
@@ -45,10 +45,9 @@ class SourceFile:
             raise AudioError(
                 f"{name} cannot be read: {error.strerror}. Change its permissions, or copy it again"
             ) from None
-        known = cls(path.resolve(), stat.st_size, stat.st_mtime_ns, sha256)
-        if info is None or info.video is None:
-            return known
-        return replace(known, fps=info.video.timed_rate or info.video.rate, frames=len(info.timeline.frames_s))
+        video = info and info.video
+        fps, frames = (video.timed_rate or video.rate, len(info.timeline.frames_s)) if video else (None, None)
+        return cls(path.resolve(), stat.st_size, stat.st_mtime_ns, sha256, fps, frames)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a record keeps of it, so that it is known again."""
@@ -57,16 +56,16 @@ class SourceFile:
 
 def provenance_of(spec: FeatureSpec, encoder: Encoder, dtype: str) -> dict[str, Any]:
     """Say how features are made here and now, in plain values."""
-    made = {"format": FORMAT, "features": spec.to_json(), "encoder": encoder_facts(encoder)}
-    return {**made, "dtype": dtype, "libraries": library_versions()}
+    return {
+        "format": FORMAT,
+        "features": spec.to_json(),
+        "encoder": encoder_facts(encoder),
+        "dtype": dtype,
+        "libraries": library_versions(),
+    }
 
 
 def renamed(provenance: dict[str, Any]) -> dict[str, Any]:
     """Rename what stores written by earlier versions call otherwise."""
     features = {RENAMED.get(name, name): value for name, value in provenance["features"].items()}
     return {**provenance, "features": features}
-
-
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Say, entry by entry, what two provenances do not share."""
-    return differing(ours, theirs, "in the store", "now")

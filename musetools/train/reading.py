@@ -36,21 +36,21 @@ class OpenFiles:
     def _read(self, clip: str, row: int, wanted: memoryview) -> None:
         """Fill memory with the rows from `row` on."""
         descriptor, offset = self._opened(clip)
-        position = offset + row * self.row_bytes
-        got = _read_at(descriptor, wanted, position)
-        while 0 < got < len(wanted):  # a signal may cut a read short
-            more = _read_at(descriptor, wanted[got:], position + got)
-            got = got + more if more else -1
-        if got != len(wanted):
+        position, missing = offset + row * self.row_bytes, wanted
+        while missing and (got := _read_at(descriptor, missing, position)):  # a signal may cut a read short
+            position, missing = position + got, missing[got:]
+        if missing:
             raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends after row {row}; make it again")
 
     def _gather(self, clip: str, rows: np.ndarray, out: np.ndarray) -> None:
         """Fill `out` with rows that do not follow each other: read the span they lie in, then gather."""
         real = rows[rows != ZERO_ROW]
-        first, stop = (int(real.min()), int(real.max()) + 1) if real.size else (0, 0)
+        if not real.size:
+            out[...] = 0
+            return
+        first, stop = int(real.min()), int(real.max()) + 1
         span = np.empty((stop - first, *self.store.row_shape), self.store.dtype)
-        if real.size:
-            self._read(clip, first, memoryview(span).cast("B"))
+        self._read(clip, first, memoryview(span).cast("B"))
         out[...] = gather(span, np.where(rows == ZERO_ROW, ZERO_ROW, rows - first)).reshape(out.shape)
 
     def _opened(self, clip: str) -> tuple[int, int]:

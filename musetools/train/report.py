@@ -64,18 +64,14 @@ class ExtractReport:
         """Count a clip."""
         source, clip = outcome.source, outcome.source.clip
         self.hours += outcome.seconds / 3600
-        if outcome.error:
-            self.fail(str(source.path), outcome.error, clip)
+        if outcome.error:  # two clips of one file are two failures
+            name = _printable(source.path)
+            self.failed[f"{name} ({_printable(clip)})" if name in self.failed else name] = _printable(outcome.error)
             return
         (self.skipped if outcome.there else self.remade if source.again else self.added).append(clip)
         self.audits += [outcome.audit] if outcome.audit else []
         if outcome.moved:
             self.aligned[clip] = outcome.moved
-
-    def fail(self, path: str, reason: object, clip: str = "") -> None:
-        """Count a file that gives no clip; two clips of one file are two failures."""
-        name = _printable(path)
-        self.failed[f"{name} ({_printable(clip)})" if name in self.failed else name] = _printable(reason)
 
     def __repr__(self) -> str:
         failed = (f"  {path}: {reason}" for path, reason in self.failed.items())

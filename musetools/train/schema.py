@@ -1,8 +1,12 @@
 """What the JSON files of stores and shards hold; other values never reach the code behind them."""
 
+from typing import Any
+
 from musetools.schema import COUNT, SECONDS, SHA256, TEXT, Schema, exactly, list_of
 
-__all__ = ["RECORD", "SHARD_INDEX", "STORE"]
+__all__ = ["DTYPES", "RECORD", "SHARD_INDEX", "STORE"]
+
+DTYPES = ["float32", "float16"]  # that a store holds
 
 _NAME, _SIZE = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1, "maximum": 2**15}
 _SOURCE = {"path": TEXT, "bytes": COUNT, "mtime_ns": {"type": "integer"}, "sha256": SHA256}
@@ -20,24 +24,23 @@ _CLIP = exactly(
     frames={**COUNT, "type": ["integer", "null"]},
     source={"type": ["object", "null"], "properties": _SOURCE},
 )
-_ENCODER = exactly(name=TEXT, fingerprint=TEXT, dtype=TEXT, n_layers=_SIZE, width=_SIZE)
-_STORE = exactly(
-    format={"type": "integer"},
-    features={"type": "object", "required": ["window"], "properties": {"window": {"type": "object"}}},
-    encoder={**_ENCODER, "additionalProperties": True},
-    dtype={"enum": ["float32", "float16"]},
-    libraries={"type": "object", "additionalProperties": TEXT},
-)
-_SHARD = exactly(
-    url={"type": "string", "pattern": r"^shard-[0-9]+\.tar\Z"}, nsamples=COUNT, filesize=COUNT, sha256=SHA256
-)
+
+
+def _at_least(**properties: Any) -> dict[str, Any]:
+    return {**exactly(**properties), "additionalProperties": True}
+
+
+_SHARD_FILE = {"type": "string", "pattern": r"^shard-[0-9]+\.tar\Z"}
+_SHARD = _at_least(url=_SHARD_FILE, nsamples=COUNT, filesize=COUNT, sha256=SHA256)
 
 RECORD = Schema({"oneOf": [_CLIP, exactly(clip=_NAME, bad=TEXT)]})
-STORE = Schema({**_STORE, "additionalProperties": True})
-SHARD_INDEX = Schema(
-    {
-        "type": "object",
-        "required": ["shardlist"],
-        "properties": {"shardlist": list_of({**_SHARD, "additionalProperties": True})},
-    }
+STORE = Schema(
+    _at_least(
+        format={"type": "integer"},
+        features=_at_least(window={"type": "object"}),
+        encoder=_at_least(name=TEXT, fingerprint=TEXT, dtype=TEXT, n_layers=_SIZE, width=_SIZE),
+        dtype={"enum": DTYPES},
+        libraries={"type": "object", "additionalProperties": TEXT},
+    )
 )
+SHARD_INDEX = Schema(_at_least(shardlist=list_of(_SHARD)))

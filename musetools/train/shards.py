@@ -1,15 +1,11 @@
-"""A store as tar shards for webdataset: ``.npy`` and JSON alone, whole or not there, with an index that tells of loss.
-
-Each clip is two members of one shard, ``NNNNNNNN.npy`` (its features) and ``NNNNNNNN.json`` (its record, and its number
-of how many). The same store gives the same bytes.
-"""
+"""A store as tar shards for webdataset: the same bytes for the same store, with an index that tells of loss."""
 
 import io
 import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from html import escape
@@ -26,6 +22,7 @@ from musetools.train.schema import SHARD_INDEX
 __all__ = ["Shards", "open_shards", "verify_shards", "write_shards"]
 
 INDEX, SHARDS = "index.json", "shard-*.tar"
+BEGUN = ".exporting"  # there while shards are written: without it they are somebody's
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,6 +68,7 @@ def write_shards(
         written.append(_write_shard(path, numbered[start : start + shard_size], len(records), opened))
     index = {"wids_version": 1, "shardlist": written, "samples": len(records), "provenance": provenance}
     write_whole(folder / INDEX, json.dumps(index, indent=1).encode())
+    (folder / BEGUN).unlink()
     return Shards(folder, tuple(written))
 
 
@@ -78,8 +76,10 @@ def _make_room(folder: Path) -> None:
     """Make a folder, and remove what an export left in it that was killed before it had an index."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / INDEX).exists():
+        begun = (folder / BEGUN).exists()
+        if (folder / INDEX).exists() or (any(folder.glob(SHARDS)) and not begun):
             raise OutputError(f"{folder} holds shards already. Name a new folder")
+        (folder / BEGUN).touch()
         sweep(folder)
         for path in folder.glob(SHARDS):
             path.unlink()
@@ -88,10 +88,9 @@ def _make_room(folder: Path) -> None:
 
 
 def _write_shard(
-    path: Path, numbered: Iterable[tuple[int, Record]], n_clips: int, opened: Callable[[str], BinaryIO]
+    path: Path, numbered: Sequence[tuple[int, Record]], n_clips: int, opened: Callable[[str], BinaryIO]
 ) -> dict[str, Any]:
-    """Write one shard; return its line of the index."""
-    numbered = list(numbered)
+    """Write one shard; return its entry in the index."""
     with replacing(path) as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             for number, record in numbered:

@@ -5,16 +5,16 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from musetools.errors import MissingExtraError, ParameterError
-from musetools.files import find_media
+from musetools.files import Found, find_media
 from musetools.timing import exact_fps
 
-__all__ = ["ClipSource", "Sources", "find_clips", "in_shard"]
+__all__ = ["ClipSource", "find_clips", "in_shard"]
 
 TABLES = (".csv", ".parquet")
 
@@ -30,26 +30,17 @@ class ClipSource:
     again: bool = False  # whether the store holds the features of what the file was before
 
 
-@dataclass
-class Sources:
-    """Clips, and what was found beside them."""
-
-    clips: list[ClipSource]
-    passed_over: str = ""  # files of the folders that are no media
-    closed: dict[str, str] = field(default_factory=dict)  # folders that cannot be searched, with the reason
-
-
-def find_clips(sources: Any) -> Sources:
-    """List the clips of paths, globs, tables, or a mapping of ids to paths; ParameterError as `find_media`."""
+def find_clips(sources: Any) -> tuple[list[ClipSource], Found]:
+    """List clips of paths, globs, tables, or a mapping of ids to paths, and what `find_media` found; errors as its."""
     if isinstance(sources, Mapping):
-        return Sources([ClipSource(clip, Path(path)) for clip, path in sources.items()])
+        return [ClipSource(clip, Path(path)) for clip, path in sources.items()], Found()
     paths = [Path(p) for p in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)]
     tables = [path for path in paths if path.suffix.lower() in TABLES and path.is_file()]
     others = [path for path in paths if path not in tables]
-    found = find_media(others) if others or not tables else None
-    clips = [ClipSource(clip, path) for clip, path in found or ()]
+    found = find_media(others) if others or not tables else Found()
+    clips = [ClipSource(clip, path) for clip, path in found]
     clips += [clip for table in tables for clip in _clips_of(table)]
-    return Sources(clips, found.summary(), found.closed) if found is not None else Sources(clips)
+    return clips, found
 
 
 def in_shard(clips: Iterable[ClipSource], shard: str | None) -> list[ClipSource]:

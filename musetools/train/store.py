@@ -1,9 +1,7 @@
 """Features that one can trust for a year of training: made, opened, added to, verified and merged."""
 
-import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -13,23 +11,23 @@ from typing import Any
 import numpy as np
 
 from musetools.audio.decode import Source
-from musetools.errors import OutputError, ParameterError, StoreError
+from musetools.errors import OutputError, StoreError, one_of
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
 from musetools.files import PART, replacing, sha256_of, write_whole
+from musetools.recipes.contract import differing
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
-from musetools.train.integrity import file_name
-from musetools.train.manifest import Record, check_clip_id
-from musetools.train.provenance import FORMAT, SourceFile, differences, provenance_of, renamed
-from musetools.train.schema import STORE
+from musetools.train.integrity import file_name, write_rows
+from musetools.train.manifest import Record, check_clip_id, line_of
+from musetools.train.provenance import FORMAT, SourceFile, provenance_of, renamed
+from musetools.train.schema import DTYPES, STORE
 from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
-from musetools.train.writing import write_rows
 
 __all__ = ["FeatureStore"]
 
-DTYPES = ("float32", "float16")
 PROVENANCE = "store.json"
+BLOCK = 1500  # rows that are copied at a time
 
 
 class FeatureStore(StoredFeatures):
@@ -75,8 +73,7 @@ class FeatureStore(StoredFeatures):
         OutputError
             If the folder cannot be written.
         """
-        if dtype not in DTYPES:
-            raise ParameterError(f"a store's dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
+        one_of("dtype", dtype, DTYPES)
         root, provenance = Path(root), provenance_of(FeatureSpec.named(spec), encoder, dtype)
         if root.exists() and not _is_bare(root):
             raise StoreError(f"{root} is not empty: open a store with FeatureStore.open, or name another folder")
@@ -97,19 +94,20 @@ class FeatureStore(StoredFeatures):
         Raises
         ------
         StoreError
-            If there is no store, or none that this version can read.
+            If there is no store, or none that you and this version can read.
         """
         root = Path(root)
         try:
             provenance = STORE.parse((root / PROVENANCE).read_bytes())
-            if provenance["format"] != FORMAT:
-                there = provenance["format"]
+            if (there := provenance["format"]) != FORMAT:
                 raise StoreError(f"{root} has format {there}; this version reads {FORMAT}. Update musetools")
             return cls(root, renamed(provenance))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"{root} holds no store ({error.filename} is missing): FeatureStore.create makes one"
             ) from None
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be read: {error.strerror}. Change its permissions") from None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{root / PROVENANCE} cannot be read ({error}): restore it from a copy") from None
 
@@ -190,24 +188,36 @@ class FeatureStore(StoredFeatures):
         check_clip_id(clip)
         self.manifest.refresh()
         self.manifest.check_free(clip, replace)
-        rate = str(exact_fps(fps)) if fps is not None else None
-        n_frames = None if n_frames is None else int(n_frames)  # numpy's are no JSON
-        folder = self.root / CLIPS
+        rate, folder = str(exact_fps(fps)) if fps is not None else None, self.root / CLIPS
         with ExitStack() as lock:
             with replacing(folder / file_name(clip)) as file:
-                made = write_rows(file, rows, self.row_shape, self.dtype)
+                n_rows = write_rows(file, rows, self.row_shape, self.dtype)
+                n_bytes, sha256 = file.tell(), sha256_of(file)
                 # from here to the line in the manifest no other process can add
                 lock.enter_context(self.manifest.writing())
                 self.manifest.check_free(clip, replace)
                 old = self.manifest.records.get(clip)
                 # a clip that is replaced keeps its file until the manifest names the new one
                 file.path = folder / file_name(clip, other_than=old.file if old else None)
-            samples = int(n_samples() if callable(n_samples) else n_samples or made.rows * ROW_SAMPLES)
-            facts = made.rows, str(self.dtype), made.bytes, made.sha256, samples, samples / SAMPLE_RATE, rate, n_frames
-            self._append(Record(clip, file.path.name, *facts, source() if callable(source) else source), old)
+                samples = int(n_samples() if callable(n_samples) else n_samples or n_rows * ROW_SAMPLES)
+                record = Record(
+                    clip=clip,
+                    file=file.path.name,
+                    rows=n_rows,
+                    dtype=str(self.dtype),
+                    bytes=n_bytes,
+                    sha256=sha256,
+                    samples=samples,
+                    duration_s=samples / SAMPLE_RATE,
+                    fps=rate,
+                    frames=None if n_frames is None else int(n_frames),  # numpy's are no JSON
+                    source=source() if callable(source) else source,
+                )
+                line_of(record)  # raises before the file takes its place
+            self._append(record, old)
         return self.record(clip)
 
-    def _append(self, record: Record, old: Record | None = None) -> None:
+    def _append(self, record: Record, old: Record | None) -> None:
         """Put a clip whose file is there into the manifest, or remove that file; only while it is written to."""
         try:
             self.manifest.append(record)
@@ -226,6 +236,7 @@ class FeatureStore(StoredFeatures):
             If the other was made otherwise, holds another clip of an id that is there, or a file that is not whole.
         """
         self._check_equal(other.provenance)
+        self.manifest.refresh()
         clashes = [clip for clip in other if self.manifest.twin(clip) not in (None, clip)]
         clashes += [clip for clip in other if clip in self and self.record(clip).sha256 != other.record(clip).sha256]
         if clashes:
@@ -233,27 +244,21 @@ class FeatureStore(StoredFeatures):
             raise StoreError(f"both stores have other clips called {names}: rename or remove one")
         missing = [clip for clip in other if clip not in self]
         for clip in missing:
-            self._copy(clip, other)
+            record = other.record(clip)
+            if fault := other._faults({clip: record}):
+                raise StoreError(f"clip {clip!r} of {other.root} is damaged ({fault[clip]}): repair that store first")
+            features, known = other[clip], {"source": record.source, "fps": record.rate, "n_frames": record.frames}
+            blocks = (features[start : start + BLOCK] for start in range(0, record.rows, BLOCK))
+            self.add_rows(clip, blocks, record.samples, **known)
         return len(missing)
-
-    def _copy(self, clip: str, other: "FeatureStore") -> None:
-        record = dataclasses.replace(other.record(clip), file=file_name(clip))
-        with self.manifest.writing():
-            self.manifest.check_free(clip, replace=False)
-            with other.file(clip) as source, replacing(self.root / CLIPS / record.file) as file:
-                source.seek(0)
-                shutil.copyfileobj(source, file)
-                if sha256_of(file) != record.sha256:
-                    raise StoreError(f"clip {clip!r} of {other.root} is damaged: repair that store first")
-            self._append(record)
 
     def check_provenance(self, encoder: Encoder) -> None:
         """Raise StoreError, showing both, if what this encoder makes here and now does not belong into the store."""
         self._check_equal(provenance_of(self.spec, encoder, self.provenance["dtype"]))
 
     def _check_equal(self, provenance: dict[str, Any]) -> None:
-        if differing := differences(self.provenance, provenance):
-            raise StoreError(f"{self.root} was made otherwise: {'; '.join(differing)}. Never mix: use a new store")
+        if other := differing(self.provenance, provenance, "in the store", "now"):
+            raise StoreError(f"{self.root} was made otherwise: {'; '.join(other)}. Never mix: use a new store")
 
 
 def _is_bare(root: Path) -> bool:

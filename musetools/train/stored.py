@@ -96,10 +96,8 @@ class StoredFeatures:
         self.manifest.refresh()
         checked, seen = len(self), dict(self.manifest.records)
         bad = self._faults(seen)
-        while not repair and bad:  # a clip that another process has replaced meanwhile is judged again
-            self.manifest.refresh()
-            if (now := self._known(bad)) == {clip: seen[clip] for clip in bad}:
-                break
+        # a clip that another process has replaced meanwhile is judged again
+        while bad and not repair and (now := self._known_now(bad)) != {clip: seen[clip] for clip in bad}:
             seen, bad = now, self._faults(now)
         if repair:
             bad = self._repair(bad)
@@ -110,7 +108,7 @@ class StoredFeatures:
         """Quarantine the clips that are bad while nobody else writes; return them."""
         sweep(self.root / CLIPS)
         with self.manifest.writing():
-            bad = self._faults(self._known(suspects))
+            bad = self._faults(self._known_now(suspects))
             self.manifest.drop_truncated()
             for clip, reason in bad.items():
                 try:
@@ -120,7 +118,8 @@ class StoredFeatures:
                 self.manifest.append({"clip": clip, "bad": reason})
         return bad
 
-    def _known(self, clips: Iterable[str]) -> dict[str, Record]:
+    def _known_now(self, clips: Iterable[str]) -> dict[str, Record]:
+        self.manifest.refresh()
         records = self.manifest.records
         return {clip: records[clip] for clip in clips if clip in records}
 
@@ -166,7 +165,7 @@ class StoredFeatures:
         Parameters
         ----------
         folder : path
-            A new folder, or one in which an export was killed.
+            A new folder, or one in which an export was killed, as its file ``.exporting`` says.
         shard_size : int, default 256
             Clips a shard.
 

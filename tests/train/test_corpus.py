@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from broken import with_sound
-from checkpoints import save_openai, small_weights
+from checkpoints import small_weights
 from click.testing import CliRunner
 from media import speech, write_media, write_silent_film
 from oracles import encoder_of
 from stores import QUICK, contents, extract_all, killed_at
 
-from musetools import ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
+from musetools import AudioError, ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
 from musetools.cli import main
 from musetools.features import fastest
 from musetools.files import find_media
@@ -44,11 +44,6 @@ def good(tmp_path) -> Path:
     folder.mkdir()
     write_good(folder)
     return folder
-
-
-@pytest.fixture
-def empty(tmp_path, small) -> FeatureStore:
-    return FeatureStore.create(tmp_path / "store", QUICK, small)
 
 
 def run(sources, store: FeatureStore, encoder) -> ExtractReport:
@@ -157,6 +152,16 @@ def test_a_clip_that_is_refused_is_left_out_with_the_reason(good, empty, small):
     assert asked == list(GOOD)
     extract(good, empty, small, refuse=refuse, progress=False)
     assert asked == [*GOOD, "c.mp4"]
+
+
+def test_an_error_of_whoever_refuses_leaves_its_clip_out(good, empty, small):
+    def refuse(path: Path) -> str | None:
+        if path.name == "c.mp4":
+            raise AudioError("no lips can be read")
+
+    report = extract(good, empty, small, refuse=refuse, progress=False)
+    assert report.failed == {str(good / "c.mp4"): "no lips can be read"}
+    assert len(report.added) == 3
 
 
 def test_lips_are_asked_by_the_command(good, empty, checkpoint, monkeypatch):
@@ -276,11 +281,6 @@ def test_files_come_as_they_are_named(good):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, weights) -> Path:
-    return save_openai(tmp_path_factory.mktemp("weights") / "small {1} é.pt", weights)
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, small, checkpoint) -> tuple[Path, dict[str, bytes]]:
     """A folder of media, and everything in the store that is made of it without a kill."""
     folder = tmp_path_factory.mktemp("killed")
@@ -292,14 +292,13 @@ def uninterrupted(tmp_path_factory, small, checkpoint) -> tuple[Path, dict[str, 
 
 
 @pytest.mark.parametrize("step", [3, 9])
-def test_killed_and_run_again(tmp_path, small, checkpoint, uninterrupted, step):
+def test_killed_and_run_again(empty, checkpoint, uninterrupted, step):
     """The same bytes as without the kill; five steps on the disk make a clip."""
     media, whole = uninterrupted
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
-    assert killed_at(step, extract_all, media, store.root, checkpoint)
-    assert len(FeatureStore.open(store.root)) in (step // 5, step // 5 + 1)
-    extract_all(media, store.root, checkpoint)
-    assert contents(store.root) == whole
+    assert killed_at(step, extract_all, media, empty.root, checkpoint)
+    assert len(FeatureStore.open(empty.root)) in (step // 5, step // 5 + 1)
+    extract_all(media, empty.root, checkpoint)
+    assert contents(empty.root) == whole
 
 
 # --- the command

@@ -66,7 +66,6 @@ def test_a_skip_leaves_out_the_beginning(n, skip, world):
     whole = list(order)
     order.skip = min(skip, len(whole))
     assert list(order) == whole[order.skip :]
-    assert len(order) == len(whole) - order.skip
 
 
 ORDERS = [(0, 0, [4, 0, 5, 3, 2, 6, 1]), (0, 1, [0, 6, 1, 3, 5, 2, 4]), (5, 2, [1, 6, 3, 4, 5, 2, 0])]

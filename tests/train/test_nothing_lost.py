@@ -9,19 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import save_openai
 from click.testing import CliRunner
 from media import speech, write_media
-from stores import CONTEXT, QUICK, add_all, extract_counts, make_store, replace_again_and_again, rows_of
+from stores import CONTEXT, add_all, make_store, replace_again_and_again, rows_of
 
 from musetools import ChunkDataset, FeatureStore, MusetoolsError, StoreError, extract
 from musetools.cli import main
 from musetools.train.integrity import file_name
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, weights) -> Path:
-    return save_openai(tmp_path_factory.mktemp("weights") / "small.pt", weights)
 
 
 @pytest.fixture
@@ -61,18 +55,6 @@ def test_a_clip_mended_by_another_process_is_not_taken(store):
         pool.submit(replace_again_and_again, store.root, "c", 1).result()
     assert store.verify(repair=True).bad == {}
     assert len(store["c"]) == 400
-
-
-def test_two_extractions_into_one_store(tmp_path, small, sounds, checkpoint):
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
-    with ProcessPoolExecutor(2, CONTEXT) as pool:
-        runs = [pool.submit(extract_counts, sounds, store.root, checkpoint) for _ in range(2)]
-        (one, one_there, one_failed), (other, other_there, other_failed) = (run.result() for run in runs)
-    assert (one_failed, other_failed) == ({}, {})
-    assert one + other == one + one_there == other + other_there == 8
-    assert json.loads((store.root / "report.json").read_text())["failed"] == {}
-    assert sorted(FeatureStore.open(store.root).clips) == sorted(path.name for path in sounds.iterdir())
-    assert store.verify().orphans == ()
 
 
 # --- JSON of other types
@@ -190,12 +172,11 @@ def test_a_truncated_end_is_repaired(store):
     assert opened_without_warning(store.root).clips == tuple("abc")
 
 
-def test_failures_that_cannot_be_kept_are_reported(tmp_path, small, sounds):
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
-    (store.root / "report.json").mkdir()  # so that nothing can be written there
+def test_failures_that_cannot_be_kept_are_reported(empty, small, sounds):
+    (empty.root / "report.json").mkdir()  # so that nothing can be written there
     (sounds / "bad.wav").touch()
     with pytest.warns(UserWarning, match=r"cannot write .*report\.json.*The report is complete"):
-        report = extract([sounds], store, small, progress=False)
+        report = extract([sounds], empty, small, progress=False)
     assert len(report.added) == 8
     assert list(report.failed) == [str(sounds / "bad.wav")]
 
@@ -229,17 +210,15 @@ def test_where_there_is_nothing_it_is_said(tmp_path, checkpoint, what):
         assert expected in done.output
 
 
-def test_a_folder_without_media_among_others(tmp_path, small, sounds):
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
+def test_a_folder_without_media_among_others(tmp_path, empty, small, sounds):
     (tmp_path / "none").mkdir()
     with pytest.warns(UserWarning, match=r"no media file \(.*\) in .*none"):
-        report = extract([tmp_path / "none", sounds], store, small, progress=False)
+        report = extract([tmp_path / "none", sounds], empty, small, progress=False)
     assert len(report.added) == 8
 
 
-def test_no_foreign_error_at_a_link_that_leads_nowhere(tmp_path, small):
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
+def test_no_foreign_error_at_a_link_that_leads_nowhere(tmp_path, empty, small):
     os.symlink(tmp_path / "nowhere.wav", tmp_path / "a.wav")
     with pytest.raises(MusetoolsError, match=r"a\.wav"):
-        store.add("a", tmp_path / "a.wav", small)
-    assert extract([tmp_path], store, small, progress=False).failed.keys() == {str(tmp_path / "a.wav")}
+        empty.add("a", tmp_path / "a.wav", small)
+    assert extract([tmp_path], empty, small, progress=False).failed.keys() == {str(tmp_path / "a.wav")}

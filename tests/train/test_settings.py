@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import small_weights
-from media import speech, write_media
 from oracles import encoder_of
 from stores import QUICK, make_store, rows_of
 
@@ -30,11 +29,6 @@ from musetools.timing import exact_fps
 from musetools.train import ChunkSettings
 
 QUICK_V1 = replace(QUICK, mel_peak="file", padding="mel", final_norm=False)
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return write_media(tmp_path_factory.mktemp("media") / "speech.wav", speech(1.5), 44_100)
 
 
 SETTINGS = [
@@ -122,10 +116,9 @@ def test_it_gives_what_training_took(tmp_path, small, sound, edge, spec):
         np.testing.assert_array_equal(item["audio"], chunks[item["frame"]])
 
 
-def test_it_takes_what_audio2feat_takes(tmp_path, small, sound):
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
-    store.add_rows("a", rows_of("a"))
-    contract = store.contract(ChunkDataset(store, fps=25).settings)
+def test_it_takes_what_audio2feat_takes(empty, small, sound):
+    empty.add_rows("a", rows_of("a"))
+    contract = empty.contract(ChunkDataset(empty, fps=25).settings)
     with open(sound, "rb") as file:
         np.testing.assert_array_equal(contract.chunks(file, small), contract.chunks(str(sound), small))
     assert len(contract.chunks((np.zeros(16_000, np.float32), 16_000), small)) == 25
@@ -181,14 +174,13 @@ assert "musetools.train.store" not in sys.modules
 """
 
 
-def test_a_process_without_the_store_makes_the_same_chunks(tmp_path, small, sound):
+def test_a_process_without_the_store_makes_the_same_chunks(tmp_path, empty, small, sound):
     """To the bit, from nothing but the contract's file, the weights and the audio."""
-    store = FeatureStore.create(tmp_path / "store", QUICK, small)
-    store.add("speech", sound, small)
-    dataset = ChunkDataset(store, 29.97, (1, 2))
-    saved(store, small, tmp_path / "model.audio.json")
+    empty.add("speech", sound, small)
+    dataset = ChunkDataset(empty, 29.97, (1, 2))
+    saved(empty, small, tmp_path / "model.audio.json")
     items = {item["frame"]: item["audio"].numpy() for item in dataset}
-    shutil.rmtree(store.root)
+    shutil.rmtree(empty.root)
     code = ELSEWHERE.format(tests=[str(Path(__file__).parents[1]), str(Path(musetools.__file__).parents[1])])
     files = [tmp_path / "model.audio.json", sound, tmp_path / "chunks.npy"]
     subprocess.run([sys.executable, "-c", code, *files], check=True)

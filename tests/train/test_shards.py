@@ -168,7 +168,16 @@ def test_what_is_refused(five, tmp_path):
     five.path("a").write_bytes(five.path("a").read_bytes()[:-4] + bytes(4))
     with pytest.raises(StoreError, match="clip 'a' is damaged"):
         five.export_webdataset(tmp_path / "new", 8)
-    assert list((tmp_path / "new").iterdir()) == []
+    assert os.listdir(tmp_path / "new") == [".exporting"]
+
+
+def test_shards_of_another_are_not_removed(five, tmp_path):
+    """Webdataset asks for no index: what has none is not an export that was killed."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "shard-000000.tar").write_bytes(b"years of work")
+    with pytest.raises(OutputError, match="holds shards already"):
+        five.export_webdataset(tmp_path / "out", 8)
+    assert (tmp_path / "out" / "shard-000000.tar").read_bytes() == b"years of work"
 
 
 # --- the command

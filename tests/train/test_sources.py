@@ -54,7 +54,7 @@ TABLE = (
 
 def test_a_table_knows_frame_rates_and_counts(tree):
     (tree / "list.csv").write_text("\ufeff" + TABLE.format(root=tree), encoding="utf-8")
-    clips = find_clips(tree / "list.csv").clips
+    clips = find_clips(tree / "list.csv")[0]
     assert [clip.clip for clip in clips] == ["talks__b.mp4", "mine", "a.wav"]
     assert [clip.path for clip in clips] == [tree / "talks/b.mp4", tree / "more/b.mp4", tree / "a.wav"]
     assert [clip.fps for clip in clips] == [Fraction(30000, 1001), 25, Fraction(30000, 1001)]
@@ -73,12 +73,12 @@ def test_csv_and_parquet_say_the_same(tree):
         "frames": [None, 50, 9],
     }
     parquet.write_table(pyarrow.table(columns), tree / "list.parquet")
-    assert find_clips([tree / "list.parquet"]).clips == find_clips([tree / "list.csv"]).clips
+    assert find_clips([tree / "list.parquet"])[0] == find_clips([tree / "list.csv"])[0]
 
 
 def test_a_table_beside_a_folder(tree):
     (tree / "list.csv").write_text("path\nmore/b.mp4\n")
-    assert [clip.clip for clip in find_clips([tree / "list.csv", tree / "talks"]).clips] == [
+    assert [clip.clip for clip in find_clips([tree / "list.csv", tree / "talks"])[0]] == [
         "b.mp4",
         "c.wav",
         "deep__b.mp4",
@@ -119,7 +119,7 @@ def test_what_is_no_table(tree, suffix):
 
 
 def test_shards_take_each_clip_once_and_do_not_depend_on_the_others():
-    clips = find_clips({f"clip {k}": f"{k}.wav" for k in range(1000)}).clips
+    clips = find_clips({f"clip {k}": f"{k}.wav" for k in range(1000)})[0]
     shards = [in_shard(clips, f"{k}/7") for k in range(1, 8)]
     assert sorted(clip.clip for shard in shards for clip in shard) == sorted(clip.clip for clip in clips)
     assert min(map(len, shards)) > 100

@@ -7,15 +7,15 @@ import re
 import unicodedata
 from dataclasses import asdict, replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoints import small_weights
 from hypothesis import example, given
 from hypothesis import strategies as st
-from media import speech, write_media
 from oracles import encoder_of
-from stores import QUICK, SHAPE, make_store, rows_of
+from stores import QUICK, SHAPE, contents, make_store, rows_of
 
 from musetools import (
     AudioError,
@@ -30,11 +30,6 @@ from musetools import (
 from musetools.features.encoder import Encoder, load_encoder
 from musetools.train.integrity import file_name
 from musetools.train.manifest import check_clip_id
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return write_media(tmp_path_factory.mktemp("media") / "speech {1} é.wav", speech(1.5), 44_100)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +117,15 @@ def test_no_store_there(tmp_path, small, missing):
     os.rename(store.root / missing if missing != "." else store.root, tmp_path / "elsewhere")
     with pytest.raises(StoreError, match=r"holds no store .*is missing.*FeatureStore\.create makes one"):
         FeatureStore.open(tmp_path / "store")
+
+
+@pytest.mark.parametrize("name", ["store.json", "manifest.jsonl"])
+def test_a_store_that_may_not_be_read(store, name):
+    """A folder in a file's place, which nobody may read as a file: root may read all others."""
+    (store.root / name).unlink()
+    (store.root / name).mkdir()
+    with pytest.raises(StoreError, match=rf"{name} cannot be read: Is a directory\. Change its permissions"):
+        FeatureStore.open(store.root)
 
 
 def test_a_file_is_no_store(sound):
@@ -305,6 +309,25 @@ def test_a_source_that_fails_leaves_no_trace(tmp_path, small):
         store.add_rows("a", rows_of("a"), fps=0)
     assert FeatureStore.open(store.root).clips == ("b",)
     assert os.listdir(store.root / "clips") == ["b.npy"]
+
+
+UNKEPT = {
+    "frames": {"n_frames": -5},
+    "more frames than a float tells apart": {"n_frames": 10**300},
+    "samples": {"n_samples": -3},
+    "no text": {"source": {"path": 5}},
+    "no JSON": {"source": {"path": Path("a.wav")}},
+}
+
+
+@pytest.mark.parametrize("known", UNKEPT.values(), ids=UNKEPT)
+@pytest.mark.parametrize("clip", ["a", "new"])
+def test_what_no_record_can_keep_is_refused_before_anything_is_replaced(store, clip, known):
+    before = contents(store.root)
+    with pytest.raises(ParameterError, match=rf"what is said of clip '{clip}' cannot be kept: .*Mend it"):
+        store.add_rows(clip, rows_of("z"), replace=True, **known)
+    assert contents(store.root) == before
+    assert FeatureStore.open(store.root).verify().ok
 
 
 # --- never mixed
@@ -507,6 +530,13 @@ def test_merging_brings_what_is_missing(tmp_path, small, store):
     assert all(np.array_equal(again[clip], rows_of(clip)) for clip in again)
     assert again.verify().ok
     assert [again.record(clip) for clip in other] == [other.record(clip) for clip in other]
+
+
+def test_what_another_handle_has_merged_is_there(tmp_path, small, store):
+    other, behind = make_store(tmp_path / "other", small, "ef"), FeatureStore.open(store.root)
+    assert store.merge(other) == 2
+    assert behind.merge(other) == 0
+    assert behind.clips == tuple("abcdef")
 
 
 def test_merging_with_itself(store):
