@@ -86,7 +86,7 @@ def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike
         gap = next((k for k, number in enumerate(numbers) if k != number), 0)
         raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {gap}.npy is missing. Make them again")
     blocks = (_frame_file(folder / f"{k}.npy", store.row_shape) for k in numbers)
-    return store.add_rows(clip, blocks, source={"path": str(folder)}, **known).rows
+    return store.add_rows(clip, blocks, **{"source": {"path": str(folder)}, **known}).rows
 
 
 def _frame_file(path: Path, row_shape: tuple[int, int]) -> np.ndarray:
@@ -137,4 +137,4 @@ def import_embeds(store: FeatureStore, clip: str, path: str | os.PathLike, **kno
             f"{path} must hold one float tensor (n_rows, {store.row_shape[0]}, {store.row_shape[1]}); got {got}. "
             "Make it again"
         )
-    return store.add_rows(clip, rows.detach().float().numpy(), source={"path": str(path)}, **known).rows
+    return store.add_rows(clip, rows.detach().float().numpy(), **{"source": {"path": str(path)}, **known}).rows

@@ -104,7 +104,7 @@ class ChunkLoader:
             If the state is of another dataset, seed, batch size or number of ranks.
         """
         ours = self.state_dict() | {name: state.get(name) for name in ("epoch", "batches")}
-        if other := differing(ours, state, "here", "there"):
+        if other := differing(ours, {name: state.get(name) for name in ours}, "here", "there"):
             raise ParameterError(
                 f"the order that was left is another one: {'; '.join(other)}. Start anew, or use the same"
             )

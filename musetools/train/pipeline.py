@@ -217,7 +217,7 @@ def known_outcome(
             return Outcome(source, there=True)
         reason = refuse(source.path) if refuse else None
         return Outcome(source, AudioError(reason)) if reason else None
-    except (MusetoolsError, OSError) as error:
+    except (AudioError, StoreError, OSError) as error:  # what else is raised would meet every clip: a missing extra
         return Outcome(source, error)
 
 

@@ -1,7 +1,9 @@
 """Features that one can trust for a year of training: made, opened, added to, verified and merged."""
 
+import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -27,7 +29,6 @@ from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
 __all__ = ["FeatureStore"]
 
 PROVENANCE = "store.json"
-BLOCK = 1500  # rows that are copied at a time
 
 
 class FeatureStore(StoredFeatures):
@@ -217,7 +218,7 @@ class FeatureStore(StoredFeatures):
             self._append(record, old)
         return self.record(clip)
 
-    def _append(self, record: Record, old: Record | None) -> None:
+    def _append(self, record: Record, old: Record | None = None) -> None:
         """Put a clip whose file is there into the manifest, or remove that file; only while it is written to."""
         try:
             self.manifest.append(record)
@@ -244,13 +245,19 @@ class FeatureStore(StoredFeatures):
             raise StoreError(f"both stores have other clips called {names}: rename or remove one")
         missing = [clip for clip in other if clip not in self]
         for clip in missing:
-            record = other.record(clip)
-            if fault := other._faults({clip: record}):
-                raise StoreError(f"clip {clip!r} of {other.root} is damaged ({fault[clip]}): repair that store first")
-            features, known = other[clip], {"source": record.source, "fps": record.rate, "n_frames": record.frames}
-            blocks = (features[start : start + BLOCK] for start in range(0, record.rows, BLOCK))
-            self.add_rows(clip, blocks, record.samples, **known)
+            self._copy(clip, other)
         return len(missing)
+
+    def _copy(self, clip: str, other: "FeatureStore") -> None:
+        record = dataclasses.replace(other.record(clip), file=file_name(clip))
+        with self.manifest.writing():
+            self.manifest.check_free(clip, replace=False)
+            with other.file(clip) as source, replacing(self.root / CLIPS / record.file) as file:
+                source.seek(0)
+                shutil.copyfileobj(source, file)
+                if sha256_of(file) != record.sha256:
+                    raise StoreError(f"clip {clip!r} of {other.root} is damaged: repair that store first")
+            self._append(record)
 
     def check_provenance(self, encoder: Encoder) -> None:
         """Raise StoreError, showing both, if what this encoder makes here and now does not belong into the store."""

@@ -19,6 +19,7 @@ from stores import QUICK, contents, extract_all, killed_at
 
 from musetools import AudioError, ExtractReport, FeatureStore, ParameterError, StoreError, audio2feat, extract
 from musetools.cli import main
+from musetools.errors import MissingExtraError
 from musetools.features import fastest
 from musetools.files import find_media
 
@@ -162,6 +163,17 @@ def test_an_error_of_whoever_refuses_leaves_its_clip_out(good, empty, small):
     report = extract(good, empty, small, refuse=refuse, progress=False)
     assert report.failed == {str(good / "c.mp4"): "no lips can be read"}
     assert len(report.added) == 3
+
+
+def test_a_check_that_cannot_run_ends_the_extraction(good, empty, small):
+    """No clip is to blame for an extra that is missing."""
+
+    def refuse(path: Path) -> str | None:
+        raise MissingExtraError("lips need MediaPipe")
+
+    with pytest.raises(MissingExtraError, match="lips need MediaPipe"):
+        extract(good, empty, small, refuse=refuse, progress=False)
+    assert len(empty) == 0
 
 
 def test_lips_are_asked_by_the_command(good, empty, checkpoint, monkeypatch):

@@ -36,6 +36,8 @@ def test_one_file_a_frame_and_back(tmp_path, small, target, n_rows):
     np.testing.assert_array_equal(target["back"], rows_of("clip", n_rows)[:60])  # an odd row has no file
     assert (target.record("back").rate, target.record("back").frames) == (25, 30)
     assert target.record("back").source == {"path": str(files)}
+    import_frame_files(target, "known", files, source={"path": "video.mp4"})
+    assert target.record("known").source == {"path": "video.mp4"}
 
 
 def test_every_clip_counts_from_zero(tmp_path, small):

@@ -187,6 +187,12 @@ def test_a_state_of_another_order_is_refused(dataset, name):
         ChunkLoader(dataset, 16, **CHANGES[name]).load_state_dict(state)
 
 
+def test_a_state_may_hold_more_than_the_order(dataset):
+    again = ChunkLoader(dataset, 16)
+    again.load_state_dict(ChunkLoader(dataset, 16).state_dict() | {"batches": 2, "step": 7})
+    assert again.batches == 2
+
+
 def test_a_state_of_another_batch_size_is_refused(dataset):
     with pytest.raises(ParameterError, match="batch_size: 8 here, 16 there"):
         ChunkLoader(dataset, 8).load_state_dict(ChunkLoader(dataset, 16).state_dict())

@@ -140,7 +140,8 @@ def test_a_pickle_in_a_shard_is_not_run(five, tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(content := pickle.dumps(Payload()))
             tar.addfile(info, io.BytesIO(content))
-        assert read([str(tmp_path / "evil.tar")]) == ([{"error": "DecodingError"}] if name.endswith("npy") else [{}])
+        (found,) = read([str(tmp_path / "evil.tar")])
+        assert found.keys() == ({"error"} if name.endswith("npy") else set())
     assert not sentinel.exists()
     assert len(read(paths)) == 8
 
