@@ -1,5 +1,7 @@
 """Figures of the effect of preprocessing on a model."""
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -73,7 +75,7 @@ def delay_figure(effect: Effect) -> Figure:
             f"In all {len(ran)} runs the delay is the expected one\nwithin {off:.1f} ms · weights: {effect.weights}"
         )
         steady.legend(loc="upper left")
-        for outcome, (mark, colour) in zip(large, DRIFTING.items(), strict=False):
+        for outcome, (mark, colour) in zip(large, cycle(DRIFTING.items()), strict=False):
             delay, placed = outcome.delay, outcome.placed
             over_time.plot(outcome.times_s[placed], -outcome.lag_ms[placed], color="0.75", linewidth=3, zorder=0)
             label = f"{outcome.title}, measured"

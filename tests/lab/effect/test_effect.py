@@ -260,6 +260,13 @@ def test_a_figure(name, only, effect):
     check(draw(some), units, ["weights: small", number, *texts])
 
 
+def test_every_drifting_run_is_drawn_over_time(effect, monkeypatch):
+    """There are more of them than marks in long speech, where slow drifts grow large, too."""
+    monkeypatch.setattr("musetools.lab.effect.figures.STEADY_MS", -1)
+    labels = [line.get_label() for line in delay_figure(effect).axes[1].get_lines()]
+    assert [label for label in labels if "measured" in label] == [f"{o.title}, measured" for o in effect.grid.values()]
+
+
 def test_the_r2_figure_shows_the_pair_as_it_is_run_first_and_names_what_stops(effect):
     ax = r2_figure(effect).axes[0]
     assert [text.get_text() for text in ax.texts if "stops" in text.get_text()] == ["stops at 29.97 fps"] * 2
