@@ -171,6 +171,13 @@ def test_a_played_clip_is_never_ahead_of_its_audio(encoder, speech):
     assert all(ax.get_ylabel() for ax in fig.axes)
 
 
+def test_what_is_too_short_is_said(encoder, speech):
+    with pytest.raises(mt.ParameterError, match=r"no chunk came within 0\.1 s .* 30\.10 s behind"):
+        streaming.arrivals(mt.ChunkStream(encoder, 25, window=EXACT), speech[:1600])
+    with pytest.raises(mt.ParameterError, match=r"over 44 s of speech or more; got 12\.00 s"):
+        streaming.evaluate(speech, speech, encoder)
+
+
 @pytest.fixture(scope="module")
 def answer(traded):
     near, far = traded.grid[3], traded.others[7]
