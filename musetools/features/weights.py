@@ -20,7 +20,7 @@ from musetools.errors import EncoderError, ParameterError
 from musetools.features.ctranslate2 import Stored, read_index
 from musetools.features.published import PUBLISHED, find_published
 
-__all__ = ["EncoderDims", "EncoderWeights", "load_pickled", "read_weights", "untrained_weights"]
+__all__ = ["HUGGING_FACE_NAMES", "EncoderDims", "EncoderWeights", "load_pickled", "read_weights", "untrained_weights"]
 
 UNTRAINED = "untrained-"
 N_CTX = 1500  # rows of 20 ms in the 30 s that every Whisper encoder sees
@@ -33,7 +33,7 @@ _SIZES = {  # mel bins, width, heads, blocks: openai-whisper's model card
     "large-v2": (80, 1280, 20, 32),
     "large-v3": (128, 1280, 20, 32),
 }
-_HUGGING_FACE_NAMES = (
+HUGGING_FACE_NAMES = (
     ("embed_positions.weight", "positional_embedding"),
     ("self_attn_layer_norm", "attn_ln"),
     ("final_layer_norm", "mlp_ln"),
@@ -195,7 +195,7 @@ def _read_hugging_face(folder: Path) -> EncoderWeights:
         ) from None
     state = {}
     for name, tensor in _hugging_face_tensors(folder).items():
-        for theirs, ours in _HUGGING_FACE_NAMES:
+        for theirs, ours in HUGGING_FACE_NAMES:
             name = name.replace(theirs, ours)
         state[name] = tensor
     return _checked(folder, sizes, state)

@@ -8,26 +8,13 @@ import numpy as np
 import torch
 
 from musetools.audio.load import load_audio
-from musetools.features.weights import EncoderWeights
+from musetools.features.weights import HUGGING_FACE_NAMES, EncoderWeights
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["HUGGING_FACE", "V1", "Extractor", "hugging_face", "v1_style"]
 
 HUGGING_FACE, V1 = "Hugging Face, as MuseTalk 1.5", "v1's loop"
 SEGMENT = 30 * SAMPLE_RATE
-NAMES = (  # openai-whisper's, Hugging Face's
-    ("positional_embedding", "embed_positions.weight"),
-    ("attn_ln", "self_attn_layer_norm"),
-    ("mlp_ln", "final_layer_norm"),
-    ("attn.query", "self_attn.q_proj"),
-    ("attn.key", "self_attn.k_proj"),
-    ("attn.value", "self_attn.v_proj"),
-    ("attn.out", "self_attn.out_proj"),
-    ("mlp.0", "fc1"),
-    ("mlp.2", "fc2"),
-    ("blocks.", "layers."),
-    ("ln_post", "layer_norm"),
-)
 
 Extractor = Callable[[str | os.PathLike], np.ndarray]
 
@@ -77,7 +64,7 @@ def hugging_face(weights: EncoderWeights) -> Extractor | None:
 
 
 def _renamed(name: str) -> str:
-    for ours, theirs in NAMES:
+    for theirs, ours in HUGGING_FACE_NAMES:
         name = name.replace(ours, theirs)
     return name
 

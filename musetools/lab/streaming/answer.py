@@ -143,18 +143,12 @@ def evaluate(
         What is played and checked against the offline path.
     fps : float, default 25
         Video frames per second of what is played.
-    lefts_s, rights_s : sequence of float
-        Left contexts and look-aheads of the grid, in seconds.
-    hop_s : float, default 0.3
-        Seconds kept by a step of the grid.
+    lefts_s, rights_s, hop_s, padded, passes
+        The grid of windows, with one hop: see `trade`.
     seconds, play_s : float
         Speech streamed for each measurement, and played in real time.
     hours : float, default 1
         Audio pushed through to read the memory.
-    padded : bool, default False
-        Whether the grid is measured padded to 30 s too, beside other positions.
-    passes : int, default 16
-        Encoder passes of each window, spread evenly over the speech.
 
     Returns
     -------
