@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from html import escape
 from pathlib import Path
@@ -151,12 +151,7 @@ class Explorer(widgets.VBox):
         self._show(self.scene.clip, self.fps.value)
 
     def _choose_clip(self) -> None:
-        if self.clip.value != self.scene.clip.path:
-            try:
-                self._show(read_clip(self.clip.value))
-            except MusetoolsError:
-                self.clip.value = self.scene.clip.path
-                raise
+        self._show(read_clip(self.clip.value))
 
     def _take_path(self) -> None:
         if self.path.value.strip():
@@ -174,9 +169,7 @@ class Explorer(widgets.VBox):
 
     def _add(self, path: Path, note: str = "") -> None:
         """Show a file, and add it to those to choose from."""
-        self._show(read_clip(path))
-        self.clip.options = tuple(dict.fromkeys([*self.clip.options, (f"{path.name}{note}", path)]))
-        self.clip.value = path
+        self._show(read_clip(path), label=f"{path.name}{note}")
 
     def _asked(self, content: dict[str, str]) -> None:
         """Go to the frame that a button or a key asks for."""
@@ -202,8 +195,11 @@ class Explorer(widgets.VBox):
 
     # --- what is shown
 
-    def _show(self, clip: Clip, fps: float | None = None) -> None:
-        """Show a clip under what is chosen, at the same time as before; at its own rate unless one is given."""
+    def _show(self, clip: Clip, fps: float | None = None, label: str = "") -> None:
+        """Show a clip under what is chosen, at the same time as before; at its own rate unless one is given.
+
+        With a label it is to be chosen from then on.
+        """
         time_s, is_new = (
             (self.scene.start_s(self.frame.value), self.scene.clip is not clip) if self.scene else (0.0, True)
         )
@@ -211,16 +207,18 @@ class Explorer(widgets.VBox):
         scene = prepare(clip, *recipes, fps=fps, context=context, encoder=self._encoder)
         view = FrameView(scene, self.zoom.value)  # before anything is changed
         self.scene, self.view, self._ahead = scene, view, {}
-        self._settle(scene.frame_at(time_s))
+        self._settle(scene.frame_at(time_s), [(label, clip.path)] if label else [])
         self._draw()
         if is_new:
             with self.stage.hold_sync():
                 self.stage.has_images, self.stage.film = clip.images is not None, film(clip)
 
-    def _settle(self, frame: int) -> None:
+    def _settle(self, frame: int, more: Sequence[tuple[str, Path]] = ()) -> None:
         """Let the controls say what is shown, which is no wish to show anything else."""
         self._settling = True
         try:
+            self.clip.options = tuple(dict.fromkeys([*self.clip.options, *more]))  # chooses the first one
+            self.clip.value = self.scene.clip.path
             self.fps.value = round(float(self.scene.fps), 3)  # 29.97, which is taken for 30000/1001
             self.frame.max = self.scene.n_frames - 1
             self.frame.value = frame

@@ -87,18 +87,7 @@ class FrameView:
             self.axes[name].set_xlim(-self.near_ms, self.near_ms)
 
     def png(self, frame: int) -> bytes:
-        """Draw a frame.
-
-        Parameters
-        ----------
-        frame : int
-            Its number, 0 … scene.n_frames - 1.
-
-        Returns
-        -------
-        bytes
-            A PNG of 1000 × 610 pixels.
-        """
+        """Draw a frame, 0 … scene.n_frames - 1, as a PNG of 1000 × 610 pixels."""
         return self._encoded(frame, "png", compress_level=1)  # more would take longer than the drawing
 
     def jpeg(self, frame: int) -> bytes:
@@ -111,27 +100,23 @@ class FrameView:
         Boxes are left, top, width and height as shares of the figure; `end_s` is where the clip ends, `reach_s` how far
         the panels around the frame reach on either side.
         """
-        unit = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
-        boxes = {"whole": ("clip", "strip"), "near": ("sound", "rows"), "image": ("image", "image")}
-        found: dict[str, list[float] | float] = {}
-        for name, (first, last) in boxes.items():
+
+        def box(first: str, last: str) -> list[float]:
             (left, top, width, _), (_, below, _, height) = PLACES[first], PLACES[last]
-            found[name] = (np.array([left, top, width, below + height - top]) / unit).tolist()
+            return [left / WIDTH, top / HEIGHT, width / WIDTH, (below + height - top) / HEIGHT]
+
+        boxes = {"whole": box("clip", "strip"), "near": box("sound", "rows"), "image": box("image", "image")}
         end_s, reach_s = (float(self.axes[name].get_xlim()[1]) / 1000 for name in ("clip", "rows"))
-        return found | {"end_s": end_s, "reach_s": reach_s}
+        return boxes | {"end_s": end_s, "reach_s": reach_s}
 
     def _encoded(self, frame: int, kind: str, **options: int) -> bytes:
         self._reach(frame)
         self._shift.clear().translate(-1000 * self.scene.start_s(frame), 0)
-        for show in (
-            self._show_header,
-            self._show_spans,
-            self._show_image,
-            self.rows.show,
-            self.chunks.show,
-            self.mouth.show,
-        ):
-            show(frame)
+        self._show_header(frame)
+        self._show_spans(frame)
+        self._show_image(frame)
+        for panel in (self.rows, self.chunks, self.mouth):
+            panel.show(frame)
         if self._still is None:
             self.canvas.draw()
             self._still = self.canvas.copy_from_bbox(self.figure.bbox)

@@ -487,6 +487,15 @@ def test_a_file_by_its_path(explorer, tmp_path):
     assert explorer.scene.clip.path == path
 
 
+def test_a_file_that_is_added_is_all_that_is_read(explorer, tmp_path, monkeypatch):
+    """A list of choices that grows chooses its first one for a moment, which is not to be shown."""
+    explorer.clip.value = DATA / "speech.flac"
+    path, read = write_media(tmp_path / "mine.wav", recorded(1), 44_100), []
+    monkeypatch.setattr(explorers, "read_clip", lambda path: read.append(path) or read_clip(path))
+    explorer.path.value = str(path)
+    assert (read, explorer.clip.label) == ([path], "mine.wav")
+
+
 def test_another_clip(explorer):
     explorer.clip.value = DATA / "speech.flac"
     assert explorer.scene.clip.name == "speech.flac"
