@@ -1,5 +1,6 @@
 """A model learns mouth openings from training's chunks, and predicts from those of every inference recipe."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -55,6 +56,9 @@ class Experiment:
     def __init__(self, training: Sequence[Talker], held_out: Talker, encoder: Encoder, folder: Path):
         if held_out.duration_s < 4 * EDGE_S:
             raise ParameterError(f"hold out {4 * EDGE_S:g} s of speech or more; got {held_out.duration_s:.2f} s")
+        names = Counter(talker.name for talker in training)
+        if twice := [name for name, n in names.items() if n > 1]:
+            raise ParameterError(f"clips to train on need names of their own; got {', '.join(twice)} twice. Rename one")
         self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
         self._models: dict[tuple[str, bool, bool], Model] = {}
         self.dataset, self.features, self.trained = map(cache, (self.dataset, self.features, self.trained))

@@ -13,6 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 from IPython.display import Audio
 
+from musetools.chunks.rows import checked_context
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.features.encoder import Encoder, as_encoder
 from musetools.files import MEDIA, find_media, write_whole
@@ -85,7 +86,7 @@ class Explorer(widgets.VBox):
         first, others = project_file(clip), []
         with suppress(ParameterError):  # a clip of one's own needs no folder of others
             others = [path for _, path in find_media(project_file(folder))]
-        self._make_controls(list(dict.fromkeys([first, *others])), train, infer, context)
+        self._make_controls(list(dict.fromkeys([first, *others])), train, infer, checked_context(context))
         self.stage = Stage(roles=["training", "inference"])
         self.sentences, self.message = widgets.HTML(), widgets.HTML()
         self.scene: Scene | None = None
@@ -111,7 +112,7 @@ class Explorer(widgets.VBox):
         )
         self.fps = widgets.FloatText(description="fps", style=STYLE, layout=narrow)
         self.left, self.right = (
-            widgets.BoundedIntText(value=n, min=0, max=20, description=side, style=STYLE, layout=layout)
+            widgets.BoundedIntText(value=n, min=0, max=max(20, n), description=side, style=STYLE, layout=layout)
             for n, side, layout in zip(context, ("context left", "right"), (middle, narrow), strict=True)
         )
         zooms = [(f"± {ms} ms", ms) for ms in ZOOMS_MS]

@@ -76,7 +76,7 @@ class FrameView:
             label = "standard deviations from\neach dimension's mean"
             bar = self.axes["bar of chunks"]
             self.figure.colorbar(self.chunks.images[0], cax=bar, label=label, ticks=[-FULL, 0, FULL])
-            parts = (self._header, self._clip, self._strip, self._sound, self._mel, self._image)
+            parts = (self._header, self._clip, self._sound, self._mel, self._image)
             self._moving: list[Artist] = [artist for part in parts for artist in part()]
             self.mouth = MouthPanel(self.axes["mouth"], self.axes["clip"], scene, self._shift)
             self._moving += [*self.rows.artists, *self.chunks.artists, *self.mouth.artists]
@@ -164,7 +164,7 @@ class FrameView:
             cursor.set_xdata([1000 * scene.start_s(frame)] * 2)
 
     def _clip(self) -> list[Artist]:
-        """Draw the whole clip, its silent stretches, and where the frame is."""
+        """Draw the whole clip, its silent stretches, lag and what differs, and where the frame is."""
         scene, ax, own = self.scene, self.axes["clip"], self.scene.clip.fps
         end_ms = 1000 * max(scene.clip.duration_s, scene.start_s(scene.n_frames))
         self._waveform(ax, ax.transData, ax.get_xaxis_transform())
@@ -175,13 +175,9 @@ class FrameView:
         ax.set_title(title, **PLAIN)
         ax.set(xlim=(0, end_ms), ylabel="")
         ax.tick_params(labelbottom=False)
-        self.cursors = [ax.axvline(0, color=COLOURS["purple"], linewidth=2)]
-        return list(self.cursors)
-
-    def _strip(self) -> list[Artist]:
-        draw_strip(self.axes["strip"], self.scene, self.axes["clip"].get_xlim())
-        self.cursors.append(self.axes["strip"].axvline(0, color=COLOURS["purple"], linewidth=2))
-        return self.cursors[1:]
+        draw_strip(self.axes["strip"], scene, ax.get_xlim())
+        self.cursors = [self.axes[name].axvline(0, color=COLOURS["purple"], linewidth=2) for name in ("clip", "strip")]
+        return self.cursors
 
     def _waveform(self, ax: Axes, data: Transform, span: Transform) -> list[Artist]:
         """Draw the least and the greatest sample of each ms, and silence, on an axis for all frames."""
@@ -200,7 +196,7 @@ class FrameView:
         """Draw the waveform around the frame, silence, and the stretch that each side's rows are centred on."""
         scene, ax = self.scene, self.axes["sound"]
         span = self._shift + ax.get_xaxis_transform()
-        self.silence, line = self._waveform(ax, self._moved(ax), span)
+        self.silence, line = self._waveform(ax, self._shift + ax.transData, span)
         ax.tick_params(labelbottom=False)
         ax.set_title("What the frame's chunk covers: training below, inference above")
         ax.plot([0, 1000 / float(scene.fps)], [ax.get_ylim()[1]] * 2, color="black", linewidth=5, solid_capstyle="butt")
@@ -213,7 +209,7 @@ class FrameView:
         mel, ax, hop = self.scene.clip.log_mel, self.axes["mel"], 1000 * MEL_HOP / SAMPLE_RATE
         extent = (-hop / 2, (mel.shape[1] - 0.5) * hop, -0.5, len(mel) - 0.5)
         style = {"origin": "lower", "aspect": "auto", "cmap": "gray_r"}
-        image = ax.imshow(mel, extent=extent, transform=self._moved(ax), **style)
+        image = ax.imshow(mel, extent=extent, transform=self._shift + ax.transData, **style)
         ax.tick_params(labelbottom=False)
         ax.set(ylabel="mel bin", ylim=(-0.5, len(mel) - 0.5))
         self.figure.colorbar(image, cax=self.axes["bar of mel"], label="log-mel, normalised")
@@ -259,9 +255,6 @@ class FrameView:
         ]
         keys += self.mouth.keys
         self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.1, columnspacing=0.8)
-
-    def _moved(self, ax: Axes) -> Transform:
-        return self._shift + ax.transData
 
 
 def _place(left: int, top: int, width: int, height: int) -> tuple[float, float, float, float]:

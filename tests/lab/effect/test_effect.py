@@ -154,6 +154,12 @@ def test_too_short_a_held_out_stretch(small, tmp_path):
         Experiment([talker], talker, small, tmp_path)
 
 
+def test_two_clips_of_one_name(lab, small, tmp_path):
+    """A store would keep one of them."""
+    with pytest.raises(ParameterError, match=f"names of their own; got {lab.training[0].name} twice"):
+        Experiment([*lab.training, lab.training[0]], lab.held_out, small, tmp_path)
+
+
 def test_a_single_changed_number_is_no_longer_equal(lab):
     features = lab.features(RECIPES["musetools"].features).copy()
     features[400, 1, 5] = np.nextafter(features[400, 1, 5], np.float32(np.inf))

@@ -563,6 +563,13 @@ def test_a_clip_that_is_gone_leaves_the_old_one_chosen(explorer, tmp_path):
 def test_a_start_that_cannot_be_is_an_error(small, tmp_path):
     with pytest.raises(MusetoolsError):
         Explorer(tmp_path / "gone.wav", folder=DATA, encoder=small)
+    with pytest.raises(ParameterError, match="context"):
+        Explorer(DATA / "talker_25.mp4", folder=DATA, encoder=small, context=(-1, 2))
+
+
+def test_a_wide_context_is_shown_as_it_is_passed(small):
+    explorer = Explorer(DATA / "talker_25.mp4", "musetools", "musetools", folder=DATA, encoder=small, context=(21, 2))
+    assert (explorer.scene.context, explorer.left.value) == ((21, 2), 21)
 
 
 def test_jupyter_is_shown_the_panel(explorer):
