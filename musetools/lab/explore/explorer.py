@@ -6,6 +6,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from html import escape
 from pathlib import Path
 
@@ -149,7 +150,9 @@ class Explorer(widgets.VBox):
             self.message.value = f'<b style="color: #B00020">{escape(str(error))}.</b> {escape(still)}'
 
     def _choose_way(self) -> None:
-        self._show(self.scene.clip, self.fps.value)
+        clip, fps = self.scene.clip, self.fps.value
+        is_own = clip.fps is not None and fps == _written(clip.fps)
+        self._show(clip, None if is_own else fps)
 
     def _choose_clip(self) -> None:
         self._show(read_clip(self.clip.value))
@@ -220,7 +223,7 @@ class Explorer(widgets.VBox):
         try:
             self.clip.options = tuple(dict.fromkeys([*self.clip.options, *more]))  # chooses the first one
             self.clip.value = self.scene.clip.path
-            self.fps.value = round(float(self.scene.fps), 3)  # 29.97, which is taken for 30000/1001
+            self.fps.value = _written(self.scene.fps)
             self.frame.max = self.scene.n_frames - 1
             self.frame.value = frame
         finally:
@@ -241,6 +244,11 @@ class Explorer(widgets.VBox):
         step, self._drawn, self._ahead = frame - self._drawn, frame, {}
         if abs(step) == 1 and not plays and (after := frame + step) in scene.frames:  # most likely the next
             self._ahead[after] = self.view.png(after), self.view.places()
+
+
+def _written(fps: Fraction) -> float:
+    """Return a frame rate as its control shows it: 29.97, which is taken for 30000/1001."""
+    return round(float(fps), 3)
 
 
 def wav(samples: np.ndarray) -> bytes:

@@ -478,6 +478,15 @@ def test_the_clips_of_the_folder_are_to_choose_from_at_their_own_rate(explorer):
     assert "cut as" not in explorer.message.value
 
 
+def test_a_clip_keeps_its_own_rate_where_its_control_cannot_write_it(explorer, read_once, monkeypatch):
+    """Other controls do not cut it at 33.333, and no note says that its own rate is another one."""
+    own = Fraction(100, 3)
+    monkeypatch.setattr(explorers, "read_clip", lambda path: replace(read_once(path), fps=own))
+    explorer.clip.value = DATA / "talker_2997.mp4"
+    explorer.zoom.value = 200
+    assert (explorer.scene.fps, explorer.fps.value, explorer.scene.rate_note) == (own, 33.333, "")
+
+
 def test_a_file_by_its_path(explorer, tmp_path):
     path = write_media(tmp_path / "mine.wav", recorded(1), 44_100)
     explorer.path.value = str(path)
