@@ -1,4 +1,7 @@
-"""The published ways from a file to features, to compare with: what MuseTalk 1.5 runs, and a stand-in for v1's loop."""
+"""The published ways from a file to features, to compare with: what MuseTalk 1.5 runs, and a stand-in for v1's loop.
+
+Each is made of the weights that ours has, and takes a path; it returns float32 (n_rows, n_layers, width).
+"""
 
 import os
 from collections.abc import Callable
@@ -23,16 +26,7 @@ def hugging_face(weights: EncoderWeights) -> Extractor | None:
     """Return MuseTalk 1.5's way to features, by transformers; None where the extra ``bench`` is not installed.
 
     As ``get_audio_feature`` and ``get_whisper_chunk`` of ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
-
-    Parameters
-    ----------
-    weights : EncoderWeights
-        The same that ours has.
-
-    Returns
-    -------
-    callable or None
-        Takes a path; returns float32 (n_rows, n_layers, width), the values of the spec "musetalk-v1.5".
+    Its values are those of the spec "musetalk-v1.5".
     """
     if not find_spec("transformers"):
         return None
@@ -74,17 +68,7 @@ def v1_style(weights: EncoderWeights) -> Extractor:
 
     v1's code itself is not run: it brings a copy of openai-whisper of its time, whose attention is a product, a softmax
     and a product over all heads, in float32, on one spectrum of the whole file in segments padded to 30 s. The file is
-    decoded here as by us, where v1 starts the ffmpeg program.
-
-    Parameters
-    ----------
-    weights : EncoderWeights
-        The same that ours has.
-
-    Returns
-    -------
-    callable
-        Takes a path; returns float32 (n_rows, n_layers, width), the values of the spec "musetalk-v1".
+    decoded here as by us, where v1 starts the ffmpeg program. Its values are those of the spec "musetalk-v1".
     """
     from whisper.audio import log_mel_spectrogram, pad_or_trim
     from whisper.model import AudioEncoder, disable_sdpa

@@ -27,7 +27,6 @@ __all__ = [
     "trade_figure",
 ]
 
-Grid = Sequence[Sequence[WindowCost]]
 DISTANCE = "distance from offline\n(1: that of neighbouring rows)"
 
 
@@ -102,7 +101,7 @@ def grid_figure(trade: Trade) -> Figure:
     return fig
 
 
-def _draw_cells(ax: Axes, grid: Grid, values: np.ndarray, form: str, label: str, title: str) -> None:
+def _draw_cells(ax: Axes, grid: list[list[WindowCost]], values: np.ndarray, form: str, label: str, title: str) -> None:
     shown = ax.imshow(values, cmap="cividis", aspect="auto")
     middle = (values.min() + values.max()) / 2
     for (y, x), value in np.ndenumerate(values):
