@@ -77,10 +77,10 @@ class Clip:
 
     @cached_property
     def openings(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Seconds, and how far the mouth is open then: 0 is shut, 1 as wide as it gets; None without a series."""
-        if self.mouth is None:
+        """Seconds, and how far the mouth is open then: 0 is shut, 1 as wide as it gets; None without inner lips."""
+        seconds, opening = self.mouth.opening if self.mouth else ((), ())
+        if not len(seconds):
             return None
-        seconds, opening = self.mouth.opening
         return seconds, opening if self.mouth.drawn else opening / opening.max(initial=1e-9)
 
     def expected(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray] | None:

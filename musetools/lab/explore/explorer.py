@@ -211,6 +211,7 @@ class Explorer(widgets.VBox):
         scene = prepare(clip, *recipes, fps=fps, context=context, encoder=self._encoder)
         view = FrameView(scene, self.zoom.value)  # before anything is changed
         self.scene, self.view, self._ahead = scene, view, {}
+        self.stage.plays &= not is_new  # a player into which another clip is loaded stands still
         self._settle(scene.frame_at(time_s), [(label, clip.path)] if label else [])
         self._draw()
         if is_new:
@@ -223,6 +224,8 @@ class Explorer(widgets.VBox):
         try:
             self.clip.options = tuple(dict.fromkeys([*self.clip.options, *more]))  # chooses the first one
             self.clip.value = self.scene.clip.path
+            self.train.value, self.infer.value = (side.name for side in self.scene.sides)
+            self.left.value, self.right.value = self.scene.context
             self.fps.value = _written(self.scene.fps)
             self.frame.max = self.scene.n_frames - 1
             self.frame.value = frame

@@ -94,6 +94,13 @@ def test_a_measured_mouth_is_as_wide_as_it_gets(talker):
     np.testing.assert_allclose(replace(talker, mouth=measured).openings[1], [0, 0.5, 1, 0.25, 0])
 
 
+def test_a_csv_without_inner_lips_shows_no_mouth(talker, scene):
+    measured = replace(talker.mouth, values=np.where(np.arange(4) == 0, np.nan, talker.mouth.values), drawn=False)
+    blind = replace(talker, mouth=measured)
+    assert (blind.openings, blind.expected(None)) == (None, None)
+    assert replace(scene, clip=blind).opening(95) is None
+
+
 def test_images_are_those_on_screen(small):
     """At 25 fps, frame i of a clip of 29.97 shows its image floor(i/25 · 29.97)."""
     clip = read_clip(DATA / "talker_2997.mp4")
@@ -487,6 +494,14 @@ def test_a_clip_keeps_its_own_rate_where_its_control_cannot_write_it(explorer, r
     assert (explorer.scene.fps, explorer.fps.value, explorer.scene.rate_note) == (own, 33.333, "")
 
 
+def test_a_clip_that_is_loaded_does_not_play(explorer):
+    """A browser stops without a word when another clip is loaded; the frame is drawn as one that stays."""
+    explorer.stage.plays = True
+    explorer.clip.value = DATA / "speech.flac"
+    assert not explorer.stage.plays
+    assert explorer.stage.figure == explorer.view.png(explorer.frame.value)
+
+
 def test_a_file_by_its_path(explorer, tmp_path):
     path = write_media(tmp_path / "mine.wav", recorded(1), 44_100)
     explorer.path.value = str(path)
@@ -522,6 +537,12 @@ def test_what_is_wrong_is_shown_and_what_was_shown_stays(explorer):
     assert explorer.stage.figure == explorer.view.png(10)
     explorer.fps.value = 90
     assert "musetalk-v1.5-train at 90 fps takes rows up to" in explorer.message.value
+    explorer.train.value = explorer.infer.value = "musetools"
+    explorer.fps.value = 90
+    explorer.train.value = "musetalk-v1.5-train"
+    assert "musetalk-v1.5-train at 90 fps takes rows up to" in explorer.message.value
+    assert explorer.train.value == explorer.scene.sides[0].name == "musetools"
+    explorer.train.value, explorer.fps.value = "livetalking", 25
     explorer.fps.value = 30
     assert "cut as 30" in explorer.message.value
 
