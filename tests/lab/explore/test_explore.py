@@ -127,6 +127,16 @@ def test_stamps_rounded_to_milliseconds():
     assert [rounded.at(i * 1001 / 30_000) for i in range(5)] == list(range(5))
 
 
+def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path, talker):
+    with av.open(DATA / "talker_25.mp4") as container:
+        bad = [packet for packet in container.demux(video=0) if packet.size][100]
+        content = bytearray((DATA / "talker_25.mp4").read_bytes())
+        content[bad.pos : bad.pos + bad.size] = b"\xff" * bad.size
+    (tmp_path / "bad.mp4").write_bytes(content)
+    images = read_clip(tmp_path / "bad.mp4").images
+    assert set(talker.images.times_s) - set(images.times_s) == {talker.images.times_s[100]}
+
+
 def test_images_are_small_and_in_memory(talker):
     assert talker.images[0].shape == (192, 192, 3)
     assert max(map(len, talker.images.jpegs)) < 30_000
