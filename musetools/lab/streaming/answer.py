@@ -86,7 +86,7 @@ class Streaming(Answer):
             f"For distance {counts}: with positions of the clip that buffer would lie {placed.of_a_row:.2f} times as "
             f"far, with the audio of “live” but its own positions {self.costs[FROM_START].of_a_row:.2f} times.",
             f"Stream and offline path with the same spec differ by {worst:g} at most, at {len(self.errors)} frame "
-            "rates: a model can be trained on exactly what it gets live.",
+            f"rates: a model can{'not' if worst else ''} be trained on exactly what it gets live.",
         ]
 
     def choice_sentences(self) -> list[str]:

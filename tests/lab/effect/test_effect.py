@@ -346,3 +346,4 @@ def test_the_answer_admits_a_failed_experiment(effect, lab):
     *_, valid = failed.sentences()
     assert "is not valid" in valid
     assert "does not always agree" in valid
+    assert "the delay is not always the expected one" in delay_figure(failed).axes[0].get_title("left")

@@ -1,5 +1,7 @@
 """What notebook 05 measures and draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -199,6 +201,8 @@ def test_the_answer_holds_what_was_measured(answer, traded):
     assert f"{far.of_real_time / near.of_real_time:.1f} times as much" in live
     assert f"{traded.others[2].of_a_row:.2f} times" in why
     assert "differ by 0.5 at most, at 2" in same
+    assert "cannot be trained on exactly" in same
+    assert "can be trained on exactly" in replace(answer, errors={25: (150, 0.0)}).sentences()[-1]
     (choice,) = answer.choice_sentences()
     assert f"{100 * (traded.grid[1].overall / near.overall - 1):.0f} % farther" in choice
     assert " 0 % nearer for 1.00 times" in choice
