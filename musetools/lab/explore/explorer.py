@@ -159,7 +159,8 @@ class Explorer(widgets.VBox):
 
     def _take_path(self) -> None:
         if self.path.value.strip():
-            self._add(project_file(self.path.value.strip()))
+            path = project_file(self.path.value.strip())
+            self._show(read_clip(path), label=path.name)
 
     def _take_upload(self) -> None:
         """Write what was uploaded to a file, since decoders read files, and show it."""
@@ -169,11 +170,7 @@ class Explorer(widgets.VBox):
             name = Path(sent["name"]).name
             path = folder / (name if name.strip(".") else "clip")
             write_whole(path, bytes(sent["content"]))
-            self._add(path, " (uploaded)")
-
-    def _add(self, path: Path, note: str = "") -> None:
-        """Show a file, and add it to those to choose from."""
-        self._show(read_clip(path), label=f"{path.name}{note}")
+            self._show(read_clip(path), label=f"{path.name} (uploaded)")
 
     def _asked(self, content: dict[str, str]) -> None:
         """Go to the frame that a button or a key asks for."""

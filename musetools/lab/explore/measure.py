@@ -74,7 +74,7 @@ class Scene:
     sides: tuple[Side, Side]  # training and inference
     weights: str  # name of the encoder
     loudness: np.ndarray  # (n,), of each whole frame, in dBFS
-    expected: tuple[np.ndarray, np.ndarray] | None = None  # seconds, and the opening that sound suggests then
+    expected: tuple[np.ndarray, np.ndarray] | None  # seconds, and the opening that sound suggests then
 
     @property
     def n_frames(self) -> int:
