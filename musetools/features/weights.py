@@ -22,7 +22,7 @@ from musetools.features.published import PUBLISHED, find_published
 from musetools.features.spec import MAX_WINDOW_S
 from musetools.timing import ROW_RATE
 
-__all__ = ["EncoderDims", "EncoderWeights", "load_pickled", "read_weights", "untrained_weights"]
+__all__ = ["HUGGING_FACE_NAMES", "EncoderDims", "EncoderWeights", "load_pickled", "read_weights", "untrained_weights"]
 
 UNTRAINED = "untrained-"
 N_CTX = MAX_WINDOW_S * ROW_RATE  # rows that every Whisper encoder sees
@@ -35,7 +35,7 @@ _SIZES = {  # mel bins, width, heads, blocks: openai-whisper's model card
     "large-v2": (80, 1280, 20, 32),
     "large-v3": (128, 1280, 20, 32),
 }
-_HUGGING_FACE_NAMES = (
+HUGGING_FACE_NAMES = (
     ("embed_positions.weight", "positional_embedding"),
     ("self_attn_layer_norm", "attn_ln"),
     ("final_layer_norm", "mlp_ln"),
@@ -197,7 +197,7 @@ def _read_hugging_face(folder: Path) -> EncoderWeights:
         ) from None
     state = {}
     for name, tensor in _hugging_face_tensors(folder).items():
-        for theirs, ours in _HUGGING_FACE_NAMES:
+        for theirs, ours in HUGGING_FACE_NAMES:
             name = name.replace(theirs, ours)
         state[name] = tensor
     return _checked(folder, sizes, state)

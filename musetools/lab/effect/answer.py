@@ -186,7 +186,7 @@ def evaluate(
     Raises
     ------
     ParameterError
-        If less than 4 s are held out.
+        If less than 4 s are held out, or two clips to train on have one name.
     """
     return effect_of(Experiment(training, held_out, encoder, folder), halved)
 

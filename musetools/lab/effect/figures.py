@@ -1,5 +1,7 @@
 """Figures of the effect of preprocessing on a model."""
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 from musetools.lab.answer import AnswerBox
 from musetools.lab.effect.answer import BAND_MS, Effect
 from musetools.lab.effect.measure import INFERENCE
+from musetools.lab.effect.outcome import Outcome
 from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
 from musetools.table import minus, signed
 from musetools.timing import COMMON_FPS
@@ -25,17 +28,7 @@ def answer_box(effect: Effect) -> AnswerBox:
 
 
 def prediction_figure(effect: Effect) -> Figure:
-    """Draw true openings and those predicted from training's and the worst recipe's chunks, over time and by frame.
-
-    Parameters
-    ----------
-    effect : Effect
-        What `evaluate` returned.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw true openings and those predicted from training's and the worst recipe's chunks, over time and by frame."""
     trained, worst = effect.matching, effect.worst
     stop = float(worst.times_s[worst.interior].max())
     times = np.linspace(stop - SHOWN_S, stop, 1200)
@@ -60,17 +53,7 @@ def prediction_figure(effect: Effect) -> Figure:
 
 
 def delay_figure(effect: Effect) -> Figure:
-    """Draw measured delay against the one expected from the index matrix: in all, and over time where it is large.
-
-    Parameters
-    ----------
-    effect : Effect
-        What `evaluate` returned.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw measured delay against the one expected from the index matrix: in all, and over time where it is large."""
     ran = list(effect.grid.values())
     large = [o for o in ran if abs(o.expected.mean_ms) > STEADY_MS]
     large = large or [max(ran, key=lambda o: abs(o.expected.drift_ms_s))]
@@ -88,11 +71,10 @@ def delay_figure(effect: Effect) -> Figure:
             xlabel="delay in ms, expected from the index matrix", ylabel="delay in ms, measured (positive: mouth late)"
         )
         off = max(abs(o.delay.ms - o.expected.mean_ms) for o in ran)
-        steady.set_title(
-            f"In all {len(ran)} runs the delay is the expected one\nwithin {off:.1f} ms · weights: {effect.weights}"
-        )
+        runs = f"In all {len(ran)} runs the delay is {'' if off <= BAND_MS else 'not always '}the expected one"
+        steady.set_title(f"{runs}\nwithin {off:.1f} ms · weights: {effect.weights}")
         steady.legend(loc="upper left")
-        for outcome, (mark, colour) in zip(large, DRIFTING.items(), strict=False):
+        for outcome, (mark, colour) in zip(large, cycle(DRIFTING.items()), strict=False):
             delay, placed = outcome.delay, outcome.placed
             over_time.plot(outcome.times_s[placed], -outcome.lag_ms[placed], color="0.75", linewidth=3, zorder=0)
             label = f"{outcome.title}, measured"
@@ -105,32 +87,18 @@ def delay_figure(effect: Effect) -> Figure:
 
 
 def r2_figure(effect: Effect) -> Figure:
-    """Draw R² by recipe and frame rate, beside the matching pair's and the control's.
-
-    Parameters
-    ----------
-    effect : Effect
-        What `evaluate` returned.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw R² by recipe and frame rate, beside the matching pair's and the control's."""
     grid, pairs = effect.grid, list(effect.published.values())
     names = [*(f"MuseTalk {side} as it is run" for side in effect.published), *INFERENCE]
     lowest = min(outcome.r2 for outcome in (*grid.values(), *effect.published.values()))
     floor = max(lowest - 0.05, -1.0)  # worse than the mean opening is bad enough
     with figure(figsize=(9, 0.42 * len(names) + 1.8)) as (fig, axes):
         ax, spread = axes[0, 0], np.linspace(-0.24, 0.24, len(COMMON_FPS))
-        for place, outcome in enumerate(pairs):
-            label = "the published pair, 25 fps" if place == 0 else None
-            _dot(ax, outcome.r2, place, floor, "*", INFER, label, size=11)
+        _dots(ax, dict(enumerate(pairs)), floor, "*", color=INFER, markersize=11, label="the published pair, 25 fps")
         for fps, shift, (mark, colour) in zip(COMMON_FPS, spread, MARKS.items(), strict=True):
-            for number, name in enumerate(INFERENCE):
-                if (name, fps) in grid:
-                    label = f"{fps:g} fps" if number == 0 else None
-                    place = len(pairs) + number + shift
-                    _dot(ax, grid[name, fps].r2, place, floor, mark[0], colour, label)
+            places = {len(pairs) + number + shift: (name, fps) for number, name in enumerate(INFERENCE)}
+            ran = {place: grid[key] for place, key in places.items() if key in grid}
+            _dots(ax, ran, floor, mark[0], color=colour, markersize=6, label=f"{fps:g} fps")
         for outcome, style, label in (
             (effect.matching, "-", "training's chunks"),
             (effect.control, ":", "shuffled openings"),
@@ -150,10 +118,10 @@ def r2_figure(effect: Effect) -> Figure:
     return fig
 
 
-def _dot(
-    ax: Axes, r2: float, place: float, floor: float, mark: str, colour: str, label: str | None, size: float = 6
-) -> None:
-    """Draw an R²; below the floor of the axis, at it, with the number."""
-    ax.plot(max(r2, floor), place, mark, color=colour, markersize=size, linestyle="none", label=label)
-    if r2 < floor:
-        ax.annotate(minus(f"← {r2:.1f}"), (floor, place), (9, 0), textcoords="offset points", va="center", fontsize=8)
+def _dots(ax: Axes, outcomes: dict[float, Outcome], floor: float, mark: str, **style: object) -> None:
+    """Draw R² by place; below the floor of the axis, at it, with the number."""
+    ax.plot([max(one.r2, floor) for one in outcomes.values()], list(outcomes), mark, **style)
+    for place, one in outcomes.items():
+        if one.r2 < floor:
+            text = minus(f"← {one.r2:.1f}")
+            ax.annotate(text, (floor, place), (9, 0), textcoords="offset points", va="center", fontsize=8)

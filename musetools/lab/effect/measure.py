@@ -1,7 +1,9 @@
 """A model learns mouth openings from training's chunks, and predicts from those of every inference recipe."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -53,34 +55,33 @@ class Experiment:
     def __init__(self, training: Sequence[Talker], held_out: Talker, encoder: Encoder, folder: Path):
         if held_out.duration_s < 4 * EDGE_S:
             raise ParameterError(f"hold out {4 * EDGE_S:g} s of speech or more; got {held_out.duration_s:.2f} s")
+        names = Counter(talker.name for talker in training)
+        if twice := [name for name, n in names.items() if n > 1]:
+            raise ParameterError(f"clips to train on need names of their own; got {', '.join(twice)} twice. Rename one")
         self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
-        self._features: dict[tuple[FeatureSpec, Encoder], np.ndarray] = {}
         self._models: dict[tuple[str, bool, bool], Model] = {}
-        self._datasets: dict[tuple[str, bool], ChunkDataset] = {}
+        self.dataset, self.features, self.trained = map(cache, (self.dataset, self.features, self.trained))
 
     def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
         """Return training's chunks, from a store, of the clips to train on or of the held-out speech."""
-        if (side, held_out) not in self._datasets:
-            spec, edge = SIDES[side]
-            talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
-            store = FeatureStore.create(self.folder / f"{side}{'-held-out' * held_out}", spec, self.encoder)
-            for name, talker in talkers.items():
-                n_frames = int(talker.duration_s * TRAIN_FPS)
-                store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=n_frames)
+        spec, edge = SIDES[side]
+        talkers = {t.name: t for t in ([self.held_out] if held_out else self.training)}
+        store = FeatureStore.create(self.folder / f"{side}{'-held-out' * held_out}", spec, self.encoder)
+        for name, talker in talkers.items():
+            n_frames = int(talker.duration_s * TRAIN_FPS)
+            store.add(name, (talker.waveform, SAMPLE_RATE), self.encoder, fps=TRAIN_FPS, n_frames=n_frames)
 
-            def opening(clip: str, frame: int) -> dict[str, torch.Tensor]:
-                return {"opening": torch.tensor(talkers[clip].at(frame / TRAIN_FPS))}
+        def opening(clip: str, frame: int) -> dict[str, torch.Tensor]:
+            return {"opening": torch.tensor(talkers[clip].at(frame / TRAIN_FPS))}
 
-            self._datasets[side, held_out] = ChunkDataset(store, TRAIN_FPS, edge=edge, frames=opening)
-        return self._datasets[side, held_out]
+        return ChunkDataset(store, TRAIN_FPS, edge=edge, frames=opening)
 
     def model(self, side: str, *, positional_encoding: bool = False, shuffled: bool = False) -> Model:
         """Return the model of a training side; with `shuffled` openings it has nothing to learn: the control."""
         key = side, positional_encoding, shuffled
         if key not in self._models:
-            batches = list(DataLoader(self.dataset(side), batch_size=BATCH))
-            chunks = np.concatenate([batch["audio"].numpy() for batch in batches])
-            openings = np.concatenate([batch["opening"].numpy() for batch in batches])
+            batch = _whole(self.dataset(side))
+            chunks, openings = batch["audio"].numpy(), batch["opening"].numpy()
             if shuffled:
                 openings = np.random.default_rng(0).permutation(openings)
             fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
@@ -89,10 +90,7 @@ class Experiment:
 
     def features(self, spec: FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
         """Return the held-out speech's features."""
-        key = spec, encoder or self.encoder
-        if key not in self._features:
-            self._features[key] = audio2feat((self.held_out.waveform, SAMPLE_RATE), key[1], spec=spec)
-        return self._features[key]
+        return audio2feat((self.held_out.waveform, SAMPLE_RATE), encoder or self.encoder, spec=spec)
 
     def outcome(
         self,
@@ -150,10 +148,8 @@ class Experiment:
 
     def trained(self, model: Model) -> Outcome:
         """Predict the held-out speech from the chunks of the model's own training side."""
-        # another batch size than anywhere else: a prediction must not depend on it
-        batches = list(DataLoader(self.dataset(model.side, held_out=True), batch_size=BATCH - 1))
-        prediction = model.predict((batch["audio"].numpy() for batch in batches), model.positional_encoding)
-        frames = np.concatenate([batch["frame"].numpy() for batch in batches])
+        batch = _whole(self.dataset(model.side, held_out=True))
+        prediction, frames = model.predict([batch["audio"].numpy()], model.positional_encoding), batch["frame"].numpy()
         rows = chunk_rows(len(self.held_out.waveform) // ROW_SAMPLES, TRAIN_FPS, edge="zeros")
         lag, name = row_lag_ms(rows, TRAIN_FPS)[frames], f"training's chunks, {model.side}"
         return Outcome(name, TRAIN_FPS, model, frames / TRAIN_FPS, prediction, lag, self.held_out)
@@ -169,20 +165,16 @@ class Experiment:
         return Agreement(len(inside), int((inside == 0).sum()), len(outside), *largest)
 
 
+def _whole(dataset: ChunkDataset) -> dict[str, torch.Tensor]:
+    """Return all items as a loader gives them, in one batch."""
+    return next(iter(DataLoader(dataset, batch_size=len(dataset))))
+
+
 def published(experiment: Experiment) -> dict[str, Outcome]:
     """Return what MuseTalk's own pairs do at 25 fps, as they are run, by version, v1.5's first.
 
     The model learned from the training recipe's chunks, positional encoding added there or not, and predicts from the
     inference recipe's, where it is added or not: v1.5's training adds none, its inference does (K1).
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The experiment.
-
-    Returns
-    -------
-    dict of str to Outcome
     """
     outcomes = {}
     for side in ("v1.5", "v1"):
@@ -194,17 +186,7 @@ def published(experiment: Experiment) -> dict[str, Outcome]:
 def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
     """Return what single differences do at 25 fps, apart from timing: all are chunked as "musetools" does.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        The experiment.
-    halved : Encoder
-        The same weights in bfloat16.
-
-    Returns
-    -------
-    dict of str to Outcome
-        By what differs. What they are to be compared with is ``experiment.outcome("musetools")``.
+    They are to be compared with ``experiment.outcome("musetools")``. `halved` are its weights in bfloat16.
     """
     plain, placed = (experiment.model("v1.5", positional_encoding=added) for added in (False, True))
     ours, v1 = (RECIPES[name].features for name in ("musetools", "musetalk-v1-infer"))

@@ -3,12 +3,14 @@
 import io
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -77,10 +79,10 @@ class Clip:
 
     @cached_property
     def openings(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Seconds, and how far the mouth is open then: 0 is shut, 1 as wide as it gets; None without a series."""
-        if self.mouth is None:
+        """Seconds, and how far the mouth is open then: 0 is shut, 1 as wide as it gets; None without inner lips."""
+        seconds, opening = self.mouth.opening if self.mouth else ((), ())
+        if not len(seconds):
             return None
-        seconds, opening = self.mouth.opening
         return seconds, opening if self.mouth.drawn else opening / opening.max(initial=1e-9)
 
     def expected(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray] | None:
@@ -147,10 +149,14 @@ def _read_images(path: Path) -> Images | None:
 def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, bytes]]:
     """Yield each image's time on the container's clock, and the image as a JPEG."""
     stream.thread_type = "AUTO"
-    for frame in container.decode(stream):
-        if frame.time is not None:
-            shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
-            width, height = (max(1, round(shrink * side)) for side in (frame.width, frame.height))
-            image, file = frame.to_image(width=width, height=height), io.BytesIO()
-            image.rotate(frame.rotation, expand=True).save(file, "jpeg", quality=QUALITY, subsampling=0)
-            yield frame.time, file.getvalue()
+    for packet in container.demux(stream):
+        with suppress(av.FFmpegError):  # what cannot be decoded is not shown
+            yield from ((frame.time, _jpeg(frame)) for frame in packet.decode() if frame.time is not None)
+
+
+def _jpeg(frame: Any) -> bytes:
+    shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
+    width, height = (max(1, round(shrink * side)) for side in (frame.width, frame.height))
+    image, file = frame.to_image(width=width, height=height), io.BytesIO()
+    image.rotate(frame.rotation, expand=True).save(file, "jpeg", quality=QUALITY, subsampling=0)
+    return file.getvalue()

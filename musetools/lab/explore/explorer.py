@@ -4,8 +4,9 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from html import escape
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import ipywidgets as widgets
 import numpy as np
 from IPython.display import Audio
 
+from musetools.chunks.rows import checked_context
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.features.encoder import Encoder, as_encoder
 from musetools.files import MEDIA, find_media, write_whole
@@ -85,7 +87,7 @@ class Explorer(widgets.VBox):
         first, others = project_file(clip), []
         with suppress(ParameterError):  # a clip of one's own needs no folder of others
             others = [path for _, path in find_media(project_file(folder))]
-        self._make_controls(list(dict.fromkeys([first, *others])), train, infer, context)
+        self._make_controls(list(dict.fromkeys([first, *others])), train, infer, checked_context(context))
         self.stage = Stage(roles=["training", "inference"])
         self.sentences, self.message = widgets.HTML(), widgets.HTML()
         self.scene: Scene | None = None
@@ -111,7 +113,7 @@ class Explorer(widgets.VBox):
         )
         self.fps = widgets.FloatText(description="fps", style=STYLE, layout=narrow)
         self.left, self.right = (
-            widgets.BoundedIntText(value=n, min=0, max=20, description=side, style=STYLE, layout=layout)
+            widgets.BoundedIntText(value=n, min=0, max=max(20, n), description=side, style=STYLE, layout=layout)
             for n, side, layout in zip(context, ("context left", "right"), (middle, narrow), strict=True)
         )
         zooms = [(f"± {ms} ms", ms) for ms in ZOOMS_MS]
@@ -148,19 +150,17 @@ class Explorer(widgets.VBox):
             self.message.value = f'<b style="color: #B00020">{escape(str(error))}.</b> {escape(still)}'
 
     def _choose_way(self) -> None:
-        self._show(self.scene.clip, self.fps.value)
+        clip, fps = self.scene.clip, self.fps.value
+        is_own = clip.fps is not None and fps == _written(clip.fps)
+        self._show(clip, None if is_own else fps)
 
     def _choose_clip(self) -> None:
-        if self.clip.value != self.scene.clip.path:
-            try:
-                self._show(read_clip(self.clip.value))
-            except MusetoolsError:
-                self.clip.value = self.scene.clip.path
-                raise
+        self._show(read_clip(self.clip.value))
 
     def _take_path(self) -> None:
         if self.path.value.strip():
-            self._add(project_file(self.path.value.strip()))
+            path = project_file(self.path.value.strip())
+            self._show(read_clip(path), label=path.name)
 
     def _take_upload(self) -> None:
         """Write what was uploaded to a file, since decoders read files, and show it."""
@@ -170,13 +170,7 @@ class Explorer(widgets.VBox):
             name = Path(sent["name"]).name
             path = folder / (name if name.strip(".") else "clip")
             write_whole(path, bytes(sent["content"]))
-            self._add(path, " (uploaded)")
-
-    def _add(self, path: Path, note: str = "") -> None:
-        """Show a file, and add it to those to choose from."""
-        self._show(read_clip(path))
-        self.clip.options = tuple(dict.fromkeys([*self.clip.options, (f"{path.name}{note}", path)]))
-        self.clip.value = path
+            self._show(read_clip(path), label=f"{path.name} (uploaded)")
 
     def _asked(self, content: dict[str, str]) -> None:
         """Go to the frame that a button or a key asks for."""
@@ -202,8 +196,11 @@ class Explorer(widgets.VBox):
 
     # --- what is shown
 
-    def _show(self, clip: Clip, fps: float | None = None) -> None:
-        """Show a clip under what is chosen, at the same time as before; at its own rate unless one is given."""
+    def _show(self, clip: Clip, fps: float | None = None, label: str = "") -> None:
+        """Show a clip under what is chosen, at the same time as before; at its own rate unless one is given.
+
+        With a label it is to be chosen from then on.
+        """
         time_s, is_new = (
             (self.scene.start_s(self.frame.value), self.scene.clip is not clip) if self.scene else (0.0, True)
         )
@@ -211,17 +208,22 @@ class Explorer(widgets.VBox):
         scene = prepare(clip, *recipes, fps=fps, context=context, encoder=self._encoder)
         view = FrameView(scene, self.zoom.value)  # before anything is changed
         self.scene, self.view, self._ahead = scene, view, {}
-        self._settle(scene.frame_at(time_s))
+        self.stage.plays &= not is_new  # a player into which another clip is loaded stands still
+        self._settle(scene.frame_at(time_s), [(label, clip.path)] if label else [])
         self._draw()
         if is_new:
             with self.stage.hold_sync():
                 self.stage.has_images, self.stage.film = clip.images is not None, film(clip)
 
-    def _settle(self, frame: int) -> None:
+    def _settle(self, frame: int, more: Sequence[tuple[str, Path]] = ()) -> None:
         """Let the controls say what is shown, which is no wish to show anything else."""
         self._settling = True
         try:
-            self.fps.value = round(float(self.scene.fps), 3)  # 29.97, which is taken for 30000/1001
+            self.clip.options = tuple(dict.fromkeys([*self.clip.options, *more]))  # chooses the first one
+            self.clip.value = self.scene.clip.path
+            self.train.value, self.infer.value = (side.name for side in self.scene.sides)
+            self.left.value, self.right.value = self.scene.context
+            self.fps.value = _written(self.scene.fps)
             self.frame.max = self.scene.n_frames - 1
             self.frame.value = frame
         finally:
@@ -242,6 +244,11 @@ class Explorer(widgets.VBox):
         step, self._drawn, self._ahead = frame - self._drawn, frame, {}
         if abs(step) == 1 and not plays and (after := frame + step) in scene.frames:  # most likely the next
             self._ahead[after] = self.view.png(after), self.view.places()
+
+
+def _written(fps: Fraction) -> float:
+    """Return a frame rate as its control shows it: 29.97, which is taken for 30000/1001."""
+    return round(float(fps), 3)
 
 
 def wav(samples: np.ndarray) -> bytes:

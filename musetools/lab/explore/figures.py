@@ -76,7 +76,7 @@ class FrameView:
             label = "standard deviations from\neach dimension's mean"
             bar = self.axes["bar of chunks"]
             self.figure.colorbar(self.chunks.images[0], cax=bar, label=label, ticks=[-FULL, 0, FULL])
-            parts = (self._header, self._clip, self._strip, self._sound, self._mel, self._image)
+            parts = (self._header, self._clip, self._sound, self._mel, self._image)
             self._moving: list[Artist] = [artist for part in parts for artist in part()]
             self.mouth = MouthPanel(self.axes["mouth"], self.axes["clip"], scene, self._shift)
             self._moving += [*self.rows.artists, *self.chunks.artists, *self.mouth.artists]
@@ -87,18 +87,7 @@ class FrameView:
             self.axes[name].set_xlim(-self.near_ms, self.near_ms)
 
     def png(self, frame: int) -> bytes:
-        """Draw a frame.
-
-        Parameters
-        ----------
-        frame : int
-            Its number, 0 … scene.n_frames - 1.
-
-        Returns
-        -------
-        bytes
-            A PNG of 1000 × 610 pixels.
-        """
+        """Draw a frame, 0 … scene.n_frames - 1, as a PNG of 1000 × 610 pixels."""
         return self._encoded(frame, "png", compress_level=1)  # more would take longer than the drawing
 
     def jpeg(self, frame: int) -> bytes:
@@ -111,27 +100,23 @@ class FrameView:
         Boxes are left, top, width and height as shares of the figure; `end_s` is where the clip ends, `reach_s` how far
         the panels around the frame reach on either side.
         """
-        unit = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
-        boxes = {"whole": ("clip", "strip"), "near": ("sound", "rows"), "image": ("image", "image")}
-        found: dict[str, list[float] | float] = {}
-        for name, (first, last) in boxes.items():
+
+        def box(first: str, last: str) -> list[float]:
             (left, top, width, _), (_, below, _, height) = PLACES[first], PLACES[last]
-            found[name] = (np.array([left, top, width, below + height - top]) / unit).tolist()
+            return [left / WIDTH, top / HEIGHT, width / WIDTH, (below + height - top) / HEIGHT]
+
+        boxes = {"whole": box("clip", "strip"), "near": box("sound", "rows"), "image": box("image", "image")}
         end_s, reach_s = (float(self.axes[name].get_xlim()[1]) / 1000 for name in ("clip", "rows"))
-        return found | {"end_s": end_s, "reach_s": reach_s}
+        return boxes | {"end_s": end_s, "reach_s": reach_s}
 
     def _encoded(self, frame: int, kind: str, **options: int) -> bytes:
         self._reach(frame)
         self._shift.clear().translate(-1000 * self.scene.start_s(frame), 0)
-        for show in (
-            self._show_header,
-            self._show_spans,
-            self._show_image,
-            self.rows.show,
-            self.chunks.show,
-            self.mouth.show,
-        ):
-            show(frame)
+        self._show_header(frame)
+        self._show_spans(frame)
+        self._show_image(frame)
+        for panel in (self.rows, self.chunks, self.mouth):
+            panel.show(frame)
         if self._still is None:
             self.canvas.draw()
             self._still = self.canvas.copy_from_bbox(self.figure.bbox)
@@ -179,7 +164,7 @@ class FrameView:
             cursor.set_xdata([1000 * scene.start_s(frame)] * 2)
 
     def _clip(self) -> list[Artist]:
-        """Draw the whole clip, its silent stretches, and where the frame is."""
+        """Draw the whole clip, its silent stretches, lag and what differs, and where the frame is."""
         scene, ax, own = self.scene, self.axes["clip"], self.scene.clip.fps
         end_ms = 1000 * max(scene.clip.duration_s, scene.start_s(scene.n_frames))
         self._waveform(ax, ax.transData, ax.get_xaxis_transform())
@@ -190,13 +175,9 @@ class FrameView:
         ax.set_title(title, **PLAIN)
         ax.set(xlim=(0, end_ms), ylabel="")
         ax.tick_params(labelbottom=False)
-        self.cursors = [ax.axvline(0, color=COLOURS["purple"], linewidth=2)]
-        return list(self.cursors)
-
-    def _strip(self) -> list[Artist]:
-        draw_strip(self.axes["strip"], self.scene, self.axes["clip"].get_xlim())
-        self.cursors.append(self.axes["strip"].axvline(0, color=COLOURS["purple"], linewidth=2))
-        return self.cursors[1:]
+        draw_strip(self.axes["strip"], scene, ax.get_xlim())
+        self.cursors = [self.axes[name].axvline(0, color=COLOURS["purple"], linewidth=2) for name in ("clip", "strip")]
+        return self.cursors
 
     def _waveform(self, ax: Axes, data: Transform, span: Transform) -> list[Artist]:
         """Draw the least and the greatest sample of each ms, and silence, on an axis for all frames."""
@@ -215,7 +196,7 @@ class FrameView:
         """Draw the waveform around the frame, silence, and the stretch that each side's rows are centred on."""
         scene, ax = self.scene, self.axes["sound"]
         span = self._shift + ax.get_xaxis_transform()
-        self.silence, line = self._waveform(ax, self._moved(ax), span)
+        self.silence, line = self._waveform(ax, self._shift + ax.transData, span)
         ax.tick_params(labelbottom=False)
         ax.set_title("What the frame's chunk covers: training below, inference above")
         ax.plot([0, 1000 / float(scene.fps)], [ax.get_ylim()[1]] * 2, color="black", linewidth=5, solid_capstyle="butt")
@@ -228,7 +209,7 @@ class FrameView:
         mel, ax, hop = self.scene.clip.log_mel, self.axes["mel"], 1000 * MEL_HOP / SAMPLE_RATE
         extent = (-hop / 2, (mel.shape[1] - 0.5) * hop, -0.5, len(mel) - 0.5)
         style = {"origin": "lower", "aspect": "auto", "cmap": "gray_r"}
-        image = ax.imshow(mel, extent=extent, transform=self._moved(ax), **style)
+        image = ax.imshow(mel, extent=extent, transform=self._shift + ax.transData, **style)
         ax.tick_params(labelbottom=False)
         ax.set(ylabel="mel bin", ylim=(-0.5, len(mel) - 0.5))
         self.figure.colorbar(image, cax=self.axes["bar of mel"], label="log-mel, normalised")
@@ -274,9 +255,6 @@ class FrameView:
         ]
         keys += self.mouth.keys
         self.figure.legend(handles=keys, loc="lower center", ncols=len(keys), handlelength=1.1, columnspacing=0.8)
-
-    def _moved(self, ax: Axes) -> Transform:
-        return self._shift + ax.transData
 
 
 def _place(left: int, top: int, width: int, height: int) -> tuple[float, float, float, float]:

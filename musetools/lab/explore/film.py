@@ -28,17 +28,22 @@ def film(clip: Clip) -> bytes:
     """
     file = io.BytesIO()
     with av.open(file, "w", format="webm") as container:
-        sound = container.add_stream("libopus", rate=OPUS_RATE, layout="mono")
-        sound.bit_rate = SOUND_BPS
-        packets = [*_sound(sound, clip.waveform)]
-        if clip.images:
-            packets += _images(_image_stream(container, clip), clip)
+        packets = [*_sound(container, clip), *(_images(container, clip) if clip.images else ())]
         for packet in sorted(packets, key=lambda one: one.dts * one.time_base):
             container.mux(packet)
     return file.getvalue()
 
 
-def _image_stream(container: Any, clip: Clip) -> Any:
+def _sound(container: Any, clip: Clip) -> Iterator[Any]:
+    stream = container.add_stream("libopus", rate=OPUS_RATE, layout="mono")
+    stream.bit_rate = SOUND_BPS
+    frame = av.AudioFrame.from_ndarray(clip.waveform[None], format="fltp", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)
+    yield from stream.encode(frame)
+    yield from stream.encode(None)
+
+
+def _images(container: Any, clip: Clip) -> Iterator[Any]:
     height, width, _ = clip.images[0].shape
     options = {"deadline": "realtime", "cpu-used": "8", "g": str(KEY_FRAMES)}
     stream = container.add_stream("libvpx", rate=round(clip.fps or DEFAULT_FPS), options=options)
@@ -46,17 +51,6 @@ def _image_stream(container: Any, clip: Clip) -> Any:
     stream.codec_context.time_base = TICK
     stream.codec_context.thread_count = 1  # on a busy machine, several took ten times as long
     stream.bit_rate = int(np.clip(LARGEST / max(clip.duration_s, 1) - SOUND_BPS, LEAST_BPS, MOST_BPS))
-    return stream
-
-
-def _sound(stream: Any, waveform: np.ndarray) -> Iterator[Any]:
-    frame = av.AudioFrame.from_ndarray(waveform[None], format="fltp", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)
-    yield from stream.encode(frame)
-    yield from stream.encode(None)
-
-
-def _images(stream: Any, clip: Clip) -> Iterator[Any]:
     for number, at_s in enumerate(clip.images.times_s[clip.images.times_s < clip.duration_s]):
         frame = av.VideoFrame.from_ndarray(clip.images[number], format="rgb24")
         frame = frame.reformat(stream.width, stream.height, "yuv420p")

@@ -74,7 +74,7 @@ class Scene:
     sides: tuple[Side, Side]  # training and inference
     weights: str  # name of the encoder
     loudness: np.ndarray  # (n,), of each whole frame, in dBFS
-    expected: tuple[np.ndarray, np.ndarray] | None = None  # seconds, and the opening that sound suggests then
+    expected: tuple[np.ndarray, np.ndarray] | None  # seconds, and the opening that sound suggests then
 
     @property
     def n_frames(self) -> int:
@@ -256,13 +256,13 @@ def prepare(
     AudioError
         If the clip is too short for features.
     """
-    fps = as_passed(clip.fps or Fraction(DEFAULT_FPS)) if fps is None else fps
-    rate, recipes = exact_fps(fps), (recipe_of(train), recipe_of(infer))
+    rate = (clip.fps or Fraction(DEFAULT_FPS)) if fps is None else exact_fps(fps)
+    passed, recipes = as_passed(rate) if fps is None else fps, (recipe_of(train), recipe_of(infer))
 
     def side(role: str, colour: str, recipe: Recipe) -> Side:
         features, n_samples = clip.features(recipe.features, encoder)
-        made = profile(recipe, n_samples, fps, context)
-        chunks = None if made.stops else recipe.chunks(features, n_samples, fps, context)
+        made = profile(recipe, n_samples, passed, context)
+        chunks = None if made.stops else recipe.chunks(features, n_samples, passed, context)
         return Side(role, colour, made, chunks)
 
     sides = side("training", TRAIN, recipes[0]), side("inference", INFER, recipes[1])

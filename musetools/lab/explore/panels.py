@@ -18,8 +18,7 @@ from musetools.lab.look import COLOURS
 from musetools.table import spans
 from musetools.timing import ROW_MS
 
-__all__ = ["DIFFERS", "FULL", "PLAIN", "REPEATED", "ChunkPanels", "MouthPanel", "RowsPanel"]
-__all__ += ["draw_strip"]
+__all__ = ["DIFFERS", "FULL", "PLAIN", "REPEATED", "ChunkPanels", "MouthPanel", "RowsPanel", "draw_strip"]
 
 REPEATED = COLOURS["yellow"]
 DIFFERS = "#F8F1A0"  # the same yellow, pale

@@ -13,6 +13,7 @@ from musetools.features.extract import audio2feat
 from musetools.features.fastest import processor
 from musetools.features.weights import read_weights
 from musetools.lab.answer import Answer
+from musetools.lab.content import gap_of
 from musetools.lab.performance.baselines import HUGGING_FACE, V1, Extractor, hugging_face, v1_style
 from musetools.lab.performance.measure import (
     Bound,
@@ -109,12 +110,11 @@ class Performance(Answer):
 
     def table(self) -> Table:
         """Return every cost beside its limit."""
-        lines = [[b.name, b.text, b.limit, f"{100 * b.share:.0f} %", _span(b)] for b in (*self.shares, *self.bounds)]
+        lines = [
+            [b.name, b.text, b.limit, f"{100 * b.share:.0f} %", f"{100 * b.low:.0f} … {100 * b.high:.0f} %"]
+            for b in (*self.shares, *self.bounds)
+        ]
         return Table(["what", "takes", "limit", "reached", "over rounds"], lines)
-
-
-def _span(bound: Bound) -> str:
-    return f"{100 * bound.low:.0f} … {100 * bound.high:.0f} %"
 
 
 def evaluate(
@@ -178,4 +178,4 @@ def _ways(encoder: str, others: bool) -> dict[str, Extractor]:
 def _differences(ways: dict[str, Extractor], encoder: Encoder, path: Path) -> dict[str, float]:
     """Return by how many standard deviations of its layer a value of each way differs at most from ours by its spec."""
     made = ((name, way, audio2feat(path, encoder, spec=SPEC_OF[name])) for name, way in ways.items())
-    return {name: float((np.abs(way(path) - own).max((0, 2)) / own.std((0, 2))).max()) for name, way, own in made}
+    return {name: gap_of(way(path) - own, own.std(axis=(0, 2))).worst for name, way, own in made}

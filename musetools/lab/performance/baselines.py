@@ -1,4 +1,7 @@
-"""The published ways from a file to features, to compare with: what MuseTalk 1.5 runs, and a stand-in for v1's loop."""
+"""The published ways from a file to features, to compare with: what MuseTalk 1.5 runs, and a stand-in for v1's loop.
+
+Each is made of the weights that ours has, and takes a path; it returns float32 (n_rows, n_layers, width).
+"""
 
 import os
 from collections.abc import Callable
@@ -8,26 +11,13 @@ import numpy as np
 import torch
 
 from musetools.audio.load import load_audio
-from musetools.features.weights import EncoderWeights
+from musetools.features.weights import HUGGING_FACE_NAMES, EncoderWeights
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["HUGGING_FACE", "V1", "Extractor", "hugging_face", "v1_style"]
 
 HUGGING_FACE, V1 = "Hugging Face, as MuseTalk 1.5", "v1's loop"
 SEGMENT = 30 * SAMPLE_RATE
-NAMES = (  # openai-whisper's, Hugging Face's
-    ("positional_embedding", "embed_positions.weight"),
-    ("attn_ln", "self_attn_layer_norm"),
-    ("mlp_ln", "final_layer_norm"),
-    ("attn.query", "self_attn.q_proj"),
-    ("attn.key", "self_attn.k_proj"),
-    ("attn.value", "self_attn.v_proj"),
-    ("attn.out", "self_attn.out_proj"),
-    ("mlp.0", "fc1"),
-    ("mlp.2", "fc2"),
-    ("blocks.", "layers."),
-    ("ln_post", "layer_norm"),
-)
 
 Extractor = Callable[[str | os.PathLike], np.ndarray]
 
@@ -36,16 +26,7 @@ def hugging_face(weights: EncoderWeights) -> Extractor | None:
     """Return MuseTalk 1.5's way to features, by transformers; None where the extra ``bench`` is not installed.
 
     As ``get_audio_feature`` and ``get_whisper_chunk`` of ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
-
-    Parameters
-    ----------
-    weights : EncoderWeights
-        The same that ours has.
-
-    Returns
-    -------
-    callable or None
-        Takes a path; returns float32 (n_rows, n_layers, width), the values of the spec "musetalk-v1.5".
+    Its values are those of the spec "musetalk-v1.5".
     """
     if not find_spec("transformers"):
         return None
@@ -77,7 +58,7 @@ def hugging_face(weights: EncoderWeights) -> Extractor | None:
 
 
 def _renamed(name: str) -> str:
-    for ours, theirs in NAMES:
+    for theirs, ours in HUGGING_FACE_NAMES:
         name = name.replace(ours, theirs)
     return name
 
@@ -87,17 +68,7 @@ def v1_style(weights: EncoderWeights) -> Extractor:
 
     v1's code itself is not run: it brings a copy of openai-whisper of its time, whose attention is a product, a softmax
     and a product over all heads, in float32, on one spectrum of the whole file in segments padded to 30 s. The file is
-    decoded here as by us, where v1 starts the ffmpeg program.
-
-    Parameters
-    ----------
-    weights : EncoderWeights
-        The same that ours has.
-
-    Returns
-    -------
-    callable
-        Takes a path; returns float32 (n_rows, n_layers, width), the values of the spec "musetalk-v1".
+    decoded here as by us, where v1 starts the ffmpeg program. Its values are those of the spec "musetalk-v1".
     """
     from whisper.audio import log_mel_spectrogram, pad_or_trim
     from whisper.model import AudioEncoder, disable_sdpa

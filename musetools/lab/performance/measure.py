@@ -23,6 +23,7 @@ from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow, FeatureSpec
 from musetools.infer.stream import ChunkStream
+from musetools.lab.content import gap_of
 from musetools.lab.performance.timing import PRODUCT_FLOPS, Race, matrix_peak, race
 from musetools.lab.process import one_thread, torch_threads
 from musetools.table import Table
@@ -76,19 +77,7 @@ def encoder_flops(encoder: Encoder, n_rows: int) -> float:
 def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds: int) -> list[Bound]:
     """Time 30 s of audio in each type and number of threads, next to products of matrices of that type.
 
-    Parameters
-    ----------
-    encoders : dict of str to Encoder
-        By type of products, float32 among them.
-    threads : sequence of int
-        Numbers of threads.
-    rounds : int
-        How often each is timed; the fastest counts.
-
-    Returns
-    -------
-    list of Bound
-        What share of the products' rate the encoder reaches.
+    float32 is to be among the types.
     """
     found = []
     for n in threads:
@@ -99,27 +88,16 @@ def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds:
         for name, encoder in encoders.items():
             # without units for it a lower precision is slower: then products in float32 are the limit
             product = np.minimum(raced.seconds[f"peak {name}"], raced.seconds["peak float32"])
-            raced.seconds["least"] = product * encoder_flops(encoder, 1500) / PRODUCT_FLOPS
+            least = product * encoder_flops(encoder, 1500) / PRODUCT_FLOPS
             peak = PRODUCT_FLOPS / product.min() / 1e9
             text = f"{1000 * raced.best(name):.0f} ms; products {peak:.0f} GFLOP/s"
             label = f"{name}, {n} thread{'s' * (n > 1)}"
-            found.append(Bound(label, "product of matrices", *_share(raced, "least", name), text))
+            found.append(_bound(label, "product of matrices", least, raced.seconds[name], text))
     return found
 
 
 def operation_table(encoders: Sequence[Encoder]) -> Table:
-    """Tell by torch's profiler where the time of each encoder goes, on 30 s: the account of what is no product.
-
-    Parameters
-    ----------
-    encoders : sequence of Encoder
-        One in each type.
-
-    Returns
-    -------
-    Table
-        Shares of the time by kind of operation.
-    """
+    """Return by torch's profiler which share of the time each encoder, one in each type, spends on what, on 30 s."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else some builds write a line to stderr at each start
     lines = []
     for encoder in encoders:
@@ -170,12 +148,10 @@ def type_errors(waveform: np.ndarray, encoders: dict[str, Encoder]) -> dict[str,
     exact = audio2feat(sound, encoders["float32"])
     std = exact.std(axis=(0, 2))
 
-    def rms(difference: np.ndarray) -> np.ndarray:
-        return np.sqrt(np.square(difference).mean(axis=(0, 2))) / std
-
-    found = {name: rms(audio2feat(sound, e) - exact) for name, e in encoders.items() if name != "float32"}
+    found = {name: audio2feat(sound, e) - exact for name, e in encoders.items() if name != "float32"}
     padded, bare = (audio2feat(short, encoders["float32"], spec=spec) for spec in ("musetools", BARE))
-    return found | {"5 s, not padded": rms(bare - padded), "neighbouring rows": rms(np.diff(exact, axis=0))}
+    found |= {"5 s, not padded": bare - padded, "neighbouring rows": np.diff(exact, axis=0)}
+    return {name: gap_of(difference, std).rms for name, difference in found.items()}
 
 
 def decode_cost(path: Path, rounds: int) -> Bound:
@@ -183,31 +159,30 @@ def decode_cost(path: Path, rounds: int) -> Bound:
     raced = race({"ours": lambda: load_audio(path), "bare": lambda: _bare_decode(path)}, rounds)
     seconds = len(load_audio(path)) / SAMPLE_RATE
     text = f"{1000 * raced.best('ours') * 60 / seconds:.0f} ms a minute of {path.suffix[1:]}"
-    return Bound("decoding", "PyAV without checks", *_share(raced, "bare", "ours"), text)
+    return _bound("decoding", "PyAV without checks", raced.seconds["bare"], raced.seconds["ours"], text)
 
 
 def chunk_costs(hours: float, row_shape: tuple[int, int], rounds: int) -> list[Bound]:
     """Time making and touching all chunks of some hours at 25 fps, and copying them out, eight at a time."""
     features = np.ones((round(hours * 3600 * ROW_RATE), *row_shape), np.float32)
     chunks, room = feature2chunks(features, 25), np.empty_like(features[: 10 * COPIED])
-    flat, size = room.reshape(COPIED, -1, row_shape[1]), chunks.batch(0, COPIED).nbytes
-    edges = [*range(0, len(chunks) - COPIED, COPIED)]
+    shape, edges = chunks[0].shape, range(0, len(chunks) - COPIED, COPIED)
 
     def touched() -> None:
         deque((chunk[0, 0] for chunk in feature2chunks(features, 25)), maxlen=0)
 
     def views() -> None:
-        deque((features[2 * i : 2 * i + 10].reshape(flat.shape[1:])[0, 0] for i in range(len(chunks) - 5)), maxlen=0)
+        deque((features[2 * i : 2 * i + 10].reshape(shape)[0, 0] for i in range(len(chunks) - 5)), maxlen=0)
 
     runs = {"touched": touched, "views": views}
     runs |= {"batches": lambda: deque((chunks.batch(i, i + COPIED) for i in edges), maxlen=0)}
     runs |= {"copies": lambda: deque((np.copyto(room, features[i : i + len(room)]) for i in edges), maxlen=0)}
     raced = race(runs, rounds)
-    an_hour = f"{1000 * raced.best('touched') / hours:.0f} ms an hour"
-    rate = f"{len(edges) * size / raced.best('batches') / 1e9:.1f} GB/s"
+    took, an_hour = raced.seconds, f"{1000 * raced.best('touched') / hours:.0f} ms an hour"
+    rate = f"{len(edges) * COPIED * chunks[0].nbytes / raced.best('batches') / 1e9:.1f} GB/s"
     return [
-        Bound("chunks made and touched", "numpy's own views", *_share(raced, "views", "touched"), an_hour),
-        Bound(f"chunks copied out, {COPIED} at a time", "copies of memory", *_share(raced, "copies", "batches"), rate),
+        _bound("chunks made and touched", "numpy's own views", took["views"], took["touched"], an_hour),
+        _bound(f"chunks copied out, {COPIED} at a time", "copies of memory", took["copies"], took["batches"], rate),
     ]
 
 
@@ -227,7 +202,7 @@ def sampler_cost(store: FeatureStore, n_batches: int, rounds: int) -> Bound:
 
         raced = race({"ours": lambda: deque(map(dataset.__getitems__, batches), maxlen=0), "bare": bare}, rounds)
     text = f"{n_batches * BATCH / raced.best('ours') / 1000:.0f} thousand chunks a second"
-    return Bound("training batches", "os.preadv into new memory", *_share(raced, "bare", "ours"), text)
+    return _bound("training batches", "os.preadv into new memory", raced.seconds["bare"], raced.seconds["ours"], text)
 
 
 def live_costs(waveform: np.ndarray, encoders: dict[str, Encoder], rounds: int) -> list[Bound]:
@@ -240,16 +215,16 @@ def live_costs(waveform: np.ndarray, encoders: dict[str, Encoder], rounds: int) 
     for name, encoder in encoders.items():
         stream = ChunkStream(encoder, 25, window=LIVE)
 
-        def steps(stream: ChunkStream = stream) -> None:
+        def live(stream: ChunkStream = stream) -> None:
             stream.reset()
             for start in range(0, len(pcm), block):
                 stream.push(pcm[start : start + block])
 
-        raced = race({"ours": steps, "bare": _products(encoder, LIVE.left + LIVE.hop + LIVE.right)}, rounds)
+        raced = race({"ours": live, "bare": _products(encoder, LIVE.left + LIVE.hop + LIVE.right)}, rounds)
         least = np.minimum(least, raced.seconds["bare"])  # of the types so far, as for the encoder
-        scaled = Race(raced.seconds | {"bare": least * stream.compute.steps})
-        text = f"{1000 * raced.best('ours') / stream.compute.steps:.1f} ms a step"
-        found.append(Bound(f"live step, {name}", "its products alone", *_share(scaled, "bare", "ours"), text))
+        steps = stream.compute.steps
+        text = f"{1000 * raced.best('ours') / steps:.1f} ms a step"
+        found.append(_bound(f"live step, {name}", "its products alone", least * steps, raced.seconds["ours"], text))
     return found
 
 
@@ -262,11 +237,10 @@ def _products(encoder: Encoder, n_rows: int) -> Callable[[], None]:
     return lambda: deque((rows[len(matrix)] @ matrix for matrix in matrices), maxlen=0)
 
 
-def _share(raced: Race, limit: str, ours: str) -> tuple[float, float, float]:
-    """Return the share of a limit by the fastest rounds, and in the worst and the best round."""
-    _, low, high = raced.ratio(limit, ours)
-    share = raced.best(limit) / raced.best(ours)
-    return share, min(low, share), max(high, share)
+def _bound(name: str, limit: str, least: np.ndarray, ours: np.ndarray, text: str) -> Bound:
+    """Compare the seconds of a limit with ours: of the fastest rounds, and of the worst and the best round."""
+    share, rounds = float(least.min() / ours.min()), least / ours
+    return Bound(name, limit, share, min(share, float(rounds.min())), max(share, float(rounds.max())), text)
 
 
 def _bare_decode(path: Path) -> np.ndarray:

@@ -24,17 +24,9 @@ from musetools.lab.streaming.measure import (
     stream_errors,
     window_cost,
 )
-from musetools.lab.streaming.trade import COARSE, FINE, Trade, cost_table, trade
+from musetools.lab.streaming.trade import Trade, cost_table, trade
 
-__all__ = ["BASELINE", "COARSE", "FINE", "NAMED", "REFERENCE", "SEGMENTS", "Streaming", "Trade", "WindowCost"]
-__all__ += [
-    "answer_box",
-    "arrivals",
-    "cost_table",
-    "evaluate",
-    "grid_figure",
-    "layer_figure",
-    "memory_figure",
-]
+__all__ = ["BASELINE", "NAMED", "REFERENCE", "SEGMENTS", "Streaming", "Trade", "WindowCost"]
+__all__ += ["answer_box", "arrivals", "cost_table", "evaluate", "grid_figure", "layer_figure", "memory_figure"]
 __all__ += ["memory_over", "row_distance", "segment_figure", "segment_levels", "stream_errors", "timeline_figure"]
 __all__ += ["trade", "trade_figure", "window_cost"]

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from musetools.errors import ParameterError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import EncoderWindow, FeatureSpec
@@ -21,7 +22,7 @@ from musetools.lab.streaming.measure import (
     stream_errors,
     window_cost,
 )
-from musetools.lab.streaming.trade import COARSE, Trade, cost_table, trade
+from musetools.lab.streaming.trade import LEFTS_S, RIGHTS_S, Trade, cost_table, trade
 from musetools.recipes.recipe import RECIPES
 from musetools.table import Table, minus
 from musetools.timing import ROW_RATE, SAMPLE_RATE
@@ -85,7 +86,7 @@ class Streaming(Answer):
             f"For distance {counts}: with positions of the clip that buffer would lie {placed.of_a_row:.2f} times as "
             f"far, with the audio of “live” but its own positions {self.costs[FROM_START].of_a_row:.2f} times.",
             f"Stream and offline path with the same spec differ by {worst:g} at most, at {len(self.errors)} frame "
-            "rates: a model can be trained on exactly what it gets live.",
+            f"rates: a model can{'not' if worst else ''} be trained on exactly what it gets live.",
         ]
 
     def choice_sentences(self) -> list[str]:
@@ -121,8 +122,8 @@ def evaluate(
     *,
     window: str | FeatureSpec = "live",
     fps: float = 25,
-    lefts_s: Sequence[float] = COARSE["lefts_s"],
-    rights_s: Sequence[float] = COARSE["rights_s"],
+    lefts_s: Sequence[float] = LEFTS_S,
+    rights_s: Sequence[float] = RIGHTS_S,
     hop_s: float = 0.3,
     seconds: float = 20,
     play_s: float = 5,
@@ -142,31 +143,39 @@ def evaluate(
         What is played and checked against the offline path.
     fps : float, default 25
         Video frames per second of what is played.
-    lefts_s, rights_s : sequence of float
-        Left contexts and look-aheads of the grid, in seconds.
-    hop_s : float, default 0.3
-        Seconds kept by a step of the grid.
+    lefts_s, rights_s, hop_s, padded, passes
+        The grid of windows, with one hop: see `trade`.
     seconds, play_s : float
         Speech streamed for each measurement, and played in real time.
     hours : float, default 1
         Audio pushed through to read the memory.
-    padded : bool, default False
-        Whether the grid is measured padded to 30 s too, beside other positions.
-    passes : int, default 16
-        Encoder passes of each window, spread evenly over the speech.
 
     Returns
     -------
     Streaming
+
+    Raises
+    ------
+    ParameterError
+        If `voice` and `more` are too short together for a boundary at 30 s, or no chunk comes in what is played.
     """
+    longer, needed = np.concatenate([voice, more]), max(way.hop_s for way in SEGMENTS.values()) + REFERENCE.right_s
+    if len(longer) < needed * SAMPLE_RATE:
+        raise ParameterError(
+            f"segment boundaries are compared over {needed:g} s of speech or more; got {len(longer) / SAMPLE_RATE:.2f} "
+            "s together. Take a longer second recording"
+        )
     speech, played = voice[: int(seconds * SAMPLE_RATE)], voice[: int(play_s * SAMPLE_RATE)]
     errors = stream_errors(speech[: CHECKED_S * SAMPLE_RATE], encoder, window, CHECKED_FPS)
     stream = ChunkStream(encoder, fps, window=window)
     came = arrivals(stream, played)
     grid = trade(speech, encoder, lefts_s=lefts_s, rights_s=rights_s, hops_s=[hop_s], padded=padded, passes=passes)
     cost = partial(window_cost, speech, encoder, grid.offline, grid.content, passes=passes)
-    longer = (np.concatenate([voice, more]), SAMPLE_RATE)
-    reference = audio2feat(longer, encoder, spec=FeatureSpec(window=REFERENCE))
+    reference = audio2feat((longer, SAMPLE_RATE), encoder, spec=FeatureSpec(window=REFERENCE))
+    gaps = {}
+    for name, way in SEGMENTS.items():
+        features = audio2feat((longer, SAMPLE_RATE), encoder, spec=FeatureSpec(window=way))
+        gaps[name] = row_distance(features, reference, grid.content)
     # buffers do not depend on depth, so the encoder's input layer is enough to read the memory
     endless = ChunkStream(encoder.truncated(1), fps, window=EncoderWindow(2, 0.64, 0.2, None, positions="clip"))
     return Streaming(
@@ -174,10 +183,7 @@ def evaluate(
         grid,
         {name: cost(way) for name, way in WAYS.items()},
         {name: (cost(_looking_back(name, 0.5)), cost(_looking_back(name, 2))) for name in NAMED},
-        {
-            name: row_distance(audio2feat(longer, encoder, spec=FeatureSpec(window=way)), reference, grid.content)
-            for name, way in SEGMENTS.items()
-        },
+        gaps,
         played,
         stream,
         came,

@@ -13,7 +13,7 @@ from musetools.infer.stream import ChunkStream
 from musetools.lab.answer import AnswerBox
 from musetools.lab.look import COLOURS, INFER, MARKS, figure
 from musetools.lab.streaming.answer import Streaming
-from musetools.lab.streaming.measure import REFERENCE, WindowCost, segment_levels, segment_sentence
+from musetools.lab.streaming.measure import REFERENCE, WindowCost, segment_levels
 from musetools.lab.streaming.trade import Trade
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
@@ -27,7 +27,6 @@ __all__ = [
     "trade_figure",
 ]
 
-Grid = Sequence[Sequence[WindowCost]]
 DISTANCE = "distance from offline\n(1: that of neighbouring rows)"
 
 
@@ -39,16 +38,7 @@ def answer_box(answer: Streaming) -> AnswerBox:
 def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:
     """Draw the distance from offline of every window over its computing: the ways to stream among a grid of windows.
 
-    Parameters
-    ----------
-    costs : dict of str to WindowCost
-        Ways to stream, by name; the last one is what the others are compared with.
-    trade : Trade
-        The grid, drawn as a line for each look-ahead.
-
-    Returns
-    -------
-    Figure
+    The last of the ways is what the others are compared with; the grid is drawn as a line for each look-ahead.
     """
     with figure(figsize=(10, 4.6)) as (fig, axes):
         ax = axes[0, 0]
@@ -61,9 +51,9 @@ def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:
             where = 100 * cost.of_real_time, cost.of_a_row
             text = f"{cost.window.left_s:g} s back"
             ax.annotate(text, where, (0, -12), textcoords="offset points", fontsize=8, ha="center")
-        for (name, cost), mark, colour in zip(costs.items(), "osD^vP*X", _colours(len(costs)), strict=False):
-            style = {"color": colour, "markersize": 9, "linestyle": "none", "markeredgecolor": "black"}
-            ax.plot(*_places([cost]), mark, label=f"{name}, {cost.latency_s:.2f} s behind", **style)
+        for (name, cost), style in zip(costs.items(), _styles(len(costs)), strict=True):
+            label = f"{name}, {cost.latency_s:.2f} s behind"
+            ax.plot(*_places([cost]), linestyle="none", markersize=9, label=label, **style)
         ax.set(xscale="log", yscale="log", ylabel=DISTANCE, xlabel="computing in % of real time, one thread")
         for axis, ticks in ((ax.xaxis, (1, 2, 5, 10, 20, 50, 100)), (ax.yaxis, (0.1, 0.2, 0.3, 0.5, 1, 2, 3))):
             low, high = axis.get_view_interval()
@@ -83,10 +73,11 @@ def _places(costs: Sequence[WindowCost]) -> tuple[list[float], list[float]]:
     return [100 * cost.of_real_time for cost in costs], [cost.of_a_row for cost in costs]
 
 
-def _colours(n: int) -> list[str]:
-    """Return a colour for each way; the last one is vermilion."""
-    names = ("green", "sky", "yellow", "purple", "orange", "black")
-    return [*(COLOURS[name] for name in names[: n - 1]), INFER]
+def _styles(n: int) -> list[dict[str, str]]:
+    """Return mark and colour of each of up to seven ways; the last one is vermilion."""
+    colours = [COLOURS[name] for name in ("green", "sky", "yellow", "purple", "orange", "black")]
+    shown = zip("osD^vP*", [*colours[: n - 1], INFER], strict=False)
+    return [{"marker": mark, "color": colour, "markeredgecolor": "black"} for mark, colour in shown]
 
 
 def grid_figure(trade: Trade) -> Figure:
@@ -110,7 +101,7 @@ def grid_figure(trade: Trade) -> Figure:
     return fig
 
 
-def _draw_cells(ax: Axes, grid: Grid, values: np.ndarray, form: str, label: str, title: str) -> None:
+def _draw_cells(ax: Axes, grid: list[list[WindowCost]], values: np.ndarray, form: str, label: str, title: str) -> None:
     shown = ax.imshow(values, cmap="cividis", aspect="auto")
     middle = (values.min() + values.max()) / 2
     for (y, x), value in np.ndenumerate(values):
@@ -128,9 +119,9 @@ def layer_figure(costs: dict[str, WindowCost], *, weights: str) -> Figure:
     """Draw the distance from offline features layer by layer, and that of neighbouring rows."""
     with figure(figsize=(11, 4.2)) as (fig, axes):
         ax, layers = axes[0, 0], range(len(next(iter(costs.values())).by_layer))
-        for (name, cost), mark, colour in zip(costs.items(), "osD^vP*X", _colours(len(costs)), strict=False):
+        for (name, cost), style in zip(costs.items(), _styles(len(costs)), strict=True):
             label = f"{name}: {cost.latency_s:.2f} s behind, {100 * cost.of_real_time:.0f} % of a core"
-            ax.plot(layers, cost.by_layer, mark, linestyle="-", color=colour, markeredgecolor="black", label=label)
+            ax.plot(layers, cost.by_layer, label=label, **style)
         ax.plot(layers, cost.neighbours, "k--", label="neighbouring offline rows, from each other")
         top = max(costs, key=lambda name: costs[name].by_layer.max())
         worst = int(costs[top].by_layer.argmax())
@@ -166,18 +157,7 @@ def memory_figure(readings: np.ndarray) -> Figure:
 def segment_figure(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow], *, weights: str) -> Figure:
     """Draw each row's distance from one with as much audio before as after it, over time, all layers together.
 
-    Parameters
-    ----------
-    gaps : dict of str to ndarray, shape (n_rows, n_layers)
-        What `row_distance` returns, for up to four kinds of segments.
-    windows : dict of str to EncoderWindow
-        Their windows.
-    weights : str
-        Name of the encoder.
-
-    Returns
-    -------
-    Figure
+    Of up to four kinds of segments; `gaps` and `windows` are those of `segment_levels`.
     """
     n_rows = min(map(len, gaps.values()))
     inside = np.arange(REFERENCE.left, n_rows - REFERENCE.right)  # elsewhere the reference lacks audio
@@ -195,7 +175,8 @@ def segment_figure(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow
             ylabel=f"distance from rows with {REFERENCE.left_s:g} s\neither side, in std. dev. of content",
         )
         ax.set(xlim=(REFERENCE.left / ROW_RATE, (n_rows - REFERENCE.right) / ROW_RATE), ylim=(0, None))
-        ax.set_title(f"{segment_sentence(segment_levels(gaps, windows))}\nweights: {weights}")
+        levels = ", ".join(f"{name} {level:.2f}" for name, level in segment_levels(gaps, windows).items())
+        ax.set_title(f"Farthest row beside a segment boundary: {levels}\nweights: {weights}")
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 

@@ -24,7 +24,7 @@ from musetools.lab.process import one_thread, resident_mib
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["REFERENCE", "WindowCost", "arrivals", "memory_over", "row_distance"]
-__all__ += ["segment_levels", "segment_sentence", "stream_errors", "window_cost"]
+__all__ += ["segment_levels", "stream_errors", "window_cost"]
 
 REFERENCE = EncoderWindow(14, 2, 14, 30, positions="clip")  # every row has as much audio before as after it
 BLOCK = round(0.02 * SAMPLE_RATE)  # samples that a microphone sends at once
@@ -172,11 +172,6 @@ def segment_levels(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow
     return levels
 
 
-def segment_sentence(levels: dict[str, float]) -> str:
-    """Write how far the farthest row beside a segment boundary is."""
-    return f"Farthest row beside a segment boundary: {', '.join(f'{name} {at:.2f}' for name, at in levels.items())}"
-
-
 def _blocks(waveform: np.ndarray) -> Iterator[np.ndarray]:
     return (waveform[i : i + BLOCK] for i in range(0, len(waveform), BLOCK))
 
@@ -240,10 +235,20 @@ def arrivals(stream: ChunkStream, waveform: np.ndarray) -> np.recarray:
     recarray, shape (n_frames,)
         Of all frames but those of the last flush: `frame`, its number; `start_s`, when it starts in the audio;
         `late_s`, how long after that its chunk came; `loudness` of its samples in dBFS.
+
+    Raises
+    ------
+    ParameterError
+        If no chunk comes while it plays.
     """
     came, started = [], time.perf_counter()
     for i, block in enumerate(_blocks(waveform), start=1):
         time.sleep(max(0.0, started + i * BLOCK / SAMPLE_RATE - time.perf_counter()))
         for live in stream.push(block):
             came.append((live.frame, live.time_s, time.perf_counter() - started - live.time_s, live.loudness))
+    if not came:
+        raise ParameterError(
+            f"no chunk came within {len(waveform) / SAMPLE_RATE:g} s of audio: the stream is {stream.latency_s:.2f} s "
+            "behind. Play more, or take a window that sees less far ahead"
+        )
     return np.rec.fromrecords(came, names="frame, start_s, late_s, loudness")

@@ -1,7 +1,9 @@
 """Distance from offline against latency and computing, for many windows: what the named live specs are chosen by."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from math import ceil
 
 import numpy as np
@@ -15,15 +17,9 @@ from musetools.lab.streaming.measure import WindowCost, window_cost
 from musetools.table import Table
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = ["COARSE", "FINE", "Trade", "cost_table", "trade"]
+__all__ = ["LEFTS_S", "RIGHTS_S", "Trade", "cost_table", "trade"]
 
-COARSE = {"lefts_s": (0.2, 2, 5, 10), "rights_s": (0.04, 0.2, 0.5)}
-FINE = {
-    "lefts_s": (0.2, 1, 2, 5, 10, 25),
-    "rights_s": (0, 0.04, 0.1, 0.2, 0.5, 1),
-    "hops_s": (0.1, 0.3),
-    "padded": True,
-}
+LEFTS_S, RIGHTS_S = (0.2, 2, 5, 10), (0.04, 0.2, 0.5)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,9 +59,10 @@ def cost_table(costs: dict[str, WindowCost]) -> Table:
         ]
         for name, cost in costs.items()
     ]
-    layers = [f"layer {i}" for i in range(len(next(iter(costs.values())).by_layer))]
+    any_cost = next(iter(costs.values()))
+    layers = [f"layer {i}" for i in range(len(any_cost.by_layer))]
     head = ["", "left, hop, look-ahead in s", "padded to", "positions", "latency", "a step", "of one core"]
-    neighbours = ", ".join(f"{value:.2f}" for value in next(iter(costs.values())).neighbours)
+    neighbours = ", ".join(f"{value:.2f}" for value in any_cost.neighbours)
     caption = (
         "Layers: distance from the offline features, in standard deviations of that layer's content; neighbouring "
         f"offline rows differ by {neighbours}. All layers: over what neighbouring rows differ by."
@@ -73,22 +70,12 @@ def cost_table(costs: dict[str, WindowCost]) -> Table:
     return Table([*head, "all layers", *layers], cells, caption)
 
 
-def _others(lefts_s: Sequence[float], hop_s: float, right_s: float, padded: bool) -> Iterator[tuple]:
-    """Yield window and whether it is fixed."""
-    for left in lefts_s:
-        yield EncoderWindow(left, hop_s, right_s, None), False
-        yield EncoderWindow(left, hop_s, right_s, None, positions="clip"), True
-        if padded:
-            yield EncoderWindow(left, hop_s, right_s, 30, positions="clip"), False
-            yield EncoderWindow(left, hop_s, right_s, 30), False
-
-
 def trade(
     waveform: np.ndarray,
     encoder: Encoder,
     *,
-    lefts_s: Sequence[float] = COARSE["lefts_s"],
-    rights_s: Sequence[float] = COARSE["rights_s"],
+    lefts_s: Sequence[float] = LEFTS_S,
+    rights_s: Sequence[float] = RIGHTS_S,
     hops_s: Sequence[float] = (0.3,),
     beside_s: float = 0.2,
     padded: bool = False,
@@ -119,15 +106,15 @@ def trade(
     whole = np.resize(waveform, ceil(len(waveform) / segment) * segment)  # padding would be a difference of its own
     offline = audio2feat((whole, SAMPLE_RATE), encoder)[: len(waveform) // ROW_SAMPLES]
     content = measure_content(waveform, encoder)
-
-    def cost(window: EncoderWindow, fixed: bool = False) -> WindowCost:
-        return window_cost(waveform, encoder, offline, content, window, fixed=fixed, passes=passes)
-
+    cost = partial(window_cost, waveform, encoder, offline, content, passes=passes)
     grid = [
         cost(EncoderWindow(left, hop, right, None, positions="clip"))
-        for left in lefts_s
-        for right in rights_s
-        for hop in hops_s
+        for left, right, hop in product(lefts_s, rights_s, hops_s)
     ]
-    others = [cost(window, fixed) for window, fixed in _others(lefts_s, hops_s[-1], beside_s, padded)]
+    others = []
+    for left in lefts_s:
+        window = partial(EncoderWindow, left, hops_s[-1], beside_s)
+        others += [cost(window(None)), cost(window(None, positions="clip"), fixed=True)]
+        if padded:
+            others += [cost(window(30, positions="clip")), cost(window(30))]
     return Trade(encoder.name, content, offline, tuple(grid), tuple(others))

@@ -154,6 +154,12 @@ def test_too_short_a_held_out_stretch(small, tmp_path):
         Experiment([talker], talker, small, tmp_path)
 
 
+def test_two_clips_of_one_name(lab, small, tmp_path):
+    """A store would keep one of them."""
+    with pytest.raises(ParameterError, match=f"names of their own; got {lab.training[0].name} twice"):
+        Experiment([*lab.training, lab.training[0]], lab.held_out, small, tmp_path)
+
+
 def test_a_single_changed_number_is_no_longer_equal(lab):
     features = lab.features(RECIPES["musetools"].features).copy()
     features[400, 1, 5] = np.nextafter(features[400, 1, 5], np.float32(np.inf))
@@ -260,6 +266,13 @@ def test_a_figure(name, only, effect):
     check(draw(some), units, ["weights: small", number, *texts])
 
 
+def test_every_drifting_run_is_drawn_over_time(effect, monkeypatch):
+    """There are more of them than marks in long speech, where slow drifts grow large, too."""
+    monkeypatch.setattr("musetools.lab.effect.figures.STEADY_MS", -1)
+    labels = [line.get_label() for line in delay_figure(effect).axes[1].get_lines()]
+    assert [label for label in labels if "measured" in label] == [f"{o.title}, measured" for o in effect.grid.values()]
+
+
 def test_the_r2_figure_shows_the_pair_as_it_is_run_first_and_names_what_stops(effect):
     ax = r2_figure(effect).axes[0]
     assert [text.get_text() for text in ax.texts if "stops" in text.get_text()] == ["stops at 29.97 fps"] * 2
@@ -333,3 +346,4 @@ def test_the_answer_admits_a_failed_experiment(effect, lab):
     *_, valid = failed.sentences()
     assert "is not valid" in valid
     assert "does not always agree" in valid
+    assert "the delay is not always the expected one" in delay_figure(failed).axes[0].get_title("left")

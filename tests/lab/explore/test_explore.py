@@ -94,6 +94,13 @@ def test_a_measured_mouth_is_as_wide_as_it_gets(talker):
     np.testing.assert_allclose(replace(talker, mouth=measured).openings[1], [0, 0.5, 1, 0.25, 0])
 
 
+def test_a_csv_without_inner_lips_shows_no_mouth(talker, scene):
+    measured = replace(talker.mouth, values=np.where(np.arange(4) == 0, np.nan, talker.mouth.values), drawn=False)
+    blind = replace(talker, mouth=measured)
+    assert (blind.openings, blind.expected(None)) == (None, None)
+    assert replace(scene, clip=blind).opening(95) is None
+
+
 def test_images_are_those_on_screen(small):
     """At 25 fps, frame i of a clip of 29.97 shows its image floor(i/25 · 29.97)."""
     clip = read_clip(DATA / "talker_2997.mp4")
@@ -118,6 +125,16 @@ def test_stamps_rounded_to_milliseconds():
     stamps = np.round(1000 * np.arange(5) * 1001 / 30_000) / 1000
     rounded = clips.Images(stamps, (b"",) * 5)
     assert [rounded.at(i * 1001 / 30_000) for i in range(5)] == list(range(5))
+
+
+def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path, talker):
+    with av.open(DATA / "talker_25.mp4") as container:
+        bad = [packet for packet in container.demux(video=0) if packet.size][100]
+        content = bytearray((DATA / "talker_25.mp4").read_bytes())
+        content[bad.pos : bad.pos + bad.size] = b"\xff" * bad.size
+    (tmp_path / "bad.mp4").write_bytes(content)
+    images = read_clip(tmp_path / "bad.mp4").images
+    assert set(talker.images.times_s) - set(images.times_s) == {talker.images.times_s[100]}
 
 
 def test_images_are_small_and_in_memory(talker):
@@ -478,6 +495,23 @@ def test_the_clips_of_the_folder_are_to_choose_from_at_their_own_rate(explorer):
     assert "cut as" not in explorer.message.value
 
 
+def test_a_clip_keeps_its_own_rate_where_its_control_cannot_write_it(explorer, read_once, monkeypatch):
+    """Other controls do not cut it at 33.333, and no note says that its own rate is another one."""
+    own = Fraction(100, 3)
+    monkeypatch.setattr(explorers, "read_clip", lambda path: replace(read_once(path), fps=own))
+    explorer.clip.value = DATA / "talker_2997.mp4"
+    explorer.zoom.value = 200
+    assert (explorer.scene.fps, explorer.fps.value, explorer.scene.rate_note) == (own, 33.333, "")
+
+
+def test_a_clip_that_is_loaded_does_not_play(explorer):
+    """A browser stops without a word when another clip is loaded; the frame is drawn as one that stays."""
+    explorer.stage.plays = True
+    explorer.clip.value = DATA / "speech.flac"
+    assert not explorer.stage.plays
+    assert explorer.stage.figure == explorer.view.png(explorer.frame.value)
+
+
 def test_a_file_by_its_path(explorer, tmp_path):
     path = write_media(tmp_path / "mine.wav", recorded(1), 44_100)
     explorer.path.value = str(path)
@@ -485,6 +519,15 @@ def test_a_file_by_its_path(explorer, tmp_path):
     explorer.path.value = str(tmp_path / "gone.wav")
     assert "give an absolute path" in explorer.message.value
     assert explorer.scene.clip.path == path
+
+
+def test_a_file_that_is_added_is_all_that_is_read(explorer, tmp_path, monkeypatch):
+    """A list of choices that grows chooses its first one for a moment, which is not to be shown."""
+    explorer.clip.value = DATA / "speech.flac"
+    path, read = write_media(tmp_path / "mine.wav", recorded(1), 44_100), []
+    monkeypatch.setattr(explorers, "read_clip", lambda path: read.append(path) or read_clip(path))
+    explorer.path.value = str(path)
+    assert (read, explorer.clip.label) == ([path], "mine.wav")
 
 
 def test_another_clip(explorer):
@@ -504,6 +547,12 @@ def test_what_is_wrong_is_shown_and_what_was_shown_stays(explorer):
     assert explorer.stage.figure == explorer.view.png(10)
     explorer.fps.value = 90
     assert "musetalk-v1.5-train at 90 fps takes rows up to" in explorer.message.value
+    explorer.train.value = explorer.infer.value = "musetools"
+    explorer.fps.value = 90
+    explorer.train.value = "musetalk-v1.5-train"
+    assert "musetalk-v1.5-train at 90 fps takes rows up to" in explorer.message.value
+    assert explorer.train.value == explorer.scene.sides[0].name == "musetools"
+    explorer.train.value, explorer.fps.value = "livetalking", 25
     explorer.fps.value = 30
     assert "cut as 30" in explorer.message.value
 
@@ -554,6 +603,13 @@ def test_a_clip_that_is_gone_leaves_the_old_one_chosen(explorer, tmp_path):
 def test_a_start_that_cannot_be_is_an_error(small, tmp_path):
     with pytest.raises(MusetoolsError):
         Explorer(tmp_path / "gone.wav", folder=DATA, encoder=small)
+    with pytest.raises(ParameterError, match="context"):
+        Explorer(DATA / "talker_25.mp4", folder=DATA, encoder=small, context=(-1, 2))
+
+
+def test_a_wide_context_is_shown_as_it_is_passed(small):
+    explorer = Explorer(DATA / "talker_25.mp4", "musetools", "musetools", folder=DATA, encoder=small, context=(21, 2))
+    assert (explorer.scene.context, explorer.left.value) == ((21, 2), 21)
 
 
 def test_jupyter_is_shown_the_panel(explorer):

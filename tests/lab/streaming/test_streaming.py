@@ -1,5 +1,7 @@
 """What notebook 05 measures and draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +173,13 @@ def test_a_played_clip_is_never_ahead_of_its_audio(encoder, speech):
     assert all(ax.get_ylabel() for ax in fig.axes)
 
 
+def test_what_is_too_short_is_said(encoder, speech):
+    with pytest.raises(mt.ParameterError, match=r"no chunk came within 0\.1 s .* 30\.10 s behind"):
+        streaming.arrivals(mt.ChunkStream(encoder, 25, window=EXACT), speech[:1600])
+    with pytest.raises(mt.ParameterError, match=r"over 44 s of speech or more; got 12\.00 s"):
+        streaming.evaluate(speech, speech, encoder)
+
+
 @pytest.fixture(scope="module")
 def answer(traded):
     near, far = traded.grid[3], traded.others[7]
@@ -192,6 +201,8 @@ def test_the_answer_holds_what_was_measured(answer, traded):
     assert f"{far.of_real_time / near.of_real_time:.1f} times as much" in live
     assert f"{traded.others[2].of_a_row:.2f} times" in why
     assert "differ by 0.5 at most, at 2" in same
+    assert "cannot be trained on exactly" in same
+    assert "can be trained on exactly" in replace(answer, errors={25: (150, 0.0)}).sentences()[-1]
     (choice,) = answer.choice_sentences()
     assert f"{100 * (traded.grid[1].overall / near.overall - 1):.0f} % farther" in choice
     assert " 0 % nearer for 1.00 times" in choice
