@@ -14,10 +14,25 @@ FOLDERS = ("notebooks", "data")
 
 
 def project_file(path: str | os.PathLike) -> Path:
-    """Return the absolute path of a file, which is named from the working folder or from any folder above it.
+    """Find a file by its path from the working folder or from any folder above it.
 
     So ``data/speech.flac`` is the bundled clip both in Jupyter, which runs a notebook in ``notebooks/``, and in
-    papermill. ParameterError if there is no such file.
+    papermill.
+
+    Parameters
+    ----------
+    path : path
+        Relative or absolute.
+
+    Returns
+    -------
+    Path
+        Absolute.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file.
     """
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (found := folder / path).exists():

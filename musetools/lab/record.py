@@ -27,9 +27,18 @@ ARRAY_KEYS = {"npy", "dtype", "shape"}  # of the dict that is recorded for an ar
 def record(**quantities: Any) -> None:
     """Leave a notebook's results in its last cell, for people and programs to read.
 
-    They are numbers, texts, lists and dicts of them, None, and arrays of numbers; ParameterError if one is NaN,
-    infinite or of another type. They are shown as ``application/vnd.musetools.result+json``, folded away on a page; an
-    array as the base64 text of its ``.npy`` file, with its type and shape.
+    They are shown as ``application/vnd.musetools.result+json``, folded away on a page. An array is recorded as the
+    base64 text of its ``.npy`` file, with its type and shape.
+
+    Parameters
+    ----------
+    **quantities
+        Numbers, texts, lists and dicts of them, None, and numpy arrays of numbers.
+
+    Raises
+    ------
+    ParameterError
+        If a value is NaN, infinite or of another type.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
     if twice := [name for name, n in Counter(name for name, _ in flat(plain)).items() if n > 1]:
@@ -92,9 +101,22 @@ def array_from_npy(content: bytes, dtype: str, shape: Sequence[int]) -> np.ndarr
 
 
 def read_results(notebook: str | os.PathLike | Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `record` was given in the last cell of an executed notebook, on disk or read already.
+    """Read the results of an executed notebook from its last cell, with its arrays.
 
-    ParameterError if it is no notebook, its last cell was left early or recorded nothing, or the record is damaged.
+    Parameters
+    ----------
+    notebook : path or notebook node
+        The executed notebook.
+
+    Returns
+    -------
+    dict
+        What `record` was given.
+
+    Raises
+    ------
+    ParameterError
+        If it is no notebook, its last cell was left early or recorded nothing, or the record is damaged.
     """
     where = "the notebook" if isinstance(notebook, Mapping) else str(notebook)
     try:

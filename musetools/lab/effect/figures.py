@@ -28,7 +28,17 @@ def answer_box(effect: Effect) -> AnswerBox:
 
 
 def prediction_figure(effect: Effect) -> Figure:
-    """Draw true openings and those predicted from training's and the worst recipe's chunks, over time and by frame."""
+    """Draw true openings and those predicted from training's and the worst recipe's chunks, over time and by frame.
+
+    Parameters
+    ----------
+    effect : Effect
+        What `evaluate` returned.
+
+    Returns
+    -------
+    Figure
+    """
     trained, worst = effect.matching, effect.worst
     stop = float(worst.times_s[worst.interior].max())
     times = np.linspace(stop - SHOWN_S, stop, 1200)
@@ -53,7 +63,17 @@ def prediction_figure(effect: Effect) -> Figure:
 
 
 def delay_figure(effect: Effect) -> Figure:
-    """Draw measured delay against the one expected from the index matrix: in all, and over time where it is large."""
+    """Draw measured delay against the one expected from the index matrix: in all, and over time where it is large.
+
+    Parameters
+    ----------
+    effect : Effect
+        What `evaluate` returned.
+
+    Returns
+    -------
+    Figure
+    """
     ran = list(effect.grid.values())
     large = [o for o in ran if abs(o.expected.mean_ms) > STEADY_MS]
     large = large or [max(ran, key=lambda o: abs(o.expected.drift_ms_s))]
@@ -87,7 +107,17 @@ def delay_figure(effect: Effect) -> Figure:
 
 
 def r2_figure(effect: Effect) -> Figure:
-    """Draw R² by recipe and frame rate, beside the matching pair's and the control's."""
+    """Draw R² by recipe and frame rate, beside the matching pair's and the control's.
+
+    Parameters
+    ----------
+    effect : Effect
+        What `evaluate` returned.
+
+    Returns
+    -------
+    Figure
+    """
     grid, pairs = effect.grid, list(effect.published.values())
     names = [*(f"MuseTalk {side} as it is run" for side in effect.published), *INFERENCE]
     lowest = min(outcome.r2 for outcome in (*grid.values(), *effect.published.values()))

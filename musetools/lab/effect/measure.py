@@ -175,6 +175,15 @@ def published(experiment: Experiment) -> dict[str, Outcome]:
 
     The model learned from the training recipe's chunks, positional encoding added there or not, and predicts from the
     inference recipe's, where it is added or not: v1.5's training adds none, its inference does (K1).
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+
+    Returns
+    -------
+    dict of str to Outcome
     """
     outcomes = {}
     for side in ("v1.5", "v1"):
@@ -186,7 +195,17 @@ def published(experiment: Experiment) -> dict[str, Outcome]:
 def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
     """Return what single differences do at 25 fps, apart from timing: all are chunked as "musetools" does.
 
-    They are to be compared with ``experiment.outcome("musetools")``. `halved` are its weights in bfloat16.
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+    halved : Encoder
+        The same weights in bfloat16.
+
+    Returns
+    -------
+    dict of str to Outcome
+        By what differs. What they are to be compared with is ``experiment.outcome("musetools")``.
     """
     plain, placed = (experiment.model("v1.5", positional_encoding=added) for added in (False, True))
     ours, v1 = (RECIPES[name].features for name in ("musetools", "musetalk-v1-infer"))

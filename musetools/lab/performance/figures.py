@@ -36,7 +36,19 @@ def whole_figure(answer: Performance) -> Figure:
 
 
 def share_figure(bounds: list[Bound], title: str) -> Figure:
-    """Draw which share of its limit each part reaches; the farthest from its own is added to the title."""
+    """Draw which share of its limit each part reaches.
+
+    Parameters
+    ----------
+    bounds : list of Bound
+        Parts.
+    title : str
+        What is shown; the part that is farthest from its limit is added.
+
+    Returns
+    -------
+    Figure
+    """
     worst = min(bounds, key=lambda bound: bound.share)
     with figure(figsize=(9, 1.5 + 0.45 * len(bounds))) as (fig, axes):
         ax = axes[0, 0]

@@ -97,7 +97,18 @@ def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds:
 
 
 def operation_table(encoders: Sequence[Encoder]) -> Table:
-    """Return by torch's profiler which share of the time each encoder, one in each type, spends on what, on 30 s."""
+    """Tell by torch's profiler where the time of each encoder goes, on 30 s: the account of what is no product.
+
+    Parameters
+    ----------
+    encoders : sequence of Encoder
+        One in each type.
+
+    Returns
+    -------
+    Table
+        Shares of the time by kind of operation.
+    """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else some builds write a line to stderr at each start
     lines = []
     for encoder in encoders:

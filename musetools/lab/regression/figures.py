@@ -39,7 +39,17 @@ def _label(case: CaseReport) -> str:
 
 
 def share_figure(report: SuiteReport) -> Figure:
-    """Draw how much of its tolerance the worst quantity of each case takes."""
+    """Draw how much of its tolerance the worst quantity of each case takes.
+
+    Parameters
+    ----------
+    report : SuiteReport
+        What `run_suite` returned.
+
+    Returns
+    -------
+    Figure
+    """
     cases = report.cases
     with figure(figsize=(9, 0.34 * len(cases) + 1.4)) as (fig, axes):
         ax, colours = axes[0, 0], [COLOURS["green" if case.ok else "vermilion"] for case in cases]

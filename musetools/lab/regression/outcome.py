@@ -149,7 +149,18 @@ def _case(plain: dict[str, Any]) -> CaseReport:
 
 
 def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:
-    """Return a table row for each case of two reports: its status, its time, the error that changed most."""
+    """Return what changed from one report to another: status, times, the largest change of an error.
+
+    Parameters
+    ----------
+    earlier, later : SuiteReport
+        Two reports.
+
+    Returns
+    -------
+    Table
+        A table row for each case of either.
+    """
     before, after = ({case.name: case for case in report.cases} for report in (earlier, later))
     rows = [[name, *_change(before.get(name), after.get(name))] for name in before | after]
     head = ["case", "status", "time", "number whose error changed most", "error then", "error now"]

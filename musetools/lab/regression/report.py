@@ -35,9 +35,21 @@ class Cell(NamedTuple):
 
 
 def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
-    """Write ``report.html``, ``report.json`` and ``junit.xml``, and each executed notebook as HTML; return the page.
+    """Write ``report.html``, ``report.json`` and ``junit.xml``, and each executed notebook as HTML.
 
-    It compares with the run whose ``report.json`` lies in the folder, before that is replaced.
+    The page compares with the run whose ``report.json`` lies in the folder, before that is replaced.
+
+    Parameters
+    ----------
+    report : SuiteReport
+        What a suite run found.
+    folder : path
+        Where to.
+
+    Returns
+    -------
+    Path
+        The page.
     """
     from jinja2 import Environment, PackageLoader
 

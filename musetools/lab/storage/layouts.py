@@ -86,7 +86,19 @@ class VideoFrames:
 
 
 def fill_store(store: FeatureStore, features: np.ndarray, n_clips: int, seconds: float) -> None:
-    """Add clips of a length, made of one clip's features over and over: a loader does not look at values."""
+    """Add clips of a length, made of one clip's features over and over: a loader does not look at values.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Where they are added.
+    features : ndarray, shape (n_rows, n_layers, width)
+        Rows to repeat.
+    n_clips : int
+        Clips to add.
+    seconds : float
+        Length of each.
+    """
     wanted = np.arange(round(seconds * ROW_RATE))
     for number in range(n_clips):
         store.add_rows(f"clip_{number:05d}", features[(wanted + number) % len(features)], fps=25)

@@ -139,9 +139,23 @@ def evaluate(
 
 
 def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -> dict[str, int]:
-    """Write one clip in every layout, to a new folder; return the bytes that each takes on the disk.
+    """Write one clip in every layout and return the bytes that each takes on the disk; its source's sound by packets.
 
-    The store is in float32 and was extracted from files, by this encoder. Of the source, its sound's packets count.
+    Parameters
+    ----------
+    store : FeatureStore
+        In float32, with clips that were extracted from files.
+    clip : str
+        Which clip.
+    encoder : Encoder
+        The store's.
+    folder : Path
+        A new folder to write to.
+
+    Returns
+    -------
+    dict of str to int
+        By layout.
     """
     folder.mkdir(parents=True)
     source, features = store.record(clip).source["path"], store[clip]
@@ -162,7 +176,16 @@ def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -
 
 
 def float16_error(features: np.ndarray) -> np.ndarray:
-    """Return the largest error of float16 in each layer over that layer's standard deviation, (n_layers,)."""
+    """Measure what float16 costs: the largest error of each layer over that layer's standard deviation.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (n_rows, n_layers, width)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_layers,)
+    """
     error = np.abs(features - features.astype(np.float16).astype(np.float32)).max(axis=(0, 2))
     return error / features.astype(np.float64).std(axis=(0, 2))
 
@@ -170,7 +193,19 @@ def float16_error(features: np.ndarray) -> np.ndarray:
 def loading_rate(dataset: Dataset, n_items: int, *, workers: int = 0) -> float:
     """Measure how many items a second a DataLoader returns in random order, page cache warm.
 
-    So many items are loaded, or all if there are fewer, after the same to warm up; the start of workers is not counted.
+    Parameters
+    ----------
+    dataset : Dataset
+        What to load.
+    n_items : int
+        Items to load, after as many to warm up.
+    workers : int, default 0
+        For the DataLoader.
+
+    Returns
+    -------
+    float
+        Items per second; with workers, their start is not counted.
     """
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n_items].tolist()
     loader = DataLoader(dataset, BATCH, sampler=order, num_workers=workers, persistent_workers=workers > 0)
@@ -193,10 +228,23 @@ def disk_bytes(paths: Iterable[str | os.PathLike]) -> int:
 
 
 def stale_refusals(store: FeatureStore, source: Source, other: Encoder, folder: str | os.PathLike) -> dict[str, str]:
-    """Try to mix into a store what was made in another way; return the first line of the error of each attempt.
+    """Try to mix into a store what was made in another way, and return how each attempt is refused.
 
-    It is empty where nothing was refused. The attempts are audio, by an encoder that is not the store's or computes in
-    another type, and a store of another spec, which is made in a new folder.
+    Parameters
+    ----------
+    store : FeatureStore
+        The store.
+    source : path, binary file or (array, sample_rate)
+        Audio to add.
+    other : Encoder
+        Another encoder than the store's, or the same in another type.
+    folder : path
+        Where a store of another spec may be made; it must not be there yet.
+
+    Returns
+    -------
+    dict of str to str
+        By attempt, the first line of the error; empty where nothing was refused.
     """
     spec = "musetalk-v1" if store.spec != FeatureSpec.named("musetalk-v1") else "musetools"
     attempts = {

@@ -38,7 +38,16 @@ def answer_box(answer: Streaming) -> AnswerBox:
 def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:
     """Draw the distance from offline of every window over its computing: the ways to stream among a grid of windows.
 
-    The last of the ways is what the others are compared with; the grid is drawn as a line for each look-ahead.
+    Parameters
+    ----------
+    costs : dict of str to WindowCost
+        Ways to stream, by name; the last one is what the others are compared with.
+    trade : Trade
+        The grid, drawn as a line for each look-ahead.
+
+    Returns
+    -------
+    Figure
     """
     with figure(figsize=(10, 4.6)) as (fig, axes):
         ax = axes[0, 0]
@@ -157,7 +166,18 @@ def memory_figure(readings: np.ndarray) -> Figure:
 def segment_figure(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow], *, weights: str) -> Figure:
     """Draw each row's distance from one with as much audio before as after it, over time, all layers together.
 
-    Of up to four kinds of segments; `gaps` and `windows` are those of `segment_levels`.
+    Parameters
+    ----------
+    gaps : dict of str to ndarray, shape (n_rows, n_layers)
+        What `row_distance` returns, for up to four kinds of segments.
+    windows : dict of str to EncoderWindow
+        Their windows.
+    weights : str
+        Name of the encoder.
+
+    Returns
+    -------
+    Figure
     """
     n_rows = min(map(len, gaps.values()))
     inside = np.arange(REFERENCE.left, n_rows - REFERENCE.right)  # elsewhere the reference lacks audio
