@@ -7,10 +7,9 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-from media import mux, speech
+from media import mux, picture, speech
 
 RATE = 48_000
-FPS = 25
 FRAME = 1024  # samples of an AAC packet
 
 
@@ -49,28 +48,6 @@ def sound(
             shift = round(late_s / packet.time_base)
             packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
             yield packet
-
-
-def picture(
-    container: av.container.OutputContainer, seconds: float, codec: str = "libx264", fps: int = FPS, start_s: float = 0
-) -> Iterator[av.Packet]:
-    """Encode grey frames."""
-    stream = container.add_stream(codec, rate=fps)
-    stream.width = stream.height = 64
-    stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-    for i in range(round(seconds * fps)):
-        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 4 * i % 256, np.uint8), format="rgb24")
-        frame = frame.reformat(format=stream.pix_fmt)
-        frame.pts, frame.time_base = i, Fraction(1, fps)
-        yield from _moved(stream.encode(frame), start_s)
-    yield from _moved(stream.encode(), start_s)
-
-
-def _moved(packets: list[av.Packet], start_s: float) -> Iterator[av.Packet]:
-    for packet in packets:
-        shift = round(start_s / packet.time_base)
-        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-        yield packet
 
 
 def write(
@@ -115,6 +92,8 @@ def wav_with_size(path: Path, declared: int, seconds: float = 2) -> Path:
     soundfile.write(path, pcm(seconds, 16_000), 16_000)
     riff = bytearray(path.read_bytes())
     riff[40:44] = declared.to_bytes(4, "little")
+    if declared == 0xFFFFFFFF:  # as programs that write wav to a pipe do
+        riff[4:8] = riff[40:44]
     path.write_bytes(riff)
     return path
 
@@ -122,12 +101,4 @@ def wav_with_size(path: Path, declared: int, seconds: float = 2) -> Path:
 def rifx(path: Path, seconds: float = 2) -> Path:
     """Write a wav in the other byte order."""
     soundfile.write(path, pcm(seconds, 16_000), 16_000, format="WAV", endian="BIG")
-    return path
-
-
-def joined(path: Path, seconds: float = 1) -> Path:
-    """Write two files of a format, one after the other."""
-    kind = {"format": "OGG", "subtype": "OPUS"} if path.suffix == ".opus" else {}
-    soundfile.write(path, pcm(seconds, 16_000), 16_000, **kind)
-    path.write_bytes(path.read_bytes() * 2)
     return path

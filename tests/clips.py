@@ -1,17 +1,16 @@
 """Small test videos: plain coloured frames with the bundled speech, whole or with one known fault each."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from media import FASTSTART, SPEECH_RATE, mux, sound_packets, speech
+from media import FASTSTART, SPEECH_RATE, coloured, film_packets, mux, sound_packets, speech
 
 NTSC = Fraction(30_000, 1001)
-CLOCK = 90_000  # ticks a second of the time stamps that frames get
 PRIMING = 1024  # samples that the AAC encoder puts in front
 
 
@@ -118,44 +117,8 @@ def write_song(path: Path, seconds: float = 2) -> Path:
         cover.disposition = av.stream.Disposition.attached_pic
         codec = "libmp3lame" if path.suffix == ".mp3" else "aac"
         sound = list(sound_packets(container, speech(seconds), SPEECH_RATE, codec))
-        container.mux([*cover.encode(_frame(0, (64, 64), "yuvj420p")), *cover.encode(), *sound])
+        container.mux([*cover.encode(coloured(0, (64, 64), "yuvj420p")), *cover.encode(), *sound])
     return path
-
-
-def film_packets(
-    container: av.container.OutputContainer,
-    times: Iterable[float],
-    coded_fps: Fraction,
-    b_frames: int,
-    codec: str,
-    size: tuple[int, int],
-    between_keys: int = 250,
-) -> Iterator[av.Packet]:
-    """Encode frames that the codec is told to be even, then give each the time that it shall have."""
-    order = {"preset": "ultrafast", "x264-params": f"bframes={b_frames}:b-adapt=0:scenecut=0:keyint={between_keys}"}
-    stream = container.add_stream(codec, rate=coded_fps, options=order if codec == "libx264" else {})
-    stream.width, stream.height = size
-    stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-    ticks = np.round(np.asarray(times) * CLOCK).astype(int).tolist()
-    packets = []
-    for i in range(len(ticks)):
-        packets += stream.encode(_frame(i, size, stream.pix_fmt))
-    packets += stream.encode()
-    shown = [round(packet.pts * packet.time_base * coded_fps) for packet in packets]
-    # a frame that others are made of is decoded before them, so decoding runs ahead of showing
-    ahead = max(ticks[n] - ticks[i] for n, i in enumerate(shown))
-    for n, (packet, i) in enumerate(zip(packets, shown, strict=True)):
-        packet.pts, packet.dts, packet.time_base = ticks[i], ticks[n] - ahead, Fraction(1, CLOCK)
-        yield packet
-
-
-def _frame(number: int, size: tuple[int, int], pix_fmt: str) -> av.VideoFrame:
-    """Make a frame of one colour."""
-    width, height = size
-    colour = np.uint8([5 * number % 256, 11 * number % 256, 17 * number % 256])
-    frame = av.VideoFrame.from_ndarray(np.tile(colour, (height, width, 1)), format="rgb24").reformat(format=pix_fmt)
-    frame.pts = number
-    return frame
 
 
 class Sealed:

@@ -9,11 +9,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from checkpoints import small_weights
 from hypothesis import settings
-from oracles import encoder_of
+from media import write_media
+from oracles import encoder_of, speech
 
 from musetools.features import extract, published
 from musetools.features.encoder import Encoder, load_encoder
@@ -75,6 +77,17 @@ def trained() -> Path:
     if folder is None:
         pytest.skip(f"no trained weights are installed: {published.EXTRA}")
     return folder
+
+
+@pytest.fixture
+def namesakes(tmp_path: Path) -> list[Path]:
+    """Two videos of one name in two folders, with other sound."""
+    paths = []
+    for folder, samples in (("monday", speech(40_000)), ("tuesday", speech(80_000)[40_000:])):
+        (tmp_path / folder).mkdir()
+        pcm = np.round(samples[:, None] * 32767).astype(np.int16)
+        paths.append(write_media(tmp_path / folder / "take 1.mp4", pcm, 16_000))
+    return paths
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from scipy.signal import resample_poly
 SPEECH = Path(__file__).resolve().parents[1] / "data" / "speech.flac"
 SPEECH_RATE = 44_100
 VIDEO_FPS = 25
+CLOCK = 90_000  # ticks a second of the time stamps that frames get
 FASTSTART = {"movflags": "+faststart"}  # the index in front, so that half a file still opens
 
 
@@ -40,8 +41,8 @@ def write_media(path: Path, pcm: np.ndarray, rate: int, subtype: str | None = No
         return path
     with av.open(path, "w", options=options) as container:
         sound = list(sound_packets(container, pcm, rate, codec))
-        picture = list(_picture(container, len(pcm) / rate)) if path.suffix == ".mp4" else []
-        mux(container, sound + picture)
+        n_frames = len(pcm) * VIDEO_FPS // rate if path.suffix == ".mp4" else 0
+        mux(container, sound + list(picture(container, n_frames / VIDEO_FPS, "mpeg4")) if n_frames else sound)
     return path
 
 
@@ -66,7 +67,7 @@ def copied(source: Path, path: Path, start_s: float = 0, keep: Callable[[av.Pack
 def write_silent_film(path: Path, seconds: float = 1) -> Path:
     """Write a video without an audio stream."""
     with av.open(path, "w") as container:
-        container.mux(list(_picture(container, seconds)))
+        container.mux(list(picture(container, seconds, "mpeg4")))
     return path
 
 
@@ -97,11 +98,52 @@ def _frame(pcm: np.ndarray, rate: int, pts: int) -> av.AudioFrame:
     return frame
 
 
-def _picture(container: av.container.OutputContainer, seconds: float) -> Iterator[av.Packet]:
-    stream = container.add_stream("mpeg4", rate=VIDEO_FPS)
-    stream.width = stream.height = 64
-    stream.pix_fmt = "yuv420p"
-    for i in range(int(seconds * VIDEO_FPS)):
-        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), i % 256, np.uint8), format="rgb24")
-        yield from stream.encode(frame)
-    yield from stream.encode()
+def picture(
+    container: av.container.OutputContainer,
+    seconds: float,
+    codec: str = "libx264",
+    fps: int = VIDEO_FPS,
+    start_s: float = 0,
+    b_frames: int = 3,
+) -> Iterator[av.Packet]:
+    """Encode frames of an even rate; B-frames in H.264 alone."""
+    times = start_s + np.arange(round(seconds * fps)) / fps
+    for packet in film_packets(container, times, Fraction(fps), b_frames, codec):
+        packet.duration = CLOCK // fps
+        yield packet
+
+
+def film_packets(
+    container: av.container.OutputContainer,
+    times: Iterable[float],
+    coded_fps: Fraction,
+    b_frames: int = 0,
+    codec: str = "libx264",
+    size: tuple[int, int] = (64, 64),
+    between_keys: int = 250,
+) -> Iterator[av.Packet]:
+    """Encode frames that the codec is told to be even, then give each the time that it shall have."""
+    order = {"preset": "ultrafast", "x264-params": f"bframes={b_frames}:b-adapt=0:scenecut=0:keyint={between_keys}"}
+    stream = container.add_stream(codec, rate=coded_fps, options=order if codec == "libx264" else {})
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    ticks = np.round(np.asarray(times) * CLOCK).astype(int).tolist()
+    packets = []
+    for i in range(len(ticks)):
+        packets += stream.encode(coloured(i, size, stream.pix_fmt))
+    packets += stream.encode()
+    shown = [round(packet.pts * packet.time_base * coded_fps) for packet in packets]
+    # a frame that others are made of is decoded before them, so decoding runs ahead of showing
+    ahead = max((ticks[n] - ticks[i] for n, i in enumerate(shown)), default=0)
+    for n, (packet, i) in enumerate(zip(packets, shown, strict=True)):
+        packet.pts, packet.dts, packet.time_base = ticks[i], ticks[n] - ahead, Fraction(1, CLOCK)
+        yield packet
+
+
+def coloured(number: int, size: tuple[int, int], pix_fmt: str) -> av.VideoFrame:
+    """Make a frame of one colour."""
+    width, height = size
+    colour = np.uint8([5 * number % 256, 11 * number % 256, 17 * number % 256])
+    frame = av.VideoFrame.from_ndarray(np.tile(colour, (height, width, 1)), format="rgb24").reformat(format=pix_fmt)
+    frame.pts = number
+    return frame

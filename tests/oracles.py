@@ -76,6 +76,11 @@ def published_v15(waveform: np.ndarray, weights: EncoderWeights, *, trim: bool =
     return np.concatenate(rows)[: len(waveform) * 50 // SAMPLE_RATE if trim else None]
 
 
+def error_by_layer(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Root mean square of the difference by the standard deviation, of each layer."""
+    return np.sqrt(np.square(got - expected).mean((0, 2))) / expected.std((0, 2))
+
+
 def raw_log_mel(waveform: np.ndarray, n_mels: int = 80) -> torch.Tensor:
     """The log-mel before its floor: STFT centred, mirrored at the ends, last frame dropped."""
     stft = torch.stft(torch.from_numpy(waveform), 400, 160, window=torch.hann_window(400), return_complex=True)

@@ -25,6 +25,16 @@ def zeros_like(rows: list[int]) -> list[int]:
     return [ZEROS] * len(rows)
 
 
+def numbered(n_rows: int, n_layers: int = 3, width: int = 4, dtype: str = "float32") -> np.ndarray:
+    """Features in which no two values are alike, none of them 0."""
+    return np.arange(1, 1 + n_rows * n_layers * width).reshape(n_rows, n_layers, width).astype(dtype)
+
+
+def gathered(features: np.ndarray, rows: list[int]) -> np.ndarray:
+    """Join rows one by one, zeros for -1."""
+    return np.concatenate([np.zeros_like(features[0]) if row == ZEROS else features[row] for row in rows])
+
+
 def musetools(n_samples, fps, context):
     """DESIGN section 4: exact fps, every whole frame, edges clamped."""
     fps, last, chunks = exact_fps(fps), n_samples // 320 - 1, []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from clips import NTSC, PRIMING, film_packets
-from media import copied, mux, sound_packets, speech
+from clips import NTSC, PRIMING
+from media import copied, film_packets, mux, sound_packets, speech
 
 FPS, SECONDS, RATE = 30, 4, 48_000
 TS_PACKET = 188

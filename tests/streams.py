@@ -108,12 +108,10 @@ class SlowTeller(RowTeller):
 
     def __init__(self, seconds: float):
         super().__init__()
-        self.seconds, self.busy = seconds, []
+        self.seconds = seconds
 
     def hidden_states(self, mel, **how) -> torch.Tensor:
-        began = time.monotonic()
         time.sleep(self.seconds)
-        self.busy.append((began, time.monotonic()))
         return super().hidden_states(mel, **how)
 
 

@@ -1,14 +1,11 @@
 """What the command says of itself, of the recipes and of the machine; each command is tested where its work is."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
-from test_house import HEAVY
 
 from musetools import RECIPES
 from musetools.cli import machine, main
@@ -31,12 +28,6 @@ def test_help_lists_every_name_and_cuts_no_summary_off():
     assert {*main.commands} <= set(words)
     assert "..." not in text.split("Commands:")[1]
     assert "exit code 1 where a finding is an error." in " ".join(words)
-
-
-def test_help_loads_nothing_heavy():
-    code = "import sys; from musetools.cli import main\ntry:\n    main(['--help'])\nfinally:\n    print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ, check=True)
-    assert (HEAVY | {"fastjsonschema"}).isdisjoint(done.stdout.decode().split())
 
 
 def test_groups_within_the_command_list_no_names():

@@ -133,11 +133,8 @@ FAULTS = {
         "train/test_corpus.py": ["test_a_name_that_is_not_utf8_fails_alone"],
     },
     "F23": {
-        WEIGHTS: [
-            "test_tiny_without_a_network_says_where_to_put_it",
-            "test_a_network_that_never_answers_is_given_up",
-            "test_a_torn_download_is_not_used",
-        ]
+        WEIGHTS: ["test_a_network_that_never_answers_is_given_up", "test_a_torn_download_is_not_used"],
+        "features/test_published.py": ["test_without_any_all_ways_out_are_named"],
     },
     "F24": {"features/test_features.py": ["test_every_boundary_follows_the_published_rule"]},
 }
@@ -159,7 +156,7 @@ def test_there_are_24_faults():
 
 
 def write_often(path: Path, letter: bytes) -> None:
-    for _ in range(50):
+    for _ in range(20):
         write_whole(path, letter * 100_000)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from media import speech, write_media
@@ -20,33 +21,38 @@ def python(code: str, *arguments: object, flags: tuple[str, ...] = (), **environ
 
 # --- what is loaded, and when
 
+CLIP = Path(__file__).parents[1] / "data" / "talker_25.mp4"
+HEAVY = {"torch", "whisper", "librosa", "numba", "matplotlib", "scipy"}
+SOUND = "import numpy, musetools as mt; sound = numpy.zeros(16_000, numpy.float32), 16_000; "
+TRAINED = pytest.mark.trained
+LOADS = {  # code, and what it leaves alone
+    "musetools": ("import musetools; dir(musetools)", HEAVY | {"av", "numpy"}),
+    "musetools.audio.probe": ("import musetools.audio.probe", HEAVY | {"av"}),
+    **{
+        f"musetools.{room}": (f"import musetools.{room}", HEAVY)
+        for room in ("audio", "chunks", "recipes", "check", "features.spec")
+    },
+    "--help": ("from musetools.cli import main; main(['--help'])", HEAVY | {"fastjsonschema"}),
+    "check --quick": (f"from musetools.cli import main; main(['check', '--quick', {str(CLIP)!r}])", HEAVY),
+    "sound and chunks": (
+        "import numpy, musetools as mt; [mt.load_audio(sys.argv[1], decoder=d) for d in ('ffmpeg', 'librosa')]; "
+        "mt.feature2chunks(numpy.zeros((50, 5, 384)), 25).batch()",
+        {"torch", "whisper", "librosa"},
+    ),
+    # whisper and numba would take 55 MiB; what reads no compressed file or other rate loads no resampler either
+    "features": (f"{SOUND}mt.audio2feat(sound, 'tiny.en')", HEAVY - {"torch"} | {"soxr", "soundfile"}),
+}
 
-def test_import_is_light():
-    loaded = python("import sys, musetools; dir(musetools); print(*sys.modules)").split()
-    heavy = {"torch", "whisper", "librosa", "matplotlib", "av", "numba", "scipy"}
-    assert heavy.isdisjoint(loaded)
-    assert "numpy" not in loaded
 
-
-def test_chunks_and_decoding_run_without_torch(tmp_path):
+@pytest.mark.parametrize("what", [pytest.param(what, marks=TRAINED if what == "features" else ()) for what in LOADS])
+def test_what_is_not_loaded(what, request, tmp_path):
+    if what == "features":
+        request.getfixturevalue("trained")
     path = write_media(tmp_path / "speech.wav", speech(0.5), 44_100)
-    code = """
-import sys, numpy, musetools
-for decoder in ("ffmpeg", "librosa"):
-    musetools.load_audio(sys.argv[1], decoder=decoder)
-musetools.feature2chunks(numpy.zeros((50, 5, 384)), 25).batch()
-print(*sys.modules)
-"""
-    assert {"torch", "whisper", "librosa"}.isdisjoint(python(code, path).split())
-
-
-@pytest.mark.parametrize("name", musetools.__all__)
-def test_every_public_name_is_there(name):
-    if musetools._HOME_OF[name].startswith("lab"):
-        pytest.importorskip("papermill", reason="needs the extra lab")
-    value = getattr(musetools, name)
-    assert not callable(value) or value.__module__.startswith("musetools")
-    assert name in dir(musetools)
+    code, heavy = LOADS[what]
+    loaded = python(f"import sys\ntry:\n    {code}\nfinally:\n    print(*sys.modules)", path).split()
+    assert "musetools" in loaded
+    assert heavy.isdisjoint(loaded)
 
 
 def test_star_import():

@@ -49,19 +49,6 @@ def test_what_is_not_held_is_refused(first, last):
         ring[first:last]
 
 
-def test_what_was_given_up_cannot_be_had_back():
-    ring = Ring()
-    ring.append(np.arange(10, dtype=np.float32))
-    ring.drop(6)
-    ring.drop(2)
-    assert ring.start == 6
-    np.testing.assert_array_equal(ring[7:9], [7, 8])
-    ring.drop(100)
-    assert (ring.start, ring.stop) == (10, 10)
-    ring.append(np.float32([10, 11]))
-    np.testing.assert_array_equal(ring[10:12], [10, 11])
-
-
 def test_items_are_copied():
     ring, items = Ring(), np.ones(4, np.float32)
     ring.append(items)

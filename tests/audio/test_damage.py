@@ -18,6 +18,7 @@ RATE = 44_100
 FORMATS = {".aiff": "AIFF", ".au": "AU", ".w64": "W64", ".caf": "CAF", ".wav": "WAV"}
 JOINED = {
     **dict.fromkeys(FORMATS, "follow the end"),
+    **dict.fromkeys((".flac", ".ogg", ".opus"), "joined"),
     ".mp3": "Xing header counts",
     ".m4a": r"second index \(moov\)",
     ".mp4": r"second index \(moov\)",
@@ -29,10 +30,15 @@ JOINED = {
 
 def write(path: Path) -> Path:
     """Write two seconds, with a picture in what usually has one."""
-    if path.suffix in FORMATS:
+    if path.suffix == ".opus":
+        soundfile.write(path, speech(2, 16_000), 16_000, format="OGG", subtype="OPUS")
+    elif path.suffix in FORMATS:
         soundfile.write(path, speech(2), RATE, format=FORMATS[path.suffix])
-        return path
-    return write_media(path, speech(2), RATE) if path.suffix in (".mp3", ".m4a") else write_clip(path)
+    elif path.suffix in (".mp3", ".m4a", ".flac", ".ogg"):
+        write_media(path, speech(2), RATE)
+    else:
+        write_clip(path)
+    return path
 
 
 def found(path: Path) -> set[str]:

@@ -50,7 +50,8 @@ def media(tmp_path_factory):
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_file_gives_the_speech(media, kind, decoder):
+def test_every_kind_of_file_gives_the_speech(media, kind, decoder, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no ffmpeg program is needed
     rate, channels, _ = KINDS[kind]
     waveform = load_audio(media / kind, decoder=decoder)
     expected = reference(speech(SECONDS, rate, channels), rate)
@@ -63,13 +64,8 @@ def test_every_kind_of_file_gives_the_speech(media, kind, decoder):
     assert abs(len(waveform) - SECONDS * 16_000) <= 640  # a video frame
     n = min(len(waveform), len(expected))
     assert np.corrcoef(waveform[:n], expected[:n])[0, 1] > 0.99
-
-
-@pytest.mark.parametrize("kind", ["44k_stereo.wav", "16bit.flac", "layer3.mp3", "sound.m4a", "film.mp4"])
-def test_no_ffmpeg_program_is_needed(media, kind, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for decoder in DECODERS:
-        assert len(load_audio(str(media / kind), decoder=decoder)) >= SECONDS * 16_000
+    if decoder == "ffmpeg":  # nothing is amiss with time stamps here, though those of ogg wobble
+        np.testing.assert_array_equal(load_audio(media / kind), waveform)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # librosa.load imports audioread, which Python deprecates
@@ -227,7 +223,7 @@ def test_an_unknown_decoder_is_refused_at_once(decoder):
 
 # --- memory
 
-MINUTES = (2, 20)
+MINUTES = (2, 14)
 PEAKS = """
 import sys
 from musetools import audio_blocks
@@ -252,7 +248,7 @@ def test_memory_does_not_grow_with_length(tones, decoder):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     n_short, before, n_long, after = map(int, done.stdout.split())
     assert (n_short, n_long) == tuple(n * 60 * 16_000 for n in MINUTES)
-    assert after - before < 30 * 1024  # KiB; 18 minutes of waveform are 66 MiB
+    assert after - before < 30 * 1024  # KiB; 12 minutes of waveform are 44 MiB
 
 
 # --- loudness
@@ -300,8 +296,5 @@ def test_loudness_hears_each_frame_alone():
 @pytest.mark.parametrize("n", [0, 1, 639])
 def test_loudness_of_less_than_a_frame(n):
     assert loudness(np.ones(n, np.float32), 25).shape == (0,)
-
-
-def test_loudness_refuses_a_bad_rate():
     with pytest.raises(ParameterError, match="fps must be"):
-        loudness(np.zeros(16_000), 0)
+        loudness(np.ones(n, np.float32), 0)

@@ -44,9 +44,9 @@ def sentence(audit: ClipAudit, what: str) -> str:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> Path:
-    """Twenty good clips and five bad ones, in folders with awkward names."""
+    """Eight good clips and five bad ones, in folders with awkward names."""
     folder = tmp_path_factory.mktemp("clips {1} <b>")
-    write_good(folder, 20)
+    write_good(folder, 8)
     (folder / "more").mkdir()
     for what, write in FAULTS.items():
         write(folder / "more" / f"{what}.mp4")
@@ -63,22 +63,22 @@ def audits(mixed) -> dict[bool, FolderAudit]:
 @pytest.mark.parametrize("quick", [False, True])
 def test_each_fault_is_found_and_named_among_good_clips(audits, quick):
     folder = audits[quick]
-    assert len(folder.audits) == 25
+    assert len(folder.audits) == 13
     assert folder.errors == 5
     for audit in folder.audits[:5]:
         assert Path(audit.name).stem in whats(audit, "error"), audit
-    assert [audit.level for audit in folder.audits] == ["error"] * 5 + ["ok"] * 20, folder
+    assert [audit.level for audit in folder.audits] == ["error"] * 5 + ["ok"] * 8, folder
     assert all("good" in audit.name for audit in folder.audits[5:])
 
 
 def test_the_table_has_a_line_for_each(audits):
     head, *lines, caption = repr(audits[True]).splitlines()
     assert head.split() == ["level", "clip", "sound", "frames", "found"]
-    assert caption.startswith("5 of 25 clips have errors")
+    assert caption.startswith("5 of 13 clips have errors")
     assert "packets alone were read: silence" in caption
-    assert len(lines) == 25
+    assert len(lines) == 13
     assert all(what in "\n".join(lines[:5]) for what in FAULTS)
-    assert "50 at 25" in lines[-1] or "at 29.97" in lines[-1]
+    assert "60 at 30" in lines[-1]
 
 
 def test_the_numbers_of_the_faults(mixed, audits):
@@ -169,7 +169,6 @@ def test_a_real_clip_lacks_sound(shared):
     audit = audit_clip(shared / "real" / "yongen.mp4")
     assert (audit.n_frames, audit.fps, audit.n_samples) == (268, 25, 8 * RATE)
     assert number(audit, "length") == pytest.approx(2720)
-    assert "2.72 s the video goes on without sound" in sentence(audit, "length")
     assert audit.surplus_rows == 2 * 268 - 400
     assert audit.level == "error"
 
@@ -256,12 +255,9 @@ def test_an_array_needs_no_file():
     assert (audit.name, audit.info, audit.n_samples, audit.n_frames) == ("the array", None, 4 * RATE, 120)
     assert audit.fps == NTSC
     assert audit.to_json()["fps"] == "30000/1001"
-
-
-def test_a_quick_look_at_an_array_knows_its_length():
-    audit = audit_clip(hiss(2 * RATE), n_frames=100, fps=25, quick=True)
-    assert audit.n_samples == 2 * RATE
-    assert "length" in whats(audit)
+    quick = audit_clip(hiss(2 * RATE), n_frames=100, fps=25, quick=True)
+    assert quick.n_samples == 2 * RATE
+    assert "length" in whats(quick)
 
 
 def test_audio_with_the_frames_of_its_video(tmp_path):
@@ -287,8 +283,8 @@ def test_arguments_that_cannot_be_used(tmp_path):
 def test_drift_of_the_published_pipeline(tmp_path):
     audit = audit_clip(write_clip(tmp_path / "clip.mp4", NTSC, 3), "musetalk-v1.5-infer", quick=True)
     assert number(audit, "drift") == pytest.approx(33.3, abs=1)  # 1000·(29.97/29 − 1), FACTS section 2
-    assert audit.level == "error"
     assert "musetalk-v1.5-infer drifts +33" in sentence(audit, "drift")
+    assert audit.level == "error"
     at_25 = audit_clip(write_clip(tmp_path / "25.mp4", seconds=3), "musetalk-v1.5-infer", quick=True)
     assert at_25.level == "ok"
 
@@ -326,24 +322,23 @@ def test_a_table_of_all_recipes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n_frames", "level"), [(699, "ok"), (700, "ok"), (715, "ok"), (716, "warning"), (765, "warning"), (766, "error")]
+    ("n_frames", "level", "share"),
+    [
+        *((n_frames, "ok", 0) for n_frames in (699, 700, 715)),
+        (716, "warning", 1 / 701),
+        (765, "warning", 50 / 750),
+        (766, "error", 51 / 751),
+        (875, "error", 160 / 860),
+    ],
 )
-def test_clips_too_long_for_the_published_loader(n_frames, level):
+def test_clips_too_long_for_the_published_loader(n_frames, level, share):
     """With 16 frames a sample, the start 700 needs 716 frames (K6), the start 750 needs 766 (K5)."""
     audit = audit_clip(hiss(640 * n_frames), "musetalk-v1.5-train", n_frames=n_frames, fps=25)
     assert audit.level == level
-    assert whats(audit) == ({"over 28 s"} if level != "ok" else set())
+    assert whats(audit) == ({"over 28 s"} if share else set())
+    if share:
+        assert number(audit, "over 28 s") == pytest.approx(share)
     assert not whats(audit_clip(hiss(640 * n_frames), n_frames=n_frames, fps=25))
-
-
-def test_a_long_film(tmp_path):
-    path = write_clip(tmp_path / "long.mp4", seconds=35, size=(16, 16), codec="mpeg4")
-    audit = audit_clip(path, "musetalk-v1.5-train", quick=True)
-    assert audit.n_frames == 875
-    assert number(audit, "over 28 s") == pytest.approx(160 / 860)
-    assert "12.8 % get wrong audio, 18.6 % a wrong sync mel" in sentence(audit, "over 28 s")
-    assert whats(audit) == {"over 28 s"}
-    assert audit_clip(path, quick=True).level == "ok"
 
 
 # --- files that cannot be trusted (FAULTS F8 … F12)
@@ -411,8 +406,8 @@ def test_hardly_any_sound(fps):
             assert audit.level == "error", audit
 
 
-def test_files_damaged_at_random(tmp_path):
-    """With bytes flipped and lost at random, seeded, the result is an audit."""
+def test_a_quick_look_at_files_damaged_at_random(tmp_path):
+    """With bytes flipped and lost at random, seeded, the result is an audit; `tests/fuzz` decodes such files."""
     rng = np.random.default_rng(5)
     sources = [write_clip(tmp_path / f"a{end}", seconds=1, **FASTSTART) for end in (".mp4", ".mov")]
     sources.append(write_clip(tmp_path / "a.mkv", seconds=1))
@@ -423,8 +418,7 @@ def test_files_damaged_at_random(tmp_path):
             damaged[place] = rng.integers(256)
         path = tmp_path / f"damaged{source.suffix}"
         path.write_bytes(damaged)
-        for quick in (True, False):
-            json.dumps(audit_clip(path, quick=quick).to_json(), allow_nan=False)
+        json.dumps(audit_clip(path, quick=True).to_json(), allow_nan=False)
 
 
 @pytest.mark.parametrize(("declared_s", "n"), [(3.0, 0), (2.95, 0), (3.2, 0), (2.8, 1), (4.5, 1), (1.4, 1), (None, 0)])

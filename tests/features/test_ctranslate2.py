@@ -60,10 +60,6 @@ def test_a_layout_changes_neither_fingerprint_nor_features(kind, tmp_path):
         assert torch.equal(other.hidden_states(MEL), here.hidden_states(MEL))
 
 
-def test_float32_is_stored_without_loss(tmp_path):
-    assert read_weights(save_ctranslate2(tmp_path / "m", WEIGHTS)).fingerprint() == WEIGHTS.fingerprint()
-
-
 def test_half_precision_is_that_of_a_half_precision_pt(tmp_path):
     half = read_weights(save_openai(tmp_path / "half.pt", WEIGHTS, torch.float16))
     assert read_weights(save_ctranslate2(tmp_path / "m", WEIGHTS, "float16")).fingerprint() == half.fingerprint()
@@ -99,13 +95,6 @@ def test_aliases_are_followed(kind, tmp_path):
     assert one == other
 
 
-def test_weights_do_not_hang_on_their_file(tmp_path):
-    folder = save_ctranslate2(tmp_path / "m", WEIGHTS)
-    read = read_weights(folder)
-    (folder / "model.bin").write_bytes(b"\xff" * (folder / "model.bin").stat().st_size)
-    assert read.fingerprint() == WEIGHTS.fingerprint()
-
-
 def test_only_the_encoder_is_read(tmp_path):
     """A decoder of a GiB, which is a hole in the file, is passed over."""
     big, empty = "decoder/embeddings/weight", np.zeros(0, "f4")
@@ -134,11 +123,6 @@ def test_beside_hugging_face_files_a_model_bin_is_not_looked_at(tmp_path):
     folder = save_hugging_face(tmp_path / "m", WEIGHTS)
     (folder / "model.bin").write_bytes(b"something else")
     assert read_weights(folder).fingerprint() == WEIGHTS.fingerprint()
-
-
-def test_a_model_bin_is_loaded_by_its_folder(tmp_path):
-    with pytest.raises(EncoderError, match=r"model\.bin"):
-        load_encoder(save_ctranslate2(tmp_path / "m", WEIGHTS) / "model.bin")
 
 
 # --- files that are not what they should be

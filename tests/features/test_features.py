@@ -12,7 +12,7 @@ import soundfile
 from checkpoints import save_openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import SEGMENT, published_v1, published_v15, speech
+from oracles import SEGMENT, error_by_layer, published_v1, published_v15, speech
 
 from musetools import (
     AudioError,
@@ -42,38 +42,27 @@ def _golden(shared: Path, clip: str, version: str) -> tuple[tuple, np.ndarray, n
         return tuple(recorded[f"{version}_shape"]), recorded[f"{version}_rows"], recorded[version]
 
 
-def _error(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Root mean square of the difference by the standard deviation, of each layer."""
-    return np.sqrt(np.square(got - expected).mean((0, 2))) / expected.std((0, 2))
-
-
-@pytest.mark.parametrize(("clip", "version"), [("eng", "v1"), ("eng", "v15"), ("yongen", "v15")])
+@pytest.mark.parametrize(("clip", "version"), [("eng", "v1"), ("eng", "v15"), ("yongen", "v1"), ("yongen", "v15")])
 def test_recorded_features(clip, version, shared, encoder):
+    """48 kHz in v1: FFmpeg's versions of its resampler differ by up to 3 of 32768."""
     shape, rows, expected = _golden(shared, clip, version)
     got = audio2feat(shared / "real" / f"{clip}.wav", encoder, spec=SPECS[version])
     assert got.dtype == np.float32
     assert got.shape == shape
-    np.testing.assert_allclose(got[rows], expected, **OTHER_CPU)
-    assert _error(got[rows], expected).max() < 1e-5
-
-
-def test_recorded_features_through_another_resampler(shared, encoder):
-    """48 kHz in v1: FFmpeg's versions differ by up to 3 of 32768."""
-    shape, rows, expected = _golden(shared, "yongen", "v1")
-    got = audio2feat(shared / "real" / "yongen.wav", encoder, spec="musetalk-v1")
-    assert got.shape == shape
-    assert _error(got[rows], expected).max() < 0.001
+    resampled = (clip, version) == ("yongen", "v1")
+    assert error_by_layer(got[rows], expected).max() < (0.001 if resampled else 1e-5)
+    if not resampled:
+        np.testing.assert_allclose(got[rows], expected, **OTHER_CPU)
 
 
 MUTANTS = [  # eng fills nothing, being 60 s; yongen has but one window, so one peak
     ("eng", "v1", {"mel_peak": "window"}),
-    ("eng", "v1", {"final_norm": True}),
     ("eng", "v1", {"window": EncoderWindow(5, 20, 5, 30)}),
     ("eng", "v15", {"mel_peak": "file"}),
-    ("eng", "v15", {"final_norm": False}),
     ("eng", "v15", {"window": EncoderWindow(5, 20, 5, 30, positions="clip")}),
     ("yongen", "v1", {"padding": "audio"}),
     ("yongen", "v1", {"final_norm": True}),
+    ("yongen", "v15", {"final_norm": False}),
     ("yongen", "v15", {"padding": "mel"}),
     ("yongen", "v15", {"window": EncoderWindow(0, 30, 0, None)}),
     ("yongen", "v15", {"decoder": "ffmpeg"}),
@@ -88,20 +77,22 @@ def test_the_recordings_would_catch_another_spec(clip, version, change, shared, 
     got = audio2feat(shared / "real" / f"{clip}.wav", encoder, spec=spec)
     assert np.abs(got[rows] - expected).max() > 1e-3
     if (clip, version) == ("yongen", "v1"):
-        assert _error(got[rows], expected).max() > 0.01
+        assert error_by_layer(got[rows], expected).max() > 0.01
 
 
-def test_our_own_spec_is_v15_at_16_khz(shared, encoder):
-    audio = shared / "real" / "eng.wav"
-    ours, theirs = (audio2feat(audio, encoder, spec=spec) for spec in ("musetools", "musetalk-v1.5"))
+def test_our_own_spec_is_v15_at_16_khz(small):
+    audio = speech(SEGMENT + 5_000), 16_000
+    ours, theirs = (audio2feat(audio, small, spec=spec) for spec in ("musetools", "musetalk-v1.5"))
     np.testing.assert_array_equal(ours, theirs)
 
 
 # --- the published rules, read slowly
 
 
-LENGTHS = [400, 401, 479, 480, 481, 640, 8 * 16_000, 9280] + [
-    base + offset for base in (SEGMENT, 2 * SEGMENT) for offset in (*AROUND, 0)
+LENGTHS = [
+    *(400, 401, 479, 480, 481, 640, 8 * 16_000, 9280),
+    *(SEGMENT + offset for offset in (*AROUND, 0)),
+    *(2 * SEGMENT + offset for offset in (-1, 0, 1, 320)),
 ]
 
 
@@ -151,14 +142,6 @@ def test_the_files_peak_may_lie_in_a_tail_without_rows(tail, small, weights):
     waveform[SEGMENT + 50 : SEGMENT + 150] = np.sin(np.arange(100, dtype=np.float32))
     got = audio2feat((waveform, 16_000), small, spec="musetalk-v1")
     np.testing.assert_allclose(got, published_v1(waveform, weights), **CLOSE)
-
-
-@pytest.mark.parametrize(("spec", "n_samples"), [*((spec, 400) for spec in ORACLES), ("musetools", SEGMENT + 321)])
-def test_row_counts_with_tiny(spec, n_samples, encoder):
-    got = audio2feat((speech(n_samples), 16_000), encoder, spec=spec)
-    assert got.shape == (n_samples // 320, 5, 384)
-    assert got.dtype == np.float32
-    assert np.isfinite(got).all()
 
 
 @pytest.mark.parametrize("spec", ["musetools", *ORACLES])
@@ -321,13 +304,6 @@ def test_a_missing_folder_is_an_error(small, tmp_path):
     assert str(tmp_path / "no" / "out.npy") in str(caught.value)
 
 
-def test_a_folder_in_the_way_is_an_error(small, tmp_path):
-    (tmp_path / "out.npy").mkdir()
-    with pytest.raises(OutputError, match=r"out\.npy"):
-        audio2feat((speech(16_000), 16_000), small, out=tmp_path / "out.npy")
-    assert [p.name for p in tmp_path.iterdir()] == ["out.npy"]
-
-
 def test_half_precision_features_are_float32(weights, small, tmp_path):
     path, audio = save_openai(tmp_path / "small.pt", weights), (speech(40_000), 16_000)
     got = audio2feat(audio, load_encoder(path, device="cpu", dtype="bfloat16"))
@@ -383,8 +359,8 @@ def peaks_mib(folder: Path, minutes: tuple[int, int], encoder: Path | str, spec:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 @pytest.mark.parametrize("spec", ["musetools", "musetalk-v1"])
 def test_memory_stays_flat(spec, tmp_path, weights):
-    """The samples of half an hour take 115 MiB, its rows 46."""
-    name, minutes = save_openai(tmp_path / "small.pt", weights), (2, 32)
+    """The samples of a quarter of an hour take 55 MiB, its rows 22."""
+    name, minutes = save_openai(tmp_path / "small.pt", weights), (1, 15)
     bare, short, long = peaks_mib(tmp_path, minutes, name, spec)
     assert long < 1.1 * short
     assert long < bare + 200  # what libraries take depends on how they were built: torch for CUDA some 300 MiB more

@@ -13,7 +13,6 @@ from oracles import speech, windows_by_hand
 from musetools import EncoderWindow, FeatureSpec, ParameterError, audio2feat
 from musetools.features.windows import MelWindows
 
-OVERLAPPED = EncoderWindow(5, 20, 5, 30)
 LIVE = EncoderWindow(2, 0.2, 0.2, None)
 LIVE_IN_PLACE = EncoderWindow(2, 0.2, 0.2, None, positions="clip")
 SHORT = EncoderWindow(0.4, 0.2, 0.1, 1)  # many windows in little audio
@@ -23,7 +22,7 @@ ROW = 320
 # --- windows cut by hand
 
 
-@pytest.mark.parametrize("seconds", [24.99, 25, 61.5])
+@pytest.mark.parametrize("seconds", [24.99, 46.5])
 @pytest.mark.parametrize(("padding", "peak"), [("audio", "window"), ("mel", "file"), ("mel", "window")])
 @pytest.mark.parametrize("positions", ["window", "clip"])
 def test_overlapped_windows_equal_those_cut_by_hand(seconds, padding, peak, positions, small, weights):
@@ -51,18 +50,6 @@ def test_positions_matter_once_the_window_moves(small):
     window, clip = (audio2feat(audio, small, spec=FeatureSpec(window=w)) for w in (LIVE, LIVE_IN_PLACE))
     np.testing.assert_array_equal(window[:110], clip[:110])  # all these windows start with the clip
     assert np.abs(window[110:] - clip[110:]).max() > 0.1
-
-
-def test_overlap_mends_the_boundary(small):
-    """Just before second 30, a hard segment has seen nothing of what follows; (5, 20, 5, 30) has."""
-    waveform = speech(50 * 16_000)
-    other = waveform.copy()
-    other[30 * 16_000 :] *= 0.1
-    beside = slice(1400, 1490)
-    for window, sees in ((EncoderWindow(), False), (OVERLAPPED, True)):
-        spec = FeatureSpec(window=window)
-        one, two = (audio2feat((w, 16_000), small, spec=spec)[beside] for w in (waveform, other))
-        assert (np.abs(one - two).max() > 1e-4) == sees
 
 
 # --- pieces
@@ -94,7 +81,7 @@ def test_windows_do_not_depend_on_the_pieces(n_samples, cuts, window, padding):
 
 @pytest.mark.parametrize("padding", ["audio", "mel"])
 @pytest.mark.parametrize(
-    "window", [EncoderWindow(), OVERLAPPED, LIVE, SHORT], ids=["upstream", "overlap", "live", "short"]
+    "window", [EncoderWindow(), EncoderWindow(5, 20, 5, 30), LIVE, SHORT], ids=["upstream", "overlap", "live", "short"]
 )
 def test_the_buffer_holds_one_window_and_the_last_piece(window, padding):
     loop, piece = MelWindows(FeatureSpec(window=window, padding=padding), 80), speech(5_000)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import av
 import soundfile
-from clips import CLOCK, film_packets
-from media import sound_packets, speech
+from media import mux, picture, sound_packets, speech
 
-SECONDS, FPS = 3, 25
+SECONDS = 3
 Mutation = Callable[[bytearray, list[int], random.Random], bytes]
 
 
@@ -71,12 +70,8 @@ def write_clips(folder: Path, names: Iterable[str]) -> Iterator[Path]:
             pcm = speech(SECONDS, kind.rate)
             packets = list(sound_packets(container, pcm, kind.rate, kind.sound))
             if kind.picture:
-                times = [i / FPS for i in range(SECONDS * FPS)]
-                video = list(film_packets(container, times, FPS, 0, kind.picture, (64, 64)))
-                for packet in video:
-                    packet.duration = CLOCK // FPS
-                packets += video
-            container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+                packets += picture(container, SECONDS, kind.picture, b_frames=0)
+            mux(container, packets)
         yield path
 
 

@@ -35,8 +35,6 @@ from musetools import (
     FeatureSpec,
     FeatureStore,
     ParameterError,
-    audio2feat,
-    chunk_rows,
     feature2chunks,
     loudness,
 )
@@ -73,25 +71,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @windows
 def test_a_stream_gives_what_the_whole_recording_gives(window, small):
-    for n_samples in (6 * RATE, 3 * RATE + 77):
-        waveform = speech(40_000 + n_samples)[40_000:]
-        live = pushed(ChunkStream(small, 25, window=window), waveform, [1000] * 40)
-        assert_equals_offline(live, offline(waveform, small, window, 25))
+    waveform = speech(40_000 + 3 * RATE + 77)[40_000:]
+    live = pushed(ChunkStream(small, 25, window=window), waveform, [1000] * 40)
+    assert_equals_offline(live, offline(waveform, small, window, 25))
 
 
 @pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("context", [(2, 2), (0, 0), (2, 0), (0, 5), (7, 1)])
-@pytest.mark.parametrize("fps", [24, 25, 29.97, 30])
-def test_every_rate_context_and_edge(fps, context, edge, small):
-    waveform = speech(50_123)
-    live = pushed(ChunkStream(small, fps, context, window=QUICK, edge=edge), waveform, [700] * 70)
-    assert_equals_offline(live, offline(waveform, small, QUICK, fps, context, edge=edge))
-
-
-@pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("context", [(2, 0), (0, 5)])
-@pytest.mark.parametrize("fps", [1, 1.5, 10, 12.5, 23.976, 48, 50, 59.94, 60, 120, Fraction(1000, 7)])
-def test_slow_and_fast_rates(fps, context, edge):
+@pytest.mark.parametrize("context", [(2, 2), (0, 5)])
+@pytest.mark.parametrize("fps", [1, 1.5, 10, 12.5, 23.976, 25, 29.97, 48, 50, 59.94, 60, 120, Fraction(1000, 7)])
+def test_every_rate_context_and_edge(fps, context, edge):
     waveform, teller = speech(50_123), RowTeller()
     live = pushed(ChunkStream(teller, fps, context, window=QUICK, edge=edge), waveform, [700] * 70)
     assert_equals_offline(live, offline(waveform, teller, QUICK, fps, context, edge=edge))
@@ -121,13 +109,7 @@ def test_less_than_an_analysis_window_gives_no_frame(n, rate, window):
     """`audio2feat` has no features of it either."""
     stream = ChunkStream(RowTeller(), 120, (0, 0), window=window, sample_rate=rate)
     assert pushed(stream, speech(n * rate // 16_000), [50]) == []
-
-
-def test_nothing_pushed_is_nothing_lost():
-    stream = ChunkStream(RowTeller(), 25)
-    assert stream.push(np.empty(0, np.float32)) == []
-    assert stream.flush() == []
-    assert stream.compute.steps == 0
+    assert n or stream.compute.steps == 0
 
 
 @pytest.mark.parametrize("fps", [25, 29.97])
@@ -167,39 +149,34 @@ SIZES = st.lists(
 )
 @settings(max_examples=25)
 def test_chunks_do_not_depend_on_the_pushes(sizes, fps, window):
-    encoder, waveform = encoder_of(small_weights(width=32)), speech(6 * RATE + 77)
+    encoder, waveform = encoder_of(small_weights(width=32)), speech(3 * RATE + 77)
     stream = ChunkStream(encoder, fps, window=window)
     whole = pushed(stream, waveform)
     stream.reset()
+    stream.push(waveform[5_000:21_000])
+    stream.reset()
+    assert stream.compute.steps == 0
     assert_same(pushed(stream, waveform, sizes), whole)
 
 
-def test_sample_by_sample(small):
-    waveform = speech(17_777)
-    stream = ChunkStream(small, 29.97, window=QUICK)
-    whole = pushed(stream, waveform)
-    stream.reset()
-    assert_same(pushed(stream, waveform, [1] * len(waveform)), whole)
+PCM = np.rint(speech(20_000) * 32767).astype(np.int16)
+KINDS = {
+    "int16": PCM,
+    "float32": PCM / np.float32(32768),
+    "float64": PCM / 32768.0,
+    "a list": list(PCM / 32768.0),
+    "one channel of interleaved stereo": np.stack([PCM, PCM + 1], axis=1)[:, 0],
+}
 
 
-@pytest.mark.parametrize("size", [1, 7, 160, 512, 4096])
-def test_int16_float32_and_float64_are_one(size, small):
-    pcm = np.rint(speech(20_000) * 32767).astype(np.int16)
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_of_any_type_in_blocks_of_any_size(kind, small):
     stream = ChunkStream(small, 25, window=QUICK)
-    whole = pushed(stream, pcm)
-    for same in (pcm / np.float32(32768), pcm / 32768.0, list(pcm / 32768.0)):
+    whole = pushed(stream, PCM)
+    for sizes in ([1] * 5000, [7] * 500, [160] * 100, [4096] * 3):
         stream.reset()
-        assert_same(pushed(stream, same, [size] * 500), whole)
-    assert_equals_offline(whole, offline(pcm, small, QUICK, 25))
-
-
-def test_strided_pcm_will_do(small):
-    """One channel of interleaved stereo is no contiguous array."""
-    stereo = np.stack([speech(20_000), np.ones(20_000, np.float32)], axis=1)
-    stream = ChunkStream(small, 25, window=QUICK)
-    whole = pushed(stream, stereo[:, 0].copy())
-    stream.reset()
-    assert_same(pushed(stream, stereo[:, 0], [999] * 10), whole)
+        assert_same(pushed(stream, KINDS[kind], sizes), whole)
+    assert_equals_offline(whole, offline(PCM, small, QUICK, 25))
 
 
 def test_the_callers_buffer_may_be_used_again(small):
@@ -236,7 +213,6 @@ CASES = [
     (MEL_FILL, 25, (2, 2)),
     (MEL_FILL, 29.97, (0, 0)),
 ]
-cases = pytest.mark.parametrize(("window", "fps", "context"), CASES)
 STEP = 40  # samples a push: windows end at its multiples alone, so nothing finer shows more
 
 
@@ -257,20 +233,16 @@ def frames_certain(heard: int, window: str | EncoderWindow | FeatureSpec, fps: F
         frame += 1
 
 
-@cases
+@pytest.mark.parametrize(("window", "fps", "context"), CASES)
 def test_frames_come_as_soon_as_they_are_certain(window, fps, context):
+    """None waits longer than promised, and one nearly so long."""
     stream, rate = ChunkStream(RowTeller(), fps, context, window=window), MEANT.get(fps, Fraction(fps))
-    came = list(one_by_one(stream, speech(2 * RATE), STEP))
+    came = list(one_by_one(stream, speech(3 * RATE), STEP))
     heard_at = [heard for heard, _ in came]
     assert [live.frame for _, live in came] == list(range(len(came)))
     for heard in range(STEP, 2 * RATE + 1, STEP):
         assert np.searchsorted(heard_at, heard, "right") == frames_certain(heard, window, rate, context), heard
-
-
-@cases
-def test_no_frame_waits_longer_than_promised_and_one_nearly_so(window, fps, context):
-    stream, rate = ChunkStream(RowTeller(), fps, context, window=window), MEANT.get(fps, Fraction(fps))
-    waits = [Fraction(heard, RATE) - live.frame / rate for heard, live in one_by_one(stream, speech(5 * RATE), STEP)]
+    waits = [Fraction(heard, RATE) - live.frame / rate for heard, live in came]
     assert max(waits) <= stream.latency_s + 1e-9
     assert max(waits) > stream.latency_s - spec_of(window).window.hop_s
 
@@ -306,9 +278,11 @@ def test_each_frame_comes_once_and_in_order(fps, context, hop, left, right, edge
 @pytest.mark.parametrize("fps", [24, 25, 29.97, 30, 12.5, 120])
 @pytest.mark.parametrize("edge", EDGES)
 def test_loudness_is_that_of_the_whole_waveform(fps, edge):
-    waveform = speech(100_000) * np.linspace(0, 1, 100_000, dtype=np.float32)
+    """That of silence is -120."""
+    waveform = speech(100_000) * np.linspace(-0.1, 1, 100_000, dtype=np.float32).clip(0)
     live = pushed(ChunkStream(RowTeller(), fps, window=QUICK, edge=edge), waveform, [777] * 100)
     whole = loudness(waveform, fps)
+    assert whole[0] == -120 < whole[-1]
     assert [each.loudness for each in live] == [float(whole[each.frame]) for each in live]
 
 
@@ -320,11 +294,6 @@ def test_loudness_and_time_of_frames_past_the_end():
     assert len(live) > len(whole)
     assert [each.loudness for each in live[: len(whole)]] == whole.tolist()
     assert all(each.loudness == -120 for each in live[len(whole) + 1 :])
-
-
-def test_silence_has_a_loudness():
-    live = pushed(ChunkStream(RowTeller(), 25, window=QUICK), np.zeros(16_000, np.float32))
-    assert {each.loudness for each in live} == {-120.0}
 
 
 def test_a_live_chunk_is_a_pair():
@@ -348,42 +317,19 @@ def test_a_live_chunk_can_be_sent_elsewhere(small):
     assert len(pickle.dumps(live)) < 1.2 * live.chunk.nbytes + 1000  # alone, and once
 
 
-def test_chunks_are_left_alone_by_later_pushes(small):
-    stream, waveform = ChunkStream(small, 25, window=QUICK), speech(4 * RATE)
-    kept, before = [], []
-    for block in np.split(waveform, 100):
-        live = stream.push(block)
-        kept += live
-        before += [each.chunk.copy() for each in live]
-    kept += stream.flush()
-    assert len(before) > 80
-    for live, chunk in zip(kept, before, strict=False):
-        np.testing.assert_array_equal(live.chunk, chunk)
-
-
 def test_a_chunk_may_be_written_to(small):
-    """Normalising in place, say, must not spoil the frames that share its rows."""
+    """Normalising in place, say, must not spoil the frames that share its rows; nor do later pushes."""
     stream, waveform = ChunkStream(small, 25, window=QUICK), speech(2 * RATE)
     untouched = pushed(stream, waveform)
     stream.reset()
-    live, chunks = [], []
+    live = []
     for block in np.split(waveform, 50):
         for each in stream.push(block):
             live.append(each)
-            chunks.append(each.chunk.copy())
-            each.chunk[:] = np.nan
-    for (frame, _), chunk in zip(live, chunks, strict=True):
+            each.chunk[:] = np.nan if each.frame % 2 else each.chunk
+    assert len(live) > 40
+    for frame, chunk in live[::2]:
         np.testing.assert_array_equal(chunk, untouched[frame].chunk)
-
-
-def test_reset_starts_anew(small):
-    stream, waveform = ChunkStream(small, 29.97, window="live-low"), speech(2 * RATE)
-    fresh = pushed(stream, waveform, [900] * 20)
-    stream.reset()
-    stream.push(waveform[5_000:21_000])
-    stream.reset()
-    assert stream.compute.steps == 0
-    assert_same(pushed(stream, waveform, [900] * 20), fresh)
 
 
 # --- one engine for training and inference
@@ -400,13 +346,6 @@ def trained(tmp_path_factory, small) -> FeatureStore:
 TRAINED = ChunkSettings(29.97, (1, 2))
 
 
-def test_features_cut_are_the_stream(small):
-    waveform = speech(8 * RATE)
-    features = audio2feat((waveform, RATE), small, spec="live")
-    live = pushed(ChunkStream(small, 25), waveform, [640] * 200)
-    assert_equals_offline(live, feature2chunks(features, 25))
-
-
 def test_a_stream_gives_what_was_trained_on(trained, small):
     dataset, stream = ChunkDataset(trained, 29.97, (1, 2)), ChunkStream.from_contract(trained.contract(TRAINED), small)
     assert dataset.settings == TRAINED
@@ -421,6 +360,8 @@ def test_a_stream_gives_what_was_trained_on(trained, small):
 def test_from_contract_takes_other_sources(trained, small):
     stream = ChunkStream.from_contract(trained.contract(TRAINED), small, sample_rate=48_000, non_finite="silence")
     assert (stream.sample_rate, stream.non_finite) == (48_000, "silence")
+    pushed(stream, np.zeros(2 * 48_000, np.float32))
+    assert stream.compute.audio_s == pytest.approx(2, abs=0.01)
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -444,12 +385,9 @@ def test_from_contract_follows_the_clips_own_rate(tmp_path, small):
             ChunkStream.from_contract(store.contract(settings), small, fps)
 
 
-def test_from_contract_refuses_other_weights(trained):
+def test_from_contract_refuses_other_weights_and_rates(trained, small):
     with pytest.raises(ContractError, match="made with weights"):
         ChunkStream.from_contract(trained.contract(TRAINED), encoder_of(small_weights(seed=1)))
-
-
-def test_from_contract_refuses_a_rate_that_training_never_saw(trained, small):
     with pytest.raises(ParameterError, match=r"training took chunks at 29\.97 fps; got 25"):
         ChunkStream.from_contract(trained.contract(TRAINED), small, 25)
 
@@ -487,12 +425,6 @@ def test_cost_grows_with_what_is_pushed():
     assert f"{cost.steps} steps" in str(cost)
 
 
-def test_seconds_of_another_rate_are_seconds():
-    stream = ChunkStream(RowTeller(), 25, window=QUICK, sample_rate=48_000)
-    pushed(stream, np.zeros(2 * 48_000, np.float32))
-    assert stream.compute.audio_s == pytest.approx(2, abs=0.01)
-
-
 def test_a_stream_shows_itself(small):
     stream = ChunkStream(small, 29.97, (1, 2))
     stream.push(speech(RATE))
@@ -503,7 +435,7 @@ def test_a_stream_shows_itself(small):
     assert "&#x27;clip&#x27;" in stream._repr_html_()
 
 
-# --- an hour, and ten
+# --- an hour
 
 HOURS, BLOCK_S = 1, 20
 LATE = HOURS * 3600 - 7.5  # when, in s, a click is heard in silence
@@ -535,25 +467,15 @@ def test_an_hour():
         last = live[-1] if live else last
     assert n_frames == 3600 * HOURS * 30_000 // 1001
     assert max(resident[1:]) - resident[0] < 5, resident
-    np.testing.assert_array_equal(last.chunk[:, 0], last_rows(HOURS))
+    rows = first_row(n_frames - 1) + np.arange(10)
+    np.testing.assert_array_equal(last.chunk[:, 0], rows.clip(max=3600 * HOURS * 50 - 1))
     near = [frame for frame in range(int(LATE * NTSC) - 9, int(LATE * NTSC) + 9) if covers(frame, LATE)]
     assert [each.frame for each in clicks] == near
     assert [each.frame for each in clicks if each.loudness > -120] == [int(LATE * NTSC)]
 
 
-def test_the_rows_of_ten_hours():
-    """A stream takes the rows of `chunk_rows`, see above."""
-    rows = chunk_rows(10 * 3600 * 50, 29.97)
-    assert len(rows) == 36_000 * 30_000 // 1001 == 1_078_921
-    np.testing.assert_array_equal(rows[-1], last_rows(10))
-
-
 def first_row(frame: int) -> int:
     return 50 * 1001 * frame // 30_000 - 4
-
-
-def last_rows(hours: int) -> np.ndarray:
-    return np.minimum(first_row(3600 * hours * 30_000 // 1001 - 1) + np.arange(10), 3600 * hours * 50 - 1)
 
 
 def covers(frame: int, at_s: float) -> bool:

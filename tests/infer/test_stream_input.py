@@ -24,8 +24,10 @@ from streams import (
     pushed,
     told,
 )
+from waiting import wait_for
 
 from musetools import AudioError, ChunkStream, EncoderWindow, FeatureSpec, ParameterError, StreamError, load_audio
+from musetools.infer.live import LiveChunk
 from musetools.infer.pcm import PcmInput
 
 DECODERS = ["ffmpeg", "librosa"]
@@ -71,6 +73,8 @@ def test_other_rates_do_not_depend_on_the_pushes(rate, decoder, dtype, sizes, se
     stream = ChunkStream(RowTeller(), 25, window=spec, sample_rate=rate)
     whole = pushed(stream, pcm)
     stream.reset()
+    stream.push(pcm[:5_000])
+    stream.reset()
     assert_same(pushed(stream, pcm, sizes), whole)
     assert_equals_offline(whole, offline(pcm, RowTeller(), spec, 25, rate=rate))
 
@@ -78,7 +82,7 @@ def test_other_rates_do_not_depend_on_the_pushes(rate, decoder, dtype, sizes, se
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("rate", [*RATES, 11_025, 96_000])
 def test_the_waveform_is_that_of_load_audio_to_the_bit(rate, decoder):
-    pcm = at_rate(rate, 0.2)
+    pcm = at_rate(rate, 0.05)
     expected = load_audio((pcm, rate), decoder=decoder)
     for size in (1, 160, len(pcm)):
         source = PcmInput(rate, decoder, "error")
@@ -87,33 +91,14 @@ def test_the_waveform_is_that_of_load_audio_to_the_bit(rate, decoder):
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("rate", [8_000, 44_100])
-def test_other_rates_with_an_encoder(rate, decoder, small):
-    pcm, spec = at_rate(rate, 1.5), FeatureSpec(decoder=decoder, window=QUICK)
-    live = pushed(ChunkStream(small, 30, window=spec, sample_rate=rate), pcm, [rate // 50] * 70)
-    assert_equals_offline(live, offline(pcm, small, spec, 30, rate=rate))
-
-
-@pytest.mark.parametrize("decoder", DECODERS)
 def test_a_resampler_adds_no_more_than_a_few_milliseconds(decoder):
     rate, spec = 48_000, FeatureSpec(decoder=decoder, window=QUICK)
     stream = ChunkStream(RowTeller(), 25, window=spec, sample_rate=rate)
     waits = []
-    for i, block in enumerate(blocks_of(np.zeros(3 * rate, np.float32), 48), start=1):
+    for i, block in enumerate(blocks_of(np.zeros(3 * rate // 2, np.float32), 48), start=1):
         waits += [i * 0.001 - live.time_s for live in stream.push(block)]
-    assert len(waits) > 60
+    assert len(waits) > 25
     assert max(waits) < stream.latency_s + 0.05
-
-
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_a_resampled_stream_starts_anew(decoder):
-    spec, pcm = FeatureSpec(decoder=decoder, window=QUICK), at_rate(44_100, 1)
-    stream = ChunkStream(RowTeller(), 25, window=spec, sample_rate=44_100)
-    first = pushed(stream, pcm)
-    stream.reset()
-    stream.push(pcm[:5_000])
-    stream.reset()
-    assert_same(pushed(stream, pcm, [441] * 100), first)
 
 
 # --- arguments
@@ -211,18 +196,14 @@ def test_a_bad_block_may_be_taken_for_silence(rate, bad):
     silenced, sick = pcm.copy(), pcm.copy()
     silenced[2_000:4_000] = silenced[7_000:8_000] = 0
     sick[[2_000, 3_999, 7_500]] = bad
+    given = sick.copy()
     stream = quick(sample_rate=rate, non_finite="silence")
     assert_same(pushed(stream, sick, [1000] * 20), pushed(quick(sample_rate=rate), silenced, [1000] * 20))
+    np.testing.assert_array_equal(sick, given)  # the caller's blocks are left as they are
     assert stream.n_silenced == 3_000
     stream.reset()
     assert stream.n_silenced == 0
     assert_same(pushed(stream, pcm), pushed(quick(sample_rate=rate), pcm))
-
-
-def test_a_silenced_block_of_the_caller_is_left_as_it_is():
-    block = np.full(100, np.nan, np.float32)
-    quick(non_finite="silence").push(block)
-    assert np.isnan(block).all()
 
 
 @pytest.mark.parametrize("huge", [1e39, -1e300])
@@ -241,24 +222,17 @@ def test_nothing_is_taken_after_the_end():
     assert_same(pushed(stream, WAVEFORM), EXPECTED)
 
 
-@pytest.mark.parametrize("fails_at", [0, 3])
-def test_an_encoder_that_fails_ends_the_stream_until_reset(fails_at):
-    stream = ChunkStream(FailingTeller(fails_at), 25, window=QUICK)
+@pytest.mark.parametrize(("fails_at", "window"), [(0, QUICK), (3, QUICK), (0, "live-exact")])
+def test_an_encoder_that_fails_ends_the_stream_until_reset(fails_at, window):
+    """The only window of "live-exact" is encoded by flush."""
+    stream = ChunkStream(FailingTeller(fails_at), 25, window=window)
     with pytest.raises(RuntimeError, match="out of memory"):
         pushed(stream, WAVEFORM, [1000] * 40)
-    with pytest.raises(StreamError, match=r"error after .* s\. reset\(\)"):
-        stream.push(WAVEFORM)
+    for call in (lambda: stream.push(WAVEFORM), stream.flush):
+        with pytest.raises(StreamError, match=r"error after .* s\. reset\(\)"):
+            call()
     stream.reset()
-    assert_same(pushed(stream, WAVEFORM), EXPECTED)
-
-
-def test_an_encoder_that_fails_at_the_end_does_so_too():
-    stream = ChunkStream(FailingTeller(0), 25, window="live-exact")
-    stream.push(WAVEFORM)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        stream.flush()
-    with pytest.raises(StreamError, match=r"reset\(\)"):
-        stream.flush()
+    assert_same(pushed(stream, WAVEFORM), pushed(ChunkStream(RowTeller(), 25, window=window), WAVEFORM))
 
 
 # --- sources
@@ -273,16 +247,40 @@ def fails(blocks: Iterable[np.ndarray], error: BaseException) -> Iterator[np.nda
     raise error
 
 
+async def sent(blocks: Iterable[np.ndarray], pause: float = 0) -> AsyncIterator[np.ndarray]:
+    for block in blocks:
+        await asyncio.sleep(pause)
+        yield block
+
+
+async def collected(frames: AsyncIterator, keep: Callable[[LiveChunk], None]) -> None:
+    async for live in frames:
+        keep(live)
+
+
+Way = tuple[Callable, float | None]  # how a source is read: plain or asynchronous, and its limit in s
+
+
+def read(stream: ChunkStream, blocks: Iterable, way: Way, keep: Callable[[LiveChunk], None]) -> None:
+    """Go through a source; what comes is kept, also where an error ends it."""
+    method, stall_s = way
+    if method is ChunkStream.aiterate:
+        asyncio.run(collected(stream.aiterate(sent(blocks), stall_s=stall_s), keep))
+        return
+    for live in stream.iterate(blocks, stall_s=stall_s):
+        keep(live)
+
+
+PLAIN, ASYNCHRONOUS = ChunkStream.iterate, ChunkStream.aiterate
+WAYS = {f"{method.__name__}, {stall_s}": (method, stall_s) for method in (PLAIN, ASYNCHRONOUS) for stall_s in (None, 5)}
+ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+both = pytest.mark.parametrize("method", [PLAIN, ASYNCHRONOUS], ids=["plain", "asynchronous"])
+
+
 def sleeps(blocks: Iterable[np.ndarray], wake: threading.Event) -> Iterator[np.ndarray]:
     """Stall after these blocks until woken."""
     yield from blocks
     wake.wait(20)
-
-
-def keep(frames: Iterable, live: list) -> None:
-    """Keep what comes, also where an error ends it."""
-    for each in frames:
-        live.append(each)
 
 
 BEFORE = set()  # threads that are not of the test that runs
@@ -308,13 +306,6 @@ def readers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread not in BEFORE]
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"still {threading.enumerate()}"
-        time.sleep(0.01)
-
-
 def in_time(function: Callable[[], object], seconds: float = 10) -> object:
     """Call what might never return."""
     result = queue.Queue()
@@ -332,12 +323,17 @@ def in_time(function: Callable[[], object], seconds: float = 10) -> object:
     return value
 
 
-@pytest.mark.parametrize("stall_s", [None, 5])
+@ways
 @pytest.mark.parametrize("size", [160, 1000, 100_000])
-def test_a_source_is_pushed_block_by_block(stall_s, size):
-    assert_same(list(quick().iterate(blocks_of(size=size), stall_s=stall_s)), EXPECTED)
-    assert_same(list(quick().iterate(iter(blocks_of(size=size)), stall_s=stall_s)), EXPECTED)
-    wait_for(lambda: not readers())
+def test_a_source_is_pushed_block_by_block(way, size):
+    for blocks, expected in (
+        (blocks_of(size=size), EXPECTED),
+        (iter(blocks_of(size=size)), EXPECTED),
+        ([], []),
+    ):
+        live = []
+        read(quick(), blocks, way, live.append)
+        assert_same(live, expected)
 
 
 @pytest.mark.parametrize("stall_s", [None, 5])
@@ -355,17 +351,10 @@ def test_frames_come_while_the_source_goes_on(stall_s):
     frames.close()
 
 
-@pytest.mark.parametrize("stall_s", [None, 5])
-def test_an_empty_source_gives_nothing(stall_s):
-    assert list(quick().iterate([], stall_s=stall_s)) == []
-
-
 def test_a_source_that_stalls_is_told_of_and_nothing_is_lost(wake):
     stream, blocks, live = quick(), blocks_of(), []
-    began = time.monotonic()
     with pytest.raises(StreamError, match=rf"no audio came for {STALL_S:g} s.*stalled.*flush\(\).*reset\(\)"):
-        keep(stream.iterate(sleeps(blocks[:20], wake), stall_s=STALL_S), live)
-    assert STALL_S <= time.monotonic() - began < STALL_S + 5
+        read(stream, sleeps(blocks[:20], wake), (PLAIN, STALL_S), live.append)
     live += list(stream.iterate(blocks[20:], stall_s=5))
     assert_same(live, EXPECTED)
 
@@ -373,7 +362,7 @@ def test_a_source_that_stalls_is_told_of_and_nothing_is_lost(wake):
 def test_after_a_stall_the_stream_can_be_flushed(wake):
     stream, live = quick(), []
     with pytest.raises(StreamError, match="stalled"):
-        keep(stream.iterate(sleeps(blocks_of()[:20], wake), stall_s=STALL_S), live)
+        read(stream, sleeps(blocks_of()[:20], wake), (PLAIN, STALL_S), live.append)
     assert_same(live + stream.flush(), pushed(quick(), np.concatenate(blocks_of()[:20])))
 
 
@@ -397,16 +386,16 @@ def test_the_same_source_may_go_on_after_a_stall():
     for block in blocks[:20]:
         microphone.heard.put(block)
     with pytest.raises(StreamError, match="stalled"):
-        keep(stream.iterate(microphone, stall_s=STALL_S), live)
+        read(stream, microphone, (PLAIN, STALL_S), live.append)
     for block in [*blocks[20:], None, None]:
         microphone.heard.put(block)
     live += list(stream.iterate(microphone, stall_s=5))
     assert told(live) == told(EXPECTED)
-    wait_for(lambda: not readers())
 
 
+@both
 @pytest.mark.parametrize("pause", [0.01, 0], ids=["now and then", "at once"])
-def test_blocks_without_samples_are_a_stall_as_well(pause, wake):
+def test_blocks_without_samples_are_a_stall_as_well(pause, method, wake):
     def source() -> Iterator[np.ndarray]:
         yield from blocks_of()[:5]
         while not wake.is_set():
@@ -414,26 +403,30 @@ def test_blocks_without_samples_are_a_stall_as_well(pause, wake):
             yield np.empty(0, np.float32)
 
     with pytest.raises(StreamError, match="stalled"):
-        in_time(lambda: list(quick().iterate(source(), stall_s=STALL_S)), 5)
+        in_time(lambda: read(quick(), source(), (method, STALL_S), id), 20)
 
 
-def test_a_slow_listener_is_no_stall():
+@both
+def test_a_slow_listener_is_no_stall(method):
     """The time that a frame is worked on is not the source's."""
     frames = []
-    for live in quick().iterate(blocks_of(WAVEFORM[:12_000], 4_000), stall_s=STALL_S):
+
+    def slowly(live: LiveChunk) -> None:
         if not frames:
             time.sleep(2 * STALL_S)
         frames.append(live)
+
+    read(quick(), blocks_of(WAVEFORM[:12_000], 4_000), (method, STALL_S), slowly)
     assert len(frames) == 18
 
 
-@pytest.mark.parametrize("stall_s", [None, 5])
+@ways
 @pytest.mark.parametrize("error", [Failed("unplugged"), queue.Empty(), TimeoutError("theirs")], ids=repr)
-def test_a_sources_own_error_comes_through(stall_s, error):
+def test_a_sources_own_error_comes_through(way, error):
     """queue.Empty is what a source raises that reads from a queue with a limit of its own."""
     stream, live = quick(), []
     with pytest.raises(type(error)) as raised:
-        keep(stream.iterate(fails(blocks_of()[:20], error), stall_s=stall_s), live)
+        read(stream, fails(blocks_of()[:20], error), way, live.append)
     assert raised.value is error
     assert_same(live + list(stream.iterate(blocks_of()[20:])), EXPECTED)
 
@@ -450,11 +443,11 @@ def test_a_source_that_cannot_be_opened_says_so(stall_s):
         list(quick().iterate(5, stall_s=stall_s))
 
 
-@pytest.mark.parametrize("stall_s", [None, 5])
+@ways
 @pytest.mark.parametrize("block", [None, np.zeros(10, np.int32)], ids=["none", "int32"])
-def test_a_block_of_another_kind_is_an_error_not_the_end(stall_s, block):
+def test_a_block_of_another_kind_is_an_error_not_the_end(way, block):
     with pytest.raises(ParameterError, match="mono PCM"):
-        list(quick().iterate([*blocks_of()[:5], block, *blocks_of()[5:]], stall_s=stall_s))
+        read(quick(), [*blocks_of()[:5], block, *blocks_of()[5:]], way, id)
 
 
 @pytest.mark.parametrize("stall_s", [0, -1, float("nan"), "1", True])
@@ -463,18 +456,9 @@ def test_a_limit_that_is_none_is_refused(stall_s):
         list(quick().iterate(blocks_of(), stall_s=stall_s))
 
 
-def test_whoever_leaves_early_leaves_no_thread():
-    blocks = 1000 * blocks_of()
-    for live in quick().iterate(blocks, stall_s=5):
-        if live.frame == 10:
-            break
-    wait_for(lambda: not readers())
-
-
 def test_an_error_of_the_stream_leaves_no_thread():
     with pytest.raises(AudioError):
         list(quick().iterate([*blocks_of()[:5], np.full(10, np.nan), *(1000 * blocks_of())], stall_s=5))
-    wait_for(lambda: not readers())
 
 
 def test_the_source_is_closed_by_whoever_leaves_early():
@@ -512,59 +496,19 @@ def test_a_source_does_not_run_far_ahead():
 # --- asynchronous sources
 
 
-async def sent(blocks: Iterable[np.ndarray], pause: float = 0) -> AsyncIterator[np.ndarray]:
-    for block in blocks:
-        await asyncio.sleep(pause)
-        yield block
-
-
-async def collected(frames: AsyncIterator, into: list | None = None) -> list:
-    into = [] if into is None else into
-    async for live in frames:
-        into.append(live)
-    return into
-
-
-@pytest.mark.parametrize("stall_s", [None, 5])
-def test_an_asynchronous_source_gives_the_same(stall_s, small):
-    stream = ChunkStream(small, 25, window=QUICK)
-    got = asyncio.run(collected(stream.aiterate(sent(blocks_of()), stall_s=stall_s)))
-    stream.reset()
-    assert_same(got, pushed(stream, WAVEFORM))
-
-
 def test_two_streams_at_once(small):
     recordings = [(speech(3 * RATE), 25), (WAVEFORM[::-1].copy(), 29.97)]
 
     async def both() -> list[list]:
         streams = [ChunkStream(small, fps, window="live-low") for _, fps in recordings]
         sources = [sent(blocks_of(pcm, 700), 0.001) for pcm, _ in recordings]
-        work = [stream.aiterate(source, stall_s=5) for stream, source in zip(streams, sources, strict=True)]
-        return await asyncio.gather(*map(collected, work))
+        live = [[], []]
+        work = zip(streams, sources, live, strict=True)
+        await asyncio.gather(*(collected(one.aiterate(source, stall_s=5), got.append) for one, source, got in work))
+        return live
 
     for got, (pcm, fps) in zip(asyncio.run(both()), recordings, strict=True):
         assert_same(got, pushed(ChunkStream(small, fps, window="live-low"), pcm))
-
-
-def test_the_event_loop_is_free_while_the_encoder_works():
-    slow, ticks = SlowTeller(0.15), []
-
-    async def tick() -> None:
-        while True:
-            ticks.append(time.monotonic())
-            await asyncio.sleep(0.005)
-
-    async def both() -> list:
-        ticker = asyncio.create_task(tick())
-        stream = ChunkStream(slow, 25, window=EncoderWindow(0, 0.5, 0.1, None, positions="clip"))
-        live = await collected(stream.aiterate(sent(blocks_of()[:20])))
-        ticker.cancel()
-        return live
-
-    assert len(asyncio.run(both())) == 31
-    assert len(slow.busy) == 3  # the last of them in flush
-    for began, ended in slow.busy:
-        assert sum(began < tick < ended for tick in ticks) >= 3
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["another generator", "the same"])
@@ -582,52 +526,13 @@ def test_an_asynchronous_stall_is_told_of_and_nothing_is_lost(again):
         for block in blocks[:20]:
             heard.put_nowait(block)
         with pytest.raises(StreamError, match=r"no audio came for .*stalled.*flush\(\).*reset\(\)"):
-            await collected(stream.aiterate(source, stall_s=STALL_S), live)
+            await collected(stream.aiterate(source, stall_s=STALL_S), live.append)
         for block in [*blocks[20:], None]:
             heard.put_nowait(block)
-        return await collected(stream.aiterate(source if again else microphone(), stall_s=5), live)
+        await collected(stream.aiterate(source if again else microphone(), stall_s=5), live.append)
+        return live
 
     assert_same(asyncio.run(run()), EXPECTED)
-
-
-def test_asynchronous_blocks_without_samples_are_a_stall_as_well():
-    async def source() -> AsyncIterator[np.ndarray]:
-        while True:
-            await asyncio.sleep(0.01)
-            yield np.empty(0, np.float32)
-
-    with pytest.raises(StreamError, match="stalled"):
-        asyncio.run(collected(quick().aiterate(source(), stall_s=STALL_S)))
-
-
-@pytest.mark.parametrize("error", [Failed("unplugged"), TimeoutError("theirs"), queue.Empty()], ids=repr)
-@pytest.mark.parametrize("stall_s", [None, 5])
-def test_an_asynchronous_sources_own_error_comes_through(error, stall_s):
-    async def source() -> AsyncIterator[np.ndarray]:
-        yield WAVEFORM[:1000]
-        raise error
-
-    with pytest.raises(type(error)) as raised:
-        asyncio.run(collected(quick().aiterate(source(), stall_s=stall_s)))
-    assert raised.value is error
-
-
-@pytest.mark.parametrize("block", [None, np.zeros(10, np.int32)], ids=["none", "int32"])
-def test_an_asynchronous_block_of_another_kind_is_an_error(block):
-    with pytest.raises(ParameterError, match="mono PCM"):
-        asyncio.run(collected(quick().aiterate(sent([WAVEFORM[:1000], block]), stall_s=5)))
-
-
-def test_a_slow_asynchronous_listener_is_no_stall():
-    async def run() -> int:
-        n = 0
-        async for _ in quick().aiterate(sent(blocks_of(WAVEFORM[:12_000], 4_000)), stall_s=STALL_S):
-            if not n:
-                await asyncio.sleep(2 * STALL_S)
-            n += 1
-        return n
-
-    assert asyncio.run(run()) == 18
 
 
 def test_whoever_leaves_an_asynchronous_stream_early_may_go_on():
@@ -646,24 +551,43 @@ def test_whoever_leaves_an_asynchronous_stream_early_may_go_on():
     assert_same(after, EXPECTED[after[0].frame :])  # what came of the same push as frame 10 was not asked for
 
 
+def test_the_event_loop_is_free_while_the_encoder_works():
+    class Waits(RowTeller):
+        """Goes on when the event loop has run something."""
+
+        def hidden_states(self, mel, **how):
+            ran = threading.Event()
+            self.loop.call_soon_threadsafe(ran.set)
+            assert ran.wait(20)
+            return super().hidden_states(mel, **how)
+
+    encoder, live = Waits(), []
+
+    async def run() -> None:
+        encoder.loop = asyncio.get_running_loop()
+        stream = ChunkStream(encoder, 25, window=EncoderWindow(0, 0.5, 0.1, None, positions="clip"))
+        await collected(stream.aiterate(sent(blocks_of()[:20])), live.append)
+
+    asyncio.run(run())
+    assert (len(live), encoder.n_passes) == (31, 3)  # the last of them in flush
+
+
 def test_a_task_that_is_cancelled_ends_at_once():
-    async def run() -> float:
-        task = asyncio.create_task(collected(quick().aiterate(sent(blocks_of(), 30))))
+    async def run() -> None:
+        task = asyncio.create_task(collected(quick().aiterate(sent(blocks_of(), 10**6)), id))
         await asyncio.sleep(0.05)
-        began = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
-        return time.monotonic() - began
+            await asyncio.wait_for(task, 60)
 
-    assert asyncio.run(run()) < 5
+    asyncio.run(run())
 
 
 def test_a_reset_waits_for_the_encoder_of_a_cancelled_task():
     stream = ChunkStream(SlowTeller(0.02), 25, window=QUICK)
 
     async def run() -> None:
-        task = asyncio.create_task(collected(stream.aiterate(sent([WAVEFORM]))))
+        task = asyncio.create_task(collected(stream.aiterate(sent([WAVEFORM])), id))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

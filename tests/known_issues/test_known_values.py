@@ -1,12 +1,10 @@
 """Known defects in what features are made of, and at the edges; ids are those of FACTS section 3."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoints import small_weights
-from media import write_media
 from oracles import SPEECH, encoder_of, raw_log_mel, speech
 
 from musetools import RECIPES, EncoderWindow, FeatureSpec, audio2feat
@@ -86,21 +84,21 @@ def test_k4_left_of_the_clip_training_rarely_meets_zeros():
 OVERLAPPED = EncoderWindow(5, 20, 5, 30)
 
 
-def test_k15_a_jump_every_30_s(encoder):
+def test_k15_a_jump_every_30_s(small):
     """From row 1499 to row 1500 features jump, whatever is said there; overlapped windows have no jump at second 30.
 
     Theirs, every 20 s, are a jump in positions too, but no loss of context: see the next test.
     """
     waveform = np.resize(speech(12 * SECOND), 40 * SECOND)
     for window, jumps in ((V15.window, True), (OVERLAPPED, False)):
-        rows = features(encoder, waveform, FeatureSpec(window=window))[1300:1700]
+        rows = features(small, waveform, FeatureSpec(window=window))[1300:1700]
         steps = np.sqrt(np.square(np.diff(rows, axis=0)).mean(axis=-1))
         assert (steps[199] > 3 * np.median(steps, axis=0)).all() == jumps
         assert jumps or (steps[199] < 2 * np.median(steps, axis=0)).all()
 
 
 def test_k15_rows_beside_the_boundary_lack_context():
-    """Against one window over 15 … 45 s; positions are zeroed, so that only what the encoder hears is compared."""
+    """Against one window over 15 … 45 s; positions are zeroed, so that only what the encoder sees is compared."""
     weights = small_weights()
     weights.state["positional_embedding"].zero_()
     blind, waveform = encoder_of(weights), np.resize(speech(12 * SECOND), 60 * SECOND)
@@ -114,24 +112,18 @@ def test_k15_rows_beside_the_boundary_lack_context():
     assert overlapped.max() < 1e-4
 
 
-@pytest.fixture
-def namesakes(tmp_path) -> list[Path]:
-    """Two videos of one name, with other sound."""
-    paths = []
-    for folder, samples in (("monday", speech(2 * SECOND)), ("tuesday", speech(4 * SECOND)[2 * SECOND :])):
-        (tmp_path / folder).mkdir()
-        pcm = np.round(samples[:, None] * 32767).astype(np.int16)
-        paths.append(write_media(tmp_path / folder / "take.mp4", pcm, SECOND))
-    return paths
-
-
-def test_k19_two_videos_of_one_name_share_their_features(namesakes, small, tmp_path):
-    for mended in (False, True):
-        cache = tmp_path / f"cache {mended}"
-        made = LatentSync(model_path=small, audio_embeds_cache_dir=str(cache), mended=mended)
-        monday, tuesday = (made.audio2feat(str(path)).numpy() for path in namesakes)
-        assert np.array_equal(monday, tuesday) == (not mended)
-        assert len(list(cache.iterdir())) == 1 + mended
+@pytest.mark.parametrize("mended", [False, True])
+def test_k19_two_videos_of_one_name_share_their_features(mended, namesakes, small, tmp_path):
+    """Published, a file's name alone decides; mended, what is in it and what made the features."""
+    fresh, cache = LatentSync(model_path=small), tmp_path / "deep" / "cache"
+    made = LatentSync(model_path=small, audio_embeds_cache_dir=str(cache), mended=mended)
+    monday, tuesday = (made.audio2feat(str(path)).numpy() for path in namesakes)
+    np.testing.assert_array_equal(monday, fresh.audio2feat(str(namesakes[0])))
+    np.testing.assert_array_equal(tuesday, fresh.audio2feat(str(namesakes[int(mended)])))
+    assert not np.array_equal(monday, fresh.audio2feat(str(namesakes[1])))
+    assert len(list(cache.iterdir())) == 1 + mended
+    assert (cache / "take 1_embeds.pt").exists() == (not mended)
+    assert all(path.name.endswith("_embeds.pt") for path in cache.iterdir())
 
 
 def test_k20_main_feeds_v15_features_to_v1_weights(small):

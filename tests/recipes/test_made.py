@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from checkpoints import Payload
 from click.testing import CliRunner
 from media import write_media
 from oracles import speech
@@ -130,15 +131,10 @@ def test_files_in_every_layout(tmp_path, encoder):
         assert found.summary() == "it is musetalk-v1", (name, found)
 
 
-class Evil:
-    def __reduce__(self):
-        return open, ("evil", "w")
-
-
 def test_a_pickle_is_not_run(tmp_path, monkeypatch, encoder):
     monkeypatch.chdir(tmp_path)
-    np.save("bad.npy", np.array([Evil()], object), allow_pickle=True)
-    torch.save(Evil(), "bad.pt")
+    np.save("bad.npy", np.array([Payload(tmp_path / "evil")], object), allow_pickle=True)
+    torch.save(Payload(tmp_path / "evil"), "bad.pt")
     for name in ("bad.npy", "bad.pt", "gone.npy"):
         with pytest.raises(mt.ParameterError, match="no features that can be read"):
             mt.identify_features(name, (WAVEFORM, RATE), encoder)

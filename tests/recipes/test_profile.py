@@ -59,10 +59,7 @@ LAGS = {
         20: "−40…−50",
         15: "−80…−93",
     },
-    "livetalking-0-5": {25: "+80"},
-    "livetalking": {25: "0"},
 }
-DRIFTS = {23.976: (-40, 42), 29.97: (0, 33)}  # v1.5: lag at the start in ms, ms per second
 
 
 @pytest.mark.parametrize("name", LAGS)
@@ -75,16 +72,6 @@ def test_lags_are_those_of_the_table(name):
         if numbers:
             assert [found.lag.min_ms, found.lag.max_ms] == pytest.approx([min(numbers), max(numbers)], abs=0.6)
             assert not found.drifts
-
-
-@pytest.mark.parametrize("fps", DRIFTS)
-def test_v15_drifts_as_in_the_table(fps):
-    start, drift = DRIFTS[fps]
-    found = profile("musetalk-v1.5-infer", fps=fps)
-    assert found.lag.drift_ms_s == pytest.approx(drift, abs=1)
-    assert found.lag.drift_ms_s == pytest.approx(1000 * (fps / int(fps) - 1), abs=0.2)
-    assert found.start_lag_ms == pytest.approx(start, abs=1)
-    assert found.lag_text() == f"{'−40' if start else '0'}, drift +{drift} ms/s"
 
 
 @pytest.mark.parametrize("fps", [*range(5, 50), 24.97, 29.97])

@@ -15,8 +15,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from oracles import speech
-from pipelines import PIPELINES
+from pipelines import PIPELINES, gathered, numbered
 
 import musetools
 from musetools import RECIPES, FeatureSpec, ParameterError, RecipeError, register
@@ -130,9 +129,9 @@ def test_recipes_cut_as_the_originals_do(name, n_samples, fps, context):
     assert outcome(cut_by(RECIPES[name]), *given) == outcome(PIPELINES[name], *given)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("latentsync", "livetalking-0-5")])
 def test_an_hour_at_a_measured_rate(name):
-    """Rounding that is right for a minute may be wrong for an hour."""
+    """Rounding that is right for a minute may be wrong for an hour; the two left out round as others do."""
     given = 3600 * SECOND + 123, 24.97, (2, 2)
     if name.startswith("livetalking"):
         given = 3600 * SECOND + 123, 24, (2, 2)
@@ -192,24 +191,17 @@ def test_numbers_of_numpy_will_do(name):
 # --- chunks
 
 
-def features_of(n_rows: int, n_layers: int = 3, width: int = 4) -> np.ndarray:
-    """Features in which no two values are alike, none of them 0."""
-    return np.arange(1, 1 + n_rows * n_layers * width, dtype=np.float32).reshape(n_rows, n_layers, width)
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seconds", [3, 32.3])
 def test_chunks_are_the_rows_gathered(name, seconds):
     recipe, n_samples = RECIPES[name], int(seconds * SECOND)
     rows = recipe.chunk_rows(n_samples, 25)
-    features = features_of(rows.max() + 1)
+    features = numbered(rows.max() + 1)
     chunks = recipe.chunks(features, n_samples, 25)
     assert len(chunks) == len(rows) > 0
     assert chunks.frames == range(recipe.first_frame(n_samples, 25), chunks.frames.start + len(rows))
-    zeros = np.zeros_like(features[0])
     for chunk, taken in zip(chunks, rows.tolist(), strict=True):
-        expected = np.concatenate([zeros if row == -1 else features[row] for row in taken])
-        np.testing.assert_array_equal(chunk, expected)
+        np.testing.assert_array_equal(chunk, gathered(features, taken))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -219,22 +211,9 @@ def test_features_that_lack_rows_are_refused(name):
     with pytest.raises(
         ParameterError, match=rf"{needed - 1} of 48000 samples, the features have {needed - 1}"
     ) as caught:
-        recipe.chunks(features_of(needed - 1), 3 * SECOND, 25)
+        recipe.chunks(numbered(needed - 1), 3 * SECOND, 25)
     assert name in str(caught.value)
     assert f"spec=RECIPES[{name!r}].features" in str(caught.value)
-
-
-SHORT = [1280, SECOND - 1, SECOND, SECOND + 1, 2 * SECOND + 320]
-LONG = [479_360, 30 * SECOND, 30 * SECOND + 1, 30 * SECOND + 640]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_features_of_the_recipes_own_spec_never_lack_rows(name, small):
-    """Lengths where a second, a hop or a whole window is just reached or just not."""
-    recipe = RECIPES[name]
-    for n_samples in SHORT if recipe.features.window.hop_s < 2 else SHORT + LONG:
-        features = musetools.audio2feat((speech(n_samples), SECOND), small, spec=recipe.features)
-        assert recipe.chunk_rows(n_samples, 25).max(initial=-1) < len(features), n_samples
 
 
 @pytest.mark.parametrize(("context", "first"), [((2, 2), 2), ((5, 1), 5), ((0, 3), 0)])
@@ -243,7 +222,7 @@ def test_frames_that_are_dropped_are_counted(context, first):
     recipe = RECIPES["musetalk-v1-train"]
     assert recipe.first_frame(10 * SECOND, 25, context) == first
     assert recipe.chunk_rows(10 * SECOND, 25, context)[0, 0] == 0
-    chunks = recipe.chunks(features_of(500), 10 * SECOND, 25, context)
+    chunks = recipe.chunks(numbered(500), 10 * SECOND, 25, context)
     assert chunks.frames == range(first, 250 - context[1])
 
 
@@ -264,21 +243,15 @@ def test_every_recipe_says_where_it_comes_from(name):
     assert recipe.note.endswith(".")
     assert isinstance(recipe.features, FeatureSpec)
     assert isinstance(recipe.positional_encoding, bool)
+    assert repr(recipe) == f"Recipe({name!r}, {recipe.version}, {recipe.source})"
+    assert name in recipe._repr_html_()
+    assert recipe.version in recipe._repr_html_()
 
 
 @pytest.mark.parametrize("name", sorted({name for name, *_ in STOPS}))
 def test_what_stops_is_in_the_note(name):
     note = RECIPES[name].note
     assert "stops" in note.lower() or note.startswith("As ")  # which refers to another recipe's
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_reprs(name):
-    recipe = RECIPES[name]
-    assert repr(recipe) == f"Recipe({name!r}, {recipe.version}, {recipe.source})"
-    html = recipe._repr_html_()
-    assert name in html
-    assert recipe.version in html
 
 
 def test_html_is_escaped():
@@ -372,12 +345,12 @@ def test_positions_are_added_in_float32(dtype):
 
 
 def test_chunks_of_a_recipe_take_positions():
-    chunks = RECIPES["musetools"].chunks(features_of(50, 5, 384), SECOND, 25)
+    chunks = RECIPES["musetools"].chunks(numbered(50, 5, 384), SECOND, 25)
     np.testing.assert_array_equal(add_positions(np.asarray(chunks))[3], add_positions(chunks[3]))
 
 
 def test_what_a_model_is_given():
-    features = features_of(60, 5, 384)  # v1.5's training takes rows of the padding
+    features = numbered(60, 5, 384)  # v1.5's training takes rows of the padding
     for name, encoded in (("musetalk-v1-train", True), ("musetalk-v1.5-train", False)):
         chunks = RECIPES[name].chunks(features, SECOND, 25)
         given, chunk = RECIPES[name].model_input(chunks, 7), chunks[7 - chunks.frames.start]
@@ -388,6 +361,7 @@ def test_what_a_model_is_given():
 
 # --- contexts wider than (2, 2)
 
+SHORT = (1280, SECOND - 1, SECOND, SECOND + 1, 2 * SECOND + 320)  # samples: where a second is just reached or not
 BOUNDARIES_S = (27.98, 28.0, 28.02, 29.2, 29.88, 29.98, 30.0, 30.02, 33.0)
 
 
@@ -396,10 +370,10 @@ BOUNDARIES_S = (27.98, 28.0, 28.02, 29.2, 29.88, 29.98, 30.0, 30.02, 33.0)
 def test_any_context_at_any_boundary_length(name, context):
     """The features of a recipe's own spec have every row that its chunks take."""
     recipe, run = RECIPES[name], 0
-    for n_samples in (round(seconds * SAMPLE_RATE) for seconds in BOUNDARIES_S):
+    for n_samples in (*SHORT, *(round(seconds * SAMPLE_RATE) for seconds in BOUNDARIES_S)):
         with suppress(RecipeError):
             rows = recipe.chunk_rows(n_samples, 25, context)
-            run += 1
+            run += n_samples not in SHORT
             assert rows.max(initial=-1) < kept_rows(recipe.features, n_samples), n_samples
     stops = name == "musetalkplus-train" and context[0] != context[1]
     assert run == (0 if stops else len(BOUNDARIES_S))

@@ -11,6 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from books import RECORD, contents, end, family, notebook, temporary
+from waiting import wait_for
 
 from musetools.lab.record import RESULT_MIME, read_results
 from musetools.lab.regression import runner
@@ -385,12 +386,6 @@ def test_a_runner_that_is_killed(tmp_path, monkeypatch):
     check_no_process(tmp_path / "books")
     assert not list((tmp_path / "temporary").iterdir())
     assert contents(tmp_path / "runs") == before
-
-
-def wait_for(happened, seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while not happened() and time.monotonic() < until:
-        time.sleep(0.05)
 
 
 def test_an_interrupted_runner_leaves_nothing_half_written(earlier, monkeypatch):
