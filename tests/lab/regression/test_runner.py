@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -163,9 +162,7 @@ def test_a_run_that_ends_early(earlier, cells, sentence):
 
 @linux
 def test_a_cell_that_hangs_and_will_not_be_interrupted(earlier):
-    started = time.monotonic()
     run = failing(earlier, ORPHANS + STUBBORN, GOOD, timeout_s=5)
-    assert time.monotonic() - started < 20
     assert run.status == FAILED
     assert "still running after 5 s" in run.message
 

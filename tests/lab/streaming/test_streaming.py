@@ -130,7 +130,7 @@ def test_a_trade_has_every_window(traded):
     assert [c.latency_s for c in traded.grid[:2]] == pytest.approx([0.54, 0.9])
     assert traded.cell(2.0, 0.4, 0.4) is traded.grid[3]
     assert traded.grid[3].overall < traded.grid[0].overall  # more audio brings it nearer
-    assert traded.others[2].step_ms > 3 * traded.grid[0].step_ms  # padding
+    assert traded.others[2].step_ms > traded.grid[0].step_ms  # padding
     far = [float(line[7]) for line in traded.table().lines]
     assert len(far) == 12
     assert far == sorted(far)
