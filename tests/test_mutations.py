@@ -133,8 +133,8 @@ MUTATIONS = {
     "another seed": Mutation("features/weights.py", "seed: int = 0)", "seed: int = 1)", "features", "rows"),
     "a stale store that is taken": Mutation(
         "train/store.py",
-        "if differing := differences(self.provenance, provenance):",
-        "if differing := []:",
+        'if other := differing(self.provenance, provenance, "in the store", "now"):',
+        "if other := []:",
         "features",
         "stale_refused",
     ),
