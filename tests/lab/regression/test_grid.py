@@ -46,16 +46,16 @@ def run(*given: object, code: int = 0) -> str:
     return result.stdout if code < 2 else result.output
 
 
-def test_four_clips_at_two_rates_for_real(book, tmp_path):
-    text = run(book, "--over", "audio", *CLIPS, "--over", "fps", 25, 29.97, "--show", "twice", "--jobs", 2)
+def test_two_clips_at_two_rates_for_real(book, tmp_path):
+    text = run(book, "--over", "audio", *CLIPS[::2], "--over", "fps", 25, 29.97, "--show", "twice", "--jobs", 2)
     head, *rows, summary = text[text.index("audio ") :].splitlines()
     assert head.split()[:5] == ["audio", "fps", "status", "time", "twice"]
-    assert [row.split()[-1].rsplit("-fps=")[-1] for row in rows] == ["25.ipynb", "29.97.ipynb"] * 4
-    assert [row.startswith(clip) for row, clip in zip(rows[::2], CLIPS, strict=True)] == [True] * 4
-    assert len([row for row in rows if "59.94" in row]) == 4
-    assert summary.startswith("8 cases in ")
-    assert summary.endswith(": 8 passed")
-    assert len(list((tmp_path / "runs").glob("n-audio=*.ipynb"))) == 8
+    assert [row.split()[-1].rsplit("-fps=")[-1] for row in rows] == ["25.ipynb", "29.97.ipynb"] * 2
+    assert [row.startswith(clip) for row, clip in zip(rows[::2], CLIPS[::2], strict=True)] == [True] * 2
+    assert len([row for row in rows if "59.94" in row]) == 2
+    assert summary.startswith("4 cases in ")
+    assert summary.endswith(": 4 passed")
+    assert len(list((tmp_path / "runs").glob("n-audio=*.ipynb"))) == 4
 
 
 def test_values_are_of_the_types_that_the_notebook_declares(book, ran, tmp_path):
