@@ -138,9 +138,10 @@ class MouthPanel:
 
     def __init__(self, ax: Axes, whole: Axes, scene: Scene, shift: Affine2D):
         self.scene, moved, self.keys, self.artists = scene, shift + ax.transData, [], []
-        ax.set(ylim=(-0.05, 1.05), xlabel="ms", visible=scene.clip.openings is not None)
+        ax.set(ylim=(-0.05, 1.05), xlabel="s", visible=scene.clip.openings is not None)
         ax.yaxis.tick_right()
         ax.xaxis.set_major_locator(LinearLocator(3))
+        ax.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}" if ms >= 0 else "")  # the image covers what is left
         ax.set_yticks([0, 1], ["shut", "wide"])
         if scene.clip.openings is None:
             return
