@@ -68,7 +68,7 @@ def test_nothing_is_overwritten(tmp_path):
         fix(source, tmp_path / "b.avi")
     result = CliRunner().invoke(main, ["fix", str(source), str(source)])
     assert result.exit_code == 1
-    assert len(result.stderr.splitlines()) == 1
+    assert len(result.output.splitlines()) == 1
 
 
 def test_a_result_that_is_not_in_place_is_not_kept(tmp_path, monkeypatch):
