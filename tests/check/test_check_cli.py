@@ -102,11 +102,11 @@ def test_another_recipe(tmp_path):
     ],
 )
 def test_what_cannot_be_done_is_one_line(folder, given, message):
-    result = check(folder, *given)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.output.startswith(message)
-    assert len(result.output.splitlines()) == 1
+    command = [sys.executable, "-m", "musetools", "check", folder, *given]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_folder_without_media(tmp_path):
