@@ -5,12 +5,12 @@ A cut is ``(n_samples, fps, context) -> (first_frame, rows)``. Rows stand on the
 """
 
 import math
+from bisect import bisect_right
 from fractions import Fraction
-from itertools import count
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, chunk_offsets, chunk_rows
+from musetools.chunks.rows import LARGEST_COUNT, ZERO_ROW, chunk_offsets, chunk_rows
 from musetools.errors import ParameterError, RecipeError
 from musetools.features.spec import MAX_WINDOW_S
 from musetools.recipes.sampler import training_window
@@ -43,7 +43,9 @@ def v1(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     n_rows, fps = n_samples // ROW_SAMPLES, _as_passed(fps)
     if n_rows == 0:
         raise RecipeError("no feature row to clamp to", IndexError)
-    n_frames = next(i for i in count() if int(i * (50.0 / fps)) > n_rows) + 1
+    n_frames = (
+        bisect_right(range(LARGEST_COUNT), n_rows, key=lambda i: int(i * (50.0 / fps))) + 1
+    )  # where its loop ends
     centres = np.floor(np.arange(n_frames) * 50 / fps).astype(np.int64)
     return 0, (centres[:, None] + chunk_offsets(context)).clip(0, n_rows - 1)
 
@@ -80,8 +82,7 @@ def v15_loader(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
 
     The loader counts the video's frames, not the audio's: the matrix goes to the frame that starts as the audio ends.
     """
-    windows = [training_window(i) for i in range(frame_count(n_samples, fps) + 1)]
-    starts, shifted = np.array(windows, np.int64).reshape(-1, 2).T
+    starts, shifted = training_window(np.arange(frame_count(n_samples, fps) + 1))
     rows = 2 * shifted[:, None] + chunk_offsets(context)
     inside = (rows >= 0) & (rows < WINDOW_ROWS)
     return 0, np.where(inside, rows + starts[:, None] // ROW_SAMPLES, ZERO_ROW)
@@ -108,12 +109,11 @@ def openavatarchat(n_samples: int, fps: float | Fraction, context: Context) -> C
     output_rate = 24_000  # Hz at which the avatar speaks, and in which it counts frames
     per_frame = output_rate // _as_passed(fps)
     second = v15(SAMPLE_RATE, fps, context)[1]
-    cuts = [second[:0]]  # a segment without a sample is dropped with a log line
-    for start in range(0, n_samples, SAMPLE_RATE):
-        covered = min(SAMPLE_RATE, n_samples - start) * output_rate // SAMPLE_RATE
-        kept = second[: math.ceil(covered / per_frame)]
-        cuts.append(np.where(kept == ZERO_ROW, ZERO_ROW, kept + start // ROW_SAMPLES))
-    return 0, np.concatenate(cuts)
+    seconds, rest = divmod(n_samples, SAMPLE_RATE)
+    whole, last = (second[: math.ceil(n * output_rate // SAMPLE_RATE / per_frame)] for n in (SAMPLE_RATE, rest))
+    rows = np.concatenate([np.tile(whole, (seconds, 1)), last])  # a segment without a sample is dropped
+    starts = np.repeat(np.arange(seconds + 1), [*[len(whole)] * seconds, len(last)]) * ROW_RATE
+    return 0, np.where(rows == ZERO_ROW, ZERO_ROW, rows + starts[:, None])
 
 
 def plus_files(n_samples: int, fps: float | Fraction, context: Context) -> Cut:

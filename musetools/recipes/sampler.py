@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from musetools.chunks.rows import checked_count, checked_size
 from musetools.errors import ParameterError
 from musetools.timing import SAMPLE_RATE
 
@@ -10,13 +13,13 @@ __all__ = ["MUSETALK_FPS", "SamplerAudit", "audit_sampler", "training_window"]
 MUSETALK_FPS = 25  # what its training code takes every video for
 
 
-def training_window(frame: int) -> tuple[int, int]:
+def training_window(frame: int | np.ndarray) -> tuple[int | np.ndarray, int | np.ndarray]:
     """Say which audio the v1.5 training loader takes for a frame, faults included.
 
     Parameters
     ----------
-    frame : int
-        Number of the frame in the clip.
+    frame : int or ndarray of int
+        Number of the frame in the clip, or of several.
 
     Returns
     -------
@@ -32,9 +35,8 @@ def training_window(frame: int) -> tuple[int, int]:
     """
     block = 30 * MUSETALK_FPS
     shifted = frame % block
-    if shifted + 2 * MUSETALK_FPS >= block:
-        return 4 * SAMPLE_RATE, shifted - 4 * MUSETALK_FPS
-    return 0, shifted
+    late = shifted + 2 * MUSETALK_FPS >= block
+    return late * 4 * SAMPLE_RATE, shifted - late * 4 * MUSETALK_FPS
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,18 @@ def audit_sampler(n_frames: int, frames_per_sample: int = 16) -> SamplerAudit:
     Raises
     ------
     ParameterError
-        If there is no frame to a sample.
+        If there is no frame to a sample, or no memory holds the clip's frames.
 
     Notes
     -----
     Source: ``FaceDataset.__getitem__`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk).
     """
-    if frames_per_sample < 1:
+    n_frames = checked_count("n_frames", n_frames)
+    checked_size(n_frames, (0, 0))
+    if checked_count("frames_per_sample", frames_per_sample) < 1:
         raise ParameterError(f"a sample has 1 frame or more; got {frames_per_sample!r}")
-    starts = range(max(0, n_frames - frames_per_sample + 1))
-    windows = [training_window(start) for start in starts]
-    samples_per_frame = SAMPLE_RATE // MUSETALK_FPS
-    covered = [first // samples_per_frame + shifted for first, shifted in windows]
-    wrong_audio = tuple(start for start in starts if covered[start] != start)
-    wrong_mel = tuple(start for start in starts if windows[start][1] != start)
+    starts = np.arange(max(0, n_frames - frames_per_sample + 1))
+    first, shifted = training_window(starts)
+    covered = first // (SAMPLE_RATE // MUSETALK_FPS) + shifted
+    wrong_audio, wrong_mel = (tuple(np.flatnonzero(frames != starts).tolist()) for frames in (covered, shifted))
     return SamplerAudit(n_frames, frames_per_sample, len(starts), wrong_audio, wrong_mel)

@@ -387,3 +387,10 @@ def kept_rows(spec: FeatureSpec, n_samples: int) -> int:
     loop = MelWindows(spec, 80)
     samples = np.zeros(n_samples, np.float32)
     return sum(window.keep for window in loop.push(samples) + loop.flush())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_day(name):
+    """Its matrix is made without a step of Python for each frame."""
+    rows = RECIPES[name].chunk_rows(86_400 * SECOND, 25)
+    assert abs(len(rows) - 86_400 * 25) < 32

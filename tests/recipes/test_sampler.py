@@ -41,5 +41,11 @@ def test_clips_shorter_than_a_sample():
     assert (audit.starts, audit.wrong_audio, audit.wrong_mel) == (0, (), ())
     assert audit.wrong_audio_share == audit.wrong_mel_share == 0
     for none in (0, -1):
-        with pytest.raises(ParameterError, match="1 frame or more"):
+        with pytest.raises(ParameterError, match="frame"):
             audit_sampler(100, none)
+
+
+@pytest.mark.parametrize("n_frames", [-1, 10**12, "300", 300.0])
+def test_what_is_no_number_of_frames(n_frames):
+    with pytest.raises(ParameterError, match="frames"):
+        audit_sampler(n_frames)
