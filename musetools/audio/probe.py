@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from musetools.audio.container import (
 from musetools.audio.structure import Structure
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
-from musetools.table import ShownAsText
 from musetools.timing import meant_rate
 
 __all__ = ["MediaInfo", "StreamInfo", "as_shown", "probe_media"]
@@ -56,7 +56,7 @@ class StreamInfo:
 
 
 @dataclass(frozen=True, repr=False)
-class MediaInfo(ShownAsText):
+class MediaInfo:
     """What `probe_media` found."""
 
     path: str
@@ -88,6 +88,9 @@ class MediaInfo(ShownAsText):
             parts = [f"{s.kind} {s.codec}", rate, length, f"from {s.start_s:.3f} s", uneven]
             lines.append("  " + ", ".join(part for part in parts if part))
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
 
 
 def probe_media(

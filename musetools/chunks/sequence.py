@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
+from html import escape
 from typing import SupportsIndex, overload
 
 import numpy as np
@@ -17,7 +18,6 @@ from musetools.chunks.rows import (
     rows_are_silent,
 )
 from musetools.errors import ParameterError, as_array
-from musetools.table import ShownAsText
 from musetools.timing import exact_fps
 
 __all__ = ["Chunks", "are_contiguous", "feature2chunks", "first_rows", "gather"]
@@ -55,7 +55,7 @@ def feature2chunks(
     return Chunks(features, FrameRows(frames, len(features), fps, context, edge), fps, first_frame=frames.start)
 
 
-class Chunks(ShownAsText, Sequence):
+class Chunks(Sequence):
     """A lazy sequence of chunks: features and the index matrix that says which rows each chunk takes.
 
     Behaves as the list that upstream code expects. A chunk whose rows follow each other is a view of the features; only
@@ -206,6 +206,11 @@ class Chunks(ShownAsText, Sequence):
 
     def __repr__(self) -> str:
         return f"Chunks({len(self)} frames at {float(self.fps):.6g} fps, each {self.chunk_shape} {self.features.dtype})"
+
+    def _repr_html_(self) -> str:
+        shape = " × ".join(map(str, self.chunk_shape))
+        dtype = escape(str(self.features.dtype))
+        return f"<b>Chunks</b>: {len(self)} frames at {float(self.fps):.6g} fps, each {shape} {dtype}"
 
 
 def are_contiguous(rows: np.ndarray) -> np.ndarray:

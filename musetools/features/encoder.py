@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from copy import copy
 from functools import partial
+from html import escape
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from torch.nn import functional as F
 from musetools.errors import ParameterError, one_of
 from musetools.features.fastest import AMX, AUTO, Choice, bfloat16_units, fastest_type
 from musetools.features.weights import EncoderWeights, read_weights
-from musetools.table import ShownAsText
 
 __all__ = ["Encoder", "as_encoder", "load_encoder"]
 
@@ -107,7 +107,7 @@ def _chosen(weights: EncoderWeights, device: torch.device) -> Choice:
     return fastest_type(weights.dims.n_state, candidates, pass_of)
 
 
-class Encoder(ShownAsText):
+class Encoder:
     """Whisper's audio encoder, giving the hidden states that lip-sync models are conditioned on.
 
     Made by `load_encoder`.
@@ -237,3 +237,6 @@ class Encoder(ShownAsText):
         shape = f"{self.n_layers} layers of {self.width}, {self.n_mels} mel bins"
         chosen = f" ({self.choice})" if self.choice else ""
         return f"Encoder({self.name!r}: {shape}, {self.dtype}{chosen} on {self.device}, {self.fingerprint[:12]})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"

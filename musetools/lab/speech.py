@@ -124,8 +124,8 @@ def hold_out(talkers: Sequence[Talker], seconds: float = 60) -> tuple[list[Talke
     kept, rest = [], list(talkers)
     while rest and sum(t.duration_s for t in kept) < seconds:
         kept.insert(0, rest.pop())
-    heard = {t.speaker for t in kept} - {""}
-    rest = [t for t in rest if t.speaker not in heard]
+    speakers = {t.speaker for t in kept} - {""}
+    rest = [t for t in rest if t.speaker not in speakers]
     pieces = [
         piece
         for talker in rest

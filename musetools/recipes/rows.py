@@ -43,9 +43,8 @@ def v1(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     n_rows, fps = n_samples // ROW_SAMPLES, _as_passed(fps)
     if n_rows == 0:
         raise RecipeError("no feature row to clamp to", IndexError)
-    n_frames = (
-        bisect_right(range(LARGEST_COUNT), n_rows, key=lambda i: int(i * (50.0 / fps))) + 1
-    )  # where its loop ends
+    # its loop over frames ends at the first that starts behind the last row
+    n_frames = bisect_right(range(LARGEST_COUNT), n_rows, key=lambda i: int(i * (50.0 / fps))) + 1
     centres = np.floor(np.arange(n_frames) * 50 / fps).astype(np.int64)
     return 0, (centres[:, None] + chunk_offsets(context)).clip(0, n_rows - 1)
 
@@ -112,7 +111,7 @@ def openavatarchat(n_samples: int, fps: float | Fraction, context: Context) -> C
     seconds, rest = divmod(n_samples, SAMPLE_RATE)
     whole, last = (second[: math.ceil(n * output_rate // SAMPLE_RATE / per_frame)] for n in (SAMPLE_RATE, rest))
     rows = np.concatenate([np.tile(whole, (seconds, 1)), last])  # a segment without a sample is dropped
-    starts = np.repeat(np.arange(seconds + 1), [*[len(whole)] * seconds, len(last)]) * ROW_RATE
+    starts = ROW_RATE * (np.arange(len(rows)) // len(whole))
     return 0, np.where(rows == ZERO_ROW, ZERO_ROW, rows + starts[:, None])
 
 

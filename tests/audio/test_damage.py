@@ -156,7 +156,7 @@ def test_a_track_that_begins_on_the_way_is_no_crash(tmp_path):
     path.write_bytes(content[:place] + tag + content[place:])
     with suppress(AudioError):
         load_audio(path)
-    audit_clip(path)
+    assert audit_clip(path).name == str(path)
 
 
 def test_a_format_whose_structure_is_not_known_has_a_length_that_is_not(tmp_path):

@@ -418,7 +418,8 @@ def test_a_quick_look_at_files_damaged_at_random(tmp_path):
             damaged[place] = rng.integers(256)
         path = tmp_path / f"damaged{source.suffix}"
         path.write_bytes(damaged)
-        json.dumps(audit_clip(path, quick=True).to_json(), allow_nan=False)
+        plain = audit_clip(path, quick=True).to_json()
+        assert json.loads(json.dumps(plain, allow_nan=False))["clip"] == str(path)
 
 
 @pytest.mark.parametrize(("declared_s", "n"), [(3.0, 0), (2.95, 0), (3.2, 0), (2.8, 1), (4.5, 1), (1.4, 1), (None, 0)])
