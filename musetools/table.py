@@ -19,7 +19,7 @@ class ShownAsText:
     """Base of what a notebook shows by its repr."""
 
     def _repr_html_(self) -> str:
-        return f'<pre style="white-space: pre-wrap">{escape(repr(self))}</pre>'
+        return f'<pre style="white-space: pre-wrap"><code>{escape(repr(self))}</code></pre>'
 
 
 @dataclass(frozen=True, repr=False)

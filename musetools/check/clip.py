@@ -18,10 +18,11 @@ from musetools.audio.probe import MediaInfo, probe_media
 from musetools.audio.reading import read_media
 from musetools.audio.timeline import Timeline
 from musetools.check import findings
-from musetools.check.findings import Finding, as_passed
+from musetools.check.findings import Finding
 from musetools.errors import AudioError, ParameterError
 from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
+from musetools.recipes.rows import as_passed
 from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.table import Table
 from musetools.timing import SAMPLE_RATE, exact_fps

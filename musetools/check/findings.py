@@ -11,10 +11,11 @@ from musetools.audio.probe import MediaInfo, StreamInfo
 from musetools.audio.timeline import Timeline
 from musetools.recipes.profile import profile
 from musetools.recipes.recipe import Recipe
+from musetools.recipes.rows import as_passed
 from musetools.recipes.sampler import audit_sampler
 from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
-__all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_counted", "as_passed", "by_level", "of_claim", "of_lengths"]
+__all__ = ["LEVELS", "SILENT_DBFS", "Finding", "as_counted", "by_level", "of_claim", "of_lengths"]
 __all__ += ["is_plausible", "of_other_tracks", "of_recipe", "of_silence", "of_streams", "of_timeline", "surplus_rows"]
 __all__ += ["timed_rate"]
 
@@ -249,8 +250,3 @@ def _effect(recipe: Recipe, n_samples: int, fps: float) -> tuple[str, float, flo
     early = profile(recipe, min(n_samples, int(LATE_FRAME / fps * SAMPLE_RATE)), fps)
     drift = early.lag.drift_ms_s if early.drifts else 0.0
     return whole.stops, early.lag.mean_ms, drift, len(whole.rows)
-
-
-def as_passed(rate: Fraction) -> float | int:
-    """Return a frame rate as OpenCV would pass it to a pipeline."""
-    return int(rate) if rate.denominator == 1 else float(rate)

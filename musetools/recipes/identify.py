@@ -124,7 +124,7 @@ def _match(
     recipe: Recipe, rows: np.ndarray, n_samples: int, fps: float | Fraction, context: Context
 ) -> RowsMatch | None:
     try:
-        first, theirs = recipe.numbered_rows(n_samples, fps, context)
+        first, theirs = recipe.first_frame_and_rows(n_samples, fps, context)
     except (RecipeError, ParameterError):
         return None
     if theirs.shape[1] != rows.shape[1]:

@@ -151,7 +151,7 @@ def profile(
     """
     recipe = recipe_of(recipe)
     try:
-        first_frame, rows = recipe.numbered_rows(n_samples, fps, context)
+        first_frame, rows = recipe.first_frame_and_rows(n_samples, fps, context)
     except RecipeError as error:
         return Profile(recipe, fps, np.empty((0, len(chunk_offsets(context))), np.int64), 0, stops=str(error))
     return Profile(recipe, fps, rows, first_frame)

@@ -73,7 +73,7 @@ class Recipe:
         ParameterError
             If an argument is out of range.
         """
-        return self.numbered_rows(n_samples, fps, context)[1]
+        return self.first_frame_and_rows(n_samples, fps, context)[1]
 
     def chunks(self, features: np.ndarray, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> Chunks:
         """Cut features as the pipeline does.
@@ -94,7 +94,7 @@ class Recipe:
         RecipeError, ParameterError
             As `chunk_rows`; also if the features lack rows that the pipeline takes.
         """
-        first, rows = self.numbered_rows(n_samples, fps, context)
+        first, rows = self.first_frame_and_rows(n_samples, fps, context)
         if rows.max(initial=ZERO_ROW) >= len(features):
             raise ParameterError(
                 f"{self.name} at {float(fps):.6g} fps takes rows up to {rows.max()} of {n_samples} samples, the "
@@ -127,9 +127,9 @@ class Recipe:
 
     def first_frame(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> int:
         """Return the number of the frame that the first line of `chunk_rows` belongs to."""
-        return self.numbered_rows(n_samples, fps, context)[0]
+        return self.first_frame_and_rows(n_samples, fps, context)[0]
 
-    def numbered_rows(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> Cut:
+    def first_frame_and_rows(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> Cut:
         """Return `first_frame` and `chunk_rows`."""
         # what is no frame rate or no length at all is an error of the caller, not a fault of the pipeline
         n_samples = checked_count("n_samples", n_samples)

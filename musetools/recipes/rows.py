@@ -7,6 +7,7 @@ A cut is ``(n_samples, fps, context) -> (first_frame, rows)``. Rows stand on the
 import math
 from bisect import bisect_right
 from fractions import Fraction
+from numbers import Rational
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from musetools.features.spec import MAX_WINDOW_S
 from musetools.recipes.sampler import training_window
 from musetools.timing import MEL_HOP, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps, frame_count
 
-__all__ = ["Context", "Cut", "canonical", "livetalking", "openavatarchat", "plus_files"]
+__all__ = ["Context", "Cut", "as_passed", "canonical", "livetalking", "openavatarchat", "plus_files"]
 __all__ += ["v1", "v1_files", "v15", "v15_loader"]
 
 Context = tuple[int, int]  # frames of audio left and right of a frame
@@ -25,9 +26,9 @@ Cut = tuple[int, np.ndarray]  # number of the first frame, index matrix
 WINDOW_ROWS = MAX_WINDOW_S * ROW_RATE  # that an encoder pass sees
 
 
-def _as_passed(fps: float | Fraction) -> float | int:
-    """Return a frame rate as it is passed to Python code, not as it is meant."""
-    return fps if isinstance(fps, int) else float(fps)
+def as_passed(fps: float | Fraction) -> float | int:
+    """Return a frame rate as OpenCV or a literal would pass it to a pipeline, not as it is meant."""
+    return int(fps) if isinstance(fps, Rational) and fps.denominator == 1 else float(fps)
 
 
 def canonical(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
@@ -40,7 +41,7 @@ def canonical(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
 
 def v1(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Cut until a frame's first row lies behind the last one, which is tested too late: two chunks too many."""
-    n_rows, fps = n_samples // ROW_SAMPLES, _as_passed(fps)
+    n_rows, fps = n_samples // ROW_SAMPLES, as_passed(fps)
     if n_rows == 0:
         raise RecipeError("no feature row to clamp to", IndexError)
     # its loop over frames ends at the first that starts behind the last row
@@ -106,7 +107,7 @@ def livetalking(n_samples: int, fps: float | Fraction, context: Context, *, cent
 def openavatarchat(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
     """Treat every second as a clip of its own, padded to a second, with zeros at its ends."""
     output_rate = 24_000  # Hz at which the avatar speaks, and in which it counts frames
-    per_frame = output_rate // _as_passed(fps)
+    per_frame = output_rate // as_passed(fps)
     second = v15(SAMPLE_RATE, fps, context)[1]
     seconds, rest = divmod(n_samples, SAMPLE_RATE)
     whole, last = (second[: math.ceil(n * output_rate // SAMPLE_RATE / per_frame)] for n in (SAMPLE_RATE, rest))

@@ -117,14 +117,18 @@ def read_rows(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
     rows, bad = _decoded(chunks, n_rows)
     if not bad.any():
         return rows, False
-    per_chunk, n_layers, width = chunks.shape[1:]
-    if width % 2 == 0:
-        encoding = sinusoids(per_chunk * n_layers, width)
-        plain, still_bad = _decoded(chunks - encoding.reshape(chunks.shape[1:]), n_rows)
+    if chunks.shape[-1] % 2 == 0:
+        plain, still_bad = _decoded(_without_positions(chunks), n_rows)
         if not still_bad.any():
             return plain, True
     frame, place = np.argwhere(bad)[0]
     raise TraceError(f"{_fault(chunks[frame, place], n_rows)} (chunk {frame}, row {place} of it)")
+
+
+def _without_positions(chunks: np.ndarray) -> np.ndarray:
+    """Take the positional encoding off chunks (n_frames, rows, n_layers, width)."""
+    per_chunk, n_layers, width = chunks.shape[1:]
+    return chunks - sinusoids(per_chunk * n_layers, width).reshape(chunks.shape[1:])
 
 
 def _decoded(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -157,9 +161,9 @@ def _fault(row: np.ndarray, n_rows: int) -> str:
 
 
 def _check_layers(chunks: np.ndarray, rows: np.ndarray, encoded: bool) -> None:
-    per_chunk, n_layers, width = chunks.shape[1:]
+    n_layers = chunks.shape[2]
     if encoded:
-        chunks = chunks - sinusoids(per_chunk * n_layers, width).reshape(chunks.shape[1:])
+        chunks = _without_positions(chunks)
     expected = np.where((rows == ZERO_ROW)[..., None], 0, np.arange(1, n_layers + 1))
     got = np.rint(chunks.mean(-1)).astype(int)
     if (wrong := np.argwhere(got != expected)).size:

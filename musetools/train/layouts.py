@@ -9,6 +9,7 @@ import torch
 from musetools.errors import EncoderError, OutputError, StoreError
 from musetools.features.weights import load_pickled
 from musetools.files import read_npy, replacing
+from musetools.recipes.datasets import numbered_files
 from musetools.train.store import FeatureStore
 
 __all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
@@ -81,11 +82,11 @@ def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike
         If a number is missing, or a file is not what it should be.
     """
     folder = Path(folder)
-    numbers = sorted(int(path.stem) for path in folder.glob("*.npy") if path.stem.isdecimal())
-    if numbers != list(range(len(numbers))) or not numbers:
-        gap = next((k for k, number in enumerate(numbers) if k != number), 0)
+    files = numbered_files(folder, (".npy",)) if folder.is_dir() else []
+    gap = next((k for k, file in enumerate(files) if file.stem != str(k)), None if files else 0)
+    if gap is not None:
         raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {gap}.npy is missing. Make them again")
-    blocks = (_frame_file(folder / f"{k}.npy", store.row_shape) for k in numbers)
+    blocks = (_frame_file(file, store.row_shape) for file in files)
     return store.add_rows(clip, blocks, **{"source": {"path": str(folder)}, **known}).rows
 
 

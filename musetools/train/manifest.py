@@ -107,9 +107,8 @@ class Manifest:
         finally:
             lock.release()
 
-    def append(self, entry: Record | dict[str, Any]) -> None:
-        """Append one line, whole and on disk when this returns; only while `writing`."""
-        line = line_of(entry)
+    def append(self, line: bytes) -> None:
+        """Append what `line_of` returned, whole and on disk when this returns; only while `writing`."""
         with self._cannot_write("the clip is not in the store"):
             try:
                 with open(self.path, "r+b") as file:

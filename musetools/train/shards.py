@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from html import escape
 from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.files import replacing, sha256_of, sweep, write_whole
+from musetools.table import ShownAsText
 from musetools.train.integrity import StoreCheck
 from musetools.train.manifest import Record
 from musetools.train.schema import SHARD_INDEX
@@ -26,7 +26,7 @@ BEGUN = ".exporting"  # there while shards are written: without it they are some
 
 
 @dataclass(frozen=True, repr=False)
-class Shards:
+class Shards(ShownAsText):
     """Tar shards in a folder, as their index has it."""
 
     folder: Path
@@ -45,9 +45,6 @@ class Shards:
     def __repr__(self) -> str:
         mib = sum(shard["filesize"] for shard in self.shards) / 2**20
         return f"{self.clips} clips in {len(self.shards)} shards of {mib:.0f} MiB: {self.folder}"
-
-    def _repr_html_(self) -> str:
-        return f"<code>{escape(repr(self))}</code>"
 
 
 def write_shards(

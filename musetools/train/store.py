@@ -214,14 +214,14 @@ class FeatureStore(StoredFeatures):
                     frames=None if n_frames is None else int(n_frames),  # numpy's are no JSON
                     source=source() if callable(source) else source,
                 )
-                line_of(record)  # raises before the file takes its place
-            self._append(record, old)
+                line = line_of(record)  # raises before the file takes its place
+            self._append(record, line, old)
         return self.record(clip)
 
-    def _append(self, record: Record, old: Record | None = None) -> None:
+    def _append(self, record: Record, line: bytes, old: Record | None = None) -> None:
         """Put a clip whose file is there into the manifest, or remove that file; only while it is written to."""
         try:
-            self.manifest.append(record)
+            self.manifest.append(line)
         except OutputError:
             (self.root / CLIPS / record.file).unlink(missing_ok=True)
             raise
@@ -257,7 +257,7 @@ class FeatureStore(StoredFeatures):
                 shutil.copyfileobj(source, file)
                 if sha256_of(file) != record.sha256:
                     raise StoreError(f"clip {clip!r} of {other.root} is damaged: repair that store first")
-            self._append(record)
+            self._append(record, line_of(record))
 
     def check_provenance(self, encoder: Encoder) -> None:
         """Raise StoreError, showing both, if what this encoder makes here and now does not belong into the store."""

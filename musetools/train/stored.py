@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,8 +13,9 @@ from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
 from musetools.files import sweep
 from musetools.recipes.contract import AudioContract
+from musetools.table import ShownAsText
 from musetools.train import integrity
-from musetools.train.manifest import Manifest, Record
+from musetools.train.manifest import Manifest, Record, line_of
 from musetools.train.shards import Shards, write_shards
 
 __all__ = ["CLIPS", "MANIFEST", "StoredFeatures"]
@@ -23,7 +23,7 @@ __all__ = ["CLIPS", "MANIFEST", "StoredFeatures"]
 MANIFEST, CLIPS = "manifest.jsonl", "clips"
 
 
-class StoredFeatures:
+class StoredFeatures(ShownAsText):
     """The half of a `FeatureStore` that reads, and sees whether what it reads is what was written."""
 
     def __init__(self, root: Path, provenance: dict[str, Any]):
@@ -115,7 +115,7 @@ class StoredFeatures:
                     self.path(clip).unlink(missing_ok=True)
                 except OSError as error:
                     raise OutputError(f"cannot remove {self.path(clip)}: {error.strerror}. Remove it") from None
-                self.manifest.append({"clip": clip, "bad": reason})
+                self.manifest.append(line_of({"clip": clip, "bad": reason}))
         return bad
 
     def _known_now(self, clips: Iterable[str]) -> dict[str, Record]:
@@ -191,6 +191,3 @@ class StoredFeatures:
         made, seconds = self.provenance["encoder"], sum(r.duration_s for r in self.manifest.records.values())
         what = f"{len(self)} clips, {seconds / 3600:.3g} h, {self.dtype}"
         return f"FeatureStore({str(self.root)!r}: {what}, {made['name']} {made['fingerprint'][:12]})"
-
-    def _repr_html_(self) -> str:
-        return f"<code>{escape(repr(self))}</code>"

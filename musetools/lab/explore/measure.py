@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from musetools.audio.loudness import loudness
-from musetools.check.findings import SILENT_DBFS, as_passed
+from musetools.check.findings import SILENT_DBFS
 from musetools.chunks.rows import ZERO_ROW, chunk_offsets
 from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError
@@ -16,6 +16,7 @@ from musetools.lab.explore.clip import DEFAULT_FPS, Clip
 from musetools.lab.look import INFER, TRAIN, covered, rows_of, span_s
 from musetools.recipes.profile import Profile, profile
 from musetools.recipes.recipe import Recipe, recipe_of
+from musetools.recipes.rows import as_passed
 from musetools.table import signed, spans
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_start
 
