@@ -53,7 +53,8 @@ def looped(waveform: np.ndarray, seconds: float = LOOP_S) -> np.ndarray:
 def gap_of(difference: np.ndarray, std: np.ndarray) -> Gap:
     """Measure a difference of features, (..., n_layers, width), in the unit `std`, (n_layers,)."""
     layers = np.moveaxis(difference, -2, 0).reshape(len(std), -1)
-    rms = np.array([np.sqrt(np.vdot(layer, layer) / layer.size) for layer in layers]) / std
+    # in float64: a float32 sum of a million squares is off by 1e-5, by how much depends on the machine
+    rms = np.sqrt([np.square(layer).mean(dtype=np.float64) for layer in layers]) / std
     worst = np.abs(layers).max(axis=1) / std
     return Gap(rms, float(worst.max()), int(worst.argmax()))
 

@@ -178,4 +178,4 @@ def _ways(encoder: str, others: bool) -> dict[str, Extractor]:
 def _differences(ways: dict[str, Extractor], encoder: Encoder, path: Path) -> dict[str, float]:
     """Return by how many standard deviations of its layer a value of each way differs at most from ours by its spec."""
     made = ((name, way, audio2feat(path, encoder, spec=SPEC_OF[name])) for name, way in ways.items())
-    return {name: gap_of(way(path) - own, own.std(axis=(0, 2))).worst for name, way, own in made}
+    return {name: gap_of(way(path) - own, own.std(axis=(0, 2), dtype=np.float64)).worst for name, way, own in made}

@@ -157,7 +157,7 @@ def type_errors(waveform: np.ndarray, encoders: dict[str, Encoder]) -> dict[str,
     sound = waveform[: 30 * SAMPLE_RATE], SAMPLE_RATE
     short = waveform[: 5 * SAMPLE_RATE], SAMPLE_RATE
     exact = audio2feat(sound, encoders["float32"])
-    std = exact.std(axis=(0, 2))
+    std = exact.std(axis=(0, 2), dtype=np.float64)
 
     found = {name: audio2feat(sound, e) - exact for name, e in encoders.items() if name != "float32"}
     padded, bare = (audio2feat(short, encoders["float32"], spec=spec) for spec in ("musetools", BARE))

@@ -30,6 +30,7 @@ Run = TypeVar("Run", CaseReport, NotebookRun)
 
 SUITE, BASELINES, OUT = "notebooks/regression.toml", "data/baselines", "runs"
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+AVX2 |= {"OPENBLAS_CORETYPE": "Haswell"}  # numpy's
 NOISE_RUNS: tuple[tuple[int, dict[str, str]], ...] = ((1, {}), (2, {}), (1, AVX2), (2, AVX2))
 MEASURED = "largest difference of 4 runs: with 1 and 2 threads, each with all of the processor and with AVX2 alone"
 TICK_S = 1.0
