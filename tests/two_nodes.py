@@ -82,15 +82,17 @@ def nodes_alive(expected: int) -> int:
 
 
 def two_nodes(tries: int = 3) -> tuple:
-    """Start a cluster; Ray gives a node 30 s to come up, which a busy machine may take."""
+    """Start a cluster and connect to it; Ray gives a node 30 s to come up, which a busy machine may take."""
     cluster = Cluster()
     try:
         cluster.add_node(num_cpus=1, include_dashboard=False)
+        ray.init(address=cluster.address, log_to_driver=False)  # while this node is alone: the other is to be killed
         second = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
     except Exception:
         if tries == 1:
             raise
+        ray.shutdown()
         cluster.shutdown()
         return two_nodes(tries - 1)
     return cluster, second
@@ -113,7 +115,6 @@ def main(folder: Path) -> None:
     said = {"local": run(media, folder / "local", encoder())}
 
     cluster, second = two_nodes()
-    ray.init(address=cluster.address, log_to_driver=False)
     said["nodes"] = nodes_alive(2)
     said["ray"] = run(media, folder / "ray", encoder(), engine="ray")
     said["poison"] = run(poisoned, folder / "poison", encoder(Deadly), engine="ray")

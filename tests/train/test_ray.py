@@ -21,13 +21,11 @@ def said(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("ray")
     paths = os.pathsep.join([str(SCRIPT.parents[1]), str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": paths, "RAY_AUTH_MODE": "disabled"}
-    # files, no pipes: processes of a node that was killed may outlive the script and hold a pipe open
-    with open(folder / "stdout", "w+b") as stdout, open(folder / "stderr", "w+b") as stderr:
-        done = subprocess.run(
-            [sys.executable, SCRIPT, folder], stdout=stdout, stderr=stderr, check=False, env=environment, timeout=600
-        )
-        assert done.returncode == 0, (folder / "stderr").read_text(errors="replace")[-3000:]
-    return json.loads((folder / "stdout").read_text().splitlines()[-1])
+    done = subprocess.run(
+        [sys.executable, SCRIPT, folder], capture_output=True, check=False, env=environment, timeout=600
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @needs_ray
