@@ -3,9 +3,9 @@
 Public names are imported on first use, so that ``import musetools`` loads neither torch, whisper nor librosa.
 """
 
-from importlib import import_module
+import lazy_loader
 
-_HOMES = {
+HOMES = {
     "audio": ["MediaInfo", "Timeline", "audio_blocks", "load_audio", "loudness", "probe_media", "read_timeline"],
     "check": ["ClipAudit", "audit_clip"],
     "chunks": ["Chunks", "chunk_rows", "feature2chunks"],
@@ -44,17 +44,5 @@ _HOMES = {
     ],
     "train": ["ChunkDataset", "ExtractReport", "FeatureStore", "extract"],
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=HOMES)
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'musetools' has no attribute {name!r}")
-    return getattr(import_module(f"musetools.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]

@@ -1,9 +1,17 @@
-"""Any media file or array in, a 16 kHz mono float32 waveform out: decoded in process, block by block."""
+"""Any media file or array in, a 16 kHz mono float32 waveform out: decoded in process, block by block.
 
-from musetools.audio.load import audio_blocks, load_audio
-from musetools.audio.loudness import loudness
-from musetools.audio.probe import MediaInfo, probe_media
-from musetools.audio.reading import read_timeline
-from musetools.audio.timeline import Timeline
+Names are imported on first use: a spec names decoders and needs none.
+"""
 
-__all__ = ["MediaInfo", "Timeline", "audio_blocks", "load_audio", "loudness", "probe_media", "read_timeline"]
+import lazy_loader
+
+DECODERS = ("timeline", "ffmpeg", "librosa")
+HOMES = {
+    "load": ["audio_blocks", "load_audio"],
+    "loudness": ["loudness"],
+    "probe": ["MediaInfo", "probe_media"],
+    "reading": ["read_timeline"],
+    "timeline": ["Timeline"],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=HOMES)
+__all__ += ["DECODERS"]

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from musetools.audio import DECODERS
 from musetools.audio.decode import Source, blocks_of_array, blocks_of_file
 from musetools.audio.timeline import SoundTimes
 from musetools.errors import ParameterError, one_of
 
-__all__ = ["DECODERS", "audio_blocks", "load_audio"]
-
-DECODERS = ("timeline", "ffmpeg", "librosa")
+__all__ = ["audio_blocks", "load_audio"]
 
 
 def load_audio(

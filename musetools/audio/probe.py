@@ -8,6 +8,7 @@ from fractions import Fraction
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from statistics import median  # numpy's would import numpy.ma
 from typing import Any
 
 import numpy as np
@@ -252,7 +253,7 @@ def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
     base, at = float(sound.time_base), packets[:, 0] * float(sound.time_base)
     usual = sound.codec_context.frame_size / sound.codec_context.sample_rate
     if len(at) > 2:  # a decoder that doubles the rate (HE-AAC) may not know it yet
-        usual = float(np.median(np.diff(at)))
+        usual = median(np.diff(at).tolist())
     ends = at + np.where(packets[:, 1] > 0, packets[:, 1] * base, usual)
     if sound.start_time is not None:  # what comes before is an encoder's priming, which decoders skip
         start = sound.start_time * base
@@ -275,7 +276,7 @@ def _timing(times: np.ndarray, base: Fraction, declared: Iterable[Fraction | Non
     exact = next(near, None) or (meant_rate(float(round(rate, 5))) if rate > 1e-4 else rate)
     ticks = float(1 / (rate * base))  # a frame
     slack = max(UNEVEN * ticks, 1.0 if ticks > 2 else 0.0)
-    return exact, bool(np.abs(steps - np.median(steps)).max() > slack)
+    return exact, bool(np.abs(steps - median(steps.tolist())).max() > slack)
 
 
 def _lead(stream: Any, start_s: float) -> float:

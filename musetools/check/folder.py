@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musetools.check.clip import QUICK, ClipAudit, ClipFacts, audit_clip, clip_facts, judged
 from musetools.check.findings import LEVELS
@@ -12,7 +13,9 @@ from musetools.errors import AudioError, ParameterError
 from musetools.files import find_media
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import Table
-from musetools.worker import Worker
+
+if TYPE_CHECKING:
+    from musetools.worker import Worker
 
 __all__ = ["FolderAudit", "audit_folder", "worst_first"]
 
@@ -84,12 +87,14 @@ def audit_folder(
     if quick or len(found) == 1:
         audits = worst_first(audit_clip(path, recipe, quick=quick, **tracks) for _, path in found)
     else:
+        from musetools.worker import Worker  # which one clip does not wait for
+
         with Worker() as worker:
             audits = worst_first(_isolated(worker, path, recipe, tracks) for _, path in found)
     return replace(audits, passed_over=found.summary())
 
 
-def _isolated(worker: Worker, path: Path, recipe: Recipe, tracks: dict[str, int | None]) -> ClipAudit:
+def _isolated(worker: "Worker", path: Path, recipe: Recipe, tracks: dict[str, int | None]) -> ClipAudit:
     try:
         facts = next(worker.run(clip_facts, path, **tracks))
     except AudioError as error:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from numbers import Real
 from typing import Any
 
-from musetools.audio.load import DECODERS
+from musetools.audio import DECODERS
 from musetools.errors import ParameterError, one_of
 from musetools.timing import ROW_RATE
 

@@ -3,35 +3,18 @@
 What only some commands need is imported on first use.
 """
 
-from importlib import import_module
+import lazy_loader
 
 from musetools.recipes import published  # noqa: F401  registers them
-from musetools.recipes.profile import WindowLag, profile, window_lag  # before the module's name hides the function's
-from musetools.recipes.recipe import RECIPES, Recipe, add_positions, recipe_of, register
 
-_HOME_OF = {
-    "AudioContract": "contract",
-    "FeaturesMatch": "made",
-    "FeaturesMatches": "made",
-    "RowsMatch": "identify",
-    "RowsMatches": "identify",
-    "SamplerAudit": "sampler",
-    "Trace": "trace",
-    "TraceError": "trace",
-    "audit_frame_files": "datasets",
-    "audit_sampler": "sampler",
-    "identify_features": "made",
-    "identify_rows": "identify",
-    "numbered_encoder": "datasets",
-    "trace_dataset": "datasets",
-    "trace_rows": "trace",
-    "traced_recipe": "identify",
+HOMES = {
+    "contract": ["AudioContract"],
+    "datasets": ["audit_frame_files", "numbered_encoder", "trace_dataset"],
+    "identify": ["RowsMatch", "RowsMatches", "identify_rows", "traced_recipe"],
+    "made": ["FeaturesMatch", "FeaturesMatches", "identify_features"],
+    "profile": ["WindowLag", "profile", "window_lag"],
+    "recipe": ["RECIPES", "Recipe", "add_positions", "recipe_of", "register"],
+    "sampler": ["SamplerAudit", "audit_sampler"],
+    "trace": ["Trace", "TraceError", "trace_rows"],
 }
-__all__ = [*_HOME_OF, "RECIPES", "Recipe", "WindowLag", "add_positions", "profile", "recipe_of", "register"]
-__all__ += ["window_lag"]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'musetools.recipes' has no attribute {name!r}")
-    return getattr(import_module(f"musetools.recipes.{_HOME_OF[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=HOMES)

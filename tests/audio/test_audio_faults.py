@@ -10,7 +10,7 @@ import soundfile
 from media import FASTSTART, speech, write_media, write_silent_film
 
 from musetools import AudioError, MusetoolsError, ParameterError, audio_blocks, load_audio
-from musetools.audio.load import DECODERS
+from musetools.audio import DECODERS
 
 MEND = ("again", "Name a file", "Mux its sound", "cut it out", "Invert one channel", "Convert it first", "pass array.T")
 pytestmark = pytest.mark.parametrize("decoder", DECODERS)

@@ -7,7 +7,7 @@ import pytest
 from flashes import FPS, PAIRS, SECONDS, Pair, click_times, stamps_of, write_flashes
 
 from musetools import AudioError, load_audio, probe_media
-from musetools.audio.load import DECODERS
+from musetools.audio import DECODERS
 from musetools.audio.reading import read_media, read_timeline
 from musetools.timing import SAMPLE_RATE
 

@@ -11,7 +11,7 @@ from clips import write_clip
 from media import speech, write_media
 
 from musetools import AudioError, audit_clip, load_audio
-from musetools.audio.load import DECODERS
+from musetools.audio import DECODERS
 from musetools.audio.structure import structure_of
 
 RATE = 44_100

@@ -13,7 +13,7 @@ import pytest
 from media import FASTSTART, SPEECH, reference, speech, write_media, write_tone
 
 from musetools import ParameterError, audio_blocks, load_audio, loudness
-from musetools.audio.load import DECODERS
+from musetools.audio import DECODERS
 
 SECONDS = 5  # longer than a block
 KINDS = {  # name of the file: rate, channels, subtype

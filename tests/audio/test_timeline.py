@@ -24,7 +24,7 @@ from clips import write_clip
 from media import copied, picture, speech
 
 import musetools as mt
-from musetools.audio.load import DECODERS, audio_blocks
+from musetools.audio import DECODERS, audio_blocks
 from musetools.audio.reading import read_timeline
 
 LATE_S = 0.478

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from musetools import AudioError, audit_clip, load_audio
-from musetools.audio.load import DECODERS
+from musetools.audio import DECODERS
 
 UNVERIFIED, MEMORY = "unverified length", 4 << 30
 RATE, FLOOR = 16_000, 10 ** (-45 / 20)  # of level: what is softer counts as this soft

@@ -25,7 +25,7 @@ from fuzz_clips import CLIPS, MUTATIONS, NO_CHECKSUM, field, flip, join, noise, 
 from fuzz_judge import UNVERIFIED, complaints, examine
 
 from musetools import load_audio
-from musetools.audio.load import DECODERS
+from musetools.audio import DECODERS
 
 SLOW_S, LARGE_MIB, KILL_S = 10, 1024, 30
 
