@@ -120,7 +120,7 @@ def plain(text: str) -> str:
 def write_api(page: Path) -> None:
     """Write the page of all public names, by the room that they come from."""
     parts = ["# API reference\n\nAll of these are names of `musetools` itself; each is imported on its first use.\n"]
-    for home, names in musetools._HOMES.items():
+    for home, names in musetools.HOMES.items():
         parts += [f"## {home}", "", "```{eval-rst}"]
         for name in sorted(names, key=str.lower):
             parts += [directive(name), ""]
