@@ -29,11 +29,17 @@ LOADS = {  # code, and what it leaves alone
     "musetools": ("import musetools; dir(musetools)", HEAVY | {"av", "numpy"}),
     "musetools.audio.probe": ("import musetools.audio.probe", HEAVY | {"av"}),
     **{
-        f"musetools.{room}": (f"import musetools.{room}", HEAVY)
+        f"musetools.{room}": (f"from musetools.{room} import *", HEAVY)
         for room in ("audio", "chunks", "recipes", "check", "features.spec")
     },
-    "--help": ("from musetools.cli import main; main(['--help'])", HEAVY | {"fastjsonschema"}),
-    "check --quick": (f"from musetools.cli import main; main(['check', '--quick', {str(CLIP)!r}])", HEAVY),
+    "--help": (
+        "from musetools.cli import main; main(['--help'])",
+        HEAVY | {"fastjsonschema", "musetools.audio.decode"},
+    ),
+    "check --quick": (
+        f"from musetools.cli import main; main(['check', '--quick', {str(CLIP)!r}])",
+        HEAVY | {"musetools.worker", "numpy.ma"},
+    ),
     "sound and chunks": (
         "import numpy, musetools as mt; [mt.load_audio(sys.argv[1], decoder=d) for d in ('ffmpeg', 'librosa')]; "
         "mt.feature2chunks(numpy.zeros((50, 5, 384)), 25).batch()",
