@@ -38,7 +38,7 @@ LOADS = {  # code, and what it leaves alone
     ),
     "check --quick": (
         f"from musetools.cli import main; main(['check', '--quick', {str(CLIP)!r}])",
-        HEAVY | {"musetools.worker", "numpy.ma"},
+        HEAVY | {"musetools.worker"},
     ),
     "sound and chunks": (
         "import numpy, musetools as mt; [mt.load_audio(sys.argv[1], decoder=d) for d in ('ffmpeg', 'librosa')]; "
