@@ -27,6 +27,7 @@ BREAK_S = 0.005  # as aresample's min_hard_comp where FFmpeg lays sound by time 
 ROUNDED_S = 0.001  # Matroska and Flash count milliseconds: a start within one is no offset
 LOOKED_AT = 32  # packets among which those lie that are shown before the first one
 LONGEST_HOLE_S, LONGEST_OVERLAP_S = 600, 10  # beyond, time stamps start anew: files were joined
+MOST_SILENCE = 60  # seconds of holes for each of sound, once they are longer than the longest one
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class SoundTimes:
     zero_s: float | None = None  # time of the first shown frame on the container's clock
     starts_s: list[float] = field(default_factory=list)  # of each piece, on the container's clock
     lengths: list[int] = field(default_factory=list)  # of each piece, in samples
+    n_samples: int = 0  # of all of them
     bad_s: list[float] = field(default_factory=list)
 
     def numbered(self, frames: Iterable["av.AudioFrame"]) -> Iterator[tuple["av.AudioFrame", int]]:
@@ -152,10 +154,22 @@ class SoundTimes:
                     f"{self.name}: by its time stamps its sound starts {at - self.zero_s:.3f} s from its video: "
                     "it is damaged. Export it again"
                 )
+            self._check_silence(at)
             self.starts_s.append(at)
             self.lengths.append(0)
         self.lengths[-1] += frame.samples
+        self.n_samples += frame.samples
         return len(self.starts_s) - 1
+
+    def _check_silence(self, at: float) -> None:
+        """Raise AudioError if the holes before a time leave next to no sound: a damaged header stretches time."""
+        sound_s = self.n_samples / self.rate
+        silent_s = at - (self.starts_s[0] if self.starts_s else at) - sound_s
+        if silent_s > max(LONGEST_HOLE_S, MOST_SILENCE * sound_s):
+            raise AudioError(
+                f"{self.name}: its time stamps spread {sound_s:.3f} s of sound over {silent_s:.0f} s of silence: "
+                "it is damaged. Export it again"
+            )
 
     @property
     def _end_s(self) -> float:

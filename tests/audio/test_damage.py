@@ -1,5 +1,6 @@
 """Damaged and joined files of many containers: told by an error or by a finding, whole files are not."""
 
+import io
 import re
 import struct
 from contextlib import suppress
@@ -173,3 +174,42 @@ def test_sound_hours_after_its_picture_is_refused_before_hours_of_silence_are_ma
     with pytest.raises(AudioError, match=r"starts 25000\..* s from its video"):
         load_audio(path)
     assert "undecodable" in found(path)
+
+
+FAR = b"\x7f" * 6
+
+
+class Modest(io.BytesIO):
+    """A file of which no more is asked than two of it would hold."""
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        assert place <= 2 * len(self.getbuffer())
+        return super().seek(place, whence)
+
+    def read(self, n: int = -1) -> bytes:
+        assert n <= max(2**20, 2 * len(self.getbuffer()))
+        return super().read(n)
+
+
+@pytest.mark.parametrize("suffix", [".asf", ".mkv", ".avi"])
+def test_a_length_that_no_file_has_is_not_believed(tmp_path, suffix):
+    """Neither is a place read that lies far behind the end, nor is so much memory taken."""
+    path = write(tmp_path / f"clip{suffix}")
+    if suffix == ".asf":
+        changed(path, b"\x30\x26\xb2\x75", 18, FAR)  # of its header
+    elif suffix == ".mkv":
+        changed(path, b"\x18\x53\x80\x67", 4, b"\x01" + 7 * b"\xff")  # of a live stream's tracks
+        changed(path, b"\x16\x54\xae\x6b", 4, b"\x01" + FAR, 110)
+    else:
+        changed(path, b"idx1", 4, b"\xf0\xff\xff\xff")
+    structure_of(Modest(path.read_bytes()))
+    audit_clip(path)
+    for decoder in DECODERS:
+        with suppress(AudioError):
+            assert abs(len(load_audio(path, decoder=decoder)) - 32_000) < 1600
+
+
+def test_time_stamps_that_leave_next_to_no_sound(tmp_path):
+    """A clock of seconds instead of samples: 2 s of sound would become hours of silence."""
+    path = write(tmp_path / "clip.avi")
+    refused(changed(path, b"auds", 20, struct.pack("<II", 60, 1)), "of sound over .* s of silence")

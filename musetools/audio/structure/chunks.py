@@ -81,7 +81,7 @@ def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
         name, length, form = struct.unpack("<4sI4s", read_at(file, place, 12).ljust(12, b"\0"))
         if not name.isalnum():
             return f"no chunk begins at byte {place}, where one should"
-        if name == b"idx1":
+        if name == b"idx1" and place + 8 + length <= end:
             entries = list(struct.iter_unpack("<4sIII", read_at(file, place + 8, length - length % 16)))
             first = min((at for _, _, at, _ in entries), default=0)
             base = movi if first < movi else 0
@@ -179,7 +179,7 @@ def matroska(file: BinaryIO, size: int) -> Structure:
             return Structure("matroska", missing=1)
         else:
             place = start + length
-            if name == TRACKS:
+            if name == TRACKS and place <= size:
                 tracks |= set(re.findall(rb"\xd7[\x81-\x88]\0*(.)", read_at(file, start, length), re.DOTALL))
             if name == CLUSTER and not _intact(file, start, place):
                 damage = damage or f"the checksum at byte {start} does not match"
@@ -239,7 +239,7 @@ def asf(file: BinaryIO, size: int) -> Structure:
     if flags & 1 or not declared:
         return Structure("asf", verified=False)
     first, step = int.from_bytes(head[16:24], "little") + 50, int.from_bytes(length, "little")
-    if step and declared <= size and read_at(file, first, 3) == PACKET:
+    if step and max(declared, first) <= size and read_at(file, first, 3) == PACKET:
         places = range(first, min(first + n_packets * step, size), step)
         if bad := next((place for place in places if read_at(file, place, 3) != PACKET), None):
             return Structure("asf", fault=f"the packet at byte {bad} has no header" + AGAIN)
