@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +14,7 @@ from musetools.audio.structure import Structure, lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
 __all__ = ["RATES", "SOUND_ALONE", "Mapped", "check_rate", "chosen_audio", "chosen_video", "moving", "name_of"]
-__all__ += ["opened", "shown_late_s", "source_structure"]
+__all__ += ["opened", "readable", "shown_late_s", "source_structure"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
@@ -63,14 +63,22 @@ def name_of(source: Any) -> str:
 
 
 @contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Raise AudioError for what a disk or a file object cannot give."""
+    try:
+        yield
+    except OSError as error:
+        raise AudioError(f"{name} cannot be read ({error.strerror or error}). Copy it again") from None
+
+
+@contextmanager
 def reading(source: Any) -> Iterator[BinaryIO]:
     """Open a path, or lend a file object, at its start."""
-    if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
-            yield file
-    else:
-        source.seek(0)
-        yield source
+    is_path = isinstance(source, (str, os.PathLike))
+    with readable(os.fspath(source) if is_path else name_of(source)), ExitStack() as stack:
+        file = stack.enter_context(open(source, "rb")) if is_path else source
+        file.seek(0)
+        yield file
 
 
 def source_structure(source: Any) -> Structure:

@@ -17,6 +17,7 @@ from musetools.audio.container import (
     chosen_audio,
     name_of,
     opened,
+    readable,
     source_structure,
 )
 from musetools.audio.resample import (
@@ -129,7 +130,7 @@ def blocks_of_file(
     The file's structure is read unless it is known.
     """
     name = name_of(source)
-    try:
+    with readable(name):
         structure = structure or source_structure(source)
         _check_structure(structure, name, lenient=decoder == "timeline")
         by_sndfile = decoder == "librosa" and structure.sized and audio_track is None
@@ -140,8 +141,6 @@ def blocks_of_file(
         if decoder == "timeline" and times.zero_s is None and structure.kind not in SOUND_ALONE:
             times.zero_s = first_shown_s(source, name, video_track)
         yield from _blocks_of_container(source, name, decoder, audio_track, structure, times)
-    except OSError as error:
-        raise AudioError(f"{name} cannot be read ({error.strerror or error}). Copy it again") from None
 
 
 def _check_structure(structure: Structure, name: str, *, lenient: bool) -> None:

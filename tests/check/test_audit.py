@@ -1,8 +1,11 @@
 """Every fault that puts lips out of sync is found and named, and a file that is good is left alone."""
 
+import errno
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from clips import FAULTS, NTSC, cut_off, forbid_decoding, write_clip, write_good
 from media import FASTSTART, SPEECH_RATE, speech, write_media
 
 from musetools import RECIPES, ParameterError, audit_clip
+from musetools.audio.structure import Structure, structure_of
 from musetools.audio.timeline import Piece, Timeline
 from musetools.check.clip import ClipAudit
 from musetools.check.findings import LEVELS, of_claim
@@ -378,6 +382,22 @@ def test_a_batch_goes_on_after_bad_files(tmp_path):
     assert {Path(audit.name).name for audit in folder.audits} == bad | {"good.mp4"}
     assert (folder.errors, folder.audits[-1].level) == (len(bad), "ok")
     json.loads(folder.to_json())
+
+
+def test_a_disk_that_cannot_read_one_clip(tmp_path, monkeypatch):
+    write_clip(tmp_path / "good.mp4")
+    write_clip(tmp_path / "bad.mkv")
+
+    def failing(file: BinaryIO) -> Structure:
+        if file.name.endswith("bad.mkv"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return structure_of(file)
+
+    monkeypatch.setattr("musetools.audio.container.structure_of", failing)
+    bad, good = audit_folder(tmp_path, quick=True).audits
+    assert good.level == "ok"
+    assert bad.findings[0].what == "unreadable"
+    assert "bad.mkv cannot be read (Input/output error). Copy it again" in bad.findings[0].sentence
 
 
 def test_a_damaged_length_in_a_header(tmp_path):
