@@ -44,5 +44,9 @@ HOMES = {
     ],
     "train": ["ChunkDataset", "ExtractReport", "FeatureStore", "extract"],
 }
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=HOMES)
+__getattr__, _, __all__ = lazy_loader.attach(__name__, submod_attrs=HOMES)
 __version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -68,6 +68,10 @@ def test_star_import():
     assert set(musetools.__all__) <= set(names)
 
 
+def test_what_tab_completes():
+    assert dir(musetools) == sorted([*musetools.__all__, "__version__"])
+
+
 def test_an_unknown_name():
     with pytest.raises(AttributeError, match="No musetools attribute feature2chunk"):
         _ = musetools.feature2chunk

@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,11 +74,13 @@ def readable(name: str) -> Iterator[None]:
 @contextmanager
 def reading(source: Any) -> Iterator[BinaryIO]:
     """Open a path, or lend a file object, at its start."""
-    is_path = isinstance(source, (str, os.PathLike))
-    with readable(os.fspath(source) if is_path else name_of(source)), ExitStack() as stack:
-        file = stack.enter_context(open(source, "rb")) if is_path else source
-        file.seek(0)
-        yield file
+    if isinstance(source, (str, os.PathLike)):
+        with readable(os.fspath(source)), open(source, "rb") as file:
+            yield file
+    else:
+        with readable(name_of(source)):
+            source.seek(0)
+            yield source
 
 
 def source_structure(source: Any) -> Structure:

@@ -112,7 +112,7 @@ class SoundTimes:
     zero_s: float | None = None  # time of the first shown frame on the container's clock
     starts_s: list[float] = field(default_factory=list)  # of each piece, on the container's clock
     lengths: list[int] = field(default_factory=list)  # of each piece, in samples
-    n_samples: int = 0  # of all of them
+    n_decoded: int = 0  # samples that frames have brought so far
     bad_s: list[float] = field(default_factory=list)
 
     def numbered(self, frames: Iterable["av.AudioFrame"]) -> Iterator[tuple["av.AudioFrame", int]]:
@@ -144,27 +144,29 @@ class SoundTimes:
     def _note(self, frame: "av.AudioFrame", *, breaks: bool) -> int:
         if breaks:
             at = self._end_s if frame.pts is None else float(frame.pts * frame.time_base)
-            if self.starts_s and not -LONGEST_OVERLAP_S < at - self._end_s < LONGEST_HOLE_S:
-                raise AudioError(
-                    f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or "
-                    "it is damaged. Export it again"
-                )
-            if not self.starts_s and self.zero_s is not None and abs(at - self.zero_s) > LONGEST_HOLE_S:
+            self._check_place(at)
+            self.starts_s.append(at)
+            self.lengths.append(0)
+        self.lengths[-1] += frame.samples
+        self.n_decoded += frame.samples
+        return len(self.starts_s) - 1
+
+    def _check_place(self, at: float) -> None:
+        """Raise AudioError if no piece can start at a time: files were joined, or a stamp or a clock is damaged."""
+        if not self.starts_s:
+            if self.zero_s is not None and abs(at - self.zero_s) > LONGEST_HOLE_S:
                 raise AudioError(
                     f"{self.name}: by its time stamps its sound starts {at - self.zero_s:.3f} s from its video: "
                     "it is damaged. Export it again"
                 )
-            self._check_silence(at)
-            self.starts_s.append(at)
-            self.lengths.append(0)
-        self.lengths[-1] += frame.samples
-        self.n_samples += frame.samples
-        return len(self.starts_s) - 1
-
-    def _check_silence(self, at: float) -> None:
-        """Raise AudioError if the holes before a time leave next to no sound: a damaged header stretches time."""
-        sound_s = self.n_samples / self.rate
-        silent_s = at - (self.starts_s[0] if self.starts_s else at) - sound_s
+            return
+        if not -LONGEST_OVERLAP_S < at - self._end_s < LONGEST_HOLE_S:
+            raise AudioError(
+                f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or "
+                "it is damaged. Export it again"
+            )
+        sound_s = self.n_decoded / self.rate
+        silent_s = at - self.starts_s[0] - sound_s
         if silent_s > max(LONGEST_HOLE_S, MOST_SILENCE * sound_s):
             raise AudioError(
                 f"{self.name}: its time stamps spread {sound_s:.3f} s of sound over {silent_s:.0f} s of silence: "
