@@ -137,3 +137,4 @@ def test_committed_clean(path):
     assert declared(notebook)
     assert "record(" in cells[-1].source or path.stem == "explore"
     assert notebook.metadata.kernelspec.name == "python3"
+    assert not any("mkdtemp" in cell.source for cell in cells)  # `TemporaryDirectory` goes with the kernel

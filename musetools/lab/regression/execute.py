@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -43,7 +42,6 @@ def _execute(job: dict[str, Any], folder: str) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    tempfile.tempdir = folder  # the kernel's connection file, which is left where this process is ended, goes with it
     output = os.path.join(folder, EXECUTED).replace("{", "{{").replace("}", "}}")  # papermill takes it for a template
     options = {"cwd": os.path.dirname(job["notebook"]), "progress_bar": False, "start_timeout": START_S}
     try:

@@ -148,7 +148,8 @@ def checked_notebook(notebook: Path, parameters: Mapping[str, Any]) -> dict[str,
 
 def _environment(folder: Path, threads: int | None, more: Mapping[str, str]) -> dict[str, str]:
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**os.environ, **(limits if threads else {}), **more, RUN_VARIABLE: str(folder)}
+    temporary = {"TMPDIR": str(folder)}  # what a killed kernel leaves goes with the folder
+    return {**os.environ, **temporary, **(limits if threads else {}), **more, RUN_VARIABLE: str(folder)}
 
 
 def _execute(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -20,7 +21,8 @@ from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, run_n
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 GOOD = f"import numpy as np\n{RECORD}\nrecord(answer=42, rows=np.arange(200.0))"
 ORPHANS = """
-import subprocess
+import subprocess, tempfile
+tempfile.mkdtemp()  # which nobody removes
 subprocess.Popen(["sleep", "600"])
 subprocess.Popen(["sleep", "601"], start_new_session=True)
 subprocess.run(["sh", "-c", "sleep 602 > /dev/null 2>&1 &"])  # its parent is gone: it descends from nobody
@@ -35,10 +37,13 @@ ctypes.PyDLL(None).sleep(600)  # the interpreter's lock is kept
 
 
 @pytest.fixture
-def earlier(tmp_path):
+def earlier(tmp_path, monkeypatch):
     """A folder `runs` that holds an earlier good run; after the test it must be unchanged, with nothing else left."""
-    folder = tmp_path / "runs"
+    folder, others = tmp_path / "runs", tmp_path / "temporary files of all"
     folder.mkdir()
+    others.mkdir()
+    monkeypatch.setenv("TMPDIR", str(others))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # so that it is asked for again
     notebook(folder / "out.ipynb", GOOD)
     before = contents(folder)
     yield folder
@@ -48,6 +53,7 @@ def earlier(tmp_path):
     assert kept == before
     assert not temporary(folder)
     check_no_process(folder)
+    assert not list(others.iterdir())
 
 
 def check_no_process(folder: Path) -> None:
