@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tempfile
 import wave
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -405,7 +406,8 @@ def film_once():
 
 
 @pytest.fixture
-def explorer(small, read_once, film_once, monkeypatch) -> Explorer:
+def explorer(small, read_once, film_once, monkeypatch, tmp_path) -> Explorer:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # for uploads, which stay while the process runs
     monkeypatch.setattr(explorers, "read_clip", read_once)
     monkeypatch.setattr(explorers, "film", film_once)
     return Explorer(DATA / "talker_25.mp4", *PAIR, folder=DATA, encoder=small)
