@@ -55,10 +55,9 @@ class Audio2Feature:
     def audio2feat(self, audio_path: str) -> np.ndarray:
         """Return v1 features, float32 (n_rows, n_layers, width); RuntimeError if the audio cannot be read."""
         try:
-            rows = list(FeatureRows(audio_path, self.model, _V1, shortest=_SHORTEST))
+            return FeatureRows(audio_path, self.model, _V1, shortest=_SHORTEST).array()
         except AudioError as error:
             raise RuntimeError(f"Failed to load audio: {error}") from error
-        return np.concatenate([np.empty((0, self.model.n_layers, self.model.width), np.float32), *rows])
 
     def feature2chunks(
         self, feature_array: np.ndarray, fps: float, audio_feat_length: Sequence[int] = (2, 2)
