@@ -215,7 +215,7 @@ class Chunks(Sequence):
 
 def are_contiguous(rows: np.ndarray) -> np.ndarray:
     """Say for each index of an index matrix whether its rows follow each other, none of them zeros."""
-    return (rows[..., 0] >= 0) & (np.diff(rows, axis=-1) == 1).all(axis=-1)
+    return (rows[..., 0] >= 0) & (rows[..., 1:] == rows[..., :-1] + 1).all(axis=-1)
 
 
 def first_rows(rows: np.ndarray) -> np.ndarray:

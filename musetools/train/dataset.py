@@ -181,12 +181,12 @@ class ChunkDataset(Dataset):
         self._files.read(of_chunks, rows.reshape(-1, rows.shape[-1]), buffer.reshape(-1, *buffer.shape[2:]))
         audio = torch.from_numpy(buffer).flatten(2, 3)
         firsts = firsts.tolist()
-        extras = [self._extras(clip, first) for clip, first in zip(names, firsts, strict=True)]
+        extras = [self._extras(*item) for item in zip(names, firsts, strict=True)] if self.images else [{}] * len(names)
         return ChunkBatch(audio if self.frames_per_sample > 1 else audio[:, 0], names, firsts, extras)
 
     def _places(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return, for each index, the number of its clip and its first frame."""
-        indices, n_items = np.array([int(index) for index in indices], np.int64), len(self)
+        indices, n_items = np.fromiter(map(int, indices), np.int64), len(self)
         if (bad := (indices < -n_items) | (indices >= n_items)).any():
             raise IndexError(f"item {indices[bad][0]} of {n_items}")
         indices = indices % n_items
@@ -198,14 +198,12 @@ class ChunkDataset(Dataset):
         frames, rates = firsts[:, None] + np.arange(self.frames_per_sample), self._rate_of[clips]
         rows = np.empty((*frames.shape, self._rows_per_chunk), np.int64)
         for number, fps in enumerate(self._rates):
-            if (those := rates == number).any():
-                around = rows_around(frames[those], fps, self.settings.context)
-                rows[those] = at_edges(around, self._n_rows[clips[those], None, None], self.settings.edge)
+            those = rates == number if len(self._rates) > 1 else slice(None)
+            around = rows_around(frames[those], fps, self.settings.context)
+            rows[those] = at_edges(around, self._n_rows[clips[those], None, None], self.settings.edge)
         return rows
 
     def _extras(self, clip: str, first: int) -> dict[str, Any]:
-        if self.images is None:
-            return {}
         made = [self.images(clip, first + step) for step in range(self.frames_per_sample)]
         made = [one if isinstance(one, dict) else {"picture": one} for one in made]
         return made[0] if self.frames_per_sample == 1 else {key: torch.stack([m[key] for m in made]) for key in made[0]}

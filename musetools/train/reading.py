@@ -1,7 +1,6 @@
 """Chunks straight from disk: a clip's rows are read into the place in a batch where they belong."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,12 +16,12 @@ MAX_OPEN = 256  # files a process keeps open
 
 
 class OpenFiles:
-    """The last few clips' files, kept open, each checked when it is opened."""
+    """The files of the clips that were opened last, kept open, each checked when it is opened."""
 
     def __init__(self, store: FeatureStore):
         self.store = store
         self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
-        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._open: dict[str, tuple[int, int]] = {}
 
     def read(self, clips: Sequence[str], rows: np.ndarray, out: np.ndarray) -> None:
         """Fill `out`, (chunks, rows, layers, width), with the chunk that each index of a matrix takes of its clip."""
@@ -36,11 +35,11 @@ class OpenFiles:
     def _read(self, clip: str, row: int, wanted: memoryview) -> None:
         """Fill memory with the rows from `row` on."""
         descriptor, offset = self._opened(clip)
-        position, missing = offset + row * self.row_bytes, wanted
-        while missing and (got := _read_at(descriptor, missing, position)):  # a signal may cut a read short
-            position, missing = position + got, missing[got:]
-        if missing:
-            raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends after row {row}; make it again")
+        position = offset + row * self.row_bytes
+        while (got := _preadv(descriptor, [wanted], position)) < len(wanted):  # a signal may cut a read short
+            if not got:
+                raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends after row {row}; make it again")
+            position, wanted = position + got, wanted[got:]
 
     def _gather(self, clip: str, rows: np.ndarray, out: np.ndarray) -> None:
         """Fill `out` with rows that do not follow each other: read the span they lie in, then gather."""
@@ -54,13 +53,12 @@ class OpenFiles:
         out[...] = gather(span, np.where(rows == ZERO_ROW, ZERO_ROW, rows - first)).reshape(out.shape)
 
     def _opened(self, clip: str) -> tuple[int, int]:
-        if clip in self._open:
-            self._open.move_to_end(clip)
-            return self._open[clip]
+        if found := self._open.get(clip):
+            return found
         with self.store.file(clip) as file:
             self._open[clip] = os.dup(file.fileno()), file.tell()
         if len(self._open) > MAX_OPEN:
-            os.close(self._open.popitem(last=False)[1][0])
+            os.close(self._open.pop(next(iter(self._open)))[0])
         return self._open[clip]
 
     def __del__(self) -> None:
@@ -71,10 +69,9 @@ class OpenFiles:
         return OpenFiles, (self.store,)  # a spawned worker opens its own
 
 
-def _read_at(descriptor: int, out: memoryview, position: int) -> int:
-    """Read into memory from a place of a file; return how many bytes came."""
-    if hasattr(os, "preadv"):
-        return os.preadv(descriptor, [out], position)
+def _read_at(descriptor: int, buffers: list[memoryview], position: int) -> int:
+    """Do what `os.preadv` does, for one buffer, where the system lacks it."""
+    (out,) = buffers
     if hasattr(os, "pread"):
         content = os.pread(descriptor, len(out), position)
     else:  # Windows, where no process inherits the place in a file that it could move
@@ -82,3 +79,6 @@ def _read_at(descriptor: int, out: memoryview, position: int) -> int:
         content = os.read(descriptor, len(out))
     out[: len(content)] = content
     return len(content)
+
+
+_preadv = getattr(os, "preadv", _read_at)
