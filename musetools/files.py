@@ -41,9 +41,9 @@ PART = ".part"
 ABANDONED_S = 24 * 3600  # age at which nobody writes to a temporary file any more, where there are no locks to ask
 # Suffixes that are looked for in a folder; a file that is named itself may have any.
 AUDIO = ".wav .flac .mp3 .m4a .aac .ogg .oga .opus .aiff .aif .aifc .caf .wma .mka .au .w64 .amr .ac3 .m4b .mp2 .weba"
-AUDIO += " .tta .wv"
+AUDIO += " .tta .wv .ape .dts .eac3 .ec3 .gsm .mpc .ra .sph .spx .voc"
 VIDEO = ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .3gp .3g2 .flv .f4v .mpg .mpeg .mpe .vob .wmv .asf .ogv .mxf .dv"
-VIDEO += " .nut .rm .rmvb .swf .wtv"
+VIDEO += " .divx .m2t .nut .ogm .qt .rm .rmvb .swf .wtv"
 MEDIA = tuple((AUDIO + " " + VIDEO).split())
 
 

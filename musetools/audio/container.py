@@ -13,8 +13,8 @@ import numpy as np
 from musetools.audio.structure import Structure, lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = ["RATES", "SOUND_ALONE", "Mapped", "check_rate", "chosen_audio", "chosen_video", "moving", "name_of"]
-__all__ += ["opened", "readable", "shown_late_s", "source_structure"]
+__all__ = ["RATES", "SOUND_ALONE", "Mapped", "check_rate", "check_structure", "chosen_audio", "chosen_video"]
+__all__ += ["moving", "name_of", "opened", "readable", "shown_late_s", "source_structure"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
@@ -89,6 +89,16 @@ def source_structure(source: Any) -> Structure:
         return structure_of(file)
 
 
+def check_structure(structure: Structure, name: str, *, lenient: bool) -> None:
+    """Raise AudioError if a file ends early, was joined, or, unless lenient, is damaged inside."""
+    if structure.missing:
+        lacks = f"at least {structure.missing} bytes" if structure.missing > 1 else "its end"
+        why = structure.fault or f"by its {structure.kind} structure {lacks} is missing"
+        raise AudioError(f"{name} is truncated: {why}. Copy or export it again")
+    if fault := structure.fault or ("" if lenient else structure.damage):
+        raise AudioError(f"{name}: {fault}" + ("" if structure.fault else ". Copy or export it again"))
+
+
 @contextmanager
 def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
     """Open a media file with PyAV; AudioError if it is none, or a playlist, or fails in the block."""
@@ -109,8 +119,10 @@ def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
     except MusetoolsError:
         raise
     except (av.FFmpegError, ValueError, IndexError) as error:  # PyAV: an index, for a track that begins on the way
-        kind = source_structure(source).kind
-        what = "it is no media file, truncated or corrupt" if kind == "unknown" else f"this {kind} file is damaged"
+        structure = source_structure(source)
+        check_structure(structure, name, lenient=True)
+        unknown = structure.kind == "unknown"
+        what = "it is no media file, truncated or corrupt" if unknown else f"this {structure.kind} file is damaged"
         why = getattr(error, "strerror", None) or error
         raise AudioError(f"{name} cannot be {verb} ({why}): {what}. Copy or export it again") from None
 

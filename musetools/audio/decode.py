@@ -14,6 +14,7 @@ from musetools.audio.container import (
     SOUND_ALONE,
     Mapped,
     check_rate,
+    check_structure,
     chosen_audio,
     name_of,
     opened,
@@ -132,7 +133,7 @@ def blocks_of_file(
     name = name_of(source)
     with readable(name):
         structure = structure or source_structure(source)
-        _check_structure(structure, name, lenient=decoder == "timeline")
+        check_structure(structure, name, lenient=decoder == "timeline")
         by_sndfile = decoder == "librosa" and structure.sized and audio_track is None
         if (by_sndfile or structure.kind == "rifx") and (file := _open_sndfile(source, structure)):
             yield from _blocks_of_sndfile(file, name, decoder, structure)
@@ -141,16 +142,6 @@ def blocks_of_file(
         if decoder == "timeline" and times.zero_s is None and structure.kind not in SOUND_ALONE:
             times.zero_s = first_shown_s(source, name, video_track)
         yield from _blocks_of_container(source, name, decoder, audio_track, structure, times)
-
-
-def _check_structure(structure: Structure, name: str, *, lenient: bool) -> None:
-    """Raise AudioError if a file ends early, was joined, or, unless lenient, is damaged inside."""
-    if structure.missing:
-        lacks = f"at least {structure.missing} bytes" if structure.missing > 1 else "its end"
-        why = structure.fault or f"by its {structure.kind} structure {lacks} is missing"
-        raise AudioError(f"{name} is truncated: {why}. Copy or export it again")
-    if fault := structure.fault or ("" if lenient else structure.damage):
-        raise AudioError(f"{name}: {fault}" + ("" if structure.fault else ". Copy or export it again"))
 
 
 def _open_sndfile(source: Any, structure: Structure) -> Any:

@@ -30,7 +30,8 @@ from musetools.timing import meant_rate
 
 __all__ = ["MediaInfo", "StreamInfo", "as_shown", "probe_media"]
 
-CLOCKED = ("mpeg4", "msmpeg4v2", "msmpeg4v3")  # their headers declare the ticks of a clock, no frame rate
+# codecs whose headers declare the ticks of a clock, no frame rate
+CLOCKED = ("h261", "h263", "h263i", "h263p", "mpeg4", "msmpeg4v2", "msmpeg4v3")
 FASTEST = 1000  # fps; a header that declares more declares a clock
 UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
 ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have

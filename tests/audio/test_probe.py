@@ -1,6 +1,7 @@
 """What a file says of itself is read from headers and packets, exactly, and nothing of it is decoded."""
 
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -42,13 +43,22 @@ def test_rates_are_exact(tmp_path, fps):
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "mpeg4"), ("a.avi", "mpeg4"), ("a.mov", "mjpeg"), ("a.webm", "libvpx-vp9")]
+    ("name", "codec"),
+    [
+        ("a.mp4", "mpeg4"),
+        ("a.avi", "mpeg4"),
+        ("a.mov", "mjpeg"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.3gp", "h263"),
+        ("b.avi", "h261"),
+    ],
 )
 def test_what_other_codecs_declare(tmp_path, name, codec):
-    """MPEG-4 part 2, which OpenCV writes as mp4v, declares the ticks of a clock, no frame rate."""
-    video = video_of(write_clip(tmp_path / name, NTSC, 1, sound_s=0, codec=codec))
-    assert video.coded_rate in (None, NTSC)
-    assert video.rate == video.timed_rate == NTSC
+    """MPEG-4 part 2, which OpenCV writes as mp4v, declares the ticks of a clock, no frame rate; H.263 always 29.97."""
+    for fps in (NTSC, 24):
+        video = video_of(write_clip(tmp_path / name, fps, 1, sound_s=0, codec=codec, size=(176, 144)))
+        assert video.coded_rate in (None, fps)
+        assert video.rate == video.timed_rate == fps
 
 
 @pytest.mark.parametrize(("fps", "seconds"), [*((fps, 1) for fps in RATES), (NTSC, 3), (60, 3)], ids=str)
@@ -183,12 +193,26 @@ def test_what_cannot_be_opened(tmp_path):
         ("gone.mp4", "is not there"),
         ("empty.mp4", "is empty"),
         ("notes.mp4", "cannot be opened"),
-        ("half.mp4", "cannot be opened"),
+        ("half.mp4", "is truncated: its index"),
         ("", "is a folder"),
     ):
         with pytest.raises(AudioError, match=why) as caught:
             probe_media(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [probe_media, load_audio, partial(load_audio, decoder="ffmpeg")])
+def test_a_piece_of_a_stream_without_its_index(tmp_path, read):
+    """As browsers and HLS load them one by one: the index is in a file of its own, and the two make a clip."""
+    whole = write_clip(tmp_path / "whole.mp4", movflags="frag_keyframe+empty_moov").read_bytes()
+    piece, clip = tmp_path / "piece.m4s", tmp_path / "clip.mp4"
+    cut = whole.index(b"moof") - 4
+    piece.write_bytes(whole[cut:])
+    with pytest.raises(AudioError, match=r"its index \(moov\) is in another file.*cat init.mp4") as caught:
+        read(piece)
+    assert str(caught.value).startswith(str(piece))
+    clip.write_bytes(whole[:cut] + piece.read_bytes())
+    read(clip)
 
 
 # --- how it is read, and shown

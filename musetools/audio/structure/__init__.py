@@ -50,7 +50,7 @@ WALKS: dict[tuple[bytes, ...], Callable[[BinaryIO, int], Structure]] = {
     (b"caff",): caf,
     (W64_HEADER,): wave64,
     (b".snd",): au,
-    (b"ftyp", b"moov", b"mdat", b"styp", b"wide", b"free", b"skip"): boxes,
+    (b"ftyp", b"moov", b"mdat", b"styp", b"wide", b"free", b"skip", b"moof", b"sidx", b"emsg"): boxes,
     (EBML,): matroska,
     (ASF_HEADER,): asf,
     (b"OggS",): ogg,

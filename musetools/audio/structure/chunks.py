@@ -154,7 +154,10 @@ def boxes(file: BinaryIO, size: int) -> Structure:
         place = size if length == 0 else place + length
     if 0 < size - place < 8:
         place = size + 1  # not even a box's header
-    if b"moov" not in names and b"moof" not in names:
+    if b"moov" not in names and b"moof" in names:
+        why = "its index (moov) is in another file, as in pieces of a stream"
+        return Structure("mp4", fault=f"{why}. Put that in front: cat init.mp4 PIECE > CLIP")
+    if b"moov" not in names:
         return Structure("mp4", missing=max(1, place - size), fault="its index (moov) is missing")
     return ends("mp4", place, size, verified=b"moof" not in names or b"mfra" in names or b"sidx" in names)
 
