@@ -7,7 +7,8 @@ taken for a third row. The order of the layers is read in a second pass, whose v
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
     chunker : callable
         Takes features, float32 ``(n_rows, n_layers, width)``, and returns a chunk for each frame: an array, tensor,
         list or generator of ``(rows · n_layers, width)`` or ``(rows, n_layers, width)``, of any float type, on any
-        device.
+        device; one batch of them is taken, too. It is called three times.
     n_rows : int
         Feature rows to send through it, 50 a second.
     n_layers, width : int
@@ -67,7 +68,8 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
     Raises
     ------
     TraceError
-        If rows are mixed, interpolated or rescaled, layers are not row-major, or the chunker itself raises.
+        If rows are mixed, interpolated or rescaled, layers are not row-major, or chosen among; if it gives other rows
+        at each call, or the same chunks for other features; or if the chunker itself raises.
     ParameterError
         If there are too few rows, or `width` is too small to hold a number.
     """
@@ -79,7 +81,14 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
     chunks = _chunks(chunker, numbered_features(n_rows, *shape), shape)
     rows, encoded = read_rows(chunks, n_rows)
     layers = np.broadcast_to(np.arange(1, n_layers + 1, dtype=np.float32)[:, None], (n_rows, *shape))
-    _check_layers(_chunks(chunker, np.ascontiguousarray(layers), shape), rows, encoded)
+    of_layers = _chunks(chunker, np.ascontiguousarray(layers), shape)
+    if (rows != ZERO_ROW).any() and np.array_equal(of_layers, chunks):
+        raise TraceError(
+            "it gives the same chunks for other features: it keeps what it made. Make it anew at each call"
+        )
+    _check_layers(of_layers, rows, encoded)
+    if not np.array_equal(_chunks(chunker, numbered_features(n_rows, *shape), shape), chunks):
+        raise TraceError("it gives other chunks at each call: it draws at random, or keeps a state. Fix its seed")
     notes = ["MuseTalk's positional encoding is added to each chunk; it was taken off here"] if encoded else []
     return Trace(rows, tuple(notes), encoded)
 
@@ -121,8 +130,25 @@ def read_rows(chunks: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
         plain, still_bad = _decoded(_without_positions(chunks), n_rows)
         if not still_bad.any():
             return plain, True
+    _check_arrangement(chunks, n_rows)
     frame, place = np.argwhere(bad)[0]
     raise TraceError(f"{_fault(chunks[frame, place], n_rows)} (chunk {frame}, row {place} of it)")
+
+
+def _check_arrangement(chunks: np.ndarray, n_rows: int) -> None:
+    """Raise TraceError if all that chunks hold are rows, whose layers lie in another way or are not all there."""
+    n_chunks, per_chunk, n_layers, width = chunks.shape
+    layers_first = chunks.reshape(n_chunks, n_layers, per_chunk, width).swapaxes(1, 2)
+    if not _decoded(layers_first, n_rows)[1].any():
+        raise TraceError(
+            "layers are in another order: all rows of a layer, then those of the next; expected row-major, then layer: "
+            f"chunk.reshape({n_layers}, -1, {width}).swapaxes(0, 1)"
+        )
+    if n_layers > 1 and not _decoded(chunks.reshape(n_chunks, -1, 1, width), n_rows)[1].any():
+        raise TraceError(
+            f"a chunk holds {per_chunk * n_layers} rows without all {n_layers} layers of each: layers are chosen, "
+            "averaged or in another order. Trace it with n_layers=1 if it takes one"
+        )
 
 
 def _without_positions(chunks: np.ndarray) -> np.ndarray:
@@ -185,9 +211,10 @@ def collected(
     n_layers, width = shape
     try:
         given = call()
-        chunks = [_array(one) for one in (given if _is_sequence(given) else _array(given))]
+        given = list(given) if _is_sequence(given) else given  # a generator may raise on the way
     except (Exception, SystemExit) as error:  # whatever his code raises
         raise TraceError(f"the chunker stops on {what}: {type(error).__name__}: {error}") from error
+    chunks = [_array(one) for one in (given if isinstance(given, list) else _unbatched(_array(given), n_layers))]
     lengths = {one.shape for one in chunks}
     if len(lengths) != 1:
         raise TraceError(
@@ -201,12 +228,22 @@ def collected(
 
 
 def _is_sequence(given: Any) -> bool:
-    return isinstance(given, Iterable) and not hasattr(given, "shape")
+    return isinstance(given, Iterable) and not isinstance(given, (Mapping, str)) and not hasattr(given, "shape")
+
+
+def _unbatched(chunks: np.ndarray, n_layers: int) -> np.ndarray:
+    """Take off the axis of a batch of one: (1, n, rows · n_layers, width) or (1, n, rows, n_layers, width)."""
+    if chunks.ndim < 3:
+        raise TraceError(f"an array of chunks has three or four axes; got {chunks.shape}. Return one chunk a frame")
+    batch = len(chunks) == 1 and (chunks.ndim == 5 or (chunks.ndim == 4 and chunks.shape[2] != n_layers))
+    return chunks[0] if batch else chunks
 
 
 def _array(one: Any) -> np.ndarray:
     """Convert an array or a tensor of any float type on any device."""
-    one = one.detach().cpu().float() if hasattr(one, "detach") else one
-    if (one := np.asarray(one)).dtype.kind not in "biuf":
-        raise TypeError(f"chunks are of numbers; got {one.dtype}")
-    return one
+    kept, one = one, one.detach().cpu().float() if hasattr(one, "detach") else one
+    with suppress(ValueError):  # of parts that have no one shape
+        if (one := np.asarray(one)).dtype.kind in "biuf":
+            return one
+    keys = f" with {', '.join(map(repr, list(kept)[:3]))}" if isinstance(kept, Mapping) else ""
+    raise TraceError(f"chunks are arrays or tensors of numbers; got {type(kept).__name__}{keys}. Return these alone")

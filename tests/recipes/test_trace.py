@@ -29,6 +29,8 @@ SHAPES = {
     "tensors with grad": lambda f: [torch.from_numpy(c.copy()).requires_grad_() for c in mt.feature2chunks(f, 25)],
     "bfloat16": lambda f: torch.from_numpy(gather(f)).bfloat16(),
     "half on the way": lambda f: gather(f.astype(np.float16)),
+    "a batch of one": lambda f: torch.from_numpy(gather(f))[None],
+    "a batch of one, rows and layers": lambda f: gather(f).reshape(1, -1, 10, 5, 384),
 }
 
 
@@ -85,6 +87,23 @@ def layers_reversed(features):
     return gather(features[:, ::-1])
 
 
+def last_layer(features):
+    return features[mt.chunk_rows(len(features), 25)][:, :, -1]
+
+
+def layers_averaged(features):
+    return features[mt.chunk_rows(len(features), 25)].mean(axis=2)
+
+
+def kept_in(kept):
+    """Return a chunker that makes its chunks once."""
+    return lambda features: kept.setdefault("chunks", gather(features))
+
+
+def drawn(features, dice=np.random.default_rng(0)):  # noqa: B008
+    return gather(features)[dice.permutation(100)]
+
+
 def stops(features):
     raise ValueError("no such clip")
 
@@ -95,7 +114,15 @@ def stops(features):
         (interpolated, r"mixed or interpolated.*chunk 7"),
         (lambda f: gather(f) * 0.5, r"times 0\.5: values are rescaled.*chunk 0"),
         (lambda f: gather(f) * 2, r"times 2: values are rescaled"),
-        (layers_first, r"chunk 0|layers are in another order"),
+        (layers_first, r"layers are in another order: all rows of a layer, .*chunk\.reshape\(5, -1, 384\)\.swapaxes"),
+        (last_layer, r"10 rows without all 5 layers of each.*n_layers=1"),
+        (layers_averaged, r"10 rows without all 5 layers of each"),
+        (kept_in({}), r"the same chunks for other features: it keeps what it made"),
+        (drawn, r"other chunks at each call: it draws at random"),
+        (lambda f: {"audio": gather(f)}, r"got dict with 'audio'"),
+        (lambda f: None, r"got NoneType"),
+        (lambda f: "chunks", r"got str"),
+        (lambda f: 3.0, r"three or four axes; got \(\)"),
         (layers_reversed, r"layers are in another order.*\[4, 3, 2, 1, 0\]"),
         (stops, r"stops on 300 rows: ValueError: no such clip"),
         (lambda f: exit(), r"stops on 300 rows: SystemExit"),
@@ -108,6 +135,15 @@ def stops(features):
 def test_what_is_no_gather(chunker, expected):
     with pytest.raises(TraceError, match=expected):
         trace_rows(chunker, N_ROWS)
+
+
+def test_one_layer_alone():
+    rows = trace_rows(last_layer, N_ROWS, n_layers=1).rows
+    np.testing.assert_array_equal(rows, mt.chunk_rows(N_ROWS, 25))
+
+
+def test_zeros_alone_are_not_taken_for_kept_chunks():
+    assert (trace_rows(lambda f: np.zeros((3, 50, 384)), N_ROWS).rows == -1).all()
 
 
 def test_a_mean_of_two_rows_is_not_taken_for_the_row_between():
