@@ -47,9 +47,9 @@ def push_many(
     results: list[list[LiveChunk] | MusetoolsError] = [[] for _ in streams]
     with ExitStack() as running:
         taken: dict[int, np.ndarray] = {}
-        for number, (stream, block) in enumerate(zip(streams, blocks, strict=True)):
+        for number in sorted(range(len(streams)), key=lambda number: id(streams[number])):  # one order in all threads
             try:
-                taken[number] = running.enter_context(stream.taking(block))
+                taken[number] = running.enter_context(streams[number].taking(blocks[number]))
             except MusetoolsError as error:
                 results[number] = error
         frames = [streams[number].frames for number in taken]

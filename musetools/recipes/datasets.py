@@ -85,7 +85,9 @@ def trace_dataset(
     def chunks(features: np.ndarray) -> list[Any]:
         with TemporaryDirectory() as folder:
             _write(Path(folder), layout, features)
-            return list(dataset(Path(folder)))
+            made = dataset(Path(folder))
+            # a Dataset that never raises IndexError ends where it says, as in a DataLoader
+            return [made[i] for i in range(len(made))] if hasattr(made, "__len__") else list(made)
 
     return trace_rows(chunks, n_rows, n_layers=n_layers, width=width)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -148,15 +149,15 @@ def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
         If there is no such module or function.
     """
     module, _, function = name.partition(":")
-    sys.path.insert(0, os.getcwd())
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # it stays, for what the function itself imports when it is called
     try:
-        found = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = attrgetter(function)(import_module(module))
+    except (Exception, SystemExit) as error:  # whatever his module raises
         raise ParameterError(
-            f"{name!r} cannot be imported: {error}. Name it package.module:function, from the folder that holds it"
+            f"{name!r} cannot be imported ({type(error).__name__}: {error}). Name it package.module:function, from the "
+            "folder that holds it; a script needs an `if __name__ == '__main__'`"
         ) from None
-    finally:
-        sys.path.remove(os.getcwd())
     if not callable(found):
         raise ParameterError(f"{name!r} is no function: got {type(found).__name__}. Name package.module:function")
     return found

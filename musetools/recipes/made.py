@@ -126,6 +126,9 @@ def _rows(given: np.ndarray, encoder: "Encoder", notes: list[str]) -> np.ndarray
         raise ParameterError(
             f"features are floats in three dimensions; got {given.dtype} {given.shape}. Name other files"
         )
+    if not np.isfinite(given).all():
+        bad = int(np.argwhere(~np.isfinite(given))[0, 0])
+        raise ParameterError(f"features must be finite; index {bad} of {len(given)} is not. Make them again")
     n_layers, width = encoder.n_layers, encoder.width
     if given.shape[2] != width or given.shape[1] % n_layers:
         notes.append(f"{given.shape[1]} × {given.shape[2]} (layers, or rows · layers, by width)")
@@ -181,7 +184,8 @@ def _distance(given: np.ndarray, made: np.ndarray, moved: int) -> np.ndarray:
 
 
 def _same_weights(given: np.ndarray, plain: np.ndarray) -> bool:
-    return np.corrcoef(given.mean(0)[1:].ravel(), plain.mean(0)[1:].ravel())[0, 1] >= SAME_WEIGHTS
+    middle = slice(1, -1)  # the last layer may be normed in one of the two
+    return np.corrcoef(given.mean(0)[middle].ravel(), plain.mean(0)[middle].ravel())[0, 1] >= SAME_WEIGHTS
 
 
 def _message(found: FeaturesMatches, given: np.ndarray, plain: np.ndarray, backwards: Callable[[], np.ndarray]) -> str:

@@ -74,6 +74,8 @@ class Probe:
         floats = [np.array(plain[name], np.float32) for name in ("tolerance", "values")]
         frames, columns, rows = (np.array(plain[name], np.int64) for name in ("frames", "columns", "rows"))
         probe = cls(Fraction(plain["fps"]), floats[0], frames, columns, rows, floats[1])
+        if not all(np.isfinite(each).all() for each in floats):
+            raise ValueError("the probe holds values that are not finite")
         if probe.values.shape != (len(frames), rows.shape[-1], len(floats[0]), len(columns)):
             raise ValueError(f"the probe's values have another shape than its frames and rows: {probe.values.shape}")
         return probe
@@ -110,6 +112,10 @@ def check_probe(
             chunks = collected(lambda: chunk_function(str(path)), "the probe", shape, probe.columns)
         except TraceError as error:
             return ProbeCheck((("rows", str(error)),))
+    if not np.isfinite(chunks).all():
+        return ProbeCheck(
+            (("values", f"chunk {np.argwhere(~np.isfinite(chunks))[0, 0]} holds values that are not finite"),)
+        )
     if chunks.shape[1] != probe.rows.shape[1]:
         return ProbeCheck((("rows", f"a chunk has {chunks.shape[1]} rows, expected {probe.rows.shape[1]}"),))
     return ProbeCheck(tuple(_faults(chunks, probe, shape, positions)))
@@ -127,12 +133,14 @@ def _faults(chunks: np.ndarray, probe: Probe, shape: tuple[int, int], positions:
         words = "is added, which the contract does not" if sign > 0 else "is missing"
         yield "encoding", f"MuseTalk's positional encoding {words}"
         chunks = chunks - sign * added
+    if positions:  # a chunk moved by a row carries the same encoding
+        chunks, expected = chunks - added, expected - added
     inside = are_contiguous(probe.rows[kept])
     found, right = chunks[kept][inside], expected[inside]
     if moved := _moved(found, right, probe.tolerance):
         yield "rows", f"every chunk is taken {moved:+d} rows ({moved * ROW_MS:+d} ms) from its place"
         return
-    step, text = _other_rows(chunks - added if positions else chunks, probe)
+    step, text = _other_rows(chunks, probe)
     if step:
         yield step, text
     if step != "rows":

@@ -161,7 +161,7 @@ class ChunkDataset(Dataset):
         """Return the frames that a clip's items start with."""
         frames = chunk_frames(record.rows, fps, self.settings.context, edge=self.settings.edge)
         stop = frames.stop
-        if record.frames is not None and record.rate == fps:
+        if record.frames is not None and record.rate in (None, fps):
             stop = min(stop, record.frames)  # sound may go on after the last image
         return range(frames.start, max(frames.start, stop - self.frames_per_sample + 1))
 

@@ -88,6 +88,8 @@ def _lines_of(table: Path) -> list[dict[str, Any]]:
 
 def _clip_of(line: dict[str, Any], folder: Path) -> ClipSource:
     """Make a clip of a table's columns path, clip, fps and frames; all but the path may be missing or empty."""
+    if None in line:  # csv's name for cells without a column
+        raise ValueError(f"it has {len(line[None])} cells more than there are columns. A decimal comma needs quotes")
     given = {name: str(value).strip() for name, value in line.items() if name and value not in (None, "")}
     if not given.get("path"):
         raise ValueError(

@@ -16,7 +16,7 @@ from oracles import SPEECH, encoder_of, published_v1, published_v15, reference, 
 from pipelines import gathered, musetools, numbered, v1_infer, v15_infer
 from whisper.audio import log_mel_spectrogram, pad_or_trim
 
-from musetools import RECIPES, RecipeError, load_audio
+from musetools import RECIPES, RecipeError, load_audio, trace_rows
 from musetools.infer import compat
 from musetools.infer.compat.latentsync import Audio2Feature as LatentSync
 from musetools.infer.compat.musetalk import Audio2Feature, AudioProcessor
@@ -99,6 +99,13 @@ def positional(function) -> dict:
     assert all(p.name == "mended" and p.default is False for p in parameters if p.kind is p.KEYWORD_ONLY)
     given = {p.name: ... if p.default is p.empty else p.default for p in parameters if p.kind is not p.KEYWORD_ONLY}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+
+
+def test_chunks_without_setting_an_instance_up():
+    """As the guide traces v1's own class: its methods need no weights."""
+    own = Audio2Feature.__new__(Audio2Feature)
+    rows = trace_rows(lambda features: own.feature2chunks(features, 25), 300).rows
+    np.testing.assert_array_equal(rows, RECIPES["musetalk-v1-infer"].chunk_rows(96_000, 25))
 
 
 def test_signatures_are_the_originals(latentsync):

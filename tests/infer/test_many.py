@@ -1,5 +1,6 @@
 """Many streams in one batch: each gets what it would get alone, and one that fails fails alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -89,3 +90,16 @@ def test_specs_that_are_equal_are_one(small):
     spec = FeatureSpec(window=QUICK)
     some = [ChunkStream(small, 25, window=one) for one in (spec, replace(spec))]
     assert [len(live) for live in push_many(some, [speech(RATE)] * 2)] == [18, 18]
+
+
+def test_two_threads_that_name_the_same_streams_in_another_order(small):
+    both, block = streams(small, n=2), [sound[:400] for sound in sounds()[:2]]
+
+    def push(order):
+        for _ in range(200):
+            push_many([both[i] for i in order], [block[i] for i in order])
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(push, order) for order in ((0, 1), (1, 0))]
+        for each in running:
+            each.result(timeout=60)

@@ -320,6 +320,26 @@ def test_a_missing_encoding_is_told(small):
     np.testing.assert_array_equal(made.model_input(chunks), add_positions(chunks))
 
 
+@pytest.mark.parametrize("moved", [1, -1, 4])
+def test_a_shift_is_told_behind_an_encoding_too(small, moved):
+    def shifted(path):
+        features = made.chunks(path, small).features
+        return add_positions(np.asarray(mt.feature2chunks(np.roll(features, -moved, axis=0), 25)))
+
+    made = contract_of(small, positional_encoding=True)
+    assert f"every chunk is taken {moved:+d} rows" in repr(made.check(shifted))
+
+
+@pytest.mark.parametrize("where", [(), (200,), (3, 7, 100)])
+def test_values_that_are_not_finite(contract, small, where):
+    def spoiled(path):
+        chunks = ours(small)(path).copy()
+        chunks[where] = np.nan
+        return chunks
+
+    assert not contract.check(spoiled).ok
+
+
 def test_what_stops_or_gives_no_chunks(contract):
     def stops(path):
         raise RuntimeError("no GPU")

@@ -49,6 +49,20 @@ def test_a_dataset_of_clips_and_of_stacked_chunks():
         mt.trace_dataset(clips, "zip")
 
 
+def test_a_dataset_that_never_ends_but_says_how_long_it_is():
+    class Endless:
+        def __init__(self, folder):
+            self.chunks = np.asarray(mt.feature2chunks(np.load(folder / "clip.npy"), 25))
+
+        def __len__(self):
+            return len(self.chunks)
+
+        def __getitem__(self, index):
+            return self.chunks[index % len(self)]
+
+    np.testing.assert_array_equal(mt.trace_dataset(Endless, "clip").rows, mt.chunk_rows(300, 25))
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_code_that_runs_the_encoder_itself(batch):
     """In the manner of v1.5: encoder, stack of hidden states, zeros at the ends; a window or two at a time."""

@@ -101,6 +101,20 @@ def test_other_audio_is_named(whisper):
     assert found.summary() == "made with these weights of other audio"
 
 
+def test_other_audio_is_named_of_v1_too(whisper):
+    other = made_by("musetalk-v1", whisper, speech(9 * RATE)[6 * RATE :].copy())
+    found = mt.identify_features(other, (WAVEFORM, RATE), whisper)
+    assert found.summary() == "made with these weights of other audio"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite(encoder, value):
+    given = made_by("musetools", encoder).copy()
+    given[3, 0, 0] = value
+    with pytest.raises(mt.ParameterError, match="finite; index 3 of"):
+        mt.identify_features(given, (WAVEFORM, RATE), encoder)
+
+
 def test_other_weights_are_named(encoder, trained):
     given = made_by("musetools", mt.load_encoder("tiny.en", device="cpu"))
     found = mt.identify_features(given, (WAVEFORM, RATE), encoder)

@@ -1,5 +1,7 @@
 """Any chunker's index matrix is read off numbered rows; what is no gather is an error that says what it is."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from click.testing import CliRunner
 
 import musetools as mt
 from musetools.cli import main
-from musetools.recipes.identify import identify_rows
+from musetools.recipes.identify import chunker_named, identify_rows
 from musetools.recipes.recipe import add_positions
 from musetools.recipes.trace import TraceError, trace_rows
 
@@ -95,6 +97,17 @@ def layers_averaged(features):
     return features[mt.chunk_rows(len(features), 25)].mean(axis=2)
 
 
+def neighbours_mixed(features):
+    mixed = features.copy()
+    mixed[:, :-1] = 0.6 * features[:, :-1] + 0.4 * features[:, 1:]
+    return gather(mixed)
+
+
+def fewer(seen):
+    """Return a chunker that loses ten chunks at its second call."""
+    return lambda features: gather(features)[: 140 if seen.setdefault("first", features) is not features else 150]
+
+
 def kept_in(kept):
     """Return a chunker that makes its chunks once."""
     return lambda features: kept.setdefault("chunks", gather(features))
@@ -115,6 +128,14 @@ def stops(features):
         (lambda f: gather(f) * 0.5, r"times 0\.5: values are rescaled.*chunk 0"),
         (lambda f: gather(f) * 2, r"times 2: values are rescaled"),
         (layers_first, r"layers are in another order: all rows of a layer, .*chunk\.reshape\(5, -1, 384\)\.swapaxes"),
+        (lambda f: gather(f) / 1000, r"times 0\.001: values are rescaled"),
+        (lambda f: add_positions(gather(f) / 1000), r"no row of the features"),
+        (lambda f: gather(f) * 0.999, r"times 0\.999: values are rescaled"),
+        (lambda f: gather(f / np.linalg.norm(f, axis=-1, keepdims=True)), r"rescaled"),
+        (neighbours_mixed, r"layers are mixed or rescaled"),
+        (lambda f: (gather(f)[i : i + 10] for i in range(0, 150, 10)), r"chunks must be .*got \(10, 50, 384\)"),
+        (lambda f: (gather(f), gather(f)), r"chunks must be .*got \(150, 50, 384\)"),
+        (fewer({}), r"150 chunks, then 140"),
         (last_layer, r"10 rows without all 5 layers of each.*n_layers=1"),
         (layers_averaged, r"10 rows without all 5 layers of each"),
         (kept_in({}), r"the same chunks for other features: it keeps what it made"),
@@ -205,3 +226,38 @@ def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch
     ):
         done = CliRunner().invoke(main, ["trace", name])
         assert (done.exit_code, fault in done.output) == (1, True), done.output
+
+
+LAZY = """
+import os
+os.chdir("..")
+def chunks(features, fps):
+    from beside import feature2chunks
+    return feature2chunks(features, fps)
+class Mine:
+    @staticmethod
+    def chunks(features, fps):
+        return chunks(features, fps)
+"""
+
+
+@pytest.mark.parametrize("function", ["chunks", "Mine.chunks"])
+def test_code_that_imports_late_and_changes_the_folder(tmp_path, monkeypatch, function):
+    name = f"lazy_{function.partition('.')[0].lower()}"
+    (tmp_path / "beside.py").write_text("from musetools import feature2chunks")
+    (tmp_path / f"{name}.py").write_text(LAZY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    np.testing.assert_array_equal(
+        trace_rows(lambda f: chunker_named(f"{name}:{function}")(f, 25), N_ROWS).rows, mt.chunk_rows(N_ROWS, 25)
+    )
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(0)", "1 / 0", "def broken(:"])
+def test_code_that_ends_or_fails_as_it_is_imported(tmp_path, monkeypatch, code):
+    name = f"failing_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    done = CliRunner().invoke(main, ["trace", f"{name}:chunks"])
+    assert (done.exit_code, "cannot be imported" in done.output) == (1, True), done.output

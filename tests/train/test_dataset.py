@@ -135,6 +135,12 @@ def test_frames_of_a_video_that_its_sound_outlasts(tmp_path, small):
 N_ROWS = [*range(1, 31), 75]
 
 
+def test_frames_that_are_known_of_a_clip_whose_rate_is_not(tmp_path, small):
+    store = FeatureStore.create(tmp_path / "store", QUICK, small)
+    store.add_rows("a", rows_of("a"), n_frames=20)
+    assert max(item["frame"] for item in ChunkDataset(store, edge="clamp")) == 19
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory, small) -> FeatureStore:
     """A clip of every small length."""

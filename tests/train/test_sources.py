@@ -93,6 +93,7 @@ BAD_TABLES = {
     "path,frames\na.wav,-1\n": r"line 2: frames must be",
     "path,fps\na.wav,1/0\n": r"line 2: ",
     "file\na.wav\n": r"line 2: it has no path. Its columns are file; expected",
+    "path,fps\na.wav,29,97\n": r"line 2: it has 1 cells more than there are columns",
     "path,fps\n,25\n": r"line 2: it has no path",
     "path\n": "names no clip",
     "": "names no clip",

@@ -46,6 +46,8 @@ class Audio2Feature:
     Source: ``musetalk/whisper/audio2feature.py`` (TMElyralab/MuseTalk).
     """
 
+    mended = False  # where no instance is set up, as in `Audio2Feature.__new__(Audio2Feature)`
+
     def __init__(
         self, whisper_model_type: str = "tiny", model_path="./models/whisper/tiny.pt", *, mended: bool = False
     ):
@@ -100,6 +102,8 @@ class AudioProcessor:
     -----
     Source: ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
     """
+
+    mended = False  # as above
 
     def __init__(self, feature_extractor_path: str = "openai/whisper-tiny/", *, mended: bool = False):
         config = Path(feature_extractor_path) / "preprocessor_config.json"
