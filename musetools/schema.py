@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-__all__ = ["COUNT", "NUMBER", "POSITIVE", "SECONDS", "SHA256", "TEXT", "Schema", "either", "exactly", "list_of"]
+__all__ = ["COUNT", "NUMBER", "POSITIVE", "RATE", "SECONDS", "SHA256", "TEXT", "Schema", "either", "exactly", "list_of"]
 
 DRAFT = "http://json-schema.org/draft-04/schema#"  # the last one for which 9.0 is no whole number
 LARGEST = 2**53  # whole numbers up to which a float is exact
@@ -13,6 +13,7 @@ TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0, "maximum": L
 POSITIVE = {**COUNT, "minimum": 1}
 NUMBER = {"type": "number", "minimum": -1e300, "maximum": 1e300}  # JSON's 1e999 is read as infinity
 SECONDS = {"type": "number", "minimum": 0, "maximum": LARGEST}
+RATE = {"type": ["string", "null"], "pattern": r"^0*[1-9][0-9]{0,19}(/0*[1-9][0-9]{0,19})?\Z"}  # a fraction
 SHA256 = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musetools.audio.decode import Source
-from musetools.chunks.rows import chunk_rows
+from musetools.chunks.rows import ZERO_ROW, chunk_rows
 from musetools.chunks.sequence import Chunks, feature2chunks
 from musetools.chunks.settings import ChunkSettings
 from musetools.errors import ContractError, ParameterError
@@ -20,7 +20,7 @@ from musetools.features.spec import FeatureSpec
 from musetools.files import write_whole
 from musetools.recipes.probe import PROBE_ROWS, Probe, ProbeCheck, check_probe, probe_waveform
 from musetools.recipes.recipe import add_positions
-from musetools.schema import POSITIVE, TEXT, Schema, either, exactly, list_of
+from musetools.schema import COUNT, POSITIVE, RATE, TEXT, Schema, either, exactly, list_of
 from musetools.table import ShownAsText
 from musetools.timing import SAMPLE_RATE, exact_fps
 
@@ -38,14 +38,17 @@ _FLAG = {"type": "boolean"}
 _LIST, _SECONDS = {"type": "array"}, {"type": ["number", "null"]}
 _WINDOW = exactly(left_s=_SECONDS, hop_s=_SECONDS, right_s=_SECONDS, pad_to_s=_SECONDS, positions=TEXT)
 _FEATURES = {"decoder": TEXT, "mel_peak": TEXT, "padding": TEXT, "final_norm": _FLAG, "keep_padding": _FLAG}
-_PROBE = exactly(fps=TEXT, tolerance=_LIST, frames=_LIST, columns=_LIST, rows=_LIST, values=_LIST)
+_INDEX = list_of({**COUNT, "minimum": ZERO_ROW})
+_PROBE = exactly(
+    fps={**RATE, "type": "string"}, tolerance=_LIST, frames=_INDEX, columns=_INDEX, rows=list_of(_INDEX), values=_LIST
+)
 CONTRACT = Schema(
     exactly(
         version=POSITIVE,
         features=exactly(**_FEATURES, window=_WINDOW),
         encoder=exactly(name=TEXT, fingerprint=TEXT, dtype=TEXT, n_layers=POSITIVE, width=POSITIVE),
-        chunks=exactly(fps={"type": ["string", "null"]}, context=_LIST, edge=TEXT),
-        rates=list_of(TEXT),
+        chunks=exactly(fps=RATE, context=_LIST, edge=TEXT),
+        rates=list_of({**RATE, "type": "string"}),
         positional_encoding=_FLAG,
         libraries={"type": "object", "additionalProperties": TEXT},
         probe=either(None, _PROBE),
@@ -251,6 +254,9 @@ class AudioContract(ShownAsText):
         spec, settings = FeatureSpec.from_json(plain["features"]), ChunkSettings.from_json(plain["chunks"])
         made = cls(spec, plain["encoder"], settings, rates, positions, plain["libraries"], probe)
         if probe:
+            sizes = (probe.frames, len(probe.rows)), (probe.columns, made.encoder["width"])
+            if not all(len(index) and 0 <= index.min() <= index.max() < size for index, size in sizes):
+                raise ValueError("its probe's frames or columns are not there: it was changed by hand")
             expected = chunk_rows(PROBE_ROWS, made._probe_rate(), settings.context, edge=made.edge)
             if probe.fps != made._probe_rate() or not np.array_equal(probe.rows, expected):
                 raise ValueError("its probe's rows are not those of its fps, context and edge: it was changed by hand")
@@ -272,6 +278,9 @@ class AudioContract(ShownAsText):
 
 def _version(text: bytes) -> int:
     """Return the version that wrote a contract, before its fields are looked at."""
-    plain = json.loads(text)
+    try:
+        plain = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     found = plain.get("version") if isinstance(plain, dict) else None
     return found if isinstance(found, int) else 0

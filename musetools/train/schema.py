@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from musetools.schema import COUNT, SECONDS, SHA256, TEXT, Schema, exactly, list_of
+from musetools.schema import COUNT, RATE, SECONDS, SHA256, TEXT, Schema, exactly, list_of
 
 __all__ = ["DTYPES", "RECORD", "SHARD_INDEX", "STORE"]
 
@@ -20,7 +20,7 @@ _CLIP = exactly(
     sha256=SHA256,
     samples=COUNT,
     duration_s=SECONDS,
-    fps={"type": ["string", "null"], "pattern": r"^0*[1-9][0-9]{0,19}(/0*[1-9][0-9]{0,19})?\Z"},
+    fps=RATE,
     frames={**COUNT, "type": ["integer", "null"]},
     source={"type": ["object", "null"], "properties": _SOURCE},
 )

@@ -91,8 +91,18 @@ def planted(plain: dict, *names: str, value=None) -> dict:
         (["features", "padding"], "echo", "padding must be one of"),
         (["features", "window", "hop_s"], 0.013, "hop_s must be a multiple"),
         (["features", "window", "hop_s"], True, "features.window.hop_s"),
-        (["chunks", "fps"], "0", "fps must be"),
-        (["chunks", "fps"], "1/0", "chunk settings must be"),
+        (["chunks", "fps"], "0", "chunks.fps"),
+        (["chunks", "fps"], "1/0", "chunks.fps"),
+        (["chunks", "fps"], "2000", "fps must be"),
+        (["chunks", "fps"], "1e99999999", "chunks.fps"),
+        (["rates"], ["1e99999999"], "rates"),
+        (["probe", "frames", 0], 2**70, "probe"),
+        (["probe", "frames", 0], -99_999, "probe"),
+        (["probe", "frames", 0], 99_999, "frames or columns are not there"),
+        (["probe", "columns", -1], 999, "frames or columns are not there"),
+        (["probe", "rows", 0, 0], 2**70, "probe"),
+        (["probe", "tolerance", 0], float("inf"), "no contract that can be read"),
+        (["probe", "tolerance"], [None, None, None], "not finite|another shape"),
         (["chunks", "context"], [2, -1], "context must be"),
         (["rates"], ["1/0"], "no contract that can be read"),
         (["positional_encoding"], 1, "positional_encoding"),
@@ -112,7 +122,7 @@ def test_what_is_no_contract(contract, tmp_path, names, value, expected):
         mt.AudioContract.load(tmp_path / "c.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"version": NaN}', "3", '{"version": "1"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"version": NaN}', "3", '{"version": "1"}'])
 def test_what_is_no_json_of_ours(tmp_path, text):
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(mt.ContractError, match="no contract that can be read"):
