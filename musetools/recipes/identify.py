@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from musetools.chunks.rows import checked_rows
+from musetools.chunks.rows import checked_context, checked_count, checked_rows
 from musetools.errors import ParameterError, RecipeError
 from musetools.recipes.profile import WindowLag, window_lag
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
@@ -101,8 +101,8 @@ def identify_rows(
         raise ParameterError(
             f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}. See trace_rows"
         )
-    n_samples = (int(rows.max()) + 1 if n_rows is None else n_rows) * ROW_SAMPLES
-    context = context or _context(rows, fps)
+    n_samples = (int(rows.max()) + 1 if n_rows is None else checked_count("n_rows", n_rows)) * ROW_SAMPLES
+    context = checked_context(context) if context else _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
     found = RowsMatches(sorted(matches, key=lambda match: (-match.equal, match.rows_apart)))
     found.n_frames, found.lag = len(rows), window_lag(rows, fps)

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW, checked_context, checked_count, checked_size
+from musetools.chunks.rows import ZERO_ROW, checked_context, checked_count, checked_rows, checked_size
 from musetools.chunks.sequence import Chunks
 from musetools.errors import ParameterError, RecipeError
 from musetools.features.spec import FeatureSpec
@@ -26,7 +26,7 @@ class Recipe:
     ----------
     name : str
         What it is called.
-    features : FeatureSpec
+    features : FeatureSpec or str
         How it makes features.
     cut : callable
         ``(n_samples, fps, context) -> (first_frame, rows)``: the number of the first frame that gets a chunk, and the
@@ -48,6 +48,9 @@ class Recipe:
     source: str
     version: str
     note: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", FeatureSpec.named(self.features))
 
     def chunk_rows(self, n_samples: int, fps: float | Fraction, context: Context = (2, 2)) -> np.ndarray:
         """Return which feature rows each frame takes.
@@ -135,10 +138,13 @@ class Recipe:
         n_samples = checked_count("n_samples", n_samples)
         checked_size(frame_count(n_samples, fps), checked_context(context))
         try:
-            return self.cut(n_samples, fps, checked_context(context))
-        except RecipeError as error:
+            first, rows = self.cut(n_samples, fps, checked_context(context))
+            return int(first), checked_rows(rows)
+        except ParameterError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a cut of the user's raises
             message = f"{self.name} stops on {n_samples} samples at {float(fps):.5g} fps: {error}"
-            raise RecipeError(message, error.original) from None
+            raise RecipeError(message, getattr(error, "original", type(error))) from None
 
     def __repr__(self) -> str:
         return f"Recipe({self.name!r}, {self.version}, {self.source})"
@@ -157,8 +163,10 @@ def register(recipe: Recipe) -> Recipe:
     Raises
     ------
     ParameterError
-        If another recipe has this name.
+        If another recipe has this name, or it is no recipe.
     """
+    if not isinstance(recipe, Recipe):
+        raise ParameterError(f"a Recipe is registered; got {type(recipe).__name__}. Make one: musetools.Recipe(...)")
     if RECIPES.setdefault(recipe.name, recipe) is not recipe:
         raise ParameterError(f"there is a recipe {recipe.name!r} already: choose another name")
     return recipe

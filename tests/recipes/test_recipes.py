@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import re
+import sys
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -394,3 +395,37 @@ def test_a_day(name):
     """Its matrix is made without a step of Python for each frame."""
     rows = RECIPES[name].chunk_rows(86_400 * SECOND, 25)
     assert abs(len(rows) - 86_400 * 25) < 32
+
+
+def broken(cut) -> musetools.Recipe:
+    return musetools.Recipe("broken", "musetools", cut, False, "own.py", "1", "")
+
+
+@pytest.mark.parametrize(
+    ("cut", "error"),
+    [
+        (lambda n, fps, context: np.zeros((3, 10), int), musetools.RecipeError),
+        (lambda n, fps, context: (0, [1, 2]), musetools.ParameterError),
+        (lambda n, fps: None, musetools.RecipeError),
+        (lambda n, fps, context: {}["gone"], musetools.RecipeError),
+        (lambda n, fps, context: sys.exit(), musetools.RecipeError),
+    ],
+)
+def test_a_cut_that_is_broken_costs_its_recipe_alone(monkeypatch, cut, error):
+    recipe = broken(cut)
+    assert recipe.features == musetools.FeatureSpec.named("musetools")
+    with pytest.raises(error):
+        recipe.chunk_rows(96_000, 25)
+    monkeypatch.setitem(musetools.RECIPES, "broken", recipe)
+    assert musetools.identify_rows(musetools.chunk_rows(300, 25), 25, n_rows=300)[0].recipe == "musetools"
+
+
+def test_what_is_no_recipe_is_not_registered():
+    with pytest.raises(musetools.ParameterError, match="got str"):
+        musetools.register("musetools")
+
+
+@pytest.mark.parametrize("given", [{"n_rows": 300.0}, {"n_rows": -1}, {"context": (1,)}])
+def test_arguments_of_identify_rows_are_not_a_fault_of_recipes(given):
+    with pytest.raises(musetools.ParameterError, match=r"n_rows must be|context must be"):
+        musetools.identify_rows(musetools.chunk_rows(300, 25), 25, **given)
