@@ -140,6 +140,16 @@ def test_a_file_that_has_changed_is_made_again_and_that_is_said(good, empty, sma
     assert run([good], empty, small).skipped == list(GOOD)
 
 
+def test_a_file_that_has_changed_for_the_worse_leaves_what_was_made_of_it_and_that_is_said(good, empty, small):
+    extract(good, empty, small, progress=False)
+    before = empty["a.wav"].copy()
+    (good / "a.wav").write_bytes(b"RIFF no more" * 100)
+    report = extract(good, empty, small, progress=False)
+    assert "the store keeps what was made of the former file" in repr(report)
+    np.testing.assert_array_equal(empty["a.wav"], before)
+
+
+
 def test_a_clip_that_is_refused_is_left_out_with_the_reason(good, empty, small):
     """Each clip that is to be made is asked about once; those that are there are not."""
     asked = []
