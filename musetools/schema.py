@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 __all__ = ["COUNT", "NUMBER", "POSITIVE", "RATE", "SECONDS", "SHA256", "TEXT", "Schema", "either", "exactly", "list_of"]
+__all__ += ["read_json"]
 
 DRAFT = "http://json-schema.org/draft-04/schema#"  # the last one for which 9.0 is no whole number
 LARGEST = 2**53  # whole numbers up to which a float is exact
@@ -13,7 +14,7 @@ TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0, "maximum": L
 POSITIVE = {**COUNT, "minimum": 1}
 NUMBER = {"type": "number", "minimum": -1e300, "maximum": 1e300}  # JSON's 1e999 is read as infinity
 SECONDS = {"type": "number", "minimum": 0, "maximum": LARGEST}
-RATE = {"type": ["string", "null"], "pattern": r"^0*[1-9][0-9]{0,19}(/0*[1-9][0-9]{0,19})?\Z"}  # a fraction
+RATE = {"type": "string", "pattern": r"^0*[1-9][0-9]{0,19}(/0*[1-9][0-9]{0,19})?\Z"}  # a fraction
 SHA256 = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
 
 
@@ -56,10 +57,15 @@ class Schema:
 
     def parse(self, text: bytes | str) -> Any:
         """Return what JSON text holds; ValueError if it is none, or not as described."""
-        try:
-            return self.check(json.loads(text, parse_constant=_no_number))
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
+        return self.check(read_json(text))
+
+
+def read_json(text: bytes | str) -> Any:
+    """Return what JSON text holds; ValueError if it is none."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _fault(error: Any) -> str:

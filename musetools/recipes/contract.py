@@ -20,7 +20,7 @@ from musetools.features.spec import FeatureSpec
 from musetools.files import write_whole
 from musetools.recipes.probe import PROBE_ROWS, Probe, ProbeCheck, check_probe, probe_waveform
 from musetools.recipes.recipe import add_positions
-from musetools.schema import COUNT, POSITIVE, RATE, TEXT, Schema, either, exactly, list_of
+from musetools.schema import COUNT, POSITIVE, RATE, TEXT, Schema, either, exactly, list_of, read_json
 from musetools.table import ShownAsText
 from musetools.timing import SAMPLE_RATE, exact_fps
 
@@ -39,16 +39,14 @@ _LIST, _SECONDS = {"type": "array"}, {"type": ["number", "null"]}
 _WINDOW = exactly(left_s=_SECONDS, hop_s=_SECONDS, right_s=_SECONDS, pad_to_s=_SECONDS, positions=TEXT)
 _FEATURES = {"decoder": TEXT, "mel_peak": TEXT, "padding": TEXT, "final_norm": _FLAG, "keep_padding": _FLAG}
 _INDEX = list_of({**COUNT, "minimum": ZERO_ROW})
-_PROBE = exactly(
-    fps={**RATE, "type": "string"}, tolerance=_LIST, frames=_INDEX, columns=_INDEX, rows=list_of(_INDEX), values=_LIST
-)
+_PROBE = exactly(fps=RATE, tolerance=_LIST, frames=_INDEX, columns=_INDEX, rows=list_of(_INDEX), values=_LIST)
 CONTRACT = Schema(
     exactly(
         version=POSITIVE,
         features=exactly(**_FEATURES, window=_WINDOW),
         encoder=exactly(name=TEXT, fingerprint=TEXT, dtype=TEXT, n_layers=POSITIVE, width=POSITIVE),
-        chunks=exactly(fps=RATE, context=_LIST, edge=TEXT),
-        rates=list_of({**RATE, "type": "string"}),
+        chunks=exactly(fps={**RATE, "type": ["string", "null"]}, context=_LIST, edge=TEXT),
+        rates=list_of(RATE),
         positional_encoding=_FLAG,
         libraries={"type": "object", "additionalProperties": TEXT},
         probe=either(None, _PROBE),
@@ -238,11 +236,11 @@ class AudioContract(ShownAsText):
             If there is none, a field is unknown, missing or of another type, or a newer version wrote it.
         """
         try:
-            text = Path(path).read_bytes()
-            if (found := _version(text)) > VERSION:
+            plain = read_json(Path(path).read_bytes())
+            if (found := _version(plain)) > VERSION:
                 raise ValueError(f"it has version {found}, this musetools reads {VERSION}: update musetools")
-            return cls._of(CONTRACT.parse(text))
-        except (OSError, ValueError, TypeError, ZeroDivisionError) as error:
+            return cls._of(CONTRACT.check(plain))
+        except (OSError, ValueError, TypeError) as error:
             raise ContractError(
                 f"{path} is no contract that can be read: {error}. Copy it again, or make it with store.contract"
             ) from None
@@ -276,11 +274,7 @@ class AudioContract(ShownAsText):
         return "\n".join(lines)
 
 
-def _version(text: bytes) -> int:
+def _version(plain: Any) -> int:
     """Return the version that wrote a contract, before its fields are looked at."""
-    try:
-        plain = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
     found = plain.get("version") if isinstance(plain, dict) else None
     return found if isinstance(found, int) else 0

@@ -112,10 +112,6 @@ def check_probe(
             chunks = collected(lambda: chunk_function(str(path)), "the probe", shape, probe.columns)
         except TraceError as error:
             return ProbeCheck((("rows", str(error)),))
-    if not np.isfinite(chunks).all():
-        return ProbeCheck(
-            (("values", f"chunk {np.argwhere(~np.isfinite(chunks))[0, 0]} holds values that are not finite"),)
-        )
     if chunks.shape[1] != probe.rows.shape[1]:
         return ProbeCheck((("rows", f"a chunk has {chunks.shape[1]} rows, expected {probe.rows.shape[1]}"),))
     return ProbeCheck(tuple(_faults(chunks, probe, shape, positions)))

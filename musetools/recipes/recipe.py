@@ -143,8 +143,10 @@ class Recipe:
         except ParameterError:
             raise
         except (Exception, SystemExit) as error:  # whatever a cut of the user's raises
-            message = f"{self.name} stops on {n_samples} samples at {float(fps):.5g} fps: {error}"
-            raise RecipeError(message, getattr(error, "original", type(error))) from None
+            known = isinstance(error, RecipeError)
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            message = f"{self.name} stops on {n_samples} samples at {float(fps):.5g} fps: {why}"
+            raise RecipeError(message, error.original if known else type(error)) from None
 
     def __repr__(self) -> str:
         return f"Recipe({self.name!r}, {self.version}, {self.source})"

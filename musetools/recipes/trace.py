@@ -165,7 +165,7 @@ def _decoded(chunks: np.ndarray, n_rows: int, near: float = NEAR) -> tuple[np.nd
     length = DIGITS + CHECKS
     code = chunks[..., : chunks.shape[-1] // length * length]
     code = code.reshape(*chunks.shape[:-1], -1, length)
-    word = np.rint(np.nan_to_num(code[..., 0, 0, :]))
+    word = np.rint(code[..., 0, 0, :])
     numbers = (word[..., :DIGITS].astype(np.int64) * BASE ** np.arange(DIGITS)).sum(-1)
     rows = np.where(numbers == 0, ZERO_ROW, numbers - 1)
     expected = np.where((rows == ZERO_ROW)[..., None], 0, _code(rows.ravel()).reshape(*rows.shape, length))
@@ -177,8 +177,6 @@ def _fault(row: np.ndarray, n_rows: int) -> str:
     """Say what a row of a chunk is that is no row of the features."""
     features = numbered_features(n_rows, *row.shape).reshape(n_rows, -1)
     flat = row.ravel().astype(np.float64)
-    if not np.isfinite(flat).all():
-        return "it holds values that are not finite"
     scale = features @ flat / np.square(features).sum(1)
     left = np.abs(flat - scale[:, None] * features).max(1)
     best = int(left.argmin())
@@ -229,6 +227,8 @@ def collected(
     is_chunk = (len(one) == 2 and one[0] % n_layers == 0) or (len(one) == 3 and one[1] == n_layers)
     if not is_chunk or one[-1] != width or not one[0]:
         raise TraceError(f"chunks must be (rows · {n_layers}, {width}) or (rows, {n_layers}, {width}); got {one}")
+    if (bad := next((number for number, one in enumerate(chunks) if not np.isfinite(one).all()), None)) is not None:
+        raise TraceError(f"it holds values that are not finite (chunk {bad})")
     chunks = np.stack([one[..., columns] for one in chunks]).astype(np.float32)
     return chunks.reshape(len(chunks), -1, n_layers, chunks.shape[-1])
 

@@ -196,9 +196,7 @@ class Pipeline(ExitStack):
         except StoreError as error:  # another process may have been faster
             return known_outcome(self.store, source) or Outcome(source, error)
         except (MusetoolsError, OSError) as error:
-            kept = "; the store keeps what was made of the former file" if source.again else ""
-            told = AudioError(f"{error}{kept}") if kept and isinstance(error, AudioError) else error
-            return Outcome(source, told, stops=_stops(error))
+            return Outcome(source, error, stops=_stops(error))
         audit = replace(reading.audit, info=None, timeline=None)  # of ten thousand hours they would not fit in memory
         return Outcome(source, audit=audit, moved=reading.moved, seconds=audit.n_samples / SAMPLE_RATE)
 

@@ -66,7 +66,9 @@ class ExtractReport:
         self.hours += outcome.seconds / 3600
         if outcome.error:  # two clips of one file are two failures
             name = _printable(source.path)
-            self.failed[f"{name} ({_printable(clip)})" if name in self.failed else name] = _printable(outcome.error)
+            kept = "; the store keeps what was made of the former file" if source.again else ""
+            name = f"{name} ({_printable(clip)})" if name in self.failed else name
+            self.failed[name] = f"{_printable(outcome.error)}{kept}"
             return
         (self.skipped if outcome.there else self.remade if source.again else self.added).append(clip)
         self.audits += [outcome.audit] if outcome.audit else []

@@ -20,7 +20,7 @@ _CLIP = exactly(
     sha256=SHA256,
     samples=COUNT,
     duration_s=SECONDS,
-    fps=RATE,
+    fps={**RATE, "type": ["string", "null"]},
     frames={**COUNT, "type": ["integer", "null"]},
     source={"type": ["object", "null"], "properties": _SOURCE},
 )

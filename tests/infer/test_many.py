@@ -1,7 +1,7 @@
 """Many streams in one batch: each gets what it would get alone, and one that fails fails alone."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -93,13 +93,20 @@ def test_specs_that_are_equal_are_one(small):
 
 
 def test_two_threads_that_name_the_same_streams_in_another_order(small):
-    both, block = streams(small, n=2), [sound[:400] for sound in sounds()[:2]]
+    both, block, came = streams(small, n=2), [sound[:400] for sound in sounds()[:2]], ([], [])
 
     def push(order):
         for _ in range(200):
-            push_many([both[i] for i in order], [block[i] for i in order])
+            for i, live in zip(order, push_many([both[i] for i in order], [block[i] for i in order]), strict=True):
+                came[i].extend(frame for frame, _ in live)
 
-    with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(push, order) for order in ((0, 1), (1, 0))]
-        for each in running:
-            each.result(timeout=60)
+    threads = [Thread(target=push, args=(order,), daemon=True) for order in ((0, 1), (1, 0))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    for frames, stream in zip(came, both, strict=True):
+        frames += [frame for frame, _ in stream.flush()]
+        assert sorted(frames) == list(range(len(frames)))
+        assert len(frames) > 90

@@ -402,19 +402,19 @@ def broken(cut) -> musetools.Recipe:
 
 
 @pytest.mark.parametrize(
-    ("cut", "error"),
+    ("cut", "error", "message"),
     [
-        (lambda n, fps, context: np.zeros((3, 10), int), musetools.RecipeError),
-        (lambda n, fps, context: (0, [1, 2]), musetools.ParameterError),
-        (lambda n, fps: None, musetools.RecipeError),
-        (lambda n, fps, context: {}["gone"], musetools.RecipeError),
-        (lambda n, fps, context: sys.exit(), musetools.RecipeError),
+        (lambda n, fps, context: np.zeros((3, 10), int), RecipeError, "ValueError"),
+        (lambda n, fps, context: (0, [1, 2]), ParameterError, "rows must be whole numbers"),
+        (lambda n, fps: None, RecipeError, "TypeError"),
+        (lambda n, fps, context: {}["gone"], RecipeError, "KeyError: 'gone'"),
+        (lambda n, fps, context: sys.exit(), RecipeError, "SystemExit"),
     ],
 )
-def test_a_cut_that_is_broken_costs_its_recipe_alone(monkeypatch, cut, error):
+def test_a_cut_that_is_broken_costs_its_recipe_alone(monkeypatch, cut, error, message):
     recipe = broken(cut)
     assert recipe.features == musetools.FeatureSpec.named("musetools")
-    with pytest.raises(error):
+    with pytest.raises(error, match=message):
         recipe.chunk_rows(96_000, 25)
     monkeypatch.setitem(musetools.RECIPES, "broken", recipe)
     assert musetools.identify_rows(musetools.chunk_rows(300, 25), 25, n_rows=300)[0].recipe == "musetools"

@@ -149,7 +149,6 @@ def test_a_file_that_has_changed_for_the_worse_leaves_what_was_made_of_it_and_th
     np.testing.assert_array_equal(empty["a.wav"], before)
 
 
-
 def test_a_clip_that_is_refused_is_left_out_with_the_reason(good, empty, small):
     """Each clip that is to be made is asked about once; those that are there are not."""
     asked = []
