@@ -24,6 +24,7 @@ STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}  # codecs of covers, if 
 FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"free")  # of an mp4 that may have fragments
 MOST_PLANES = 7  # PyAV counts the planes of a frame with more one too many, and reads beyond its memory
 RATES = (2_000, 768_000)  # Hz; below, a few kilobytes would become gigabytes
+CUSTOM = " channels ("  # in the name of a layout whose channels are in an order of their own
 NATIVE = {  # names of layouts by the set of their channels, in FFmpeg's own order
     "3.0": "FL FR FC",
     "2.1": "FL FR LFE",
@@ -146,7 +147,7 @@ def chosen_video(container: Any, number: int | None = None) -> Any:
 
 
 def chosen_audio(container: Any, name: str, number: int | None = None) -> Any:
-    """Return the audio track that counts: decodable, the default one; AudioError without."""
+    """Return the audio track that counts: decodable, the default one, most channels; AudioError without."""
     tracks = container.streams.audio
     if track := _chosen("audio", tracks, [s for s in tracks if s.codec_context], number):
         return track
@@ -165,7 +166,22 @@ def _chosen(kind: str, tracks: Any, usable: list[Any], number: int | None) -> An
                 f"{kind}_track must be 1 … {len(tracks)}, the {kind} tracks that there are; got {number}"
             )
         return tracks[number - 1]
-    return max(usable, key=lambda s: (s.frames != 1, bool(s.disposition & s.disposition.default)), default=None)
+    return max(
+        usable, key=lambda s: (s.frames != 1, bool(s.disposition & s.disposition.default), _n_channels(s)), default=None
+    )
+
+
+def _n_channels(stream: Any) -> int:
+    """Return how many channels a track of sound has: of several the ffmpeg program takes the one with most."""
+    return _layout(stream).nb_channels if stream.type == "audio" else 0
+
+
+def _layout(stream: Any) -> Any:
+    """Return a track's layout of channels; PyAV's copies of one in another order share memory that each would free."""
+    layout = stream.codec_context.layout
+    if CUSTOM in layout.name:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))  # never freed
+    return layout
 
 
 def shown_late_s(source: Any, track: int, tick: Fraction) -> float:
@@ -194,19 +210,18 @@ class Mapped:
     def __init__(self, stream: Any, name: str):
         import av
 
+        self._name, self._kind, self._n_in = name, "", 0
         self.rate = stream.codec_context.sample_rate
         if not self.rate or not stream.codec_context.format:
             raise AudioError(f"{name} cannot be decoded: it is no media file, truncated or corrupt. Copy it again")
         check_rate(self.rate, name)
-        layout = stream.codec_context.layout
+        layout = _layout(stream)
         self.n_channels, self._order, self._layout = layout.nb_channels, None, layout.name
         if "ambisonic" in self._layout:
             raise AudioError(
                 f"{name} holds ambisonic sound ({self._layout}), which has no downmix. Export it as stereo"
             )
-        if " channels (" in self._layout:
-            # PyAV's copies of such a layout share memory that each of them frees: this one is never freed
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+        if CUSTOM in self._layout:
             self._reorder(stream, name)
         self._packed = av.AudioResampler(format=stream.codec_context.format.packed.name)
         self._repack = self.n_channels > MOST_PLANES and stream.codec_context.format.is_planar
@@ -214,7 +229,8 @@ class Mapped:
     def _reorder(self, stream: Any, name: str) -> None:
         """Give the decoder a layout that PyAV can copy; remember where each of its channels comes from."""
         given = self._layout.partition("(")[2].rstrip(")").split("+")
-        for native, channels in NATIVE.items():
+        alone = {"mono": given[0]} if len(given) == 1 else {}  # one channel is mono, whatever side it is of
+        for native, channels in (NATIVE | alone).items():
             if sorted(given) == sorted(channels.split()):
                 self._layout, self._order = native, [given.index(channel) for channel in channels.split()]
                 stream.codec_context.layout = native
@@ -222,7 +238,16 @@ class Mapped:
         raise AudioError(f"{name}: no downmix is known for its channels ({self._layout}). Export it as mono or stereo")
 
     def __call__(self, frame: Any) -> Iterator[Any]:
-        """Yield the frame as it can be read."""
+        """Yield the frame as it can be read; AudioError if it is of another format than the first."""
+        layout = self._layout if self._order else frame.layout.name  # PyAV cannot read the name of another order
+        kind = f"{layout} {frame.format.name} at {frame.sample_rate} Hz"
+        self._kind = self._kind or kind
+        if kind != self._kind:
+            raise AudioError(
+                f"{self._name} changes from {self._kind} to {kind} after {self._n_in / self.rate:.3f} s: "
+                "it is corrupt, or was put together. Export it again in one format"
+            )
+        self._n_in += frame.samples
         frames = self._packed.resample(frame) if self._repack else [frame]
         for each in frames:
             yield each if self._order is None else self._ordered(each)

@@ -135,7 +135,7 @@ def blocks_of_file(
         structure = structure or source_structure(source)
         check_structure(structure, name, lenient=decoder == "timeline")
         by_sndfile = decoder == "librosa" and structure.sized and audio_track is None
-        if (by_sndfile or structure.kind == "rifx") and (file := _open_sndfile(source, structure)):
+        if (by_sndfile or structure.by_sndfile) and (file := _open_sndfile(source, structure)):
             yield from _blocks_of_sndfile(file, name, decoder, structure)
             return
         times = times or SoundTimes(name)
@@ -153,7 +153,7 @@ def _open_sndfile(source: Any, structure: Structure) -> Any:
             source.seek(0)
         # as bytes: soundfile cannot encode what Python made of a name in a locale that is not UTF-8
         file = soundfile.SoundFile(source if hasattr(source, "read") or os.name == "nt" else os.fsencode(source))
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: of a file named .raw it wants to be told all
         return None
     if structure.kind == "ogg" and file.channels > 2:  # they may be ambisonic, which only PyAV says
         file.close()
@@ -174,7 +174,7 @@ def _blocks_of_sndfile(file: Any, name: str, decoder: str, structure: Structure)
             raise AudioError(
                 f"{name} is truncated or corrupt after {at:.3f} s ({error}). Copy or export it again"
             ) from None
-        if file.frames - signal.n_in > 1 and file.format != "MP3":  # for MPEG libsndfile guesses
+        if file.frames - signal.n_in > 1 and not file.subtype.startswith("MPEG"):  # there libsndfile guesses
             signal.finish(file.frames / file.samplerate)
         signal.finish(structure.exact_s)
 
@@ -197,7 +197,7 @@ def _blocks_of_container(
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         signal = SignalCheck(name, mapped.rate, mapped.n_channels)
         times.rate, times.tick_s = mapped.rate, float(stream.time_base)
-        frames = _frames(container, stream, mapped, times)
+        frames = _frames(container, stream, mapped, times, structure.tail)
         if decoder != "timeline" or structure.kind == "flac":  # a lossless copy is whole or none
             frames = _strict(frames, times)
         if decoder == "timeline":
@@ -218,11 +218,15 @@ def _check_index(stream: Any, name: str) -> None:
         raise AudioError(f"{name}: its index is damaged: {lost}. Copy or export it again")
 
 
-def _frames(container: Any, stream: Any, mapped: Mapped, times: SoundTimes) -> Iterator["av.AudioFrame"]:
-    """Decode packet by packet, so that one bad packet is one bad packet."""
+def _frames(
+    container: Any, stream: Any, mapped: Mapped, times: SoundTimes, tail: int | None
+) -> Iterator["av.AudioFrame"]:
+    """Decode packet by packet, so that one bad packet is one bad packet, up to the tags at the end."""
     import av
 
     for packet in container.demux(stream):
+        if tail is not None and packet.pos is not None and packet.pos >= tail:
+            continue
         try:
             frames = packet.decode()
         except av.FFmpegError:

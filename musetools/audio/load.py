@@ -56,9 +56,10 @@ def load_audio(
     -----
     Sources: ``musetalk/whisper/whisper/audio.py`` and ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
     """
-    nothing = np.empty(0, np.float32)  # swresample makes no block of a handful of samples
-    blocks = audio_blocks(source, decoder=decoder, audio_track=audio_track, video_track=video_track)
-    return np.concatenate([nothing, *blocks])
+    samples = bytearray()  # grows in place: blocks and their whole side by side would take twice the memory
+    for block in audio_blocks(source, decoder=decoder, audio_track=audio_track, video_track=video_track):
+        samples += memoryview(np.ascontiguousarray(block)).cast("B")
+    return np.frombuffer(samples, np.float32)
 
 
 def audio_blocks(

@@ -128,6 +128,8 @@ def probe_media(
         late = shown_late_s(path, video.id, video.time_base) - float(unseen * video.time_base) if video else 0.0
         found = {video.index: (stamps, late)} if video else {}
         streams = tuple(_stream(stream, *found.get(stream.index, (None, 0.0))) for stream in container.streams)
+        if structure.tail or structure.by_sndfile:  # FFmpeg takes for sound what is none
+            streams = tuple(replace(stream, duration_s=None) for stream in streams)
         shown = _seconds(stamps, video, streams[video.index].start_s) if len(stamps) else []
         times.zero_s = shown[0] if shown else None
         return MediaInfo(
@@ -188,7 +190,7 @@ def as_shown(info: MediaInfo, frames_s: list[float]) -> MediaInfo:
 def declared_s(stream: Any) -> float | None:
     """Return the length that a stream's header declares, in seconds; None where FFmpeg guesses it from the bit rate."""
     kind = stream.container.format.name
-    if kind in ("aac", "mpegts", "mpeg") or (kind == "mp3" and stream.type == "audio" and not stream.start_time):
+    if kind in ("aac", "amr", "mpegts", "mpeg") or (kind == "mp3" and stream.type == "audio" and not stream.start_time):
         return None
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
@@ -211,8 +213,9 @@ def _stamps(container: Any, video: Any, sound: Any, name: str) -> tuple[np.ndarr
     else:
         entries, unseen = _of_packets(container, video, sound)
     times = SoundTimes(name, tick_s=float(sound.time_base) if sound else 0.0)
-    if sound and (sound.codec_context.frame_size or "opus" in sound.codec_context.name):
-        _note(times, np.array(sorted(entries[1]), np.int64).reshape(-1, 2), sound)
+    codec, lasting = sound.codec_context if sound else None, any(lasts for _, lasts in entries[1])
+    if sound and "wma" not in codec.name and (lasting or codec.frame_size or "opus" in codec.name):  # WMA plays later
+        _note(times, np.array(entries[1], np.int64).reshape(-1, 2), sound)
     return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times, unseen
 
 

@@ -122,17 +122,14 @@ def checked(blocks: Iterable[np.ndarray], signal: SignalCheck) -> Iterator[np.nd
 
 
 def in_blocks(frames: Iterable["av.AudioFrame"], signal: SignalCheck) -> Iterator["av.AudioFrame"]:
-    """Join a codec's frames of some 20 ms into blocks of seconds, which resample to the same bits in less time."""
+    """Join a codec's frames of some 20 ms into blocks of seconds, which resample to the same bits in less time.
+
+    All must be of one format: PyAV would write beyond the memory of others.
+    """
     import av
 
-    fifo, kept = av.AudioFifo(), None
+    fifo = av.AudioFifo()
     for frame in frames:
-        kind = f"{frame.layout.name} {frame.format.name} at {frame.sample_rate} Hz"
-        if kind != (kept := kept or kind):  # PyAV would write beyond the FIFO's memory
-            raise AudioError(
-                f"{signal.name} changes from {kept} to {kind} after {signal.n_in / signal.rate:.3f} s: it is "
-                "corrupt, or was put together. Export it again in one format"
-            )
         frame.pts = None
         fifo.write(frame)
         if fifo.samples >= BLOCK_S * frame.sample_rate:

@@ -27,6 +27,7 @@ BREAK_S = 0.005  # as aresample's min_hard_comp where FFmpeg lays sound by time 
 ROUNDED_S = 0.001  # Matroska and Flash count milliseconds: a start within one is no offset
 LOOKED_AT = 32  # packets among which those lie that are shown before the first one
 LONGEST_HOLE_S, LONGEST_OVERLAP_S = 600, 10  # beyond, time stamps start anew: files were joined
+MOST_LOST, MOST_LOST_S = 0.5, 0.5  # an overlap of more, of the piece before and in seconds, is no overlap either
 MOST_SILENCE = 60  # seconds of holes for each of sound, once they are longer than the longest one
 
 
@@ -160,7 +161,9 @@ class SoundTimes:
                     "it is damaged. Export it again"
                 )
             return
-        if not -LONGEST_OVERLAP_S < at - self._end_s < LONGEST_HOLE_S:
+        overlap_s, before_s = self._end_s - at, self.lengths[-1] / self.rate
+        anew = overlap_s > min(LONGEST_OVERLAP_S, max(MOST_LOST_S, MOST_LOST * before_s))
+        if anew or overlap_s < -LONGEST_HOLE_S:
             raise AudioError(
                 f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or "
                 "it is damaged. Export it again"
@@ -250,4 +253,6 @@ def _first_shown_s(container: Any, stream: Any) -> float | None:
     first, stamps = start[0], [packet.pts for packet in start if packet.size]
     if first.is_keyframe and not first.is_discard and None not in stamps and first.pts == min(stamps):
         return float(first.pts * stream.time_base)
-    return next(shown_times(chain(start, packets)), None)
+    return min(
+        islice(shown_times(chain(start, packets)), LOOKED_AT), default=None
+    )  # the first ones may be out of order

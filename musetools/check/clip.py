@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from musetools.audio.container import SOUND_ALONE, check_structure
 from musetools.audio.load import load_audio
 from musetools.audio.loudness import LoudnessMeter, loudness
 from musetools.audio.probe import MediaInfo, probe_media
@@ -111,7 +112,9 @@ class ClipAudit:
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
 
     def _remarks(self) -> Iterator[str]:
-        yield from [QUICK] if self.is_quick else ()
+        if self.is_quick:
+            placed = self.timeline.pieces or self.info.container in SOUND_ALONE
+            yield QUICK if placed else f"{QUICK}, nor is where its sound lies"
         yield from [f"lips: {self.lips!r}"] if self.lips else ()
         yield from [f"to mend it: {self.mend}"] if self.mend else ()
 
@@ -186,6 +189,8 @@ def clip_facts(
     tracks, info, blocks = {"audio_track": audio_track, "video_track": video_track}, None, []
     try:
         info = probe_media(path, **tracks)
+        if quick:
+            check_structure(info.structure, os.fspath(path), lenient=True)
         if quick or info.audio is None:
             yield ClipFacts(info, info.timeline, known_samples(info))
             return

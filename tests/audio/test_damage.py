@@ -57,6 +57,7 @@ def test_a_whole_file_is_taken_and_a_joined_one_is_named(tmp_path, suffix):
         with pytest.raises(AudioError, match=f"clip{suffix}.*{JOINED[suffix]}"):
             load_audio(path, decoder=decoder)
     assert "undecodable" in found(path)
+    assert audit_clip(path, quick=True).level == "error"
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

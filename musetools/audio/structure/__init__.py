@@ -4,8 +4,9 @@ A container is a row of elements, each with a size: boxes, chunks, pages, tags, 
 element reaches beyond the end of the file, or if a mark that a writer puts at the end is missing. Where a format has
 neither a total size nor such a mark, a file cut between two elements looks whole: `Structure.verified` is then False.
 Formats without evidence of their end: MP3 without a Xing header or the encoder's tag behind it, ADTS, MPEG transport
-and program streams, FLV, live WebM and Matroska, fragmented MP4 without an index at its end, and all that is not known
-here; where bytes follow a declared end, none can tell padding from as many that slipped in. Formats without evidence of
+and program streams, FLV, live WebM and Matroska, fragmented MP4 without an index of all of it, wav, FLAC, CAF, au and
+AVI that were written to a pipe, and all that is not known here; where bytes follow a declared end, none can tell
+padding from as many that slipped in. Formats without evidence of
 their samples: a bit that flips inside changes samples, and nothing shows it unless the decoder raises an error. These
 are PCM in any container, and MP3, AAC, WMA and MP2 in any but Matroska with checksums, as FFmpeg writes it; Opus and
 Vorbis in WebM, which has none. FLAC and Ogg have a checksum in each frame and page. ASF does not say how many tracks it
@@ -29,23 +30,21 @@ ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 def structure_of(file: BinaryIO) -> Structure:
     """Read a file's structure; `Structure` with kind "unknown" for a format that is not known here."""
-    head, size, start = read_at(file, 0, 16), file.seek(0, os.SEEK_END), 0
-    if head.startswith(b"ID3"):
-        start = id3_length(head)  # of a tag in front of an mp3, an aac or a flac
-    else:
-        for starts, walk in WALKS.items():
-            if head.startswith(starts) or head[4:8] in starts:
-                return walk(file, size) if size > len(head) else Structure("stub", missing=1)
-    sync = read_at(file, start, 4)
-    if sync == b"fLaC":
+    size, start = file.seek(0, os.SEEK_END), 0
+    while (head := read_at(file, start, 16)).startswith(b"ID3"):
+        start += id3_length(head)  # of a tag in front of an mp3, an aac or a flac
+    for starts, walk in WALKS.items() if not start else ():
+        if head.startswith(starts) or head[4:8] in starts:
+            return walk(file, size) if size > len(head) else Structure("stub", missing=1)
+    if head.startswith(b"fLaC"):
         return flac(file, size, start)
-    if len(sync) == 4 and sync[0] == 0xFF:
-        return adts(file, size, start) if sync[1] & 0xF6 == 0xF0 else mp3(file, size, start)
+    if len(head) > 3 and head[0] == 0xFF:
+        return adts(file, size, start) if head[1] & 0xF6 == 0xF0 else mp3(file, size, start)
     return UNKNOWN
 
 
 WALKS: dict[tuple[bytes, ...], Callable[[BinaryIO, int], Structure]] = {
-    (b"RIFF", b"RF64", b"RIFX"): riff,
+    (b"RIFF", b"RF64", b"RIFX", b"BW64"): riff,
     (b"FORM",): aiff,
     (b"caff",): caf,
     (W64_HEADER,): wave64,

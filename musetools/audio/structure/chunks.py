@@ -5,7 +5,8 @@ import struct
 import zlib
 from typing import BinaryIO
 
-from musetools.audio.structure.found import Structure, closed, ends, read_at
+from musetools.audio.structure.found import Structure, closed, is_name, read_at
+from musetools.audio.structure.fragments import indexed_end
 
 __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
@@ -17,46 +18,72 @@ LARGEST = 2**27  # bytes of an element that is read for its checksum
 PARTS = {0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1F43B675, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}  # of a segment
 PARTS |= {0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0xEC, 0xBF, 0x5854}  # of a cluster, and padding
 AGAIN = ": it is damaged. Copy or export it again"
-PCM = (1, 3, 0xFFFE)  # tags of a wav's header: integers, floats, either
+EXTENSIBLE = 0xFFFE
+PCM = (1, 3, EXTENSIBLE)  # tags of a wav's header: integers, floats, either
+RIFFS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
+CAF_CHUNKS = {
+    b"pakt",
+    b"kuki",
+    b"info",
+    b"free",
+    b"chan",
+    b"strg",
+    b"mark",
+    b"uuid",
+    b"umid",
+    b"ovvw",
+    b"peak",
+    b"midi",
+}
+BOXES = {b"mdat", b"moof", b"moov", b"mfra", b"sidx", b"ssix", b"styp", b"free", b"skip", b"wide", b"uuid", b"udta"}
+BOXES |= {b"meta", b"emsg", b"prft"}
 PACKET = b"\x82\0\0"  # how a packet of ASF begins
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def riff(file: BinaryIO, size: int) -> Structure:
-    """RIFF, RF64, RIFX (wav, avi): chunks in chunks; the data chunk's size is what a wav's decoders trust."""
+    """RIFF, RF64, BW64, RIFX (wav, avi): chunks in chunks; a wav's decoders trust the size of its data chunk."""
     head = read_at(file, 0, 12)
-    order = "big" if head[:4] == b"RIFX" else "little"
     if head[8:12] != b"WAVE":
         return _avi(file, size)
-    kind, large, place, data_seen, odd, damage = "rifx" if order == "big" else "wav", None, 12, False, False, ""
+    order = "big" if head[:4] == b"RIFX" else "little"
+    declared, large, place, data_seen, odd = int.from_bytes(head[4:8], order), 0, 12, False, False
+    known: dict[str, object] = {"by_sndfile": order == "big"}
     while place + 8 <= size:
         file.seek(place)
         name, length = file.read(4), int.from_bytes(file.read(4), order)
         if name == b"fmt ":
-            damage = _contradiction(file.read(16), order)
+            known |= _format(file.read(20), order)
         if name == b"ds64":
-            large = int.from_bytes(file.read(16)[8:], order)
+            declared, large = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))
         if name == b"data":
+            if data_seen:
+                fault = f"a second data chunk begins at byte {place}: files were joined. Take them apart again"
+                return Structure("wav", fault=fault, **known)
             data_seen = True
             length = large if large and length == 0xFFFFFFFF else length
             present = size - place - 8
             if length in NO_SIZE and length != present and ((length == 0 and present > 0) or length > present):
-                return Structure(kind, sized=False, damage=damage)
-        elif data_seen and (name in (b"RIFF", b"RIFX") or not name.strip(b"\0 ").isalnum()):
-            return closed(file, kind, place, size, damage=damage)
-        odd = length % 2 == 1
+                return Structure("wav", sized=False, verified=False, **known)
+        beyond = place + 8 + length > size and declared not in NO_SIZE and place >= 8 + declared
+        if data_seen and (name in RIFFS or beyond or not is_name(name)):
+            return closed(file, "wav", place, size, **known)
+        odd = length % 2 == 1 and not is_name(read_at(file, place + 8 + length, 4))  # some writers pad nothing
         place += 8 + length + odd
     if not data_seen:
-        return Structure(kind, fault="the wav file ends inside its header", missing=1)
-    return closed(file, kind, place - (odd and place == size + 1), size, damage=damage)
+        return Structure("wav", fault="the wav file ends inside its header", missing=1)
+    return closed(file, "wav", place - (odd and place == size + 1), size, **known)
 
 
-def _contradiction(head: bytes, order: str) -> str:
-    """Say so if a wav's header of PCM gives a rate of samples and one of bytes that do not fit."""
-    tag, rate, of_bytes, block = (int.from_bytes(head[i:j], order) for i, j in ((0, 2), (4, 8), (8, 12), (12, 14)))
-    if tag not in PCM or of_bytes in (0, rate * block):
-        return ""
-    return f"its header declares {rate} samples of {block} bytes and {of_bytes} bytes a second, which do not fit"
+def _format(head: bytes, order: str) -> dict[str, object]:
+    """Return what is wrong with a wav's header of PCM: rates that do not fit, samples of fewer bytes."""
+    places = ((0, 2), (4, 8), (8, 12), (12, 14), (14, 16), (18, 20))
+    tag, rate, of_bytes, block, bits, valid = (int.from_bytes(head[i:j], order) for i, j in places)
+    known = {"by_sndfile": order == "big" or (tag == EXTENSIBLE and 0 < valid <= bits - 8)}
+    if tag in PCM and of_bytes not in (0, rate * block):
+        both = f"{rate} samples of {block} bytes and {of_bytes} bytes a second"
+        known["damage"] = f"its header declares {both}, which do not fit"
+    return known
 
 
 def _avi(file: BinaryIO, size: int) -> Structure:
@@ -79,7 +106,7 @@ def _not_tiled(file: BinaryIO, place: int, end: int) -> str:
     chunks, movi = {}, 0
     while place + 8 <= end:
         name, length, form = struct.unpack("<4sI4s", read_at(file, place, 12).ljust(12, b"\0"))
-        if not name.isalnum():
+        if not is_name(name):
             return f"no chunk begins at byte {place}, where one should"
         if name == b"idx1" and place + 8 + length <= end:
             entries = list(struct.iter_unpack("<4sIII", read_at(file, place + 8, length - length % 16)))
@@ -118,7 +145,8 @@ def caf(file: BinaryIO, size: int) -> Structure:
     place, data_seen = 8, False
     while place + 12 <= size:
         name, length = struct.unpack(">4sq", read_at(file, place, 12))
-        if data_seen and (name == b"caff" or length < 0 or not name.isalnum()):
+        beyond = length < 0 or (place + 12 + length > size and name not in CAF_CHUNKS)
+        if data_seen and (name == b"caff" or beyond or not is_name(name)):
             break
         if length < 0:  # samples to the end, how many was not known
             return Structure("caf", verified=False, sized=False)
@@ -129,7 +157,8 @@ def caf(file: BinaryIO, size: int) -> Structure:
 
 def wave64(file: BinaryIO, size: int) -> Structure:
     """Wave64: the size of the whole."""
-    return closed(file, "w64", int.from_bytes(read_at(file, 16, 8), "little"), size)
+    length = int.from_bytes(read_at(file, 16, 8), "little", signed=True)
+    return closed(file, "w64", length if length > 0 else size, size, verified=length > 0)
 
 
 def au(file: BinaryIO, size: int) -> Structure:
@@ -139,27 +168,34 @@ def au(file: BinaryIO, size: int) -> Structure:
 
 
 def boxes(file: BinaryIO, size: int) -> Structure:
-    """MP4, MOV, 3GP: boxes; one that is fragmented may go on for ever."""
-    place, names = 0, []
+    """MP4, MOV, 3GP: boxes; one that is fragmented may go on for ever, unless an index in front says how far."""
+    place, names, indexed = 0, [], 0
     while place + 8 <= size:
         length, name = struct.unpack(">I4s", read_at(file, place, 8))
+        head = 16 if length == 1 else 8
         if length == 1:
             length = int.from_bytes(file.read(8), "big")
-        if length and length < 8:
-            break
+        if not is_name(name) or 0 < length < 8 or (b"moov" in names and place + length > size and name not in BOXES):
+            break  # no box
         if name == b"moov" and name in names:
             fault = f"a second index (moov) begins at byte {place}: files were joined. Take them apart again"
             return Structure("mp4", fault=fault)
+        if name == b"sidx" and place + length <= size:
+            indexed = max(indexed, indexed_end(read_at(file, place + head, length - head), place + length))
         names.append(name)
         place = size if length == 0 else place + length
-    if 0 < size - place < 8:
-        place = size + 1  # not even a box's header
     if b"moov" not in names and b"moof" in names:
         why = "its index (moov) is in another file, as in pieces of a stream"
         return Structure("mp4", fault=f"{why}. Put that in front: cat init.mp4 PIECE > CLIP")
     if b"moov" not in names:
         return Structure("mp4", missing=max(1, place - size), fault="its index (moov) is missing")
-    return ends("mp4", place, size, verified=b"moof" not in names or b"mfra" in names or b"sidx" in names)
+    rest = read_at(file, place, 8)
+    if any(rest) and len(rest) < 8 and rest[0] < 16:
+        place = size + 1  # it ends inside a box's header
+    alone = names.count(b"sidx") == 1 < names.count(b"moof") and b"styp" not in names  # not one for each piece
+    verified = b"moof" not in names or b"mfra" in names or alone
+    missing = max(0, place - size, indexed - size)
+    return Structure("mp4", missing=missing, after=max(0, size - place), verified=verified)
 
 
 def matroska(file: BinaryIO, size: int) -> Structure:

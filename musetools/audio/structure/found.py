@@ -1,10 +1,11 @@
 """What the structure of a media file says of its end, and what every walk over one needs."""
 
 import os
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["UNKNOWN", "Structure", "closed", "ends", "find", "read_at"]
+__all__ = ["UNKNOWN", "Structure", "closed", "ends", "find", "is_name", "read_at"]
 
 SPARE = 512  # bytes after the end that are no loss: padding
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
@@ -22,6 +23,8 @@ class Structure:
     verified: bool = True  # whether a file cut between two elements would show
     sized: bool = True  # whether its header knows its length: libsndfile reads no other
     exact_s: float | None = None  # length that its header guarantees: less decoded is truncated
+    tail: int | None = None  # byte where tags follow its last frame, in which a decoder may find frames that are none
+    by_sndfile: bool = False  # whether FFmpeg takes its samples for what they are not, and libsndfile does not
 
 
 UNKNOWN = Structure(verified=False)
@@ -45,6 +48,11 @@ def closed(file: BinaryIO, kind: str, end: int, size: int, **known: object) -> S
         "Join them with an audio program instead, or take them apart again"
     )
     return Structure(kind, fault=fault, **known)
+
+
+def is_name(name: bytes) -> bool:
+    """Whether four bytes may be the name of a chunk."""
+    return len(name) == 4 and re.fullmatch(rb"[!-~][ -~]*\0*", name) is not None
 
 
 def read_at(file: BinaryIO, place: int, n: int) -> bytes:

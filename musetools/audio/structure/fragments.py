@@ -1,4 +1,7 @@
-"""Composition offsets of fragmented MP4: FFmpeg moves all frames of a track by the lowest one that is below 0."""
+"""Fragmented MP4: where its pieces end by an index in front of them, and the composition offsets of its frames.
+
+FFmpeg moves all frames of a track by the lowest offset that is below 0.
+"""
 
 import os
 import struct
@@ -9,7 +12,7 @@ import numpy as np
 
 from musetools.audio.structure.found import read_at
 
-__all__ = ["lowest_offset"]
+__all__ = ["indexed_end", "lowest_offset"]
 
 
 def lowest_offset(file: BinaryIO, track: int) -> int:
@@ -20,6 +23,15 @@ def lowest_offset(file: BinaryIO, track: int) -> int:
                 if offsets := _offsets(file, track, first, last):
                     return min(0, *offsets)
     return 0
+
+
+def indexed_end(index: bytes, after: int) -> int:
+    """Return where the pieces end that an index (sidx) lists, the body of a box that ends at byte `after`."""
+    wide = 8 if index[:1] == b"\1" else 4  # bytes of time and of offset
+    first = 12 + 2 * wide
+    offset = int.from_bytes(index[first - wide : first], "big")
+    sizes = np.frombuffer(index[first + 4 : first + 4 + (len(index) - first - 4) // 12 * 12], ">u4")[::3]
+    return after + offset + int((sizes & 0x7FFFFFFF).sum(dtype=np.int64))
 
 
 def _boxes(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:

@@ -5,11 +5,12 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from musetools.audio.structure.found import UNKNOWN, Structure, ends, find, read_at
+from musetools.audio.structure.found import TAGS, UNKNOWN, Structure, ends, find, read_at
 
 __all__ = ["adts", "flac", "flv", "id3_length", "mp3", "ogg", "program", "transport"]
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+FLV_TAGS = (8, 9, 18)  # sound, video, text
 LAME = (b"LAME", b"Lavf", b"Lavc", b"L3.9", b"GOGO")  # who writes a tag with the delay of the encoder
 KBPS_1 = {  # MPEG-1, by the code of the layer in a frame's header: III, II, I
     1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -72,10 +73,14 @@ def _ogg_crc(page: bytes) -> bytes:
 def flv(file: BinaryIO, size: int) -> Structure:
     """FLV: tags, with nothing at the end."""
     place = 13
-    while place + 11 <= size:
-        place += 11 + int.from_bytes(read_at(file, place + 1, 3), "big") + 4
-    if place < size:
-        place = size + 1  # not even a tag's header
+    while place < size:
+        head = read_at(file, place, 11)
+        if head.startswith(b"FLV\1"):
+            fault = f"a second file begins at byte {place}: files were joined. Take them apart again"
+            return Structure("flv", fault=fault)
+        if head[0] & 0xDF not in FLV_TAGS:
+            return Structure("flv", after=size - place, verified=False)
+        place += 11 + int.from_bytes(head[1:4], "big") + 4 if len(head) == 11 else 11
     return ends("flv", place, size, verified=False)
 
 
@@ -83,6 +88,9 @@ def transport(file: BinaryIO, size: int) -> Structure:
     """MPEG transport stream: packets of 188 bytes."""
     if read_at(file, 188, 1) != b"\x47":
         return UNKNOWN
+    rest = size % 188
+    if rest and read_at(file, size - rest, 1) != b"\x47":
+        return Structure("mpegts", after=rest, verified=False)
     return Structure("mpegts", missing=-size % 188, verified=False)
 
 
@@ -93,13 +101,13 @@ def program(file: BinaryIO, size: int) -> Structure:
 
 def adts(file: BinaryIO, size: int, place: int) -> Structure:
     """Raw AAC: frames that say how long they are."""
-    while place + 7 <= size:
+    while place < size:
         head = read_at(file, place, 7)
         length = int.from_bytes(head[3:6], "big") >> 5 & 0x1FFF
-        if head[0] != 0xFF or length < 7:
-            return Structure("adts", verified=False)
-        place += length
-    return ends("adts", place if place >= size else size + 1, size, verified=False)
+        if head[0] != 0xFF or (len(head) == 7 and length < 7):
+            break
+        place += length or 7
+    return ends("adts", place, size, verified=False)
 
 
 def id3_length(head: bytes) -> int:
@@ -125,12 +133,17 @@ def mp3(file: BinaryIO, size: int, place: int) -> Structure:
         place, count = place + length, count + 1
     if not count:
         return UNKNOWN
+    tail = place if read_at(file, place, 16).startswith(TAGS) else None
     if declared and count - 1 < declared:
-        return Structure("mp3", missing=1, **known)
+        if tail is None and place < size:
+            known["fault"] = (
+                f"no frame begins at byte {place}, where one should: it is damaged. Copy or export it again"
+            )
+        return Structure("mp3", missing=int("fault" not in known), **known)
     if declared and not known.get("fault") and count - 2 > declared:  # one that counts itself is no fault
         fault = f"it has {count - 1} frames, its Xing header counts {declared}: files were joined. Export it again"
         return Structure("mp3", **known, fault=fault)
-    return ends("mp3", place, size, **known)
+    return ends("mp3", place, size, tail=tail, **known)
 
 
 def _mpeg_frame(head: bytes) -> int:
@@ -181,4 +194,5 @@ def flac(file: BinaryIO, size: int, place: int = 0) -> Structure:
         return Structure(
             "flac", fault=f"a second file begins at byte {second}: files were joined. Take them apart again"
         )
-    return Structure("flac", sized=samples > 0, exact_s=samples / rate if samples and rate else None)
+    known = samples > 0
+    return Structure("flac", verified=known, sized=known, exact_s=samples / rate if samples and rate else None)

@@ -1,0 +1,236 @@
+"""Where files end: cut anywhere they are truncated or cannot be verified, whatever writers put around the sound."""
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from broken import pcm, sound, with_sound, write
+from media import picture, speech, write_media
+
+from musetools import AudioError, audit_clip, load_audio
+from musetools.audio import DECODERS
+
+RATE = 16_000
+PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
+TAG = b"ID3\4\0\0\0\0\2\0" + bytes(256)
+
+
+def levels(path: Path) -> dict[str, str]:
+    return {finding.what: finding.level for finding in audit_clip(path).findings}
+
+
+def whole(path: Path, seconds: float = 2, tolerance: float = 0.05) -> None:
+    """Assert that all of a file is decoded, and nothing is said of its end."""
+    for decoder in DECODERS:
+        assert len(load_audio(path, decoder=decoder)) / RATE == pytest.approx(seconds, abs=tolerance)
+    assert not levels(path).keys() & {"undecodable", "unreadable", "truncated", "damage", "unverified length"}
+
+
+def wave(*chunks: tuple[bytes, bytes], kind: bytes = b"RIFF", pad: bool = True) -> bytes:
+    """Put chunks together to a wav file."""
+    body = b"".join(
+        name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2 * pad) for name, content in chunks
+    )
+    return kind + struct.pack("<I", len(body) + 4) + b"WAVE" + body
+
+
+def form(bits: int = 16, valid: int = 0, mask: int = 0) -> tuple[bytes, bytes]:
+    """Return the chunk of a format of one channel; an extensible one if `valid` bits are given."""
+    tag = 0xFFFE if valid else 1
+    head = struct.pack("<HHIIHH", tag, 1, RATE, RATE * bits // 8, bits // 8, bits)
+    return b"fmt ", head + (struct.pack("<HHI", 22, valid, mask) + PCM_GUID if valid else b"")
+
+
+def samples(dtype: str = "<i2", n: int = 2 * RATE) -> bytes:
+    mono = speech(3, RATE, 1)[:n, 0]
+    scaled = {"<i2": mono, "<i4": mono.astype("<i4") << 16, "u1": mono // 256 + 128}
+    return scaled[dtype].astype(dtype).tobytes()
+
+
+# --- cut anywhere
+
+FRAGMENTS = "frag_keyframe+default_base_moof+empty_moov"
+CUT = {
+    "a.mp4": {},
+    "front.mp4": {"movflags": "faststart"},
+    "fragments.mp4": {"movflags": FRAGMENTS},
+    "dash.mp4": {"movflags": FRAGMENTS + "+dash"},
+    "index.mp4": {"movflags": FRAGMENTS + "+dash+global_sidx"},
+    "no_end.mp4": {"movflags": FRAGMENTS + "+skip_trailer"},
+    **{f"a.{suffix}": {} for suffix in ("mov", "mkv", "avi", "flv", "ts", "webm", "wmv")},
+    "live.mkv": {"live": "1"},
+}
+CODECS = {".webm": ("libopus", "libvpx"), ".avi": ("libmp3lame", "mpeg4"), ".wmv": ("wmav2", "mpeg4")}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_video_that_is_cut_anywhere(tmp_path, name):
+    path = tmp_path / name
+    codec, of_video = CODECS.get(path.suffix, ("aac", "libx264"))
+    write(path, lambda c: picture(c, 3, of_video), lambda c: sound(c, codec, 3, rate=48_000), **CUT[name])
+    assert "undecodable" not in levels(path)
+    cut_anywhere(path, (b"moof", b"mdat", b"sidx", b"\x1f\x43\xb6\x75", b"01wb", b"idx1", b"\x47\x41"))
+
+
+SOUND = {".wav": "PCM_16", ".w64": "PCM_16", ".aiff": "PCM_16", ".caf": "PCM_16", ".au": "PCM_16", ".flac": None}
+
+
+@pytest.mark.parametrize("name", [*(f"a{suffix}" for suffix in SOUND), "a.ogg", "a.mp3", "a.m4a", "piped.wav"])
+def test_sound_that_is_cut_anywhere(tmp_path, name):
+    path = tmp_path / name
+    if name == "piped.wav":
+        content = wave(form(), (b"data", samples()))
+        path.write_bytes(content[:4] + b"\xff" * 4 + content[8:40] + b"\xff" * 4 + content[44:])
+    elif path.suffix in SOUND:
+        soundfile.write(path, pcm(2, RATE), RATE, SOUND[path.suffix])
+    else:
+        write_media(path, speech(2), 44_100)
+    cut_anywhere(path, (b"OggS", b"\xff\xfb", b"\xff\xf8"))
+
+
+def cut_anywhere(path: Path, marks: tuple[bytes, ...]) -> None:
+    """Assert that no cut passes in silence: in steps of a tenth, and before the elements that marks begin."""
+    content = path.read_bytes()
+    last = [content.rindex(mark) for mark in marks if mark in content]
+    half = [content.index(mark, len(content) // 2) for mark in marks if mark in content[len(content) // 2 :]]
+    for at in {*(len(content) * k // 10 for k in range(1, 10)), *last, *half, *(p - 4 for p in (*last, *half))}:
+        path.write_bytes(content[:at])
+        found = levels(path)
+        assert "error" in found.values() or "unverified length" in found, f"{path.name} cut at byte {at}"
+
+
+# --- what writers put around the sound
+
+
+@pytest.mark.parametrize("kind", [b"RF64", b"BW64"])
+def test_large_wavs_say_how_long_they_are(tmp_path, kind):
+    path, data = tmp_path / "a.wav", samples()
+    sizes = b"ds64", struct.pack("<QQQI", len(data) + 80, len(data), 0, 0)
+    content = wave(sizes, form(), (b"data", data), kind=kind)
+    place = content.index(b"data") + 4
+    path.write_bytes(content[:4] + b"\xff" * 4 + content[8:place] + b"\xff" * 4 + content[place + 4 :])
+    whole(path, tolerance=0)
+    path.write_bytes(path.read_bytes()[:30_000])
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match="truncated"):
+            load_audio(path, decoder=decoder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wave(form(), (b"data", samples()), (b"_PMX", b"<xml/>")),
+        wave(form(8), (b"data", samples("u1", 2 * RATE - 1)), (b"LIST", b"INFOISFT\0\0\0\0"), pad=False),
+        wave(form(16, 16, mask=1), (b"data", samples())),
+        wave(form(32, 24, mask=4), (b"data", samples("<i4"))),
+    ],
+    ids=["a name of signs", "no padding", "left alone", "24 of 32 bits"],
+)
+def test_wavs_of_all_kinds_are_whole(tmp_path, content):
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    whole(path, tolerance=0.0001)
+    expected = speech(3, RATE, 1)[: 2 * RATE - 1, 0] / 32768
+    for decoder in DECODERS:
+        assert np.abs(load_audio(path, decoder=decoder)[: 2 * RATE - 1] - expected).max() < 0.01
+
+
+def test_a_wav_named_as_raw_samples(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(wave(form(), (b"data", samples())))
+    whole(path, tolerance=0)
+
+
+def test_a_wav_of_mp3(tmp_path):
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w") as container:
+        for packet in sound(container, "libmp3lame", 2, rate=44_100):
+            container.mux(packet)
+    for decoder in DECODERS:
+        assert len(load_audio(path, decoder=decoder)) / RATE == pytest.approx(2, abs=0.06)
+
+
+def test_two_chunks_of_samples(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(wave(form(), (b"data", samples()), (b"data", samples())))
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match="second data chunk"):
+            load_audio(path, decoder=decoder)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac"])
+def test_two_tags_in_front(tmp_path, suffix):
+    path = write_media(tmp_path / f"a{suffix}", speech(2), 44_100)
+    path.write_bytes(2 * TAG + path.read_bytes())
+    whole(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match="truncated"):
+            load_audio(path, decoder=decoder)
+
+
+def test_tags_behind_an_mp3_hold_no_sound(tmp_path):
+    """A cover is longer than the sound, and may hold what looks like the header of a frame."""
+    path = write_media(tmp_path / "a.mp3", speech(2), 44_100)
+    content, plain = path.read_bytes(), len(load_audio(path, decoder="ffmpeg"))
+    cover = bytes(range(256)) + content[1000:9000] + bytes(range(256))
+    ape = b"APETAGEX" + struct.pack("<IIII", 2000, len(cover) + 59, 1, 0xA0000000) + bytes(8)
+    ape += struct.pack("<II", len(cover), 2) + b"Cover Art (Front)\0" + cover
+    lyrics = b"LYRICSBEGIN" + b"LYR00400" + 44 * b"la la la " + b"line000415LYRICS200"
+    for tail in (ape, lyrics, lyrics + b"TAG".ljust(128, b"\0")):
+        path.write_bytes(content + tail)
+        for decoder in DECODERS:
+            assert len(load_audio(path, decoder=decoder)) == pytest.approx(plain, abs=600)  # what encoders pad
+        assert not {"error", "warning"} & {*levels(path).values()}
+
+
+def test_a_header_of_an_mp3_that_is_damaged_is_not_called_truncated(tmp_path):
+    path = write_media(tmp_path / "a.mp3", speech(2), 44_100)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\xff\xfb", len(content) // 2)] = 0x7F
+    path.write_bytes(content)
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match=r"no frame begins at byte \d+.*damaged"):
+            load_audio(path, decoder=decoder)
+
+
+def test_a_flac_that_was_piped_cannot_be_verified(tmp_path):
+    path = write_media(tmp_path / "a.flac", speech(2), 44_100)
+    content = bytearray(path.read_bytes())
+    content[21], content[22:26] = content[21] & 0xF0, bytes(4)
+    path.write_bytes(content)
+    assert levels(path)["unverified length"] == "note"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.flv", "a.ts", "a.caf", "a.wav"])
+@pytest.mark.parametrize("tail", [b"odd", b"Trailer of no known kind", bytes(999)], ids=["few", "text", "zeros"])
+def test_bytes_behind_a_whole_file_are_a_note(tmp_path, name, tail):
+    path = tmp_path / name
+    if path.suffix in SOUND:
+        soundfile.write(path, pcm(2, RATE), RATE)
+    else:
+        with_sound(path, seconds=2)
+    path.write_bytes(path.read_bytes() + tail)
+    found = levels(path)
+    assert found["unverified length"] == "note"
+    assert "error" not in found.values()
+
+
+def test_flash_that_was_joined(tmp_path):
+    path = with_sound(tmp_path / "a.flv", seconds=2)
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(AudioError, match="second file begins at byte"):
+        load_audio(path)
+    assert audit_clip(path, quick=True).level == "error"
+
+
+def test_a_codec_of_changing_modes_declares_no_length(tmp_path):
+    """AMR: FFmpeg takes the rate of the first frame for that of all."""
+    path = tmp_path / "a.amr"
+    path.write_bytes(b"#!AMR\n" + 100 * (b"\x3c" + bytes(31)) + 100 * (b"\x04" + bytes(12)))
+    assert audit_clip(path, quick=True).n_samples == 4 * RATE
+    assert len(load_audio(path)) == 4 * RATE
+    assert "declared length" not in levels(path)
