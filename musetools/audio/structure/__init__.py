@@ -6,11 +6,11 @@ neither a total size nor such a mark, a file cut between two elements looks whol
 Formats without evidence of their end: MP3 without a Xing header or the encoder's tag behind it, ADTS, MPEG transport
 and program streams, FLV, live WebM and Matroska, fragmented MP4 without an index of all of it, wav, FLAC, CAF, au and
 AVI that were written to a pipe, and all that is not known here; where bytes follow a declared end, none can tell
-padding from as many that slipped in. Formats without evidence of
-their samples: a bit that flips inside changes samples, and nothing shows it unless the decoder raises an error. These
-are PCM in any container, and MP3, AAC, WMA and MP2 in any but Matroska with checksums, as FFmpeg writes it; Opus and
-Vorbis in WebM, which has none. FLAC and Ogg have a checksum in each frame and page. ASF does not say how many tracks it
-has: where the name of a video's header is damaged, FFmpeg leaves the video out, and sound counts from its own start.
+padding from as many that slipped in. Formats without evidence of their samples: a bit that flips inside changes
+samples, and nothing shows it unless the decoder raises an error. These are PCM in any container, and MP3, AAC, WMA and
+MP2 in any but Matroska with checksums, as FFmpeg writes it; Opus and Vorbis in WebM, which has none. FLAC and Ogg have
+a checksum in each frame and page. ASF does not say how many tracks it has: where the name of a video's header is
+damaged, FFmpeg leaves the video out, and sound counts from its own start.
 """
 
 import os
