@@ -6,7 +6,7 @@ import zlib
 from typing import BinaryIO
 
 from musetools.audio.structure.found import Structure, closed, is_name, read_at
-from musetools.audio.structure.fragments import indexed_end
+from musetools.audio.structure.fragments import boxes_in, indexed_end
 
 __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
@@ -170,20 +170,16 @@ def au(file: BinaryIO, size: int) -> Structure:
 def boxes(file: BinaryIO, size: int) -> Structure:
     """MP4, MOV, 3GP: boxes; one that is fragmented may go on for ever, unless an index in front says how far."""
     place, names, indexed = 0, [], 0
-    while place + 8 <= size:
-        length, name = struct.unpack(">I4s", read_at(file, place, 8))
-        head = 16 if length == 1 else 8
-        if length == 1:
-            length = int.from_bytes(file.read(8), "big")
-        if not is_name(name) or 0 < length < 8 or (b"moov" in names and place + length > size and name not in BOXES):
-            break  # no box
+    for name, start, body, after in boxes_in(file, 0, size):
         if name == b"moov" and name in names:
-            fault = f"a second index (moov) begins at byte {place}: files were joined. Take them apart again"
+            fault = f"a second index (moov) begins at byte {start}: files were joined. Take them apart again"
             return Structure("mp4", fault=fault)
-        if name == b"sidx" and place + length <= size:
-            indexed = max(indexed, indexed_end(read_at(file, place + head, length - head), place + length))
+        if after > size and b"moov" in names and name not in BOXES:
+            break  # these bytes are no box
+        if name == b"sidx" and after <= size:
+            indexed = max(indexed, indexed_end(read_at(file, body, after - body), after))
         names.append(name)
-        place = size if length == 0 else place + length
+        place = after
     if b"moov" not in names and b"moof" in names:
         why = "its index (moov) is in another file, as in pieces of a stream"
         return Structure("mp4", fault=f"{why}. Put that in front: cat init.mp4 PIECE > CLIP")

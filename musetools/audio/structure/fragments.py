@@ -10,19 +10,42 @@ from typing import BinaryIO
 
 import numpy as np
 
-from musetools.audio.structure.found import read_at
+from musetools.audio.structure.found import is_name, read_at
 
-__all__ = ["indexed_end", "lowest_offset"]
+__all__ = ["boxes_in", "indexed_end", "lowest_offset"]
+
+
+def boxes_in(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield the name of each box between two places, where it starts, where what it holds starts, and its end.
+
+    The last one may end beyond.
+    """
+    while place + 8 <= end:
+        length, name = struct.unpack(">I4s", read_at(file, place, 8))
+        head = 16 if length == 1 else 8
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        after = place + length if length else end
+        if not is_name(name) or after < place + head:
+            return
+        yield name, place, place + head, after
+        place = after
 
 
 def lowest_offset(file: BinaryIO, track: int) -> int:
     """Return the lowest composition offset in the first fragment of an mp4's track, in ticks; 0 if none is below."""
-    for name, start, end in _boxes(file, 0, file.seek(0, os.SEEK_END)):
-        if name == b"moof":
-            for _, first, last in (box for box in _boxes(file, start, end) if box[0] == b"traf"):
-                if offsets := _offsets(file, track, first, last):
-                    return min(0, *offsets)
+    for _, start, end in _whole(file, 0, file.seek(0, os.SEEK_END), b"moof"):
+        for _, first, last in _whole(file, start, end, b"traf"):
+            if offsets := _offsets(file, track, first, last):
+                return min(0, *offsets)
     return 0
+
+
+def _whole(file: BinaryIO, place: int, end: int, *names: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of what each box of these names holds, of those that are whole."""
+    for name, _, start, after in boxes_in(file, place, end):
+        if name in names and after <= end:
+            yield name, start, after
 
 
 def indexed_end(index: bytes, after: int) -> int:
@@ -34,24 +57,10 @@ def indexed_end(index: bytes, after: int) -> int:
     return after + offset + int((sizes & 0x7FFFFFFF).sum(dtype=np.int64))
 
 
-def _boxes(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of what each box between two places holds."""
-    while place + 8 <= end:
-        length, name = struct.unpack(">I4s", read_at(file, place, 8))
-        head = 16 if length == 1 else 8
-        if length == 1:
-            length = int.from_bytes(file.read(8), "big")
-        after = place + length if length else end
-        if not place + head <= after <= end:
-            return
-        yield name, place + head, after
-        place = after
-
-
 def _offsets(file: BinaryIO, track: int, place: int, end: int) -> list[int]:
     """Return the composition offsets of a fragment (traf); none if it is of another track."""
     found = []
-    for name, start, after in _boxes(file, place, end):
+    for name, start, after in _whole(file, place, end, b"tfhd", b"trun"):
         body = read_at(file, start, after - start)
         if name == b"tfhd" and int.from_bytes(body[4:8], "big") != track:
             return []
