@@ -5,6 +5,7 @@ Behind `musetools.audio.load`.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import av
 
 __all__ = ["Source", "blocks_of_array", "blocks_of_file", "frame_of", "planes_of_array", "scaled"]
+__all__ += ["sound_frames"]
 
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
@@ -188,16 +190,8 @@ def _read(file: Any) -> Iterator[np.ndarray]:
 def _blocks_of_container(
     source: Any, name: str, decoder: str, number: int | None, structure: Structure, times: SoundTimes
 ) -> Iterator[np.ndarray]:
-    with opened(source, name) as container:
-        stream = chosen_audio(container, name, number)
-        if structure.kind == "mp4":
-            _check_index(stream, name)
-        mapped = Mapped(stream, name)
-        if stream.codec_context.name in CHECKED:
-            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    with sound_frames(source, name, number, structure, times) as (mapped, frames):
         signal = SignalCheck(name, mapped.rate, mapped.n_channels)
-        times.rate, times.tick_s = mapped.rate, float(stream.time_base)
-        frames = _frames(container, stream, mapped, times, structure.tail)
         if decoder != "timeline" or structure.kind == "flac":  # a lossless copy is whole or none
             frames = _strict(frames, times)
         if decoder == "timeline":
@@ -208,6 +202,22 @@ def _blocks_of_container(
         if not signal.n_in and times.bad_s:
             raise AudioError(f"{name}: none of its {len(times.bad_s)} packets of sound can be decoded. Copy it again")
         signal.finish(structure.exact_s)
+
+
+@contextmanager
+def sound_frames(
+    source: Any, name: str, number: int | None, structure: Structure, times: SoundTimes
+) -> Iterator[tuple[Mapped, Iterator["av.AudioFrame"]]]:
+    """Open a track of sound: how its frames are made safe to read, and these frames, decoded packet by packet."""
+    with opened(source, name) as container:
+        stream = chosen_audio(container, name, number)
+        if structure.kind == "mp4":
+            _check_index(stream, name)
+        mapped = Mapped(stream, name)
+        if stream.codec_context.name in CHECKED:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        times.rate, times.tick_s = mapped.rate, float(stream.time_base)
+        yield mapped, _frames(container, stream, mapped, times, structure.tail)
 
 
 def _check_index(stream: Any, name: str) -> None:

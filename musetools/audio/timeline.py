@@ -21,7 +21,17 @@ from musetools.timing import SAMPLE_RATE
 if TYPE_CHECKING:
     import av
 
-__all__ = ["BREAK_S", "ROUNDED_S", "Piece", "SoundTimes", "Timeline", "first_shown_s", "laid_out", "shown_times"]
+__all__ = [
+    "BREAK_S",
+    "ROUNDED_S",
+    "Piece",
+    "SoundTimes",
+    "Timeline",
+    "first_shown_s",
+    "laid_out",
+    "shown_frames",
+    "shown_times",
+]
 
 BREAK_S = 0.005  # as aresample's min_hard_comp where FFmpeg lays sound by time stamps
 ROUNDED_S = 0.001  # Matroska and Flash count milliseconds: a start within one is no offset
@@ -223,8 +233,8 @@ def _silence(n_samples: int) -> Iterator[np.ndarray]:
     yield from (np.zeros(min(step, n_samples - i), np.float32) for i in range(0, n_samples, step))
 
 
-def shown_times(packets: Iterable[Any]) -> Iterator[float]:
-    """Yield when each frame is shown, on the container's clock; what a decoder cannot show is left out."""
+def shown_frames(packets: Iterable[Any]) -> Iterator["av.VideoFrame"]:
+    """Yield the frames that a decoder shows; what it cannot show is left out."""
     import av
 
     for packet in packets:
@@ -232,7 +242,12 @@ def shown_times(packets: Iterable[Any]) -> Iterator[float]:
             frames = packet.decode()
         except av.FFmpegError:
             continue
-        yield from (float(frame.pts * frame.time_base) for frame in frames if frame.pts is not None)
+        yield from (frame for frame in frames if frame.pts is not None)
+
+
+def shown_times(packets: Iterable[Any]) -> Iterator[float]:
+    """Yield when each of these frames is shown, on the container's clock."""
+    return (float(frame.pts * frame.time_base) for frame in shown_frames(packets))
 
 
 def first_shown_s(source: Any, name: str, number: int | None = None) -> float | None:

@@ -32,6 +32,7 @@ __all__ = ["ClipAudit", "ClipFacts", "audit_clip", "clip_facts", "judged", "know
 
 QUICK = "packets alone were read: silence, damage, and frames or packets that cannot be decoded are not known"
 MENDED = {"start offset", "hole", "overlap", "length", "bad packet"}  # findings that `fix` mends as it is
+SEVERAL = ("audio tracks", "video tracks")  # findings that say which track was judged, which `fix` must be told
 RATES_MENDED = {"variable rate", "declared rate", "drift", "lag", "recipe stops"}  # and with 25 fps
 
 
@@ -65,11 +66,12 @@ class ClipAudit:
         whats = {finding.what: finding for finding in self.findings if finding.level != "note"}
         options = ["--fps25"] if RATES_MENDED & {*whats} else []
         options += [f"--sound {-whats['lips'].number:+.0f}"] if "lips" in whats else []
+        tracks = [f"--{f.what[:5]}-track {f.number:.0f}" for f in self.findings if f.what in SEVERAL]
         if self.info is None or self.info.video is None or not (options or MENDED & {*whats}):
             return ""
         path = Path(self.name)
         names = map(shlex.quote, (self.name, str(path.with_name(f"{path.stem}_fixed.mp4"))))
-        return " ".join(["musetools fix", *names, *options])
+        return " ".join(["musetools fix", *names, *options, *tracks])
 
     @property
     def surplus_rows(self) -> float | None:

@@ -6,18 +6,22 @@ option ``-r 25`` delays video by up to 67 ms.
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import chain
+from operator import sub
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from musetools.audio.container import chosen_audio, chosen_video, opened, shown_late_s
+from musetools.audio.container import chosen_video, opened, shown_late_s
+from musetools.audio.decode import sound_frames
 from musetools.audio.load import load_audio
-from musetools.audio.probe import probe_media
-from musetools.audio.timeline import SoundTimes, first_shown_s
+from musetools.audio.probe import MediaInfo, probe_media
+from musetools.audio.timeline import SoundTimes, first_shown_s, shown_frames
 from musetools.check.clip import MENDED, RATES_MENDED, ClipAudit, audit_clip
-from musetools.errors import OutputError, ParameterError
+from musetools.check.findings import timed_rate
+from musetools.errors import AudioError, OutputError, ParameterError
 from musetools.files import replacing
 from musetools.timing import SAMPLE_RATE
 
@@ -31,7 +35,13 @@ QUALITY = {"crf": "15"}  # as MuseTalk's scripts/preprocess.py
 
 
 def fix(
-    source: str | os.PathLike, target: str | os.PathLike, *, sound_ms: float = 0.0, fps25: bool = False
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    sound_ms: float = 0.0,
+    fps25: bool = False,
+    audio_track: int | None = None,
+    video_track: int | None = None,
 ) -> ClipAudit:
     """Mend a clip into a new file, and check that.
 
@@ -43,7 +53,10 @@ def fix(
         By how much sound is moved later, in ms; negative: earlier. Silence is put where none is left, and what comes
         before the first shown frame or after the last one is cut off.
     fps25 : bool, default False
-        Whether video is converted to 25 frames a second; else its coded packets are copied.
+        Whether video is converted to 25 frames a second; else its coded packets are copied, or encoded anew at its own
+        rate where the new file's format does not hold its codec.
+    audio_track, video_track : int, optional
+        Tracks, counted from 1; see `load_audio`. The new file holds these alone.
 
     Returns
     -------
@@ -65,68 +78,81 @@ def fix(
     if target.suffix.lower() not in FORMATS or not abs(sound_ms) <= FARTHEST_MS:
         got = f"got {target.name} and {sound_ms:g} ms"
         raise ParameterError(f"a new file is {', '.join(FORMATS)}, its sound moved by {FARTHEST_MS} ms at most; {got}")
-    if probe_media(source).video is None:
+    info = probe_media(source, audio_track=audio_track, video_track=video_track)
+    if info.video is None:
         raise ParameterError(f"{source} has no video that its sound could be late against. Name a clip")
     with replacing(target) as file:
-        _write(source, file, FORMATS[target.suffix.lower()], sound_ms / 1000, fps25)
+        _write(info, file, FORMATS[target.suffix.lower()], sound_ms / 1000, fps25, (audio_track, video_track))
         file.flush()
         audit = audit_clip(file.name)
-        _verify(audit, source, file.name, sound_ms, fps25)
+        _verify(audit, load_audio(source, audio_track=audio_track, video_track=video_track), source, sound_ms, fps25)
     return audit_clip(target)
 
 
-def _write(source: Path, file: Any, kind: str, shift_s: float, fps25: bool) -> None:
+def _write(
+    info: MediaInfo, file: Any, kind: str, shift_s: float, fps25: bool, tracks: tuple[int | None, int | None]
+) -> None:
     import av
 
-    with opened(source, str(source)) as container:
-        stream = chosen_video(container)
-        late = shown_late_s(source, stream.id, stream.time_base)
-    zero = first_shown_s(source, str(source))
+    source, (of_sound, of_video) = info.path, tracks
+    if (zero := first_shown_s(source, source, of_video)) is None:
+        raise AudioError(f"{source}: none of its {info.video.codec} frames can be decoded. Copy or export it again")
     with av.open(file, "w", format=kind) as out:
-        video = list(_converted(source, out, zero + late) if fps25 else _copied(source, out, zero + late))
+        video = list(_video(source, out, zero, of_video, Fraction(25) if fps25 else None, timed_rate(info.video)))
         if not video:
             raise ParameterError(f"{source}: none of its frames can be used. Export it again")
         end = max(float((p.pts + (p.duration or 0)) * p.time_base) for p in video)
-        pcm, rate, layout = _sound(source, zero, shift_s, end)
+        pcm, rate, layout = _sound(info, of_sound, zero, shift_s, end)
         sound = list(_encoded(out, pcm, rate, layout))
         for packet in sorted(chain(video, sound), key=lambda p: p.dts * p.time_base):
             out.mux(packet)
 
 
-def _copied(source: Path, out: Any, zero: float) -> Iterator[Any]:
-    """Yield coded video packets, the first shown one at 0."""
-    with opened(source, str(source)) as container:
-        stream = chosen_video(container)
-        copy = out.add_stream_from_template(stream)
-        ticks = round(zero / stream.time_base)
-        for packet in container.demux(stream):
-            if packet.size and None in (packet.dts, packet.pts):
-                raise ParameterError(f"{source}: video packets without time stamps cannot be copied. Pass --fps25")
-            if packet.size:
-                packet.pts, packet.dts, packet.stream = packet.pts - ticks, packet.dts - ticks, copy
-                yield packet
+def _video(
+    source: str, out: Any, zero: float, number: int | None, fps: Fraction | None, usual: Fraction
+) -> Iterator[Any]:
+    """Yield packets of video, the first shown one at 0: copied, or encoded where that is asked for or cannot be."""
+    with opened(source, source) as container:
+        stream = chosen_video(container, number)
+        zero += shown_late_s(source, stream.id, stream.time_base)
+        if fps is None and stream.codec_context.codec.canonical_name in out.supported_codecs:
+            yield from _copied(container, stream, out, zero)
+        else:
+            yield from _converted(container, stream, out, zero, fps or usual)
 
 
-def _converted(source: Path, out: Any, zero: float) -> Iterator[Any]:
-    """Yield packets of the video at 25 fps, by FFmpeg's filter."""
+def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]:
+    copy, ticks = out.add_stream_from_template(stream), round(zero / stream.time_base)
+    packets = [packet for packet in container.demux(stream) if packet.size]
+    if None in (shown := [packet.pts for packet in packets]):
+        raise ParameterError(f"{container.name}: video packets without time stamps cannot be copied. Pass --fps25")
+    decoded = [packet.dts for packet in packets]
+    if None in decoded:  # Matroska has none, and FFmpeg does not guess the first ones
+        delay = max(map(sub, sorted(shown), shown))  # of a frame that is decoded before it is shown
+        decoded = [at - delay for at in sorted(shown)]
+    for packet, at in zip(packets, decoded, strict=True):
+        packet.pts, packet.dts, packet.stream = packet.pts - ticks, at - ticks, copy
+        yield packet
+
+
+def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction) -> Iterator[Any]:
+    """Yield packets of the video at a rate, by FFmpeg's filter."""
     import av
 
-    with opened(source, str(source)) as container:
-        stream = chosen_video(container)
-        stream.thread_type = "AUTO"
-        graph = av.filter.Graph()
-        entry = graph.add_buffer(template=stream)
-        graph.link_nodes(entry, graph.add("fps", "25:start_time=0"), graph.add("buffersink")).configure()
-        coder = out.add_stream("libx264", rate=25, options=QUALITY)
-        coder.width, coder.height, coder.pix_fmt = stream.width, stream.height, "yuv420p"
-        for frame in chain(container.decode(stream), [None]):
-            if frame is not None:
-                frame.pts -= round(zero / frame.time_base)
-            graph.push(frame)
-            for each in _pulled(graph):
-                each.pict_type = av.video.frame.PictureType.NONE
-                yield from coder.encode(each)
-        yield from coder.encode()
+    stream.thread_type = "AUTO"
+    graph = av.filter.Graph()
+    entry = graph.add_buffer(template=stream)
+    graph.link_nodes(entry, graph.add("fps", f"{fps}:start_time=0"), graph.add("buffersink")).configure()
+    coder = out.add_stream("libx264", rate=fps, options=QUALITY)
+    coder.width, coder.height, coder.pix_fmt = stream.width, stream.height, "yuv420p"
+    for frame in chain(shown_frames(container.demux(stream)), [None]):
+        if frame is not None:
+            frame.pts -= round(zero / frame.time_base)
+        graph.push(frame)
+        for each in _pulled(graph):
+            each.pict_type = av.video.frame.PictureType.NONE
+            yield from coder.encode(each)
+    yield from coder.encode()
 
 
 def _pulled(graph: Any) -> Iterator[Any]:
@@ -139,17 +165,17 @@ def _pulled(graph: Any) -> Iterator[Any]:
             return
 
 
-def _sound(source: Path, zero: float, shift_s: float, end_s: float) -> tuple[np.ndarray, int, str]:
+def _sound(
+    info: MediaInfo, track: int | None, zero: float, shift_s: float, end_s: float
+) -> tuple[np.ndarray, int, str]:
     """Return 16-bit samples, (n_samples, n_channels), as long as the video; their rate and layout."""
     import av
 
-    with opened(source, str(source)) as container:
-        stream = chosen_audio(container, str(source))
-        rate, layout = stream.codec_context.sample_rate, "mono" if stream.codec_context.channels == 1 else "stereo"
-        times = SoundTimes(str(source), rate, float(stream.time_base), zero)
-        resampler, pieces = None, {}
-        for frame, number in times.numbered(f for f in container.decode(stream)):
-            resampler = resampler or av.AudioResampler(format="s16", layout=layout, rate=rate)
+    times, pieces = SoundTimes(info.path, zero_s=zero), {}
+    with sound_frames(info.path, info.path, track, info.structure, times) as (mapped, frames):
+        rate, layout = mapped.rate, "mono" if mapped.n_channels == 1 else "stereo"
+        resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
+        for frame, number in times.numbered(frames):
             pieces.setdefault(number, []).extend(one.to_ndarray() for one in resampler.resample(frame))
     n_channels = 1 if layout == "mono" else 2
     pcm = np.zeros((round(end_s * rate), n_channels), np.int16)
@@ -173,12 +199,12 @@ def _encoded(out: Any, pcm: np.ndarray, rate: int, layout: str) -> Iterator[Any]
     yield from coder.encode()
 
 
-def _verify(audit: ClipAudit, source: Path, result: str, sound_ms: float, fps25: bool) -> None:
+def _verify(audit: ClipAudit, before: np.ndarray, source: Path, sound_ms: float, fps25: bool) -> None:
     """Raise OutputError unless sound lies in the result where it is meant to, and nothing is left to mend."""
     left = {f.what for f in audit.findings if f.level == "error"} & (MENDED | (RATES_MENDED if fps25 else set()))
     if left:
         raise OutputError(f"{source} could not be mended: {', '.join(left)} is still there. Export it again")
-    before, after = load_audio(source), load_audio(result)
+    after = load_audio(audit.name)
     shift = round(sound_ms * SAMPLE_RATE / 1000)
     moved = np.concatenate([np.zeros(max(0, shift), np.float32), before[max(0, -shift) :]])[: len(after)]
     spectra = np.fft.rfft(moved, 2 * len(after)), np.fft.rfft(after, 2 * len(after))

@@ -69,8 +69,9 @@ def _with_lips(audit: "FolderAudit", **options: Any) -> "FolderAudit":
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--sound", default=0.0, help="Move sound later by so many ms; negative: earlier.")
 @click.option("--fps25", is_flag=True, help="Convert video to 25 frames a second; else it is copied.")
-def fix(source: Path, target: Path, sound: float, fps25: bool) -> None:
+@track_options
+def fix(source: Path, target: Path, sound: float, fps25: bool, **tracks: int | None) -> None:
     """Mend the clip SOURCE into the new file TARGET: sound where its time stamps say, moved, padded, cut."""
     from musetools.check.mend import fix as run
 
-    echo(run(source, target, sound_ms=sound, fps25=fps25))
+    echo(run(source, target, sound_ms=sound, fps25=fps25, **tracks))

@@ -3,10 +3,12 @@
 import av
 import numpy as np
 import pytest
+from broken import sound, with_bad_packet, with_sound, write
 from click.testing import CliRunner
 from clips import write_clip, write_late, write_uneven
+from media import picture
 
-from musetools import OutputError, ParameterError, audit_clip, load_audio
+from musetools import AudioError, OutputError, ParameterError, audit_clip, load_audio
 from musetools.check import mend
 from musetools.check.mend import fix
 from musetools.cli import main
@@ -74,10 +76,62 @@ def test_nothing_is_overwritten(tmp_path):
 def test_a_result_that_is_not_in_place_is_not_kept(tmp_path, monkeypatch):
     source, right = write_clip(tmp_path / "a.mp4"), mend._sound
 
-    def wrong(source, zero, shift_s, end_s):
-        return right(source, zero, shift_s + 0.1, end_s)
+    def wrong(info, track, zero, shift_s, end_s):
+        return right(info, track, zero, shift_s + 0.1, end_s)
 
     monkeypatch.setattr(mend, "_sound", wrong)
     with pytest.raises(OutputError, match="100 ms from its place"):
         fix(source, tmp_path / "b.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(("name", "codec", "video"), [("a.wmv", "wmav2", "wmv2"), ("a.flv", "aac", "flv")])
+def test_video_that_the_new_format_does_not_hold_is_encoded_anew(tmp_path, name, codec, video):
+    source = with_sound(tmp_path / name, codec, video)
+    audit = fix(source, tmp_path / "b.mp4")
+    assert (audit.level, audit.fps, audit.info.video.codec) == ("ok", 25, "h264")
+    assert lag_ms(load_audio(source), load_audio(tmp_path / "b.mp4")) == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".flv"])
+def test_frames_that_are_decoded_before_they_are_shown_are_copied(tmp_path, suffix):
+    """Matroska has no time stamps of decoding."""
+    source = with_sound(tmp_path / f"a{suffix}", late_s=0.2)
+    assert fix(source, tmp_path / "b.mp4").level == "ok"
+    assert len(packets(tmp_path / "b.mp4")) == len(packets(source))
+    assert lag_ms(load_audio(source), load_audio(tmp_path / "b.mp4")) == pytest.approx(0, abs=1)
+
+
+def test_one_bad_packet_becomes_silence(tmp_path):
+    source = with_bad_packet(tmp_path / "a.mp4")
+    assert "musetools fix" in audit_clip(source).mend
+    assert fix(source, tmp_path / "b.mp4").level == "ok"
+
+
+def test_many_channels_are_mixed(tmp_path):
+    source = with_sound(tmp_path / "a.mov", "pcm_s16le", layout="7.1")
+    assert fix(source, tmp_path / "b.mp4").level == "ok"
+    assert lag_ms(load_audio(source), load_audio(tmp_path / "b.mp4")) == pytest.approx(0, abs=1)
+
+
+def test_the_track_that_was_judged_is_the_one_that_is_kept(tmp_path):
+    source = tmp_path / "a.mkv"
+    write(
+        source,
+        lambda c: picture(c, 3),
+        lambda c: sound(c, "aac", 3, level=0),
+        lambda c: sound(c, "aac", 3, default=False, late_s=0.2),
+    )
+    audit = audit_clip(source, audio_track=2)
+    assert audit.mend.endswith("--audio-track 2")
+    assert fix(source, tmp_path / "b.mp4", audio_track=2).level == "ok"
+    expected = load_audio(source, audio_track=2)
+    assert lag_ms(expected, load_audio(tmp_path / "b.mp4")) == pytest.approx(0, abs=1)
+
+
+def test_video_that_cannot_be_decoded(tmp_path):
+    source = with_sound(tmp_path / "a.ts", seconds=2)
+    content = source.read_bytes()
+    source.write_bytes(content[len(content) // 188 // 2 * 188 :])  # no key frame is left
+    with pytest.raises(AudioError, match="none of its h264 frames can be decoded"):
+        fix(source, tmp_path / "b.mp4")
