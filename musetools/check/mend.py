@@ -31,6 +31,7 @@ FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 FARTHEST_MS = 10_000
 STEP = 1024  # samples of a frame of AAC
 OFF_MS, LIKE = 5.0, 0.7  # how far the sound may lie from its place in the result, and how alike it must be
+UPRIGHT = (), (("transpose", "cclock"),), (("hflip",), ("vflip",)), (("transpose", "clock"),)  # by quarters of a turn
 QUALITY = {"crf": "15"}  # as MuseTalk's scripts/preprocess.py
 
 
@@ -136,23 +137,38 @@ def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]
 
 
 def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction) -> Iterator[Any]:
-    """Yield packets of the video at a rate, by FFmpeg's filter."""
+    """Yield packets of the video at a rate, by FFmpeg's filter, and upright."""
     import av
 
-    stream.thread_type = "AUTO"
-    graph = av.filter.Graph()
-    entry = graph.add_buffer(template=stream)
-    graph.link_nodes(entry, graph.add("fps", f"{fps}:start_time=0"), graph.add("buffersink")).configure()
-    coder = out.add_stream("libx264", rate=fps, options=QUALITY)
-    coder.width, coder.height, coder.pix_fmt = stream.width, stream.height, "yuv420p"
-    for frame in chain(shown_frames(container.demux(stream)), [None]):
+    stream.thread_type, coder = "AUTO", None
+    frames = shown_frames(container.demux(stream))
+    if (first := next(frames, None)) is None:
+        return
+    turns, graph = round(first.rotation / 90) % 4, av.filter.Graph()
+    steps = ("fps", f"{fps}:start_time=0"), *UPRIGHT[turns], ("format", "yuv420p|yuvj420p"), ("buffersink",)
+    graph.link_nodes(graph.add_buffer(template=stream), *(graph.add(*step) for step in steps)).configure()
+    aspect = stream.codec_context.sample_aspect_ratio
+    for frame in chain([first], frames, [None]):
         if frame is not None:
             frame.pts -= round(zero / frame.time_base)
         graph.push(frame)
         for each in _pulled(graph):
+            coder = coder or _coder(out, fps, each, 1 / aspect if aspect and turns % 2 else aspect)
             each.pict_type = av.video.frame.PictureType.NONE
             yield from coder.encode(each)
-    yield from coder.encode()
+    if coder:
+        yield from coder.encode()
+
+
+def _coder(out: Any, fps: Fraction, frame: Any, aspect: Fraction | None) -> Any:
+    """Add a stream of H.264 for frames that look like this one."""
+    coder = out.add_stream("libx264", rate=fps, options=QUALITY)
+    coder.width, coder.height, coder.pix_fmt = frame.width, frame.height, frame.format.name
+    coder.codec_context.colorspace, coder.codec_context.color_range = frame.colorspace, frame.color_range
+    coder.codec_context.color_primaries, coder.codec_context.color_trc = frame.color_primaries, frame.color_trc
+    if aspect:
+        coder.codec_context.sample_aspect_ratio = aspect
+    return coder
 
 
 def _pulled(graph: Any) -> Iterator[Any]:

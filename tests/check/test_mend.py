@@ -1,12 +1,15 @@
 """`musetools fix`: sound where it is meant to be, video's packets as they were, nothing overwritten or half done."""
 
+import struct
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
 from broken import sound, with_bad_packet, with_sound, write
 from click.testing import CliRunner
 from clips import write_clip, write_late, write_uneven
-from media import picture
+from media import mux, picture
 
 from musetools import AudioError, OutputError, ParameterError, audit_clip, load_audio
 from musetools.check import mend
@@ -100,6 +103,41 @@ def test_frames_that_are_decoded_before_they_are_shown_are_copied(tmp_path, suff
     assert fix(source, tmp_path / "b.mp4").level == "ok"
     assert len(packets(tmp_path / "b.mp4")) == len(packets(source))
     assert lag_ms(load_audio(source), load_audio(tmp_path / "b.mp4")) == pytest.approx(0, abs=1)
+
+
+ROTATED = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+def write_rotated(path, degrees: int):
+    """Write a clip as a phone that lies on its side does; one corner is white."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        video.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        image = np.zeros((64, 96, 3), np.uint8)
+        image[:32, :48] = 255
+        packets = [packet for _ in range(30) for packet in video.encode(av.VideoFrame.from_ndarray(image, "rgb24"))]
+        mux(container, [*packets, *video.encode(), *sound(container, "aac", 1)])
+    content = bytearray(path.read_bytes())
+    a, b, c, d = (value << 16 for value in ROTATED[degrees])
+    place = content.index(b"tkhd") + 44
+    content[place : place + 20] = struct.pack(">iiiii", a, b, 0, c, d)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("degrees", ROTATED)
+def test_converted_video_is_upright_and_keeps_its_shape(tmp_path, degrees):
+    source = write_rotated(tmp_path / "a.mp4", degrees)
+    fix(source, tmp_path / "b.mp4", fps25=True)
+    with av.open(str(source)) as before, av.open(str(tmp_path / "b.mp4")) as after:
+        old, new = next(before.decode(video=0)), next(after.decode(video=0))
+        aspect = after.streams.video[0].sample_aspect_ratio
+    assert round(old.rotation / 90) % 4 != 0
+    assert new.rotation == 0
+    assert aspect == (Fraction(4, 3) if degrees == 180 else Fraction(3, 4))
+    expected = np.rot90(old.to_ndarray(format="rgb24"), round(old.rotation / 90))
+    assert np.abs(new.to_ndarray(format="rgb24").astype(float) - expected).mean() < 3
 
 
 def test_one_bad_packet_becomes_silence(tmp_path):
