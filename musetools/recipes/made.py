@@ -11,7 +11,7 @@ import numpy as np
 
 from musetools.audio.decode import Source
 from musetools.audio.load import load_audio
-from musetools.errors import ParameterError
+from musetools.errors import ParameterError, as_array
 from musetools.features.spec import SPEC_NAMES, FeatureSpec
 from musetools.files import read_npy
 from musetools.recipes.datasets import numbered_files
@@ -60,18 +60,20 @@ class FeaturesMatches(ShownAsText, tuple[FeaturesMatch, ...]):
         return "\n".join([self.message, *self.notes, *map(repr, self)])
 
 
-def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, encoder: "Encoder") -> FeaturesMatches:
+def identify_features(
+    features: np.ndarray | str | os.PathLike, audio: Source, encoder: "Encoder | str | os.PathLike"
+) -> FeaturesMatches:
     """Find the spec that made features.
 
     Parameters
     ----------
-    features : ndarray or path
+    features : ndarray, tensor or path
         Rows ``(n_rows, n_layers, width)`` or stacked chunks ``(n, rows · n_layers, width)``; or a ``.npy`` or ``.pt``
         file of these, or a folder of MuseTalk's ``k.npy``, two rows each. No file is allowed to run code.
     audio : path, binary file or (array, sample_rate)
         What they are said to be made of.
-    encoder : Encoder
-        What they are said to be made with.
+    encoder : Encoder or str
+        What they are said to be made with; a name is passed to `load_encoder`.
 
     Returns
     -------
@@ -81,10 +83,14 @@ def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, e
     Raises
     ------
     ParameterError
-        If they cannot be read.
+        If they cannot be read, or a number is missing among the files of a folder.
+    EncoderError
+        If the encoder cannot be loaded.
     """
+    from musetools.features.encoder import as_encoder
     from musetools.features.extract import audio2feat
 
+    encoder = as_encoder(encoder)
     features_of = partial(audio2feat, encoder=encoder)
     given, notes = _read(features)
     given, found = _rows(given, encoder, notes), FeaturesMatches()
@@ -101,16 +107,19 @@ def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, e
 def _read(features: np.ndarray | str | os.PathLike) -> tuple[np.ndarray, list[str]]:
     """Return what is given as an array, and notes on it."""
     if not isinstance(features, (str, os.PathLike)):
-        array = np.asarray(features)
+        array = as_array(features)
         return array, [f"{array.dtype} {array.shape}"]
     path = Path(features)
     try:
         if path.is_dir():
-            array = np.stack([read_npy(file) for file in numbered_files(path, (".npy",))])
+            files, missing = numbered_files(path, (".npy",))
+            if missing is not None:
+                raise ValueError(f"{missing}.npy is missing")
+            array = np.stack([read_npy(file) for file in files])
         elif path.suffix == ".pt":
             from musetools.features.weights import load_pickled  # torch
 
-            array = load_pickled(path).numpy()
+            array = as_array(load_pickled(path))
         else:
             array = read_npy(path)
     except Exception as error:  # torch and numpy raise anything on what is no file of theirs

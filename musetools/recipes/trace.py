@@ -7,14 +7,13 @@ taken for a third row. The order of the layers is read in a second pass, whose v
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from musetools.chunks.rows import ZERO_ROW, checked_count
-from musetools.errors import MusetoolsError, ParameterError
+from musetools.errors import MusetoolsError, ParameterError, as_array
 from musetools.recipes.recipe import sinusoids
 from musetools.table import ShownAsText
 
@@ -261,9 +260,7 @@ def _unbatched(chunks: np.ndarray, n_layers: int) -> np.ndarray:
 
 def _array(one: Any) -> np.ndarray:
     """Convert an array or a tensor of any float type on any device."""
-    kept, one = one, one.detach().cpu().float() if hasattr(one, "detach") else one
-    with suppress(ValueError):  # of parts that have no one shape
-        if (one := np.asarray(one)).dtype.kind in "biuf":
-            return one
-    keys = f" with {', '.join(map(repr, list(kept)[:3]))}" if isinstance(kept, Mapping) else ""
-    raise TraceError(f"chunks are arrays or tensors of numbers; got {type(kept).__name__}{keys}. Return these alone")
+    if (array := as_array(one)).dtype.kind in "biuf":
+        return array
+    keys = f" with {', '.join(map(repr, list(one)[:3]))}" if isinstance(one, Mapping) else ""
+    raise TraceError(f"chunks are arrays or tensors of numbers; got {type(one).__name__}{keys}. Return these alone")

@@ -145,6 +145,32 @@ def test_files_in_every_layout(tmp_path, encoder):
         assert found.summary() == "it is musetalk-v1", (name, found)
 
 
+@pytest.mark.parametrize("number", [0, 20])
+def test_a_missing_number_of_a_file_a_frame(tmp_path, encoder, number):
+    for k in range(75):
+        np.save(tmp_path / f"{k}.npy", np.ones((10, 384), np.float32))
+    (tmp_path / f"{number}.npy").unlink()
+    with pytest.raises(mt.ParameterError, match=rf"{number}\.npy is missing"):
+        mt.identify_features(tmp_path, (WAVEFORM, RATE), encoder)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_tensors_of_any_type(tmp_path, encoder, kind):
+    given = torch.from_numpy(made_by("musetalk-v1", encoder)).to(kind).requires_grad_()
+    torch.save(given, tmp_path / "clip.pt")
+    for features in (given, tmp_path / "clip.pt"):
+        found = mt.identify_features(features, (WAVEFORM, RATE), "untrained-tiny")
+        assert found[0].spec == "musetalk-v1"
+        assert found[0].distance < 0.01
+        assert found.summary() == "it is musetalk-v1"
+
+
+@pytest.mark.parametrize("features", [None, {"audio": torch.ones(3)}, [torch.ones(3, requires_grad=True)], "gone.pt"])
+def test_what_are_no_features(encoder, features):
+    with pytest.raises(mt.ParameterError, match="floats in three dimensions|no features that can be read"):
+        mt.identify_features(features, (WAVEFORM, RATE), encoder)
+
+
 def test_a_pickle_is_not_run(tmp_path, monkeypatch, encoder):
     monkeypatch.chdir(tmp_path)
     np.save("bad.npy", np.array([Payload(tmp_path / "evil")], object), allow_pickle=True)
