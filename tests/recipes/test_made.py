@@ -167,7 +167,7 @@ def test_tensors_of_any_type(tmp_path, encoder, kind):
 
 @pytest.mark.parametrize("features", [None, {"audio": torch.ones(3)}, [torch.ones(3, requires_grad=True)], "gone.pt"])
 def test_what_are_no_features(encoder, features):
-    with pytest.raises(mt.ParameterError, match="floats in three dimensions|no features that can be read"):
+    with pytest.raises(mt.ParameterError, match=r"floats in three dimensions|no features that can be read"):
         mt.identify_features(features, (WAVEFORM, RATE), encoder)
 
 
