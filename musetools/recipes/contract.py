@@ -197,7 +197,8 @@ class AudioContract(ShownAsText):
         Returns
         -------
         ProbeCheck
-            With `ok`, and `faults`: pairs of a step (decode, mel, norm, rows, edges, encoding, encoder) and a sentence.
+            With `ok`, and `faults`: pairs of a step (decode, mel, norm, rows, edges, encoding, encoder; "rows or
+            decode" where chunks cannot tell which) and a sentence.
 
         Raises
         ------

@@ -165,11 +165,11 @@ def _encoded(apart: np.ndarray, added: np.ndarray, positions: bool) -> int:
 
 
 def _added(apart: np.ndarray, tolerance: np.ndarray) -> np.ndarray | None:
-    """Return what is added to all chunks alike, None if nothing is; of the last layer, whose norm may be another, nearly."""
-    if not len(apart):
+    """Return what is added to chunks of loud, quiet and silent sound alike; None if nothing is."""
+    if len(apart) < 3:
         return None
     pattern, near = np.median(apart, axis=0), tolerance[:-1, None]
-    alike = np.abs(apart - pattern)[..., :-1, :] <= near
+    alike = np.abs(apart - pattern)[..., :-1, :] <= near  # the last layer's norm may be another
     return pattern if alike.all() and (np.abs(pattern)[:, :-1] > near).any() else None
 
 
@@ -199,17 +199,19 @@ def _other_rows(chunks: np.ndarray, probe: Probe) -> tuple[str, str]:
         if (wrong * those).any():
             worst = int((wrong * those).argmax())  # a chunk that is wrong leaves others that disagree with it
             expected = " ".join(map(str, rows[worst] - 1))
-            return step, f"chunks take other rows, first and most that of frame {worst}; expected {expected}"
+            what = "chunks take other rows, or are changed by place"
+            return step, f"{what}, first and most that of frame {worst}; expected {expected}"
     return "", ""
 
 
 def _window_start(apart: np.ndarray, rows: np.ndarray, probe: Probe, width: int) -> int:
-    """Return the first row of the encoder window whose positions explain how rows' embedding differs; 0 if none does."""
-    rates = np.exp(-np.log(10_000) / (width // 2 - 1) * np.arange(width // 2))  # as `whisper.model.sinusoids`
+    """Return the first row of the encoder window whose positions explain how embeddings differ; 0 if none does."""
+    half = width // 2
+    rates = np.exp(-np.log(10_000) / (half - 1) * (probe.columns % half))  # as `whisper.model.sinusoids`
 
     def positions(rows: np.ndarray) -> np.ndarray:
         angles = rows[..., None] * rates
-        return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)[..., probe.columns]
+        return np.where(probe.columns < half, np.sin(angles), np.cos(angles))
 
     starts = np.arange(rows[0] + 1)
     moved = positions(rows - starts[:, None]) - positions(rows)
@@ -233,14 +235,19 @@ def _value_faults(
     elif early[-1] and not early[:-1].any():
         yield "norm", "only the last layer differs: with or without the encoder's final layer norm"
     elif early.any() and alike < ALIKE:
-        yield "encoder", f"no value is alike (r = {alike:.2f}): other weights, another encoder window, or other audio"
+        what = "the step is not known: other weights, another encoder window, or other audio"
+        yield "encoder", f"no value is alike (r = {alike:.2f}), {what}"
     elif layers[~late][:1, 0].any():
-        yield "decode", "the input embedding differs in loud sound, too: other samples, gain or mel filters, or chunks are scaled"
+        yield (
+            "decode",
+            "the input embedding differs in loud sound, too: other samples, gain or mel filters, or chunks are scaled",
+        )
     elif early.any():
         what = "another encoder window or precision, or slightly other samples"
         yield "encoder", f"values differ from layer {early.argmax()} on: {what}"
     if not early[:-1].any() and after[:-1].any():
-        part = "log-mel's floor (peak of the file or of the window)" if after[0] else "padding of the last window"
+        floor = "log-mel's floor (peak of the file or of the window), or noise in silence"
+        part = floor if after[0] else "padding of the last window"
         yield "mel", f"chunks differ from {BOUNDARY_S} s on alone: the {part}"
 
 

@@ -80,6 +80,8 @@ def test_past_a_segment_boundary(encoder):
 
 FAULTS = {
     "moved": (lambda f: f[1:], r"it is musetools or musetalk-v1\.5, moved by \+1 rows \(\+20 ms\)"),
+    "moved far": (lambda f: f[60:], r"it is musetools or musetalk-v1\.5, moved by \+60 rows \(\+1200 ms\)"),
+    "late by far": (lambda f: np.concatenate([f[:60], f])[:-60], r"moved by -60 rows"),
     "late": (lambda f: np.concatenate([f[:2], f])[:-2], r"moved by -2 rows"),
 }
 
@@ -90,6 +92,23 @@ def test_moved_rows_are_named(whisper, name):
     found = mt.identify_features(change(made_by("musetools", whisper)), (WAVEFORM, RATE), whisper)
 
     assert re.search(expected, found.summary()), found
+
+
+@pytest.mark.parametrize("spec", ["musetools", "musetalk-v1"])
+@pytest.mark.parametrize("rows", [2, 60])
+def test_audio_that_was_cut_before_it_was_encoded(whisper, spec, rows):
+    cut = WAVEFORM[320 * rows :].copy()
+    found = mt.identify_features(made_by(spec, whisper, cut), (WAVEFORM, RATE), whisper)
+    assert f"of this audio, moved by +{rows} rows (+{20 * rows} ms) before it was encoded" in found.summary()
+    late = mt.identify_features(made_by(spec, whisper), (cut, RATE), whisper)
+    assert f"of this audio, moved by -{rows} rows" in late.summary()
+
+
+def test_a_part_of_a_longer_clip(encoder):
+    waveform = speech(33 * RATE)
+    given = made_by("musetools", encoder, waveform)[1400:1600]
+    found = mt.identify_features(given, (waveform, RATE), encoder)
+    assert "it is musetools or musetalk-v1.5, moved by +1400 rows" in found.summary()
 
 
 def test_other_audio_is_named(whisper):
