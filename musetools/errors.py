@@ -78,12 +78,15 @@ class StreamError(MusetoolsError):
 
 
 def as_array(value: object) -> "np.ndarray":
-    """Return a value as an array; lists of several lengths as one of objects, which no check lets pass."""
+    """Return a value as an array, a tensor too; what is none as one of objects, which no check lets pass."""
     import numpy as np  # `import musetools` loads only the standard library
 
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value  # which numpy lacks
     try:
         return np.asarray(value)
-    except ValueError:
+    except (TypeError, ValueError, RuntimeError):  # lists of several lengths, or of tensors that numpy does not take
         return np.empty(0, object)
 
 

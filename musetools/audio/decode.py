@@ -74,9 +74,6 @@ def _mono(blocks: Iterator[np.ndarray], signal: SignalCheck, decoder: str) -> It
 
 def planes_of_array(array: np.ndarray, rate: int) -> np.ndarray:
     """Return samples, channels first, floats as float32; or say what is wrong with them."""
-    array = getattr(array, "detach", lambda: array)()  # a tensor with grad is taken for its values
-    if "bfloat16" in str(getattr(array, "dtype", "")):
-        array = array.float()
     array = as_array(array)
     whole = isinstance(rate, (int, np.integer)) and not isinstance(rate, bool)
     if not whole or not RATES[0] <= rate <= RATES[1]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +54,15 @@ def extract(
     from musetools import extract as run
     from musetools import load_encoder
 
-    store = _opened(root, spec, dtype)
-    if store is not None and precision in (None, "auto"):  # which was resolved when the store was made
-        precision = store.provenance["encoder"]["dtype"]
+    there = _opened(root, spec, dtype)
+    if there is not None and precision in (None, "auto"):  # which was resolved when the store was made
+        precision = there.provenance["encoder"]["dtype"]
     weights = load_encoder(encoder, device=device, dtype=precision or "float32")
-    store = _made(root, weights, spec, dtype) if store is None else store
+    store = cache(lambda: _made(root, weights, spec, dtype) if there is None else there)
     with _by_lips(weights, how) if lips else nullcontext() as refuse:
         report = run(sources, store, weights, refuse=refuse, **how)
     echo(report)
-    echo(store)
+    echo(store())
     if weights.choice:
         echo(weights)
     sys.exit(report.exit_code)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioContract", "differing", "encoder_facts", "library_versions"]
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("musetools", "torch", "openai-whisper", "numpy", "av", "soxr", "soundfile")
 NAMES = {"encoder.name"}  # what a file was called does not change what was in it
 
@@ -197,7 +197,8 @@ class AudioContract(ShownAsText):
         Returns
         -------
         ProbeCheck
-            With `ok`, and `faults`: pairs of a step (decode, mel, norm, rows, edges, encoding, encoder) and a sentence.
+            With `ok`, and `faults`: pairs of a step (decode, mel, norm, rows, edges, encoding, encoder; "rows or
+            decode" where chunks cannot tell which) and a sentence.
 
         Raises
         ------
@@ -247,7 +248,8 @@ class AudioContract(ShownAsText):
 
     @classmethod
     def _of(cls, plain: Mapping[str, Any]) -> "AudioContract":
-        probe = Probe.from_json(plain["probe"]) if plain["probe"] else None
+        # the probe of version 1 was other audio
+        probe = Probe.from_json(plain["probe"]) if plain["probe"] and plain["version"] == VERSION else None
         rates, positions = tuple(map(Fraction, plain["rates"])), plain["positional_encoding"]
         spec, settings = FeatureSpec.from_json(plain["features"]), ChunkSettings.from_json(plain["chunks"])
         made = cls(spec, plain["encoder"], settings, rates, positions, plain["libraries"], probe)

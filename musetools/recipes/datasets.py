@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -31,6 +32,11 @@ def numbered_encoder(features: np.ndarray) -> Any:
         What `trace_rows` sends, whole 30 s windows of 1500 rows: its ``encoder(mel).hidden_states`` are the next window
         for each item of the batch.
 
+    Raises
+    ------
+    ParameterError
+        From the stand-in, if it is asked for more windows than there are.
+
     Notes
     -----
     ``trace_rows(lambda f: processor.get_whisper_chunk(mels, "cpu", dtype, numbered_encoder(f), n_samples, fps), 3000)``
@@ -40,8 +46,13 @@ def numbered_encoder(features: np.ndarray) -> Any:
     windows = iter(torch.from_numpy(np.ascontiguousarray(features)).split(WINDOW_ROWS))
 
     def encoder(mel: Any, **_: Any) -> SimpleNamespace:
-        batch = torch.stack([next(windows) for _ in range(len(mel))])
-        return SimpleNamespace(hidden_states=batch.unbind(2))
+        batch = list(islice(windows, len(mel)))
+        if len(batch) < len(mel):
+            raise ParameterError(
+                f"the encoder is asked for more windows than {len(features)} numbered rows fill: send whole windows, "
+                f"{WINDOW_ROWS} rows for each that the code encodes"
+            )
+        return SimpleNamespace(hidden_states=torch.stack(batch).unbind(2))
 
     return SimpleNamespace(encoder=encoder)
 
@@ -128,9 +139,10 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     """
     if not len(rows):
         raise ParameterError("rows must name the feature rows of one clip or more; got none")
-    n_audio, n_images = _count(audio, (".npy",)), _count(images, IMAGES)
-    expected = sum(n // 2 for n in rows)
-    faults = [] if n_audio == expected else [f"{n_audio} npy files, expected {expected} of {len(rows)} clips"]
+    faults: list[str] = []
+    n_audio, n_images = _count(audio, (".npy",), faults), _count(images, IMAGES, faults)
+    if n_audio != (expected := sum(n // 2 for n in rows)):
+        faults.append(f"{n_audio} npy files, expected {expected} of {len(rows)} clips")
     if n_images == n_audio:
         return tuple(faults)
     apart, last = (n_images - n_audio) / len(rows), len(rows) - 1
@@ -142,18 +154,24 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     return tuple(faults)
 
 
-def numbered_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files ``k.npy`` (or of other suffixes) of a folder in the order of their numbers."""
+def numbered_files(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path], int | None]:
+    """Return the files ``k.npy`` (or of other suffixes) of a folder in order, and the first number that is missing."""
     found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.stem.isdecimal())
-    return sorted(found, key=lambda path: int(path.stem))
+    files = sorted(found, key=lambda path: int(path.stem))
+    names = {path.stem for path in files}  # 03.npy is not what training reads as 3.npy
+    missing = next(k for k in count() if str(k) not in names)
+    return files, missing if missing < max(1, len(files)) else None
 
 
-def _count(folder: str | os.PathLike, suffixes: tuple[str, ...]) -> int:
-    """Count numbered files; ParameterError without any."""
+def _count(folder: str | os.PathLike, suffixes: tuple[str, ...], faults: list[str]) -> int:
+    """Count numbered files, and add a fault if a number is missing; ParameterError without any file."""
     try:
-        count = len(numbered_files(Path(folder), suffixes))
+        files, missing = numbered_files(Path(folder), suffixes)
     except OSError as error:
         raise ParameterError(f"{folder} cannot be searched ({error.strerror}). Name the folder of one clip") from None
-    if not count:
+    if not files:
         raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files. Name the folder of one clip")
-    return count
+    if missing is not None:
+        name = f"{missing}{files[0].suffix}"
+        faults.append(f"{folder}: {name} is missing among {len(files)} files, which count from 0 without a gap")
+    return len(files)

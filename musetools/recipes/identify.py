@@ -1,5 +1,6 @@
 """Which known recipe gives an index matrix, best first."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -96,11 +97,8 @@ def identify_rows(
         If it is no index matrix.
     """
     rows = checked_rows(rows)
-    if not rows.size or rows.shape[1] % 2:
-        got = f"got {rows.dtype} {rows.shape}"
-        raise ParameterError(
-            f"an index matrix is of integers, (n_frames, an even number of rows a chunk); {got}. See trace_rows"
-        )
+    if not rows.size:
+        raise ParameterError(f"an index matrix is of one frame or more; got {rows.shape}. See trace_rows")
     n_samples = (int(rows.max()) + 1 if n_rows is None else checked_count("n_rows", n_rows)) * ROW_SAMPLES
     context = checked_context(context) if context else _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
@@ -202,6 +200,8 @@ def traced_recipe(name: str, like: str | Recipe) -> Recipe:
 
 def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
     """Trace the function of a name at some frame rates; a table of what it equals, or how it stops."""
+    if not 0 < seconds < math.inf:  # NaN is refused, too
+        raise ParameterError(f"seconds must be a number above 0; got {seconds!r}. Leave it out for a minute")
     chunker, n_rows = chunker_named(name), round(seconds * ROW_RATE)
     return Table(["fps", "frames", "lag in ms", "it"], [_traced(chunker, n_rows, fps) for fps in rates])
 

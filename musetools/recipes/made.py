@@ -11,7 +11,7 @@ import numpy as np
 
 from musetools.audio.decode import Source
 from musetools.audio.load import load_audio
-from musetools.errors import ParameterError
+from musetools.errors import ParameterError, as_array
 from musetools.features.spec import SPEC_NAMES, FeatureSpec
 from musetools.files import read_npy
 from musetools.recipes.datasets import numbered_files
@@ -27,7 +27,8 @@ __all__ = ["FeaturesMatch", "FeaturesMatches", "identify_features"]
 SAME = 0.004  # of the content's deviation: float16 lies at 0.0005, another decoder's resampler at 0.009 and above
 SAME_AUDIO = 0.25  # of the input embedding's: another spec lies below 0.12, other audio above 0.35
 SAME_WEIGHTS = 0.5  # correlation of mean rows: above 0.86 for the same weights, below 0.1 for others
-FARTHEST = 5  # rows by which features may have been moved
+SLOW = 8  # last columns of each half of the embedding, whose positions hardly change within a window
+SAME_SOUND = 0.8  # of these columns' deviation: the same audio cut elsewhere lies below 0.55, other audio above 1.1
 SLOW_HOP_S = 1  # windows that keep less are tried where no others made the features
 
 
@@ -60,18 +61,20 @@ class FeaturesMatches(ShownAsText, tuple[FeaturesMatch, ...]):
         return "\n".join([self.message, *self.notes, *map(repr, self)])
 
 
-def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, encoder: "Encoder") -> FeaturesMatches:
+def identify_features(
+    features: np.ndarray | str | os.PathLike, audio: Source, encoder: "Encoder | str | os.PathLike"
+) -> FeaturesMatches:
     """Find the spec that made features.
 
     Parameters
     ----------
-    features : ndarray or path
+    features : ndarray, tensor or path
         Rows ``(n_rows, n_layers, width)`` or stacked chunks ``(n, rows · n_layers, width)``; or a ``.npy`` or ``.pt``
         file of these, or a folder of MuseTalk's ``k.npy``, two rows each. No file is allowed to run code.
     audio : path, binary file or (array, sample_rate)
         What they are said to be made of.
-    encoder : Encoder
-        What they are said to be made with.
+    encoder : Encoder or str
+        What they are said to be made with; a name is passed to `load_encoder`.
 
     Returns
     -------
@@ -81,10 +84,14 @@ def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, e
     Raises
     ------
     ParameterError
-        If they cannot be read.
+        If they cannot be read, or a number is missing among the files of a folder.
+    EncoderError
+        If the encoder cannot be loaded.
     """
+    from musetools.features.encoder import as_encoder
     from musetools.features.extract import audio2feat
 
+    encoder = as_encoder(encoder)
     features_of = partial(audio2feat, encoder=encoder)
     given, notes = _read(features)
     given, found = _rows(given, encoder, notes), FeaturesMatches()
@@ -101,16 +108,19 @@ def identify_features(features: np.ndarray | str | os.PathLike, audio: Source, e
 def _read(features: np.ndarray | str | os.PathLike) -> tuple[np.ndarray, list[str]]:
     """Return what is given as an array, and notes on it."""
     if not isinstance(features, (str, os.PathLike)):
-        array = np.asarray(features)
+        array = as_array(features)
         return array, [f"{array.dtype} {array.shape}"]
     path = Path(features)
     try:
         if path.is_dir():
-            array = np.stack([read_npy(file) for file in numbered_files(path, (".npy",))])
+            files, missing = numbered_files(path, (".npy",))
+            if missing is not None:
+                raise ValueError(f"{missing}.npy is missing")
+            array = np.stack([read_npy(file) for file in files])
         elif path.suffix == ".pt":
             from musetools.features.weights import load_pickled  # torch
 
-            array = load_pickled(path).numpy()
+            array = as_array(load_pickled(path))
         else:
             array = read_npy(path)
     except Exception as error:  # torch and numpy raise anything on what is no file of theirs
@@ -168,9 +178,11 @@ def _rank(match: FeaturesMatch) -> tuple[float, int]:
 
 def _match(name: str, given: np.ndarray, made: np.ndarray) -> FeaturesMatch:
     deviation = np.sqrt(made.var(axis=0).mean(axis=-1)) + 1e-9
-    distances = {moved: _distance(given, made, moved) / deviation for moved in range(-FARTHEST, FARTHEST + 1)}
-    moved = min(distances, key=lambda rows: (distances[rows].mean(), abs(rows)))
-    layers = distances[moved]
+    moved, layers = 0, _distance(given, made, 0) / deviation
+    if layers.mean() >= SAME:
+        there = _shift(given, made)[0]
+        if (other := _distance(given, made, there) / deviation).mean() < layers.mean():
+            moved, layers = there, other
     return FeaturesMatch(name, float(layers.mean()), tuple(map(float, layers)), len(given) - len(made), moved)
 
 
@@ -183,6 +195,27 @@ def _distance(given: np.ndarray, made: np.ndarray, moved: int) -> np.ndarray:
     return np.sqrt(np.square(given[:shared] - made[:shared]).mean((0, 2)))
 
 
+def _shift(given: np.ndarray, made: np.ndarray) -> tuple[int, float]:
+    """Return by how many rows features are moved, half of the shorter shared at least, and how far they then lie apart.
+
+    Seen on the slow columns of the embedding: there audio that was cut before it was encoded is nearly itself, too. All
+    shifts are tried at once: sum (g - m)^2 = sum g^2 + sum m^2 - 2 sum g m, whose last term is one convolution.
+    """
+    half = made.shape[2] // 2
+    slow = np.r_[half - SLOW : half, 2 * half - SLOW : 2 * half]
+    middle = made[:, 0, slow].mean(0, dtype=np.float64)
+    g, m = (rows[:, 0, slow] - middle for rows in (given, made))
+    n, moved = len(g) + len(m) - 1, np.arange(1 - len(g), len(m))
+    first, begin = np.maximum(moved, 0), np.maximum(-moved, 0)
+    shared = np.minimum(len(m) - first, len(g) - begin)
+    both = np.fft.irfft((np.fft.rfft(m, n, axis=0) * np.fft.rfft(g, n, axis=0).conj()).sum(1), n)[moved]
+    of_g, of_m = (np.append(0, np.square(rows).sum(1).cumsum()) for rows in (g, m))
+    apart = of_m[first + shared] - of_m[first] + of_g[begin + shared] - of_g[begin] - 2 * both
+    apart = np.where(2 * shared < min(len(g), len(m)), np.inf, apart / shared)
+    best = int(apart.argmin())
+    return int(moved[best]), float(np.sqrt(max(apart[best], 0) / (m.var(0).sum() + 1e-9)))
+
+
 def _same_weights(given: np.ndarray, plain: np.ndarray) -> bool:
     middle = slice(1, -1)  # the last layer may be normed in one of the two
     return np.corrcoef(given.mean(0)[middle].ravel(), plain.mean(0)[middle].ravel())[0, 1] >= SAME_WEIGHTS
@@ -192,15 +225,21 @@ def _message(found: FeaturesMatches, given: np.ndarray, plain: np.ndarray, backw
     best = found[0]
     same = " or ".join(match.spec for match in found if match.distance < SAME and match.rows == best.rows)
     if same:
-        where = f", moved by {best.moved:+d} rows ({best.moved * ROW_MS:+d} ms)" if best.moved else ""
-        return f"it is {same}{where}"
+        return f"it is {same}{_by(best.moved) if best.moved else ''}"
     if not _same_weights(given, plain):
         return "no spec of this encoder: made with other weights, or not Whisper"
+    moved, apart = _shift(given, plain)
+    if moved and apart < SAME_SOUND:
+        return f"made with these weights of this audio{_by(moved)} before it was encoded: name the audio that was"
     if best.layers[0] < SAME_AUDIO:
         return f"no spec that is known, of this audio and these weights: nearest is {best.spec}"
     if _match("", given, backwards()).layers[0] < SAME_AUDIO:
         return "made with these weights of this audio played backwards"
     return "made with these weights of other audio"
+
+
+def _by(moved: int) -> str:
+    return f", moved by {moved:+d} rows ({moved * ROW_MS:+d} ms)"
 
 
 def _backwards(audio: Source) -> tuple[np.ndarray, int]:

@@ -13,15 +13,15 @@ import numpy as np
 from musetools.chunks.sequence import Chunks, are_contiguous
 from musetools.recipes.recipe import sinusoids
 from musetools.recipes.trace import TraceError, collected
-from musetools.timing import ROW_MS, ROW_SAMPLES, SAMPLE_RATE
+from musetools.timing import ROW_MS, ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["PROBE_ROWS", "Probe", "ProbeCheck", "check_probe", "probe_waveform"]
 
 PROBE_S, BOUNDARY_S = 33, 30  # its length, and where the published encoder windows end
 PROBE_SAMPLES = PROBE_S * SAMPLE_RATE
 PROBE_ROWS = PROBE_SAMPLES // ROW_SAMPLES
-LOOKED_AT_S = (0.0, 0.05, 9.3, 10.8, 20.6, 30.3, 31.8, 32.95, 33.0)  # edges, loud, silent, and past the boundary
-LEVELS = (110, 20, 0, 2)
+LOOKED_AT_S = (0.0, 0.05, 8.6, 11.3, 21.4, 30.3, 31.1, 32.95, 33.0)  # edges, loud, silent, and past the boundary
+LEVELS = (0, 55, 10, 2, 0)  # silence at both ends shows trimming, a peak of a half shows that it is normalised
 N_COLUMNS = 4
 TOLERANCE = 0.03  # of a layer's deviation: half precision stays below, other padding or another norm lies above
 ALIKE = 0.4  # correlation: 0.6 and more for the same weights behind another window, below 0.1 for other weights
@@ -32,12 +32,12 @@ def probe_waveform() -> np.ndarray:
     """Return the probe's audio, float32 (528000,): 33 s at 16 kHz, by a formula in whole numbers.
 
     Sample n is ``((n·(3 + n // 8000 % 7) % 160)·2 - 159 + (n·n % 7919 · 31 + 17·n) % 255 - 127) · level / 32768``:
-    a buzz and noise. The level is 110, 20, 0 or 2, each for 12000 samples in turn; from 30 s on, 6, 1, 0 and 0.
+    a buzz and noise. The level is 0, 55, 10, 2 or 0, each for 12000 samples in turn; from 30 s on, 0, 3, 0 and 0.
     """
     n = np.arange(PROBE_SAMPLES)
     buzz = n * (3 + n // 8000 % 7) % 160 * 2 - 159
     noise = (n * n % 7919 * 31 + 17 * n) % 255 - 127
-    level = np.array(LEVELS)[n // 12_000 % 4] // np.where(n < BOUNDARY_S * SAMPLE_RATE, 1, 16)
+    level = np.array(LEVELS)[n // 12_000 % len(LEVELS)] // np.where(n < BOUNDARY_S * SAMPLE_RATE, 1, 16)
     return ((buzz + noise) * level / 32_768).astype(np.float32)
 
 
@@ -119,28 +119,41 @@ def check_probe(
 
 def _faults(chunks: np.ndarray, probe: Probe, shape: tuple[int, int], positions: bool) -> Iterator[tuple[str, str]]:
     """Look at one step after the other, the last first; what was found is taken back before the next."""
-    if (n := len(chunks)) != len(probe.rows):
-        asked = f"{len(probe.rows)} at {float(probe.fps):.6g} fps"
-        yield "rows", f"{n} chunks of {PROBE_S} s, as at {n / PROBE_S:.5g} fps; expected {asked}"
-    kept = probe.frames[probe.frames < n]
+    kept = probe.frames[probe.frames < len(chunks)]
     expected = probe.values[: len(kept)]
+    inside = are_contiguous(probe.rows[kept])
     added = _layered(sinusoids(chunks.shape[1] * shape[0], shape[1])[:, probe.columns], shape[0])
     if sign := _encoded(chunks[kept] - expected, added, positions):
         words = "is added, which the contract does not" if sign > 0 else "is missing"
         yield "encoding", f"MuseTalk's positional encoding {words}"
         chunks = chunks - sign * added
+    if (other := _added((chunks[kept] - expected)[inside], probe.tolerance)) is not None:
+        yield "encoding", "the same values are added to every chunk: a positional encoding of another form or scale"
+        chunks = chunks - other
     if positions:  # a chunk moved by a row carries the same encoding
         chunks, expected = chunks - added, expected - added
-    inside = are_contiguous(probe.rows[kept])
     found, right = chunks[kept][inside], expected[inside]
-    if moved := _moved(found, right, probe.tolerance):
-        yield "rows", f"every chunk is taken {moved:+d} rows ({moved * ROW_MS:+d} ms) from its place"
-        return
-    step, text = _other_rows(chunks, probe)
+    moved = _moved(found, right, probe.tolerance)
+    if moved:
+        step, text = "rows", f"every chunk is taken {moved:+d} rows ({moved * ROW_MS:+d} ms) from its place"
+    else:
+        step, text = _other_rows(chunks, probe)
+    if len(chunks) != len(probe.rows):
+        yield _other_count(len(chunks), probe, in_place=step != "rows")
     if step:
         yield step, text
     if step != "rows":
-        yield from _value_faults(found, right, probe.tolerance, kept[inside] >= BOUNDARY_S * probe.fps)
+        faults = _value_faults(found, right, probe, kept[inside], shape[1])
+        # where the end is cut off the last encoder window holds other sound
+        yield from (fault for fault in faults if fault[0] != "mel" or len(chunks) >= len(probe.rows))
+
+
+def _other_count(n: int, probe: Probe, *, in_place: bool) -> tuple[str, str]:
+    """Say what another number of chunks means, where those that are expected are in their place or are not."""
+    asked = f"{n} chunks of {PROBE_S} s, expected {len(probe.rows)} at {float(probe.fps):.6g} fps"
+    if in_place:
+        return "rows or decode", f"{asked}: frames are counted otherwise, or the audio is trimmed or padded"
+    return "rows", f"{asked}: so many as at {n / PROBE_S:.5g} fps"
 
 
 def _encoded(apart: np.ndarray, added: np.ndarray, positions: bool) -> int:
@@ -148,7 +161,16 @@ def _encoded(apart: np.ndarray, added: np.ndarray, positions: bool) -> int:
     pattern = added - added.mean((0, 1))
     strength = float((apart * pattern).sum() / (np.square(pattern).sum() * max(1, len(apart))))
     sign = -1 if positions else 1
-    return sign if 0.5 < sign * strength < 1.5 else 0
+    return sign if 0.75 < sign * strength < 1.25 else 0
+
+
+def _added(apart: np.ndarray, tolerance: np.ndarray) -> np.ndarray | None:
+    """Return what is added to chunks of loud, quiet and silent sound alike; None if nothing is."""
+    if len(apart) < 3:
+        return None
+    pattern, near = np.median(apart, axis=0), tolerance[:-1, None]
+    alike = np.abs(apart - pattern)[..., :-1, :] <= near  # the last layer's norm may be another
+    return pattern if alike.all() and (np.abs(pattern)[:, :-1] > near).any() else None
 
 
 def _moved(chunks: np.ndarray, expected: np.ndarray, tolerance: np.ndarray) -> int:
@@ -177,29 +199,55 @@ def _other_rows(chunks: np.ndarray, probe: Probe) -> tuple[str, str]:
         if (wrong * those).any():
             worst = int((wrong * those).argmax())  # a chunk that is wrong leaves others that disagree with it
             expected = " ".join(map(str, rows[worst] - 1))
-            return step, f"chunks take other rows, first and most that of frame {worst}; expected {expected}"
+            what = "chunks take other rows, or are changed by place"
+            return step, f"{what}, first and most that of frame {worst}; expected {expected}"
     return "", ""
 
 
+def _window_start(apart: np.ndarray, rows: np.ndarray, probe: Probe, width: int) -> int:
+    """Return the first row of the encoder window whose positions explain how embeddings differ; 0 if none does."""
+    half = width // 2
+    rates = np.exp(-np.log(10_000) / (half - 1) * (probe.columns % half))  # as `whisper.model.sinusoids`
+
+    def positions(rows: np.ndarray) -> np.ndarray:
+        angles = rows[..., None] * rates
+        return np.where(probe.columns < half, np.sin(angles), np.cos(angles))
+
+    starts = np.arange(rows[0] + 1)
+    moved = positions(rows - starts[:, None]) - positions(rows)
+    fits = (np.abs(apart - moved) <= probe.tolerance[0]).all((1, 2))
+    return int(fits.argmax())
+
+
 def _value_faults(
-    chunks: np.ndarray, expected: np.ndarray, tolerance: np.ndarray, late: np.ndarray
+    chunks: np.ndarray, expected: np.ndarray, probe: Probe, frames: np.ndarray, width: int
 ) -> Iterator[tuple[str, str]]:
     """Say which step of making features differs, by the layers and places that do."""
-    layers = (np.abs(chunks - expected) > tolerance[:, None]).any((1, 3))  # (n, n_layers)
+    late = frames >= BOUNDARY_S * probe.fps
+    layers = (np.abs(chunks - expected) > probe.tolerance[:, None]).any((1, 3))  # (n, n_layers)
     early, after = layers[~late].any(0), layers[late].any(0)
     deep, right = (values[~late][:, :, -2] - expected[~late][:, :, -2].mean((0, 1)) for values in (chunks, expected))
     alike = float((deep * right).sum() / np.sqrt(np.square(deep).sum() * np.square(right).sum() + 1e-12))
-    if early[-1] and not early[:-1].any():
+    apart, rows = (chunks - expected)[~late][:, :, 0], probe.rows[frames[~late]]
+    starts = [_window_start(*each, probe, width) for each in zip(apart, rows, strict=True)]
+    if start := max(starts, default=0):
+        yield "encoder", f"another encoder window: one begins at {start / ROW_RATE:g} s, by its rows' positions"
+    elif early[-1] and not early[:-1].any():
         yield "norm", "only the last layer differs: with or without the encoder's final layer norm"
     elif early.any() and alike < ALIKE:
-        yield "encoder", f"no value is alike (r = {alike:.2f}): other weights, or other audio"
+        what = "the step is not known: other weights, another encoder window, or other audio"
+        yield "encoder", f"no value is alike (r = {alike:.2f}), {what}"
     elif layers[~late][:1, 0].any():
-        yield "decode", "the input embedding differs in loud sound, too: other samples, gain or mel filters"
+        yield (
+            "decode",
+            "the input embedding differs in loud sound, too: other samples, gain or mel filters, or chunks are scaled",
+        )
     elif early.any():
         what = "another encoder window or precision, or slightly other samples"
         yield "encoder", f"values differ from layer {early.argmax()} on: {what}"
     if not early[:-1].any() and after[:-1].any():
-        part = "log-mel's floor (peak of the file or of the window)" if after[0] else "padding of the last window"
+        floor = "log-mel's floor (peak of the file or of the window), or noise in silence"
+        part = floor if after[0] else "padding of the last window"
         yield "mel", f"chunks differ from {BOUNDARY_S} s on alone: the {part}"
 
 

@@ -7,14 +7,13 @@ taken for a third row. The order of the layers is read in a second pass, whose v
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW
-from musetools.errors import MusetoolsError, ParameterError
+from musetools.chunks.rows import ZERO_ROW, checked_count
+from musetools.errors import MusetoolsError, ParameterError, as_array
 from musetools.recipes.recipe import sinusoids
 from musetools.table import ShownAsText
 
@@ -24,6 +23,7 @@ BASE = 128
 DIGITS = 4  # of a row's number: 268 million rows
 CHECKS = 2
 PRIME = 127
+MOST_VALUES = 2**30  # of the features that are sent: 3 h of those of Whisper tiny
 NEAR = 0.26  # half precision rounds a digit and a positional encoding together by less
 MIXED = 0.02  # of a layer's number: the mean over a row of what half precision rounds off is less
 EXACT = 1e-3  # without an encoding digits come back as they are, in half precision, too
@@ -72,12 +72,10 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
         If rows are mixed, interpolated or rescaled, layers are not row-major, or chosen among; if it gives other rows
         at each call, or the same chunks for other features; or if the chunker itself raises.
     ParameterError
-        If there are too few rows, or `width` is too small to hold a number.
+        If a size is no whole number, there are too few rows, or more than fill 4 GiB, or `width` is too small to hold
+        a number.
     """
-    if n_rows < 1 or n_layers < 1 or width < DIGITS + CHECKS:
-        raise ParameterError(
-            f"at least 1 row, 1 layer and a width of {DIGITS + CHECKS} are needed; got {n_rows}, {n_layers}, {width}"
-        )
+    n_rows, n_layers, width = _checked_sizes(n_rows=n_rows, n_layers=n_layers, width=width)
     shape = n_layers, width
     chunks = _chunks(chunker, numbered_features(n_rows, *shape), shape)
     rows, encoded = read_rows(chunks, n_rows)
@@ -94,6 +92,21 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
         raise TraceError("it gives other chunks at each call: it draws at random, or keeps a state. Fix its seed")
     notes = ["MuseTalk's positional encoding is added to each chunk; it was taken off here"] if encoded else []
     return Trace(rows, tuple(notes), encoded)
+
+
+def _checked_sizes(**sizes: int) -> list[int]:
+    """Return the sizes of features as plain integers; ParameterError if they cannot be numbered, or fill the memory."""
+    n_rows, n_layers, width = checked = [checked_count(name, size) for name, size in sizes.items()]
+    if n_rows < 1 or n_layers < 1 or width < DIGITS + CHECKS:
+        raise ParameterError(
+            f"at least 1 row, 1 layer and a width of {DIGITS + CHECKS} are needed; got {n_rows}, {n_layers}, {width}"
+        )
+    if n_rows * n_layers * width > MOST_VALUES:
+        raise ParameterError(
+            f"{n_rows} rows of {n_layers} layers of {width} are {n_rows * n_layers * width / 2**28:.3g} GiB, at most "
+            f"{MOST_VALUES / 2**28:g} are sent. Trace a shorter clip"
+        )
+    return checked
 
 
 def numbered_features(n_rows: int, n_layers: int, width: int) -> np.ndarray:
@@ -247,9 +260,7 @@ def _unbatched(chunks: np.ndarray, n_layers: int) -> np.ndarray:
 
 def _array(one: Any) -> np.ndarray:
     """Convert an array or a tensor of any float type on any device."""
-    kept, one = one, one.detach().cpu().float() if hasattr(one, "detach") else one
-    with suppress(ValueError):  # of parts that have no one shape
-        if (one := np.asarray(one)).dtype.kind in "biuf":
-            return one
-    keys = f" with {', '.join(map(repr, list(kept)[:3]))}" if isinstance(kept, Mapping) else ""
-    raise TraceError(f"chunks are arrays or tensors of numbers; got {type(kept).__name__}{keys}. Return these alone")
+    if (array := as_array(one)).dtype.kind in "biuf":
+        return array
+    keys = f" with {', '.join(map(repr, list(one)[:3]))}" if isinstance(one, Mapping) else ""
+    raise TraceError(f"chunks are arrays or tensors of numbers; got {type(one).__name__}{keys}. Return these alone")

@@ -33,7 +33,7 @@ PAGE = "<!doctype html><meta charset='utf-8'><title>Extraction</title><body styl
 
 def extract(
     sources: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike],
-    store: FeatureStore,
+    store: FeatureStore | Callable[[], FeatureStore],
     encoder: Encoder,
     *,
     check: str | Recipe = "musetools",
@@ -64,8 +64,8 @@ def extract(
         ``__``. A ``.csv`` or ``.parquet`` file is a table with a column ``path`` (below the table's folder, or
         absolute) and, where they are known, ``clip`` (its id), ``fps`` and ``frames`` of the video that it belongs to.
         A mapping names the clips as it likes.
-    store : FeatureStore
-        Where they go.
+    store : FeatureStore or callable
+        Where they go; or a function that makes it, called once all other arguments are checked.
     encoder : Encoder
         The one that the store was made with.
     check : Recipe or str, default "musetools"
@@ -114,7 +114,6 @@ def extract(
     UserWarning
         If the report cannot be written.
     """
-    store.check_provenance(encoder)
     one_of("engine", engine, ("local", "ray"))
     one_of("on_error", on_error, ("record", "raise"))
     if workers is not None and workers < 1:
@@ -122,6 +121,8 @@ def extract(
     options = Options(recipe_of(check), lenient, audio_track, video_track, workers)
     every, found = find_clips(sources)
     clips = in_shard(every, shard)
+    store = store() if callable(store) else store
+    store.check_provenance(encoder)
     if engine == "ray":  # its processes have working folders of their own
         clips = [replace(source, path=source.path.absolute()) for source in clips]
     for folder in (store.root, store.root / CLIPS):

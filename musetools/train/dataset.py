@@ -96,7 +96,8 @@ class ChunkDataset(Dataset):
     ContractError
         If the contract says otherwise than the store or the other arguments.
     StoreError
-        If no clip is long enough for a single item, or, while reading, a file is not what was written.
+        If no clip is long enough for a single item, or, while reading, a file is not what was written, or a clip was
+        replaced since the dataset was made.
 
     Notes
     -----
@@ -120,8 +121,9 @@ class ChunkDataset(Dataset):
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
         self.store, self.images, self.frames_per_sample = store, frames, int(frames_per_sample)
         self._rows_per_chunk = len(chunk_offsets(self.settings.context))
-        self._index([store.record(clip) for clip in store])
-        self._files = OpenFiles(store)
+        records = dict(store.manifest.records)
+        self._index(list(records.values()))
+        self._files = OpenFiles(store, records)
 
     def _index(self, records: Sequence[Record]) -> None:
         """List the items: which frames of which clips."""

@@ -82,10 +82,9 @@ def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike
         If a number is missing, or a file is not what it should be.
     """
     folder = Path(folder)
-    files = numbered_files(folder, (".npy",)) if folder.is_dir() else []
-    gap = next((k for k, file in enumerate(files) if file.stem != str(k)), None if files else 0)
-    if gap is not None:
-        raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {gap}.npy is missing. Make them again")
+    files, missing = numbered_files(folder, (".npy",)) if folder.is_dir() else ([], 0)
+    if missing is not None:
+        raise StoreError(f"{folder} must hold 0.npy, 1.npy … without a gap; {missing}.npy is missing. Make them again")
     blocks = (_frame_file(file, store.row_shape) for file in files)
     return store.add_rows(clip, blocks, **{"source": {"path": str(folder)}, **known}).rows
 

@@ -1,13 +1,14 @@
 """Chunks straight from disk: a clip's rows are read into the place in a batch where they belong."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from musetools.chunks.rows import ZERO_ROW
 from musetools.chunks.sequence import first_rows, gather
 from musetools.errors import StoreError
+from musetools.train.manifest import Record
 from musetools.train.store import FeatureStore
 
 __all__ = ["OpenFiles"]
@@ -18,8 +19,8 @@ MAX_OPEN = 256  # files a process keeps open
 class OpenFiles:
     """The files of the clips that were opened last, kept open, each checked when it is opened."""
 
-    def __init__(self, store: FeatureStore):
-        self.store = store
+    def __init__(self, store: FeatureStore, records: Mapping[str, Record]):
+        self.store, self.records = store, records
         self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
         self._open: dict[str, tuple[int, int]] = {}
 
@@ -55,7 +56,7 @@ class OpenFiles:
     def _opened(self, clip: str) -> tuple[int, int]:
         if found := self._open.get(clip):
             return found
-        with self.store.file(clip) as file:
+        with self.store.file(clip, self.records[clip]) as file:
             self._open[clip] = os.dup(file.fileno()), file.tell()
         if len(self._open) > MAX_OPEN:
             os.close(self._open.pop(next(iter(self._open)))[0])
@@ -66,7 +67,7 @@ class OpenFiles:
             os.close(descriptor)
 
     def __reduce__(self) -> tuple:
-        return OpenFiles, (self.store,)  # a spawned worker opens its own
+        return OpenFiles, (self.store, self.records)  # a spawned worker opens its own
 
 
 def _read_at(descriptor: int, buffers: list[memoryview], position: int) -> int:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,15 +57,31 @@ class StoredFeatures(ShownAsText):
             shape = (self.record(clip).rows, *self.row_shape)
             return np.memmap(file, self.dtype, mode="r", offset=offset, shape=shape)
 
-    def file(self, clip: str) -> BinaryIO:
+    def file(self, clip: str, known: Record | None = None) -> BinaryIO:
         """Open a clip's file where its numbers begin, having seen that header and size are what was written.
+
+        Parameters
+        ----------
+        clip : str
+            Its id.
+        known : Record, optional
+            What the reader takes the clip for; by default what this store knows of it.
 
         Raises
         ------
         StoreError
-            If the file is missing, truncated, or another than the manifest says.
+            If the file is missing, truncated, or another than the manifest says, or the clip was replaced.
         """
-        return integrity.open_checked(self.path(clip), self.record(clip), self.dtype, self.row_shape)
+        known = known or self.record(clip)
+        try:
+            if self.record(clip) == known:
+                return integrity.open_checked(self.path(clip), known, self.dtype, self.row_shape)
+        except StoreError:
+            with suppress(OSError):
+                self.manifest.refresh()  # another process may have replaced it
+            if self.record(clip) == known:
+                raise
+        raise StoreError(f"clip {clip!r} was replaced since {self.root} was opened: open the store again")
 
     def size_mib(self) -> float:
         """Return what the clips' files take together, in MiB."""

@@ -266,7 +266,7 @@ def test_the_probe_is_its_formula():
     waveform = probe_waveform()
     assert (waveform.shape, waveform.dtype) == ((528_000,), np.float32)
     for n in (0, 7_999, 12_345, 30_000, 100_001, 479_999, 480_001, 492_001, 527_999):
-        level = (110, 20, 0, 2)[n // 12_000 % 4] // (1 if n < 480_000 else 16)
+        level = (0, 55, 10, 2, 0)[n // 12_000 % 5] // (1 if n < 480_000 else 16)
         value = (n * (3 + n // 8000 % 7) % 160) * 2 - 159 + (n * n % 7919 * 31 + 17 * n) % 255 - 127
         assert waveform[n] == value * level / 32768
     assert np.abs(waveform).max() < 1
@@ -287,6 +287,21 @@ def delayed(waveform):
     return np.concatenate([np.zeros(160, np.float32), waveform[:-160]])
 
 
+def trimmed(waveform):
+    loud = np.flatnonzero(np.abs(waveform) > 0.01)
+    return waveform[loud[0] : loud[-1] + 1].copy()
+
+
+def in_halves(chunks):
+    """Sines in the first half of the columns, cosines in the second."""
+    added = add_positions(np.zeros(chunks.shape[1:], np.float32))
+    return chunks + np.concatenate([added[:, ::2], added[:, 1::2]], axis=1)
+
+
+def learned(chunks):
+    return chunks + np.random.default_rng(0).standard_normal(chunks.shape[1:], np.float32)
+
+
 PLANTED = {
     "nothing": ({}, []),
     "half precision": ({"after": lambda chunks: torch.from_numpy(chunks).half()}, []),
@@ -295,6 +310,8 @@ PLANTED = {
     "mel peak": ({"spec": replace(SPEC, mel_peak="file")}, ["mel"]),
     "v1's spec": ({"spec": "musetalk-v1"}, ["norm", "mel"]),
     "encoder window": ({"spec": replace(SPEC, window=mt.EncoderWindow(5, 20, 5, 30))}, ["encoder"]),
+    "shorter encoder windows": ({"spec": replace(SPEC, window=mt.EncoderWindow(0, 5, 0, 30))}, ["encoder"]),
+    "shorter windows, bare": ({"spec": replace(SPEC, window=mt.EncoderWindow(0, 5, 0, None))}, ["encoder"]),
     "fps": ({"fps": 24}, ["rows", "rows"]),
     "NTSC fps": ({"fps": 29.97}, ["rows", "rows"]),
     "context moved": ({"context": (1, 3)}, ["rows"]),
@@ -303,6 +320,13 @@ PLANTED = {
     "encoding": ({"after": add_positions}, ["encoding"]),
     "encoding and norm": ({"after": add_positions, "spec": replace(SPEC, final_norm=False)}, ["encoding", "norm"]),
     "delay": ({"audio": delayed}, ["decode"]),
+    "encoding in halves": ({"after": in_halves}, ["encoding"]),
+    "learned encoding": ({"after": learned}, ["encoding"]),
+    "encoding twice": ({"after": lambda chunks: add_positions(add_positions(chunks))}, ["encoding"]),
+    "peak": ({"audio": lambda waveform: waveform / np.abs(waveform).max()}, ["decode"]),
+    "trimmed": ({"audio": trimmed}, ["rows or decode", "decode"]),
+    "trimmed at its end": ({"audio": lambda waveform: waveform[:490_000]}, ["rows or decode"]),
+    "two frames too many": ({"after": lambda chunks: np.concatenate([chunks, chunks[-2:]])}, ["rows or decode"]),
     "level": ({"audio": lambda waveform: waveform / 2}, ["decode"]),
 }
 
@@ -319,6 +343,20 @@ def test_other_weights_are_told(encoder):
     other = mt.Encoder("other", untrained_weights("tiny", seed=1), encoder.device, "float32")
     ((step, text),) = contract_of(encoder).check(ours(other)).faults
     assert (step, "other weights" in text) == ("encoder", True)
+
+
+def test_a_contract_of_version_1_has_lost_its_probe(contract, tmp_path):
+    contract.save(tmp_path / "c.json")
+    plain = {**json.loads((tmp_path / "c.json").read_text()), "version": 1}
+    (tmp_path / "c.json").write_text(json.dumps(plain))
+    loaded = mt.AudioContract.load(tmp_path / "c.json")
+    assert (loaded, loaded.probe) == (contract, None)
+
+
+def test_another_encoding_than_the_contracts_is_told(small):
+    made = contract_of(small, positional_encoding=True)
+    steps = [step for step, _ in made.check(ours(small, after=in_halves)).faults]
+    assert steps == ["encoding", "encoding"]  # MuseTalk's is missing, another is there
 
 
 def test_a_missing_encoding_is_told(small):
@@ -373,3 +411,7 @@ def test_real_sizes(name, request):
     unpadded = replace(SPEC, window=mt.EncoderWindow(0, 30, 0, None))
     for spec in (replace(SPEC, padding="mel"), unpadded):
         assert [step for step, _ in made.check(ours(encoder, spec, fps=30)).faults] == ["mel"]
+    short = made.check(ours(encoder, replace(SPEC, window=mt.EncoderWindow(0, 5, 0, 30)), fps=30))
+    assert "encoder: another encoder window: one begins at 20 s" in repr(short)
+    loud = made.check(ours(encoder, fps=30, audio=lambda waveform: waveform / np.abs(waveform).max()))
+    assert [step for step, _ in loud.faults] == ["decode"]

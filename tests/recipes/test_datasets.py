@@ -79,6 +79,15 @@ def test_code_that_runs_the_encoder_itself(batch):
     np.testing.assert_array_equal(mt.trace_rows(chunks, 3000).rows, expected)
 
 
+def test_more_windows_than_there_are_rows():
+    def chunks(features):
+        whisper = mt.numbered_encoder(features)
+        return [whisper.encoder(torch.zeros(3, 80, 3000)).hidden_states[0]]
+
+    with pytest.raises(mt.TraceError, match="more windows than 3000 numbered rows fill: send whole windows, 1500"):
+        mt.trace_rows(chunks, 3000)
+
+
 def train_codes_folder(root: Path, clips: list[int], extra: int) -> tuple[Path, Path]:
     """Append clips as scripts/data.py does: rows // 2 npy files, `extra` more images."""
     audio, images = root / "audios", root / "images"
@@ -96,6 +105,18 @@ def test_a_folder_whose_numbering_drifts_is_named(tmp_path):
     assert "from clip 1 on, frame 50, audio is +2 frames ahead of images" in fault
     assert "in the last clip +4" in fault
     assert mt.audit_frame_files(audio, images, [100, 61])[0] == "120 npy files, expected 80 of 2 clips"
+
+
+@pytest.mark.parametrize("start_at_1", [True, False])
+def test_a_folder_whose_numbers_have_a_gap(tmp_path, start_at_1):
+    """Counts agree: only the numbers say that it is not what training reads."""
+    audio, images = train_codes_folder(tmp_path, [100, 60], extra=0)
+    number = 0 if start_at_1 else 30
+    (audio / f"{number}.npy").rename(audio / "80.npy")
+    (fault,) = mt.audit_frame_files(audio, images, [100, 60])
+    assert f"audios: {number}.npy is missing among 80 files" in fault
+    (images / f"{number}.png").rename(images / "80.png")
+    assert f"images: {number}.png is missing" in mt.audit_frame_files(audio, images, [100, 60])[1]
 
 
 def test_a_folder_that_is_right(tmp_path):

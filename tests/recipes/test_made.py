@@ -80,6 +80,8 @@ def test_past_a_segment_boundary(encoder):
 
 FAULTS = {
     "moved": (lambda f: f[1:], r"it is musetools or musetalk-v1\.5, moved by \+1 rows \(\+20 ms\)"),
+    "moved far": (lambda f: f[60:], r"it is musetools or musetalk-v1\.5, moved by \+60 rows \(\+1200 ms\)"),
+    "late by far": (lambda f: np.concatenate([f[:60], f])[:-60], r"moved by -60 rows"),
     "late": (lambda f: np.concatenate([f[:2], f])[:-2], r"moved by -2 rows"),
 }
 
@@ -90,6 +92,23 @@ def test_moved_rows_are_named(whisper, name):
     found = mt.identify_features(change(made_by("musetools", whisper)), (WAVEFORM, RATE), whisper)
 
     assert re.search(expected, found.summary()), found
+
+
+@pytest.mark.parametrize("spec", ["musetools", "musetalk-v1"])
+@pytest.mark.parametrize("rows", [2, 60])
+def test_audio_that_was_cut_before_it_was_encoded(whisper, spec, rows):
+    cut = WAVEFORM[320 * rows :].copy()
+    found = mt.identify_features(made_by(spec, whisper, cut), (WAVEFORM, RATE), whisper)
+    assert f"of this audio, moved by +{rows} rows (+{20 * rows} ms) before it was encoded" in found.summary()
+    late = mt.identify_features(made_by(spec, whisper), (cut, RATE), whisper)
+    assert f"of this audio, moved by -{rows} rows" in late.summary()
+
+
+def test_a_part_of_a_longer_clip(encoder):
+    waveform = speech(33 * RATE)
+    given = made_by("musetools", encoder, waveform)[1400:1600]
+    found = mt.identify_features(given, (waveform, RATE), encoder)
+    assert "it is musetools or musetalk-v1.5, moved by +1400 rows" in found.summary()
 
 
 def test_other_audio_is_named(whisper):
@@ -143,6 +162,32 @@ def test_files_in_every_layout(tmp_path, encoder):
     for name in ("frames", "clip.npy", "stacked.npy", "clip_embeds.pt"):
         found = mt.identify_features(tmp_path / name, (WAVEFORM, RATE), encoder)
         assert found.summary() == "it is musetalk-v1", (name, found)
+
+
+@pytest.mark.parametrize("number", [0, 20])
+def test_a_missing_number_of_a_file_a_frame(tmp_path, encoder, number):
+    for k in range(75):
+        np.save(tmp_path / f"{k}.npy", np.ones((10, 384), np.float32))
+    (tmp_path / f"{number}.npy").unlink()
+    with pytest.raises(mt.ParameterError, match=rf"{number}\.npy is missing"):
+        mt.identify_features(tmp_path, (WAVEFORM, RATE), encoder)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_tensors_of_any_type(tmp_path, encoder, kind):
+    given = torch.from_numpy(made_by("musetalk-v1", encoder)).to(kind).requires_grad_()
+    torch.save(given, tmp_path / "clip.pt")
+    for features in (given, tmp_path / "clip.pt"):
+        found = mt.identify_features(features, (WAVEFORM, RATE), "untrained-tiny")
+        assert found[0].spec == "musetalk-v1"
+        assert found[0].distance < 0.01
+        assert found.summary() == "it is musetalk-v1"
+
+
+@pytest.mark.parametrize("features", [None, {"audio": torch.ones(3)}, [torch.ones(3, requires_grad=True)], "gone.pt"])
+def test_what_are_no_features(encoder, features):
+    with pytest.raises(mt.ParameterError, match=r"floats in three dimensions|no features that can be read"):
+        mt.identify_features(features, (WAVEFORM, RATE), encoder)
 
 
 def test_a_pickle_is_not_run(tmp_path, monkeypatch, encoder):

@@ -185,15 +185,35 @@ def test_a_fork_that_is_none_of_them():
     assert "ms of lag" in late.summary()
 
 
-@pytest.mark.parametrize("rows", [np.zeros((3, 10)), np.zeros(10, int), np.zeros((0, 10), int), np.zeros((3, 9), int)])
+@pytest.mark.parametrize("rows", [np.zeros((3, 10)), np.zeros(10, int), np.zeros((0, 10), int)])
 def test_what_is_no_index_matrix(rows):
     with pytest.raises(mt.ParameterError, match=r"an index matrix is|rows must be whole numbers"):
         identify_rows(rows, 25)
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 384), (10, 0, 384), (10, 5, 3)])
-def test_what_cannot_be_numbered(shape):
-    with pytest.raises(mt.ParameterError, match="are needed"):
+@pytest.mark.parametrize("per_chunk", [1, 9])
+def test_an_odd_number_of_rows_is_of_no_recipe(per_chunk):
+    trace = trace_rows(lambda f: f[mt.chunk_rows(len(f), 25)[:, :per_chunk]], N_ROWS)
+    found = identify_rows(trace, 25)
+    assert (len(found), found.n_frames) == (0, 150)
+    assert found.summary() == "no known recipe gives chunks of so many rows at such places"
+
+
+@pytest.mark.parametrize(
+    ("shape", "fault"),
+    [
+        ((0, 5, 384), "are needed"),
+        ((10, 0, 384), "are needed"),
+        ((10, 5, 3), "are needed"),
+        (("300", 5, 384), "n_rows must be a whole number"),
+        ((True, 5, 384), "n_rows must be a whole number"),
+        ((10, 5.0, 384), "n_layers must be a whole number"),
+        ((10, 5, None), "width must be a whole number"),
+        ((2**40, 5, 384), "GiB, at most 4 are sent"),
+    ],
+)
+def test_what_cannot_be_numbered(shape, fault):
+    with pytest.raises(mt.ParameterError, match=fault):
         trace_rows(gather, shape[0], n_layers=shape[1], width=shape[2])
 
 
@@ -202,6 +222,7 @@ import musetools as mt
 def chunks(features, fps):
     return mt.RECIPES["musetalk-v1.5-infer"].chunks(features, len(features) * 320, fps)
 late = lambda features, fps: mt.feature2chunks(features, fps)[3:]
+odd = lambda features, fps: features[mt.chunk_rows(len(features), fps)[:, :9]]
 number = 3
 """
 
@@ -219,12 +240,17 @@ def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch
     assert "stops on 1000 rows: RecipeError" in lines[2]
     done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25"])
     assert "it is none of them" in done.stdout
+    done = CliRunner().invoke(main, ["trace", "own_code:odd", "--fps", "25", "--fps", "30"])
+    assert done.stdout.count("no known recipe gives chunks of so many rows") == 2
     for name, fault in (
         ("own_code:number", "is no function"),
         ("own_code:gone", "cannot be imported"),
         ("x", "cannot be"),
     ):
         done = CliRunner().invoke(main, ["trace", name])
+        assert (done.exit_code, fault in done.output) == (1, True), done.output
+    for seconds, fault in (("nan", "above 0; got nan"), ("inf", "above 0; got inf"), ("1e9", "at most 4 are sent")):
+        done = CliRunner().invoke(main, ["trace", "own_code:late", "--seconds", seconds])
         assert (done.exit_code, fault in done.output) == (1, True), done.output
 
 

@@ -464,6 +464,20 @@ def test_a_clip_that_is_replaced_is_read_as_it_was(store):
     np.testing.assert_array_equal(dataset[0]["audio"], rows_of("a")[:10].reshape(20, 64))
 
 
+@pytest.mark.parametrize("by_itself", [True, False])  # by the dataset's own store, or by another process
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("n_rows", [50, 60, 70])
+def test_a_clip_that_is_replaced_before_it_is_opened_is_named(store, by_itself, workers, n_rows):
+    dataset = ChunkDataset(store)
+    adds = store if by_itself else FeatureStore.open(store.root)
+    adds.add_rows("b", rows_of("z", n_rows), replace=True)
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"clip 'b' was replaced since .* was opened: open the store again"):
+            list(DataLoader(dataset, 16, num_workers=workers))
+    assert dataset[0]["clip"] == "a"
+    assert len(ChunkDataset(FeatureStore.open(store.root))) == 3 * 26 + n_rows // 2 - 4
+
+
 # --- several ranks
 
 

@@ -507,6 +507,14 @@ def test_a_reader_keeps_what_was_replaced(store):
     assert again.verify().orphans == ()
 
 
+def test_a_store_that_is_behind_says_what_happened(store):
+    behind = FeatureStore.open(store.root)
+    store.add_rows("a", rows_of("z"), replace=True)
+    with pytest.raises(StoreError, match=r"clip 'a' was replaced since .*: open the store again"):
+        behind["a"]
+    np.testing.assert_array_equal(FeatureStore.open(store.root)["a"], rows_of("z"))
+
+
 def test_two_handles_replace_in_turn(store):
     """Each is behind the other, neither loses what it wrote nor leaves what it replaced."""
     handles = store, FeatureStore.open(store.root)

@@ -58,7 +58,8 @@ def run_grid(
     """Run a notebook with some values for all runs, and once for every combination of the values `over` others.
 
     Values are as they are written on a command line, see `from_texts`; `show` names the recorded results that the table
-    shows; the rest is as in `run_suite` and `run_notebook`. ParameterError if a parameter cannot be used in any of the
+    shows; the rest is as in `run_suite` and `run_notebook`. A notebook works in its own folder, but modules that it
+    imports may lie in the working folder, too. ParameterError if a parameter cannot be used in any of the
     runs: then nothing was started. OutputError if the folder of executed notebooks cannot be made.
     """
     notebook, out = Path(notebook).absolute(), Path(out).absolute()
@@ -69,11 +70,13 @@ def run_grid(
     for values in given:
         checked_notebook(notebook, shared | values)
     make_folder(out)
+    here = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), os.getcwd()]))
     cases = [Case(n, notebook, shared | v) for n, v in zip(_names(notebook.stem, given), given, strict=True)]
 
     def run(case: Case, threads: int) -> NotebookRun:
         output = out / f"{case.name}.ipynb"
-        return run_notebook(notebook, output, case.parameters, timeout_s=timeout_s, threads=threads)
+        how = {"timeout_s": timeout_s, "threads": threads, "env": {"PYTHONPATH": here}}
+        return run_notebook(notebook, output, case.parameters, **how)
 
     runs, seconds = run_all(run, dict.fromkeys(cases, UNKNOWN_S), jobs, progress)
     return GridReport(runs, tuple(given), tuple(show), seconds)

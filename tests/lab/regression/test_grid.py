@@ -58,6 +58,17 @@ def test_two_clips_at_two_rates_for_real(book, tmp_path):
     assert len(list((tmp_path / "runs").glob("n-audio=*.ipynb"))) == 4
 
 
+def test_own_code_is_imported_from_the_working_folder(book, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "kept"))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "also_mine.py").touch()
+    (tmp_path / "own_chunks.py").write_text("double = lambda fps: 2 * fps")
+    notebook(
+        book, f"{RECORD}\nimport also_mine, own_chunks\nrecord(twice=own_chunks.double(fps))", parameters=PARAMETERS
+    )
+    assert "50.0" in run(book, "--show", "twice")
+
+
 def test_values_are_of_the_types_that_the_notebook_declares(book, ran, tmp_path):
     run(book, "-p", "lags", "[0.2, 1.0]", "-p", "costs", "false", "-p", "limit", "-3", "-p", "audio", "b.mp4")
     expected = {"lags": [0.2, 1.0], "costs": False, "limit": -3, "audio": str(tmp_path / "b.mp4")}
