@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
-from musetools.audio.structure.found import Structure, closed, is_name, read_at
+from musetools.audio.structure.found import Structure, broken_off, closed, is_name, read_at
 from musetools.audio.structure.fragments import boxes_in, indexed_end
 
 __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
@@ -77,9 +77,11 @@ def riff(file: BinaryIO, size: int) -> Structure:
 
 def _format(head: bytes, order: str) -> dict[str, object]:
     """Return what is wrong with a wav's header of PCM: rates that do not fit, samples of fewer bytes."""
-    places = ((0, 2), (4, 8), (8, 12), (12, 14), (14, 16), (18, 20))
-    tag, rate, of_bytes, block, bits, valid = (int.from_bytes(head[i:j], order) for i, j in places)
-    known = {"by_sndfile": order == "big" or (tag == EXTENSIBLE and 0 < valid <= bits - 8)}
+    places = ((0, 2), (2, 4), (4, 8), (8, 12), (12, 14), (14, 16), (18, 20))
+    tag, channels, rate, of_bytes, block, bits, valid = (int.from_bytes(head[i:j], order) for i, j in places)
+    bits = valid if tag == EXTENSIBLE and valid else bits
+    narrow = tag in (1, EXTENSIBLE) and 0 < channels * ((bits + 7) // 8) < block
+    known: dict[str, object] = {"by_sndfile": order == "big" or narrow}
     if tag in PCM and of_bytes not in (0, rate * block):
         both = f"{rate} samples of {block} bytes and {of_bytes} bytes a second"
         known["damage"] = f"its header declares {both}, which do not fit"
@@ -185,6 +187,8 @@ def boxes(file: BinaryIO, size: int) -> Structure:
         return Structure("mp4", fault=f"{why}. Put that in front: cat init.mp4 PIECE > CLIP")
     if b"moov" not in names:
         return Structure("mp4", missing=max(1, place - size), fault="its index (moov) is missing")
+    if b"moof" in names and b"mfra" not in names and size - place >= 8:
+        return broken_off(file, "mp4", place, size, "box", verified=False)
     rest = read_at(file, place, 8)
     if any(rest) and len(rest) < 8 and rest[0] < 16:
         place = size + 1  # it ends inside a box's header

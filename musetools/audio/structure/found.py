@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
-__all__ = ["UNKNOWN", "Structure", "closed", "ends", "find", "is_name", "read_at"]
+__all__ = ["SPARE", "UNKNOWN", "Structure", "broken_off", "closed", "ends", "find", "is_name", "read_at"]
 
 SPARE = 512  # bytes after the end that are no loss: padding
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
@@ -48,6 +48,18 @@ def closed(file: BinaryIO, kind: str, end: int, size: int, **known: object) -> S
         "Join them with an audio program instead, or take them apart again"
     )
     return Structure(kind, fault=fault, **known)
+
+
+def broken_off(file: BinaryIO, kind: str, place: int, size: int, what: str, **known: object) -> Structure:
+    """Look at what lies where the next element should begin, in a format of which nothing says how long it is."""
+    rest, head = size - place, read_at(file, place, 16)
+    if rest <= 0 or head.startswith(TAGS):
+        return ends(kind, place, size, **known)
+    if rest <= SPARE:
+        return Structure(kind, after=rest, **known)
+    why = "zeros follow, as where a download was broken off" if not any(head) else "it is damaged"
+    fault = f"no {what} begins at byte {place}, where one should: {why}. Copy or export it again"
+    return Structure(kind, **known | {"fault": fault})
 
 
 def is_name(name: bytes) -> bool:

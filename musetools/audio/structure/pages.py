@@ -3,13 +3,15 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
-from musetools.audio.structure.found import TAGS, UNKNOWN, Structure, ends, find, read_at
+from musetools.audio.structure.found import SPARE, UNKNOWN, Structure, broken_off, ends, find, read_at
 
 __all__ = ["adts", "flac", "flv", "id3_length", "mp3", "ogg", "program", "transport"]
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+SYNC, PACKET = b"\x47", 188  # of a transport stream
 FLV_TAGS = (8, 9, 18)  # sound, video, text
 LAME = (b"LAME", b"Lavf", b"Lavc", b"L3.9", b"GOGO")  # who writes a tag with the delay of the encoder
 KBPS_1 = {  # MPEG-1, by the code of the layer in a frame's header: III, II, I
@@ -79,19 +81,25 @@ def flv(file: BinaryIO, size: int) -> Structure:
             fault = f"a second file begins at byte {place}: files were joined. Take them apart again"
             return Structure("flv", fault=fault)
         if head[0] & 0xDF not in FLV_TAGS:
-            return Structure("flv", after=size - place, verified=False)
+            return broken_off(file, "flv", place, size, "tag", verified=False)
         place += 11 + int.from_bytes(head[1:4], "big") + 4 if len(head) == 11 else 11
     return ends("flv", place, size, verified=False)
 
 
 def transport(file: BinaryIO, size: int) -> Structure:
     """MPEG transport stream: packets of 188 bytes."""
-    if read_at(file, 188, 1) != b"\x47":
+    if read_at(file, 188, 1) != SYNC:
         return UNKNOWN
-    rest = size % 188
-    if rest and read_at(file, size - rest, 1) != b"\x47":
-        return Structure("mpegts", after=rest, verified=False)
-    return Structure("mpegts", missing=-size % 188, verified=False)
+    n, rest = divmod(size, PACKET)
+    if rest and read_at(file, size - rest, 1) == SYNC:
+        return Structure("mpegts", missing=PACKET - rest, verified=False)
+    while n:
+        first = max(0, n - 4096)
+        if (last := read_at(file, PACKET * first, PACKET * (n - first))[::PACKET].rfind(SYNC)) >= 0:
+            n = first + last + 1
+            break
+        n = first
+    return broken_off(file, "mpegts", PACKET * n, size, "packet", verified=False)
 
 
 def program(file: BinaryIO, size: int) -> Structure:
@@ -107,7 +115,7 @@ def adts(file: BinaryIO, size: int, place: int) -> Structure:
         if head[0] != 0xFF or (len(head) == 7 and length < 7):
             break
         place += length or 7
-    return ends("adts", place, size, verified=False)
+    return broken_off(file, "adts", place, size, "frame", verified=False)
 
 
 def id3_length(head: bytes) -> int:
@@ -117,11 +125,12 @@ def id3_length(head: bytes) -> int:
 
 def mp3(file: BinaryIO, size: int, place: int) -> Structure:
     """MP3, MP2, MP1: frames whose headers say how long they are; a Xing header, if there is one, how many there are."""
-    start, count, declared, known = place, 0, None, {"verified": False, "sized": False}
+    start, count, declared, tail, known = place, 0, None, None, {"verified": False, "sized": False}
     while place + 4 <= size:
-        head = read_at(file, place, 10)
-        if head.startswith(b"ID3"):  # of a file that was joined to this one
-            place += id3_length(head)
+        head = read_at(file, place, 32)
+        if length := _tag_length(file, head, place):  # of this file, or of one that was joined to it
+            tail = place if tail is None else tail
+            place += length
             continue
         if not (length := _mpeg_frame(head[:4])):
             break
@@ -130,20 +139,34 @@ def mp3(file: BinaryIO, size: int, place: int) -> Structure:
             declared = _xing(first)
             known = {"verified": declared is not None, "sized": declared is not None}
             known |= _lame(first) if known["verified"] else {}
-        place, count = place + length, count + 1
+        place, count, tail = place + length, count + 1, None
     if not count:
         return UNKNOWN
-    tail = place if read_at(file, place, 16).startswith(TAGS) else None
-    if declared and count - 1 < declared:
-        if tail is None and place < size:
-            known["fault"] = (
-                f"no frame begins at byte {place}, where one should: it is damaged. Copy or export it again"
-            )
-        return Structure("mp3", missing=int("fault" not in known), **known)
-    if declared and not known.get("fault") and count - 2 > declared:  # one that counts itself is no fault
+    if declared and count - 1 >= declared:
+        return _counted(place if tail is None else tail, count, declared, size, known)
+    if not declared or size - place > SPARE:
+        return replace(broken_off(file, "mp3", place, size, "frame", **known), tail=tail)
+    return Structure("mp3", **{"missing": int("fault" not in known), **known})
+
+
+def _counted(tail: int, count: int, declared: int, size: int, known: dict[str, object]) -> Structure:
+    """Judge an mp3 that has as many frames as its Xing header counts; what lies behind them is no sound."""
+    if "fault" not in known and count - 2 > declared:  # one that counts itself is no fault
         fault = f"it has {count - 1} frames, its Xing header counts {declared}: files were joined. Export it again"
         return Structure("mp3", **known, fault=fault)
-    return ends("mp3", place, size, tail=tail, **known)
+    return ends("mp3", tail, size, tail=tail, **known)
+
+
+def _tag_length(file: BinaryIO, head: bytes, place: int) -> int:
+    """Return the length of the tag that begins at a place; 0 if there is none."""
+    if head.startswith(b"ID3"):
+        return id3_length(head[:10])
+    if head.startswith(b"TAG"):
+        return 128
+    if head.startswith(b"APETAGEX"):
+        is_header = head[23] & 0x20 if len(head) > 23 else 0
+        return 32 + (int.from_bytes(head[12:16], "little") if is_header else 0)
+    return find(file, b"LYRICS200", place) + 9 - place if head.startswith(b"LYRICSBEGIN") else 0
 
 
 def _mpeg_frame(head: bytes) -> int:
