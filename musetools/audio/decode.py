@@ -208,12 +208,13 @@ def sound_frames(
     """Open a track of sound: how its frames are made safe to read, and these frames, decoded packet by packet."""
     with opened(source, name) as container:
         stream = chosen_audio(container, name, number)
-        if structure.kind == "mp4":
+        if structure.kind == "mp4" and not structure.trimmed:
             _check_index(stream, name)
         mapped = Mapped(stream, name)
         if stream.codec_context.name in CHECKED:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         times.rate, times.tick_s = mapped.rate, float(stream.time_base)
+        times.stamped = structure.kind != "caf"  # FFmpeg makes its own, of a length of packets that is none
         yield mapped, _frames(container, stream, mapped, times, structure.tail)
 
 

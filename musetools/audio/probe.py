@@ -263,7 +263,12 @@ def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
         start = sound.start_time * base
         kept = ends > start + base / 2
         at, ends = np.maximum(at[kept], start), ends[kept]
-    breaks = np.flatnonzero(np.abs(at[1:] - ends[:-1]) > max(BREAK_S, 2 * base)) + 1
+    off, limit = at[1:] - ends[:-1], max(BREAK_S, 2 * base)
+    apart = np.abs(off) > limit
+    lone = apart[:-1] & apart[1:] & (np.abs(off[:-1] + off[1:]) <= limit)  # a packet after which all goes on as before
+    apart[:-1] &= ~lone
+    apart[1:] &= ~lone
+    breaks = np.flatnonzero(apart) + 1
     for first, last in pairwise([0, *breaks.tolist(), len(at)] if len(at) else []):
         times.starts_s.append(float(at[first]))
         times.lengths.append(round((float(ends[last - 1]) - float(at[first])) * times.rate))

@@ -123,6 +123,7 @@ class SoundTimes:
     zero_s: float | None = None  # time of the first shown frame on the container's clock
     starts_s: list[float] = field(default_factory=list)  # of each piece, on the container's clock
     lengths: list[int] = field(default_factory=list)  # of each piece, in samples
+    stamped: bool = True  # whether frames have time stamps of their own
     n_decoded: int = 0  # samples that frames have brought so far
     bad_s: list[float] = field(default_factory=list)
 
@@ -147,7 +148,7 @@ class SoundTimes:
 
     def _off_s(self, frame: "av.AudioFrame", n_before: int = 0) -> float:
         """Return how far a frame's time stamp is from where the sound before it ends; 0 for what rounding explains."""
-        if frame.pts is None:
+        if frame.pts is None or not self.stamped:
             return 0.0
         off = frame.time - self._end_s - n_before / self.rate  # not by fractions, which took a tenth of decoding
         return off if abs(off) > max(BREAK_S, 2 * self.tick_s) else 0.0
@@ -214,10 +215,12 @@ def laid_out(frames: Iterator["av.AudioFrame"], signal: SignalCheck, times: Soun
 
     Each piece passes the resampler alone, so a clip of one piece that starts at 0 equals decoder "ffmpeg" to the bit.
     """
-    n_out = 0
+    n_out = n_lost = 0
     for number, piece in groupby(times.numbered(frames), itemgetter(1)):
         blocks = swresample_mono(in_blocks((frame for frame, _ in piece), signal), signal)
         cut = max(0, n_out - times.place(number))
+        n_lost += min(cut, n_out)
+        _check_lost(n_lost / SAMPLE_RATE, times)
         for silence in _silence(times.place(number) - n_out):
             n_out += len(silence)
             yield silence
@@ -226,6 +229,16 @@ def laid_out(frames: Iterator["av.AudioFrame"], signal: SignalCheck, times: Soun
             n_out += len(kept)
             if len(kept):
                 yield kept
+
+
+def _check_lost(lost_s: float, times: SoundTimes) -> None:
+    """Raise AudioError if overlaps have cost more than they can: packets were stamped in bursts, as they arrived."""
+    sound_s = times.n_decoded / times.rate
+    if lost_s > max(MOST_LOST_S, MOST_LOST * sound_s):
+        raise AudioError(
+            f"{times.name}: by its time stamps {lost_s:.3f} s of its first {sound_s:.3f} s of sound lie on top of each "
+            "other: they were given in bursts. decoder='ffmpeg' counts samples instead; or export it again"
+        )
 
 
 def _silence(n_samples: int) -> Iterator[np.ndarray]:

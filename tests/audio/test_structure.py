@@ -274,3 +274,52 @@ def test_a_codec_of_changing_modes_declares_no_length(tmp_path):
     assert audit_clip(path, quick=True).n_samples == 4 * RATE
     assert len(load_audio(path)) == 4 * RATE
     assert "declared length" not in levels(path)
+
+
+# --- edit lists of mp4
+
+
+def with_edits(path: Path, edits: list[tuple[int, int, int]]) -> Path:
+    """Write a video whose track of sound has these edits: ms, start in samples (-1: a pause), speed."""
+    with_sound(path)
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"elst")
+    size, body = int.from_bytes(content[place - 4 : place], "big"), bytes(4) + struct.pack(">I", len(edits))
+    body += b"".join(struct.pack(">Iii", length, start, round(speed * 65_536)) for length, start, speed in edits)
+    content[place + 4 : place + size - 4] = body
+    for name in (b"elst", b"edts", b"trak", b"moov"):  # which comes last, so that no offset changes
+        at = content.rindex(name, 0, place + 4) - 4
+        content[at : at + 4] = struct.pack(">I", int.from_bytes(content[at : at + 4], "big") + len(body) + 8 - size)
+    content[at_length(content, place) : at_length(content, place) + 4] = struct.pack(">I", sum(e[0] for e in edits))
+    path.write_bytes(content)
+    return path
+
+
+def at_length(content: bytearray, place: int) -> int:
+    return content.rindex(b"tkhd", 0, place) + 24
+
+
+@pytest.mark.parametrize(
+    ("edits", "match"),
+    [
+        ([(1000, 1024, 1), (500, -1, 1), (1500, 45_124, 1)], "a pause inside the clip"),
+        ([(1500, 1024, 2)], "at another speed"),
+        ([(500, -1, 1), (1000, 1024, 0), (1500, 1024, 1)], "at another speed"),
+    ],
+    ids=["pause", "fast", "still"],
+)
+def test_edits_that_no_decoder_here_follows_are_refused(tmp_path, edits, match):
+    path = with_edits(tmp_path / "a.mp4", edits)
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match=match):
+            load_audio(path, decoder=decoder)
+    assert audit_clip(path, quick=True).level == "error"
+
+
+@pytest.mark.parametrize("edits", [[(1000, 1024, 1)], [(400, -1, 1), (1000, 1024, 1)]], ids=["trimmed", "late"])
+def test_a_part_that_an_editor_kept_is_whole(tmp_path, edits):
+    """Less than half of the packets are left then, and nothing is damaged."""
+    path = with_edits(tmp_path / "a.mp4", edits)
+    late_s = 0.4 * (len(edits) - 1)
+    assert len(load_audio(path)) / RATE == pytest.approx(1 + late_s, abs=0.03)
+    assert len(load_audio(path, decoder="ffmpeg")) / RATE == pytest.approx(1, abs=0.03)

@@ -21,7 +21,7 @@ from broken import (
     write,
 )
 from clips import write_clip
-from media import copied, picture, speech
+from media import copied, mux, picture, speech
 
 import musetools as mt
 from musetools.audio import DECODERS, audio_blocks
@@ -135,6 +135,40 @@ def test_an_overlap_is_cut_and_listed(tmp_path):
     assert len(waveform) / 16_000 == pytest.approx(start - length + 1.5, abs=0.06)
     placed, priming = second["audio"] - first["video"], FRAME / RATE
     assert delay_s(waveform[round((placed + priming) * 16_000) :], 0.5) == pytest.approx(0, abs=0.001)
+
+
+@pytest.mark.parametrize("step_s", [0.2, 100], ids=["bursts", "all at 0"])
+def test_packets_that_are_stamped_in_bursts_are_no_holes(tmp_path, step_s):
+    """As they arrive over a network: to lay them there would lose most of the sound."""
+    path = tmp_path / "a.flv"
+    with av.open(str(path), "w") as container:
+        packets = [*picture(container, 3, b_frames=0), *sound(container, "aac", 3)]
+        for packet in (one for one in packets if one.stream.type == "audio"):
+            packet.pts = packet.dts = round(packet.pts * packet.time_base // step_s * step_s / packet.time_base)
+        mux(container, packets)
+    with pytest.raises(mt.AudioError, match="in bursts"):
+        mt.load_audio(path)
+    assert mt.audit_clip(path).level == mt.audit_clip(path, quick=True).level == "error"
+    for decoder in ("ffmpeg", "librosa"):
+        assert len(mt.load_audio(path, decoder=decoder)) / 16_000 == pytest.approx(3, abs=0.06)
+
+
+def test_a_single_odd_stamp_is_no_break(tmp_path):
+    path = tmp_path / "a.flv"
+    with av.open(str(path), "w") as container:
+        packets = [*picture(container, 3, b_frames=0), *sound(container, "aac", 3)]
+        for number, packet in enumerate(one for one in packets if one.stream.type == "audio"):
+            late = round(0.02 / packet.time_base) * (number % 10 == 5)
+            packet.pts, packet.dts = packet.pts + late, packet.dts + late
+        mux(container, packets)
+    for quick in (False, True):
+        assert not {"hole", "overlap"} & {f.what for f in mt.audit_clip(path, quick=quick).findings}
+
+
+def test_a_caf_has_no_time_stamps(tmp_path):
+    """FFmpeg makes some, of a length of packets that its header has wrong."""
+    path = write(tmp_path / "a.caf", lambda c: sound(c, "flac", 3, rate=48_000))
+    assert len(mt.load_audio(path)) == len(mt.load_audio(path, decoder="ffmpeg")) == 48_000
 
 
 def first_frames_s(path) -> dict[str, float]:

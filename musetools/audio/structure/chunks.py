@@ -5,6 +5,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
+from musetools.audio.structure.edits import edit_fault, is_trimmed
 from musetools.audio.structure.found import Structure, broken_off, closed, is_name, read_at
 from musetools.audio.structure.fragments import boxes_in, indexed_end
 
@@ -195,7 +196,10 @@ def boxes(file: BinaryIO, size: int) -> Structure:
     alone = names.count(b"sidx") == 1 < names.count(b"moof") and b"styp" not in names  # not one for each piece
     verified = b"moof" not in names or b"mfra" in names or alone
     missing = max(0, place - size, indexed - size)
-    return Structure("mp4", missing=missing, after=max(0, size - place), verified=verified)
+    fault = edit_fault(file)
+    fault = fault and f"{fault}. Export it again"
+    known = {"fault": fault, "verified": verified, "trimmed": is_trimmed(file)}
+    return Structure("mp4", missing=missing, after=max(0, size - place), **known)
 
 
 def matroska(file: BinaryIO, size: int) -> Structure:

@@ -24,6 +24,7 @@ class Structure:
     sized: bool = True  # whether its header knows its length: libsndfile reads no other
     exact_s: float | None = None  # length that its header guarantees: less decoded is truncated
     tail: int | None = None  # byte where tags follow its last frame, in which a decoder may find frames that are none
+    trimmed: bool = False  # whether an edit list keeps a part of it, as it says
     by_sndfile: bool = False  # whether FFmpeg takes its samples for what they are not, and libsndfile does not
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from musetools.audio.structure.found import is_name, read_at
 
-__all__ = ["boxes_in", "indexed_end", "lowest_offset"]
+__all__ = ["boxes_in", "indexed_end", "lowest_offset", "whole_boxes"]
 
 
 def boxes_in(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
@@ -34,14 +34,14 @@ def boxes_in(file: BinaryIO, place: int, end: int) -> Iterator[tuple[bytes, int,
 
 def lowest_offset(file: BinaryIO, track: int) -> int:
     """Return the lowest composition offset in the first fragment of an mp4's track, in ticks; 0 if none is below."""
-    for _, start, end in _whole(file, 0, file.seek(0, os.SEEK_END), b"moof"):
-        for _, first, last in _whole(file, start, end, b"traf"):
+    for _, start, end in whole_boxes(file, 0, file.seek(0, os.SEEK_END), b"moof"):
+        for _, first, last in whole_boxes(file, start, end, b"traf"):
             if offsets := _offsets(file, track, first, last):
                 return min(0, *offsets)
     return 0
 
 
-def _whole(file: BinaryIO, place: int, end: int, *names: bytes) -> Iterator[tuple[bytes, int, int]]:
+def whole_boxes(file: BinaryIO, place: int, end: int, *names: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and end of what each box of these names holds, of those that are whole."""
     for name, _, start, after in boxes_in(file, place, end):
         if name in names and after <= end:
@@ -60,7 +60,7 @@ def indexed_end(index: bytes, after: int) -> int:
 def _offsets(file: BinaryIO, track: int, place: int, end: int) -> list[int]:
     """Return the composition offsets of a fragment (traf); none if it is of another track."""
     found = []
-    for name, start, after in _whole(file, place, end, b"tfhd", b"trun"):
+    for name, start, after in whole_boxes(file, place, end, b"tfhd", b"trun"):
         body = read_at(file, start, after - start)
         if name == b"tfhd" and int.from_bytes(body[4:8], "big") != track:
             return []

@@ -154,7 +154,7 @@ def _counted(tail: int, count: int, declared: int, size: int, known: dict[str, o
     if "fault" not in known and count - 2 > declared:  # one that counts itself is no fault
         fault = f"it has {count - 1} frames, its Xing header counts {declared}: files were joined. Export it again"
         return Structure("mp3", **known, fault=fault)
-    return ends("mp3", tail, size, tail=tail, **known)
+    return ends("mp3", tail, size, tail=tail if tail < size else None, **known)
 
 
 def _tag_length(file: BinaryIO, head: bytes, place: int) -> int:
