@@ -6,9 +6,10 @@ option ``-r 25`` delays video by up to 67 ms.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain
-from operator import sub
+from itertools import chain, groupby, pairwise
+from operator import itemgetter, sub
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,13 @@ __all__ = ["fix"]
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 FARTHEST_MS = 10_000
 STEP = 1024  # samples of a frame of AAC
+AAC_RATES = (22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # below, its frames are too long
+USUAL_RATE = 48_000  # for others
+VERIFIED_S = 60  # at either end
+INAUDIBLE = 1e-8  # energy of a sample
 OFF_MS, LIKE = 5.0, 0.7  # how far the sound may lie from its place in the result, and how alike it must be
 UPRIGHT = (), (("transpose", "cclock"),), (("hflip",), ("vflip",)), (("transpose", "clock"),)  # by quarters of a turn
+EVEN = "trunc(iw/2)*2:trunc(ih/2)*2:0:0"  # pixels, as H.264 has them
 QUALITY = {"crf": "15"}  # as MuseTalk's scripts/preprocess.py
 
 
@@ -79,26 +85,34 @@ def fix(
     if target.suffix.lower() not in FORMATS or not abs(sound_ms) <= FARTHEST_MS:
         got = f"got {target.name} and {sound_ms:g} ms"
         raise ParameterError(f"a new file is {', '.join(FORMATS)}, its sound moved by {FARTHEST_MS} ms at most; {got}")
-    info = probe_media(source, audio_track=audio_track, video_track=video_track)
+    tracks = {"audio_track": audio_track, "video_track": video_track}
+    info = probe_media(source, **tracks)
     if info.video is None:
         raise ParameterError(f"{source} has no video that its sound could be late against. Name a clip")
+    _check_mendable(audit_clip(source, **tracks))
     with replacing(target) as file:
         _write(info, file, FORMATS[target.suffix.lower()], sound_ms / 1000, fps25, (audio_track, video_track))
         file.flush()
         audit = audit_clip(file.name)
-        _verify(audit, load_audio(source, audio_track=audio_track, video_track=video_track), source, sound_ms, fps25)
+        _verify(audit, load_audio(source, **tracks), source, sound_ms, fps25)
     return audit_clip(target)
+
+
+def _check_mendable(audit: ClipAudit) -> None:
+    """Raise AudioError if something is wrong with a clip that a new file of it would hide."""
+    errors = (f for f in audit.findings if f.level == "error" and not f.mended)
+    if bad := next((f for f in errors if f.what not in (MENDED | RATES_MENDED) - {"bad packet"}), None):
+        raise AudioError(f"{audit.name} cannot be mended: {bad.sentence}")
 
 
 def _write(
     info: MediaInfo, file: Any, kind: str, shift_s: float, fps25: bool, tracks: tuple[int | None, int | None]
 ) -> None:
-    import av
 
     source, (of_sound, of_video) = info.path, tracks
     if (zero := first_shown_s(source, source, of_video)) is None:
         raise AudioError(f"{source}: none of its {info.video.codec} frames can be decoded. Copy or export it again")
-    with av.open(file, "w", format=kind) as out:
+    with _writing(file, kind, source) as out:
         video = list(_video(source, out, zero, of_video, Fraction(25) if fps25 else None, timed_rate(info.video)))
         if not video:
             raise ParameterError(f"{source}: none of its frames can be used. Export it again")
@@ -109,10 +123,23 @@ def _write(
             out.mux(packet)
 
 
+@contextmanager
+def _writing(file: Any, kind: str, source: str) -> Iterator[Any]:
+    """Open a new file; OutputError for what FFmpeg cannot write."""
+    import av
+
+    try:
+        with av.open(file, "w", format=kind) as out:
+            yield out
+    except av.FFmpegError as error:
+        what = f"video or sound of {source} cannot be written to {kind} ({error.strerror})"
+        raise OutputError(f"{what}. Pass --fps25, or name another format") from None
+
+
 def _video(
     source: str, out: Any, zero: float, number: int | None, fps: Fraction | None, usual: Fraction
 ) -> Iterator[Any]:
-    """Yield packets of video, the first shown one at 0: copied, or encoded where that is asked for or cannot be."""
+    """Yield packets of video, the first shown one at 0: copied, or encoded where that is asked for or needed."""
     with opened(source, source) as container:
         stream = chosen_video(container, number)
         zero += shown_late_s(source, stream.id, stream.time_base)
@@ -123,7 +150,7 @@ def _video(
 
 
 def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]:
-    copy, ticks = out.add_stream_from_template(stream), round(zero / stream.time_base)
+    copy, ticks = out.add_stream_from_template(stream, opaque=True), round(zero / stream.time_base)
     packets = [packet for packet in container.demux(stream) if packet.size]
     if None in (shown := [packet.pts for packet in packets]):
         raise ParameterError(f"{container.name}: video packets without time stamps cannot be copied. Pass --fps25")
@@ -131,6 +158,8 @@ def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]
     if None in decoded:  # Matroska has none, and FFmpeg does not guess the first ones
         delay = max(map(sub, sorted(shown), shown))  # of a frame that is decoded before it is shown
         decoded = [at - delay for at in sorted(shown)]
+    if any(after <= before for before, after in pairwise(decoded)):
+        raise ParameterError(f"{container.name}: edits out of order cannot be copied. Pass --fps25")
     for packet, at in zip(packets, decoded, strict=True):
         packet.pts, packet.dts, packet.stream = packet.pts - ticks, at - ticks, copy
         yield packet
@@ -145,7 +174,13 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
     if (first := next(frames, None)) is None:
         return
     turns, graph = round(first.rotation / 90) % 4, av.filter.Graph()
-    steps = ("fps", f"{fps}:start_time=0"), *UPRIGHT[turns], ("format", "yuv420p|yuvj420p"), ("buffersink",)
+    steps = (
+        ("fps", f"{fps}:start_time=0"),
+        *UPRIGHT[turns],
+        ("crop", EVEN),
+        ("format", "yuv420p|yuvj420p"),
+        ("buffersink",),
+    )
     graph.link_nodes(graph.add_buffer(template=stream), *(graph.add(*step) for step in steps)).configure()
     aspect = stream.codec_context.sample_aspect_ratio
     for frame in chain([first], frames, [None]):
@@ -185,22 +220,28 @@ def _sound(
     info: MediaInfo, track: int | None, zero: float, shift_s: float, end_s: float
 ) -> tuple[np.ndarray, int, str]:
     """Return 16-bit samples, (n_samples, n_channels), as long as the video; their rate and layout."""
+    times = SoundTimes(info.path, zero_s=zero)
+    with sound_frames(info.path, info.path, track, info.structure, times) as (mapped, frames):
+        rate = mapped.rate if mapped.rate in AAC_RATES else USUAL_RATE
+        layout, n_channels = ("mono", 1) if mapped.n_channels == 1 else ("stereo", 2)
+        pcm, written = np.zeros((round(end_s * rate), n_channels), np.int16), 0
+        for number, piece in groupby(times.numbered(frames), itemgetter(1)):
+            place = round((times.starts_s[number] - zero + shift_s) * rate)
+            for block in _resampled((frame for frame, _ in piece), layout, rate):
+                samples = block.reshape(-1, n_channels)
+                cut = max(0, written - place)  # of an overlap the later piece loses
+                kept = samples[cut : max(0, len(pcm) - place)]
+                pcm[place + cut : place + cut + len(kept)] = kept
+                written, place = max(written, place + cut + len(kept)), place + len(samples)
+    return pcm, rate, layout
+
+
+def _resampled(frames: Iterator[Any], layout: str, rate: int) -> Iterator[np.ndarray]:
     import av
 
-    times, pieces = SoundTimes(info.path, zero_s=zero), {}
-    with sound_frames(info.path, info.path, track, info.structure, times) as (mapped, frames):
-        rate, layout = mapped.rate, "mono" if mapped.n_channels == 1 else "stereo"
-        resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
-        for frame, number in times.numbered(frames):
-            pieces.setdefault(number, []).extend(one.to_ndarray() for one in resampler.resample(frame))
-    n_channels = 1 if layout == "mono" else 2
-    pcm = np.zeros((round(end_s * rate), n_channels), np.int16)
-    for number, blocks in sorted(pieces.items(), reverse=True):  # of an overlap the later piece loses
-        samples = np.concatenate(blocks, axis=1).reshape(-1, n_channels)
-        first = round((times.starts_s[number] - zero + shift_s) * rate)
-        kept = samples[max(0, -first) : max(0, len(pcm) - first)]
-        pcm[max(0, first) : max(0, first) + len(kept)] = kept
-    return pcm, rate, layout
+    resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
+    for frame in chain(frames, [None]):
+        yield from (one.to_ndarray() for one in resampler.resample(frame))
 
 
 def _encoded(out: Any, pcm: np.ndarray, rate: int, layout: str) -> Iterator[Any]:
@@ -220,15 +261,24 @@ def _verify(audit: ClipAudit, before: np.ndarray, source: Path, sound_ms: float,
     left = {f.what for f in audit.findings if f.level == "error"} & (MENDED | (RATES_MENDED if fps25 else set()))
     if left:
         raise OutputError(f"{source} could not be mended: {', '.join(left)} is still there. Export it again")
-    after = load_audio(audit.name)
-    shift = round(sound_ms * SAMPLE_RATE / 1000)
+    after, shift = load_audio(audit.name), round(sound_ms * SAMPLE_RATE / 1000)
     moved = np.concatenate([np.zeros(max(0, shift), np.float32), before[max(0, -shift) :]])[: len(after)]
-    spectra = np.fft.rfft(moved, 2 * len(after)), np.fft.rfft(after, 2 * len(after))
+    n = VERIFIED_S * SAMPLE_RATE
+    parts = [slice(None)] if len(after) < 2 * n else [slice(n), slice(len(after) - n, None)]
+    for part in parts:
+        off_ms, alike = _offset(moved[part], after[part])
+        if alike < LIKE or abs(off_ms) > OFF_MS:
+            raise OutputError(
+                f"{source} could not be mended: its sound lies {off_ms:.0f} ms from its place. Export it again"
+            )
+
+
+def _offset(expected: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+    """Return how late a waveform is against another, in ms, and how alike they are then; silence is alike."""
+    energy = float(np.sqrt(np.square(expected).sum() * np.square(got).sum()))
+    if energy < INAUDIBLE * len(got):
+        return 0.0, 1.0
+    spectra = np.fft.rfft(expected, 2 * len(got)), np.fft.rfft(got, 2 * len(got))
     match = np.fft.irfft(spectra[1] * spectra[0].conj())
-    match /= max(float(np.sqrt(np.square(moved).sum() * np.square(after).sum())), 1e-9)
     lag = int(match.argmax())
-    off_ms = 1000 * min(lag, lag - len(match), key=abs) / SAMPLE_RATE
-    if match[lag] < LIKE or abs(off_ms) > OFF_MS:
-        raise OutputError(
-            f"{source} could not be mended: its sound lies {off_ms:.0f} ms from its place. Export it again"
-        )
+    return 1000 * min(lag, lag - len(match), key=abs) / SAMPLE_RATE, float(match[lag]) / energy

@@ -173,3 +173,45 @@ def test_video_that_cannot_be_decoded(tmp_path):
     source.write_bytes(content[len(content) // 188 // 2 * 188 :])  # no key frame is left
     with pytest.raises(AudioError, match="none of its h264 frames can be decoded"):
         fix(source, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [("a.mov", "pcm_s16le", 192_000), ("a.mkv", "flac", 37_800), ("a.mov", "pcm_s16le", 8000)],
+)
+def test_sound_of_any_rate(tmp_path, name, codec, rate):
+    source = with_sound(tmp_path / name, codec, rate=rate)
+    assert fix(source, tmp_path / "b.mp4").level == "ok"
+    assert lag_ms(load_audio(source), load_audio(tmp_path / "b.mp4")) == pytest.approx(0, abs=1)
+
+
+def test_a_clip_of_which_half_is_lost_is_not_made_to_look_whole(tmp_path):
+    source = with_sound(tmp_path / "a.mp4")
+    before = source.read_bytes()
+    front = tmp_path / "front.mp4"
+    with av.open(str(source)) as old, av.open(str(front), "w", options={"movflags": "faststart"}) as new:
+        streams = {stream.index: new.add_stream_from_template(stream) for stream in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
+    content = front.read_bytes()
+    front.write_bytes(content[: len(before) // 2] + bytes(len(content) - len(before) // 2))
+    for fps25 in (False, True):
+        with pytest.raises(AudioError, match="cannot be mended"):
+            fix(front, tmp_path / "b.mp4", fps25=fps25)
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_images_of_odd_size_are_cut_by_a_line(tmp_path):
+    source = tmp_path / "a.mkv"
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("ffv1", rate=30)
+        video.width, video.height, video.pix_fmt = 65, 63, "yuv444p"
+        frames = [av.VideoFrame.from_ndarray(np.full((63, 65, 3), 8 * i, np.uint8), "rgb24") for i in range(30)]
+        packets = [packet for frame in [*frames, None] for packet in video.encode(frame)]
+        mux(container, [*packets, *sound(container, "aac", 1)])
+    audit = fix(source, tmp_path / "b.mp4", fps25=True)
+    assert (audit.level, audit.fps) == ("ok", 25)
+    with av.open(str(tmp_path / "b.mp4")) as made:
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (64, 62)
