@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from html import escape
@@ -23,18 +22,16 @@ from musetools.audio.container import (
     shown_late_s,
     source_structure,
 )
+from musetools.audio.rates import shown_rate
 from musetools.audio.structure import Structure
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
-from musetools.timing import meant_rate
 
 __all__ = ["MediaInfo", "StreamInfo", "as_shown", "probe_media"]
 
 # codecs whose headers declare the ticks of a clock, no frame rate
 CLOCKED = ("h261", "h263", "h263i", "h263p", "mpeg4", "msmpeg4v2", "msmpeg4v3")
 FASTEST = 1000  # fps; a header that declares more declares a clock
-UNEVEN = 0.1  # frames whose distance is off by more than this share of a frame make a rate variable
-ON_FILM = (1, 1001)  # denominators of the frame rates that cameras have
 UNKNOWN, NOTHING = Structure(), Timeline(decoded=False)
 SHOWN_VP8 = 0x10  # bit of a frame's first byte: frames without it serve others and are not shown
 
@@ -170,7 +167,7 @@ def _stream(stream: Any, stamps: np.ndarray | None, late_s: float) -> StreamInfo
     claims = {"tick": base, "coded_rate": coded, "frames_declared": stream.frames or None}
     if stamps is None:
         return StreamInfo("video", codec, start, duration, stream.average_rate, **claims)
-    timed, variable = _timing(stamps, base, (coded, stream.average_rate))
+    timed, variable = shown_rate(stamps, base, (coded, stream.average_rate))
     shown = {"timed_rate": timed, "variable": variable, "frames_counted": len(stamps)}
     return StreamInfo("video", codec, start, duration, stream.average_rate, **claims, **shown)
 
@@ -181,7 +178,7 @@ def as_shown(info: MediaInfo, frames_s: list[float]) -> MediaInfo:
     if video is None or not video.tick or video.frames_counted == len(frames_s):
         return info
     stamps = np.round(np.array(frames_s) / float(video.tick)).astype(np.int64)
-    timed, variable = _timing(stamps, video.tick, (video.coded_rate, video.rate))
+    timed, variable = shown_rate(stamps, video.tick, (video.coded_rate, video.rate))
     shown = replace(video, timed_rate=timed, variable=variable, frames_counted=len(frames_s))
     streams = tuple(shown if stream is video else stream for stream in info.streams)
     return replace(info, streams=streams)
@@ -216,6 +213,9 @@ def _stamps(container: Any, video: Any, sound: Any, name: str) -> tuple[np.ndarr
     codec, lasting = sound.codec_context if sound else None, any(lasts for _, lasts in entries[1])
     if sound and "wma" not in codec.name and (lasting or codec.frame_size or "opus" in codec.name):  # WMA plays later
         _note(times, np.array(entries[1], np.int64).reshape(-1, 2), sound)
+    elif sound and entries[1] and codec.name.startswith("pcm") and sound.duration:  # whose index has no holes
+        times.starts_s.append(float((sound.start_time or 0) * sound.time_base))
+        times.lengths.append(round(float(sound.duration * sound.time_base) * times.rate))
     return np.sort(np.array([at for at, _ in entries[0]], np.int64)), times, unseen
 
 
@@ -272,20 +272,6 @@ def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
     for first, last in pairwise([0, *breaks.tolist(), len(at)] if len(at) else []):
         times.starts_s.append(float(at[first]))
         times.lengths.append(round((float(ends[last - 1]) - float(at[first])) * times.rate))
-
-
-def _timing(times: np.ndarray, base: Fraction, declared: Iterable[Fraction | None]) -> tuple[Fraction | None, bool]:
-    """Return the frame rate that time stamps show, and whether they lie unevenly."""
-    if len(times) < 2 or times[-1] == times[0]:
-        return None, False
-    steps, span = np.diff(times), int(times[-1] - times[0]) * base
-    rate = len(steps) / span
-    # a container that counts in milliseconds cannot but round: what it declares may be exact
-    near = (r for r in declared if r and r.denominator in ON_FILM and abs(len(steps) / r - span) <= base)
-    exact = next(near, None) or (meant_rate(float(round(rate, 5))) if rate > 1e-4 else rate)
-    ticks = float(1 / (rate * base))  # a frame
-    slack = max(UNEVEN * ticks, 1.0 if ticks > 2 else 0.0)
-    return exact, bool(np.abs(steps - median(steps.tolist())).max() > slack)
 
 
 def _lead(stream: Any, start_s: float) -> float:

@@ -61,6 +61,14 @@ class ClipAudit:
         return bool(self.timeline and self.info.audio and not self.timeline.decoded)
 
     @property
+    def not_known(self) -> str:
+        """What packets alone could not tell; empty where sound was decoded, or there is none."""
+        if not self.is_quick:
+            return ""
+        placed = self.timeline.pieces or self.info.container in SOUND_ALONE
+        return QUICK if placed else f"{QUICK}, nor is where sound lies"
+
+    @property
     def mend(self) -> str:
         """The command that mends what can be mended; empty if nothing can."""
         whats = {finding.what: finding for finding in self.findings if finding.level != "note"}
@@ -114,9 +122,7 @@ class ClipAudit:
         return "\n".join([f"{self.name} for {self.recipe.name}: {self.level}", *(f"  {line}" for line in lines)])
 
     def _remarks(self) -> Iterator[str]:
-        if self.is_quick:
-            placed = self.timeline.pieces or self.info.container in SOUND_ALONE
-            yield QUICK if placed else f"{QUICK}, nor is where its sound lies"
+        yield from [self.not_known] if self.not_known else ()
         yield from [f"lips: {self.lips!r}"] if self.lips else ()
         yield from [f"to mend it: {self.mend}"] if self.mend else ()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musetools.check.clip import QUICK, ClipAudit, ClipFacts, audit_clip, clip_facts, judged
+from musetools.check.clip import ClipAudit, ClipFacts, audit_clip, clip_facts, judged
 from musetools.check.findings import LEVELS
 from musetools.errors import AudioError, ParameterError
 from musetools.files import find_media
@@ -45,7 +45,8 @@ class FolderAudit:
         """Return a line for each clip."""
         caption = f"{self.errors} of {len(self.audits)} clips have errors"
         caption += f"; {self.passed_over}" if self.passed_over else ""
-        caption += f"; {QUICK}" if any(audit.is_quick for audit in self.audits) else ""
+        not_known = max((audit.not_known for audit in self.audits), key=len, default="")
+        caption += f"; {not_known}" if not_known else ""
         head, lines = ["level", "clip", "sound", "frames", "found"], [audit.table_row() for audit in self.audits]
         if self.remarks:
             caption += f"\n{self.remarks}"

@@ -26,6 +26,7 @@ from media import copied, mux, picture, speech
 import musetools as mt
 from musetools.audio import DECODERS, audio_blocks
 from musetools.audio.reading import read_timeline
+from musetools.check.folder import audit_folder
 
 LATE_S = 0.478
 HOLE = (1.0, 1.3)
@@ -114,10 +115,20 @@ def test_packets_of_any_length_show_it(tmp_path, name, codec):
     assert quick.timeline.holes[0][1] == pytest.approx(HOLE[1] - HOLE[0], abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["a.mov", "a.avi"])
+def test_where_pcm_starts_is_read_off_its_index(tmp_path, name):
+    video = "libx264" if name == "a.mov" else "mpeg4"
+    path = with_sound(tmp_path / name, "pcm_s16le", video, late_s=LATE_S)
+    quick, whole = mt.audit_clip(path, quick=True), mt.audit_clip(path)
+    assert quick.timeline.start_offset_s == pytest.approx(whole.timeline.start_offset_s, abs=0.03)
+    assert quick.level == whole.level
+
+
 def test_where_packets_do_not_say_it_that_is_said(tmp_path):
     """A decoder of WMA gives sound a packet later than its time stamps."""
     path = with_sound(tmp_path / "a.wmv", "wmav2", "mpeg4")
-    assert "nor is where its sound lies" in repr(mt.audit_clip(path, quick=True))
+    assert "nor is where sound lies" in repr(mt.audit_clip(path, quick=True))
+    assert "nor is where sound lies" in repr(audit_folder([path], quick=True))
     assert "nor is" not in repr(mt.audit_clip(with_sound(tmp_path / "a.mp4"), quick=True))
 
 
