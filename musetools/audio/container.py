@@ -13,7 +13,16 @@ import numpy as np
 from musetools.audio.structure import Structure, lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = ["RATES", "SOUND_ALONE", "Mapped", "check_rate", "check_structure", "chosen_audio", "chosen_video"]
+__all__ = [
+    "RATES",
+    "SOUND_ALONE",
+    "Mapped",
+    "beyond_end",
+    "check_rate",
+    "check_structure",
+    "chosen_audio",
+    "chosen_video",
+]
 __all__ += ["moving", "name_of", "opened", "readable", "shown_late_s", "source_structure"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
@@ -193,6 +202,12 @@ def shown_late_s(source: Any, track: int, tick: Fraction) -> float:
         if file.read(8)[4:] not in FIRST_BOXES:
             return 0.0
         return float(-lowest_offset(file, track) * tick)
+
+
+def beyond_end(container: Any) -> int:
+    """Return how many bytes a file's index reaches beyond its end."""
+    last = max((entry.pos + entry.size for s in container.streams for entry in list(s.index_entries)[-1:]), default=0)
+    return max(0, last - container.size)
 
 
 def check_rate(rate: int, name: str) -> None:

@@ -14,6 +14,7 @@ from musetools.audio.container import (
     RATES,
     SOUND_ALONE,
     Mapped,
+    beyond_end,
     check_rate,
     check_structure,
     chosen_audio,
@@ -46,6 +47,7 @@ Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
 MAX_CHANNELS = 8
 # codecs whose frames hold a checksum, which FFmpeg skips by default
+LAST_LOST_S = 0.5  # of sound at the end; more is no packet that an encoder left unfinished
 CHECKED = {"flac", "ac3", "eac3", "tta", "wavpack"}
 
 
@@ -215,7 +217,21 @@ def sound_frames(
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         times.rate, times.tick_s = mapped.rate, float(stream.time_base)
         times.stamped = structure.kind != "caf"  # FFmpeg makes its own, of a length of packets that is none
+        if missing := beyond_end(container):
+            raise AudioError(f"{name} is truncated: {missing} bytes that its index names are missing. Copy it again")
         yield mapped, _frames(container, stream, mapped, times, structure.tail)
+        if structure.kind == "mp4":
+            _check_end(stream, times)
+
+
+def _check_end(stream: Any, times: SoundTimes) -> None:
+    """Raise AudioError if nothing could be decoded from some packet on to the end of an mp4's index."""
+    last = max((float(entry.timestamp * stream.time_base) for entry in list(stream.index_entries)[-1:]), default=0.0)
+    if times.bad_s and last - times.end_s > LAST_LOST_S:
+        raise AudioError(
+            f"{times.name} is truncated: from {times.end_s:.3f} s on nothing can be decoded, its index goes on to "
+            f"{last:.3f} s. Copy it again"
+        )
 
 
 def _check_index(stream: Any, name: str) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from html import escape
 from itertools import pairwise
-from pathlib import Path
 from statistics import median  # numpy's would import numpy.ma
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from musetools.audio.container import (
     SOUND_ALONE,
+    beyond_end,
     chosen_audio,
     chosen_video,
     moving,
@@ -134,7 +134,7 @@ def probe_media(
             container.format.name,
             container.duration / av.time_base if container.duration else None,
             streams,
-            max(structure.missing, _missing(container, Path(path))),
+            max(structure.missing, beyond_end(container)),
             structure,
             times.timeline(shown, decoded=False),
             video.index if video else None,
@@ -278,9 +278,3 @@ def _lead(stream: Any, start_s: float) -> float:
     """Return how much comes before a stream's start, by the first entry of its index."""
     first = next(iter(stream.index_entries), None)
     return max(0.0, start_s - float(first.timestamp * stream.time_base)) if first else 0.0
-
-
-def _missing(container: Any, path: Path) -> int:
-    """Return how far a file's index reaches beyond its end."""
-    last = max((e.pos + e.size for s in container.streams for e in list(s.index_entries)[-1:]), default=0)
-    return max(0, last - path.stat().st_size)

@@ -150,12 +150,12 @@ class SoundTimes:
         """Return how far a frame's time stamp is from where the sound before it ends; 0 for what rounding explains."""
         if frame.pts is None or not self.stamped:
             return 0.0
-        off = frame.time - self._end_s - n_before / self.rate  # not by fractions, which took a tenth of decoding
+        off = frame.time - self.end_s - n_before / self.rate  # not by fractions, which took a tenth of decoding
         return off if abs(off) > max(BREAK_S, 2 * self.tick_s) else 0.0
 
     def _note(self, frame: "av.AudioFrame", *, breaks: bool) -> int:
         if breaks:
-            at = self._end_s if frame.pts is None else float(frame.pts * frame.time_base)
+            at = self.end_s if frame.pts is None else float(frame.pts * frame.time_base)
             self._check_place(at)
             self.starts_s.append(at)
             self.lengths.append(0)
@@ -172,11 +172,11 @@ class SoundTimes:
                     "it is damaged. Export it again"
                 )
             return
-        overlap_s, before_s = self._end_s - at, self.lengths[-1] / self.rate
+        overlap_s, before_s = self.end_s - at, self.lengths[-1] / self.rate
         anew = overlap_s > min(LONGEST_OVERLAP_S, max(MOST_LOST_S, MOST_LOST * before_s))
         if anew or overlap_s < -LONGEST_HOLE_S:
             raise AudioError(
-                f"{self.name}: its time stamps jump from {self._end_s:.3f} s to {at:.3f} s: files were joined, or "
+                f"{self.name}: its time stamps jump from {self.end_s:.3f} s to {at:.3f} s: files were joined, or "
                 "it is damaged. Export it again"
             )
         sound_s = self.n_decoded / self.rate
@@ -188,7 +188,8 @@ class SoundTimes:
             )
 
     @property
-    def _end_s(self) -> float:
+    def end_s(self) -> float:
+        """Where the sound so far ends, on the container's clock."""
         return self.starts_s[-1] + self.lengths[-1] / self.rate if self.starts_s else 0.0
 
     def place(self, number: int) -> int:

@@ -130,6 +130,18 @@ def test_zeros_in_place_of_data(tmp_path, name, stop):
     assert "error" in found.values() or "hole" in found, found  # of a transport stream time stamps tell it
 
 
+def test_an_mp4_whose_data_are_zeros_from_the_middle_on(tmp_path):
+    """A parser takes them for a single packet."""
+    path = tmp_path / "a.mp4"
+    write(path, lambda c: sound(c, "libmp3lame", 3, rate=48_000), movflags="faststart")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3] + bytes(len(content) - len(content) * 2 // 3))
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match="truncated"):
+            load_audio(path, decoder=decoder)
+    assert audit_clip(path).level == "error"
+
+
 def test_mp3s_joined_around_a_tag(tmp_path):
     one = write_media(tmp_path / "a.mp3", speech(2), 44_100).read_bytes()
     path = tmp_path / "b.mp3"
