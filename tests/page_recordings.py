@@ -40,7 +40,8 @@ def page(folder: Path) -> str:
             (done.stdout + done.stderr).rstrip(),
             "```",
             "",
-            "Made by `python tests/page_recordings.py docs/recordings.md`; `tests/check/test_recordings.py` asserts it",
+            "Made by `python tests/page_recordings.py docs/recordings.md`; "
+            "`tests/check/test_recordings.py` asserts the findings.",
             "",
         ]
     )

@@ -30,6 +30,13 @@ def test_help_lists_every_name_and_cuts_no_summary_off():
     assert "exit code 1 where a finding is an error." in " ".join(words)
 
 
+def test_the_example_of_run_keeps_its_lines():
+    text = output("run", "--help")
+    assert "\\b" not in text
+    assert "-p encoder tiny.en \\\n" in text
+    assert "\n      --over audio a.mp4 b.mp4 c.mp4 d.mp4 --over fps 25 29.97\n" in text
+
+
 def test_groups_within_the_command_list_no_names():
     assert "recipes" not in output("contract", "--help")
 
@@ -104,3 +111,15 @@ def test_the_name_of_a_file_forges_nothing(name, tmp_path):
     assert ascii(name)[1:-1] in result.output.splitlines()[1].encode("ascii", "backslashreplace").decode()
     gone = CliRunner().invoke(main, ["check", str(tmp_path / "no" / name.replace("\n", ""))])
     assert not set(gone.output) & set("\r\x1b\x07\u202e")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--quick", "--lips"], "--quick decodes nothing"),
+        (["--lips", "--reach", "5"], "'--reach': 5.0 is not in the range"),
+        (["--lips", "--face", "3", "0.5"], "'--face': 3.0 is not in the range"),
+    ],
+)
+def test_a_check_that_cannot_be_made_is_refused_before_a_file_is_read(given, words, tmp_path):
+    assert words in output("check", str(tmp_path / "none.mp4"), *given, code=2)

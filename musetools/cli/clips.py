@@ -22,8 +22,20 @@ __all__ = ["check", "fix"]
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
 @click.option("--lips", is_flag=True, help="Look at lips, too: by how much sound is late against the mouth.")
 @click.option("--mouth", type=click.Path(path_type=Path), help="Another tracker's series of the clip's mouth (CSV).")
-@click.option("--face", nargs=2, type=float, metavar="X Y", help="Of several faces, the nearest to a point, 0 … 1.")
-@click.option("--reach", default=0.6, show_default=True, help="Seconds that --lips searches on either side.")
+@click.option(
+    "--face",
+    nargs=2,
+    type=click.FloatRange(0, 1),
+    metavar="X Y",
+    help="Of several faces, the nearest to a point, 0 … 1.",
+)
+@click.option(
+    "--reach",
+    type=click.FloatRange(0, 3, min_open=True),
+    default=0.6,
+    show_default=True,
+    help="Seconds that --lips searches on either side.",
+)
 @track_options
 def check(
     paths: tuple[Path, ...],
@@ -39,9 +51,12 @@ def check(
     """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
     from musetools.check.folder import audit_folder
 
+    looked = lips or mouth is not None or face is not None
+    if quick and looked:
+        raise click.UsageError("--quick decodes nothing, and --lips, --mouth and --face need pictures. Leave one out")
     with exits_2("Error", ParameterError):
         audit = audit_folder(paths, recipe, quick=quick, **tracks)
-    if looked := lips or mouth is not None or face is not None:
+    if looked:
         audit = _with_lips(audit, mouth=mouth, face=face, reach_s=reach, tracks=tracks)
     echo(audit.to_json() if as_json else audit)
     if not (looked or as_json):

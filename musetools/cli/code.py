@@ -53,9 +53,9 @@ def show(path: Path) -> None:
 
 
 @contract.command()
-@click.argument("paths", nargs=2, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=2, metavar="A B", type=click.Path(path_type=Path))
 def diff(paths: tuple[Path, Path]) -> None:
-    """Print in what two contracts differ; exit code 1 where they do."""
+    """Print in what two contracts differ, A as "here", B as "there"; exit code 1 where they do."""
     from musetools import AudioContract
 
     first, second = map(AudioContract.load, paths)

@@ -146,7 +146,7 @@ def info(root: Path) -> None:
 
 @stores.command()
 @_store_folder
-@click.argument("others", metavar="OTHERS", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("others", metavar="OTHERS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 def merge(root: Path, others: tuple[Path, ...]) -> None:
     """Copy the clips of OTHERS, stores that were made in the same way, into the store DIR."""
     from musetools import FeatureStore

@@ -95,14 +95,14 @@ def run(
     jobs: int | None,
     timeout: float,
 ) -> None:
-    r"""Run NOTEBOOK with other parameters, or over every combination of several; exit code 0, 1 or 2 as of regress.
+    """Run NOTEBOOK with other parameters, or over every combination of several; exit code 0, 1 or 2 as of regress.
 
     All names and types are checked before the first run starts. Over four files and two rates, eight runs:
 
     \b
-    musetools run notebooks/01_train_vs_inference.ipynb -p encoder tiny.en \
+    musetools run notebooks/01_train_vs_inference.ipynb -p encoder tiny.en \\
         --over audio a.mp4 b.mp4 c.mp4 d.mp4 --over fps 25 29.97
-    """
+    """  # noqa: D301 - click wants the backspace itself
     from musetools.lab.regression.grid import run_grid
 
     values: dict[str, list[str]] = {}

@@ -115,6 +115,8 @@ def extract(
         If the report cannot be written.
     """
     one_of("engine", engine, ("local", "ray"))
+    if address is not None and engine != "ray":
+        raise ParameterError(f"an address names a Ray cluster; got {address!r} with engine {engine!r}. Use engine ray")
     one_of("on_error", on_error, ("record", "raise"))
     if workers is not None and workers < 1:
         raise ParameterError(f"workers must be 1 or more; got {workers}")

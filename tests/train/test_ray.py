@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from musetools import MissingExtraError, extract
+from musetools import MissingExtraError, ParameterError, extract
 
 SCRIPT = Path(__file__).resolve().parents[1] / "two_nodes.py"
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")
@@ -60,3 +60,9 @@ def test_without_ray_the_extra_is_named(store, small, tmp_path, monkeypatch):
     (tmp_path / "a.wav").touch()
     with pytest.raises(MissingExtraError, match=r"pip install 'musetools\[ray\]'"):
         extract({"new": tmp_path / "a.wav"}, store, small, engine="ray", progress=False)
+
+
+def test_an_address_without_ray_is_refused(store, small, tmp_path):
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(ParameterError, match="an address names a Ray cluster; got 'auto' with engine 'local'"):
+        extract({"new": tmp_path / "a.wav"}, store, small, address="auto", progress=False)
