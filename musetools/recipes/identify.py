@@ -23,6 +23,8 @@ from musetools.timing import ROW_RATE, ROW_SAMPLES, exact_fps
 
 __all__ = ["RowsMatch", "RowsMatches", "chunker_named", "identify_rows", "trace_at_rates", "traced_recipe"]
 
+DRIFTS = 0.5  # ms per second of clip: less is the rounding of frames to rows
+
 
 @dataclass(frozen=True)
 class RowsMatch:
@@ -59,7 +61,7 @@ class RowsMatches(ShownAsText, tuple[RowsMatch, ...]):
             differ.append(f"{self.n_frames - best.n_frames:+d} frames")
         if abs(best.lag.mean_ms - self.lag.mean_ms) > 0.5:
             differ.append(f"{self.lag.mean_ms - best.lag.mean_ms:+.0f} ms of lag")
-        if abs(best.lag.drift_ms_s - self.lag.drift_ms_s) > 0.5:
+        if abs(best.lag.drift_ms_s - self.lag.drift_ms_s) > DRIFTS:
             differ.append(f"{self.lag.drift_ms_s - best.lag.drift_ms_s:+.1f} ms/s of drift")
         if best.first_difference is not None:
             differ.append(f"other rows from frame {best.first_difference} on")
@@ -102,9 +104,14 @@ def identify_rows(
     n_samples = (int(rows.max()) + 1 if n_rows is None else checked_count("n_rows", n_rows)) * ROW_SAMPLES
     context = checked_context(context) if context else _context(rows, fps)
     matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
-    found = RowsMatches(sorted(matches, key=lambda match: (-match.equal, match.rows_apart)))
+    found = RowsMatches(sorted(matches, key=_nearness))
     found.n_frames, found.lag = len(rows), window_lag(rows, fps)
     return found
+
+
+def _nearness(match: RowsMatch) -> tuple[float, float]:
+    """Order matches by the share of frames that are equal; below the half that is chance, and distance counts."""
+    return -match.equal if match.equal > 0.5 else 0.0, match.rows_apart
 
 
 def _context(rows: np.ndarray, fps: float | Fraction) -> Context:
@@ -213,7 +220,10 @@ def _traced(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float
         return [f"{fps:g}", "–", "–", str(error)]
     matches = identify_rows(trace, fps, n_rows=n_rows)
     notes = "; ".join([matches.summary(), *trace.notes])
-    return [f"{fps:g}", str(len(trace.rows)), f"{matches.lag.mean_ms:+.0f}", notes]
+    lag = f"{matches.lag.mean_ms:+.0f}"
+    if abs(matches.lag.drift_ms_s) > DRIFTS:
+        lag = f"mean {lag}, drift {matches.lag.drift_ms_s:+.1f} ms/s"
+    return [f"{fps:g}", str(len(trace.rows)), lag, notes]
 
 
 def _trace_at(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float | Fraction) -> Trace:

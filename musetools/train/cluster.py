@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from musetools.errors import AudioError, MissingExtraError
+from musetools.errors import AudioError, MissingExtraError, ParameterError
 from musetools.features.encoder import Encoder
 from musetools.files import sweep
 from musetools.train.pipeline import Options, Pipeline, known_outcome
@@ -47,7 +47,7 @@ def made_on_ray(
         raise MissingExtraError("engine=\"ray\" needs Ray: pip install 'musetools[ray]'") from None
     ours = not ray.is_initialized()
     if ours:
-        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, configure_logging=False)
+        _connect(ray, address or "local")
     try:
         yield from _followed(ray, todo, store, encoder, options)
     finally:
@@ -55,6 +55,18 @@ def made_on_ray(
         store.manifest.refresh()
         if ours:
             ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Join a cluster, or start one; ParameterError if none answers."""
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise ParameterError(
+            f"no Ray cluster answers at {address!r} ({why}). Start one with `ray start --head`, or leave --address out "
+            "to use this machine"
+        ) from None
 
 
 def _followed(

@@ -185,6 +185,15 @@ def test_a_fork_that_is_none_of_them():
     assert "ms of lag" in late.summary()
 
 
+def test_the_nearest_is_the_nearest_in_time():
+    """Of a recipe that drifts some rows are equal by chance."""
+    rows = mt.RECIPES["musetools"].chunk_rows(60 * 16_000, 29.97) + 1
+    found = identify_rows(rows, 29.97, n_rows=N_ROWS)
+    assert found[0].recipe in ("musetools", "musetalk-v1-infer")
+    assert "+20 ms of lag" in found.summary()
+    assert "drift" not in found.summary()
+
+
 @pytest.mark.parametrize("rows", [np.zeros((3, 10)), np.zeros(10, int), np.zeros((0, 10), int)])
 def test_what_is_no_index_matrix(rows):
     with pytest.raises(mt.ParameterError, match=r"an index matrix is|rows must be whole numbers"):

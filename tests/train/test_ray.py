@@ -7,9 +7,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from musetools import MissingExtraError, ParameterError, extract
+from musetools import FeatureStore, MissingExtraError, ParameterError, extract
 
 SCRIPT = Path(__file__).resolve().parents[1] / "two_nodes.py"
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")
@@ -66,3 +68,18 @@ def test_an_address_without_ray_is_refused(store, small, tmp_path):
     (tmp_path / "a.wav").touch()
     with pytest.raises(ParameterError, match="an address names a Ray cluster; got 'auto' with engine 'local'"):
         extract({"new": tmp_path / "a.wav"}, store, small, address="auto", progress=False)
+
+
+@needs_ray
+def test_no_cluster_where_it_is_looked_for(tmp_path, small, monkeypatch):
+    import ray
+
+    def fails(**_):
+        raise ConnectionError("Could not find any running Ray instance.\nmore")
+
+    monkeypatch.setattr(ray, "init", fails)
+    store = FeatureStore.create(tmp_path / "store", "musetools", small)
+    clip = tmp_path / "a.wav"
+    soundfile.write(clip, np.sin(np.arange(16_000) / 9), 16_000)
+    with pytest.raises(ParameterError, match=r"no Ray cluster answers at 'auto' .*instance.\)\. Start one"):
+        extract([clip], store, small, engine="ray", address="auto", progress=False)
