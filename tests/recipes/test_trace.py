@@ -188,7 +188,7 @@ def test_a_fork_that_is_none_of_them():
 def test_the_nearest_is_the_nearest_in_time():
     """Of a recipe that drifts some rows are equal by chance."""
     rows = mt.RECIPES["musetools"].chunk_rows(60 * 16_000, 29.97) + 1
-    found = identify_rows(rows, 29.97, n_rows=N_ROWS)
+    found = identify_rows(rows, 29.97, n_rows=3000)
     assert found[0].recipe in ("musetools", "musetalk-v1-infer")
     assert "+20 ms of lag" in found.summary()
     assert "drift" not in found.summary()
