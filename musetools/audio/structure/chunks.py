@@ -22,22 +22,8 @@ AGAIN = ": it is damaged. Copy or export it again"
 EXTENSIBLE = 0xFFFE
 PCM = (1, 3, EXTENSIBLE)  # tags of a wav's header: integers, floats, either
 RIFFS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
-CAF_CHUNKS = {
-    b"pakt",
-    b"kuki",
-    b"info",
-    b"free",
-    b"chan",
-    b"strg",
-    b"mark",
-    b"uuid",
-    b"umid",
-    b"ovvw",
-    b"peak",
-    b"midi",
-}
-BOXES = {b"mdat", b"moof", b"moov", b"mfra", b"sidx", b"ssix", b"styp", b"free", b"skip", b"wide", b"uuid", b"udta"}
-BOXES |= {b"meta", b"emsg", b"prft"}
+CAF_CHUNKS = set(b"pakt kuki info free chan strg mark uuid umid ovvw peak midi".split())
+BOXES = set(b"mdat moof moov mfra sidx ssix styp free skip wide uuid udta meta emsg prft".split())
 PACKET = b"\x82\0\0"  # how a packet of ASF begins
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
