@@ -150,7 +150,7 @@ def outcomes(*answers: Difference, clip: str) -> Outcomes:
     Parameters
     ----------
     *answers : Difference
-        What `evaluate` returned, one for each pair.
+        What `evaluate` returned, for each pair; the same pair twice counts once.
     clip : str
         Name of the clip.
 
@@ -158,9 +158,10 @@ def outcomes(*answers: Difference, clip: str) -> Outcomes:
     -------
     Outcomes
     """
-    found = []
+    found = {}
     for answer in answers:
         a, b = answer.compared.a, answer.compared.b
         minute = compare(a.recipe, b.recipe, fps=a.fps, context=answer.context)
-        found.append((Outcome(clip, answer.compared), Outcome(f"{MINUTE_S} s", minute)))
-    return Outcomes(tuple(found))
+        pair = a.recipe.name, b.recipe.name, a.fps, answer.context
+        found[pair] = Outcome(clip, answer.compared), Outcome(f"{MINUTE_S} s", minute)
+    return Outcomes(tuple(found.values()))

@@ -180,6 +180,7 @@ def test_the_answer_of_two_pairs(small, clip, tmp_path, causes):
     soundfile.write(tmp_path / "clip.wav", clip, RATE)
     answers = [evaluate(tmp_path / "clip.wav", *pair, small) for pair in (V1, V15)]
     found = outcomes(*answers, clip="clip.wav")
+    assert len(outcomes(*answers, *answers, clip="clip.wav").all()) == len(found.all())  # a pair twice counts once
     assert [len(o.kinds) for o in found.all()] == [177, 1502, 176, 1501]
     sentences = found.sentences()
     assert "has no effect" in sentences[0]
