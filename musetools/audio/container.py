@@ -23,7 +23,7 @@ __all__ = [
     "chosen_audio",
     "chosen_video",
 ]
-__all__ += ["moving", "name_of", "opened", "readable", "shown_late_s", "source_structure"]
+__all__ += ["last_entry", "moving", "name_of", "opened", "readable", "shown_late_s", "source_structure"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
@@ -204,9 +204,15 @@ def shown_late_s(source: Any, track: int, tick: Fraction) -> float:
         return float(-lowest_offset(file, track) * tick)
 
 
+def last_entry(stream: Any) -> Any:
+    """Return the last entry of a track's index; None without one."""
+    entries = stream.index_entries
+    return entries[len(entries) - 1] if len(entries) else None
+
+
 def beyond_end(container: Any) -> int:
     """Return how many bytes a file's index reaches beyond its end."""
-    last = max((entry.pos + entry.size for s in container.streams for entry in list(s.index_entries)[-1:]), default=0)
+    last = max((entry.pos + entry.size for s in container.streams if (entry := last_entry(s))), default=0)
     return max(0, last - container.size)
 
 

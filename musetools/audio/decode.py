@@ -18,6 +18,7 @@ from musetools.audio.container import (
     check_rate,
     check_structure,
     chosen_audio,
+    last_entry,
     name_of,
     opened,
     readable,
@@ -226,7 +227,7 @@ def sound_frames(
 
 def _check_end(stream: Any, times: SoundTimes) -> None:
     """Raise AudioError if nothing could be decoded from some packet on to the end of an mp4's index."""
-    last = max((float(entry.timestamp * stream.time_base) for entry in list(stream.index_entries)[-1:]), default=0.0)
+    last = float(entry.timestamp * stream.time_base) if (entry := last_entry(stream)) else 0.0
     if times.bad_s and last - times.end_s > LAST_LOST_S:
         raise AudioError(
             f"{times.name} is truncated: from {times.end_s:.3f} s on nothing can be decoded, its index goes on to "
