@@ -116,7 +116,8 @@ def _write(
         video = list(_video(source, out, zero, of_video, Fraction(25) if fps25 else None, timed_rate(info.video)))
         if not video:
             raise ParameterError(f"{source}: none of its frames can be used. Export it again")
-        end = max(float((p.pts + (p.duration or 0)) * p.time_base) for p in video)
+        rate = Fraction(25) if fps25 else timed_rate(info.video)  # an encoder's packets do not say how long they last
+        end = max(float(p.pts * p.time_base + ((p.duration or 0) * p.time_base or 1 / rate)) for p in video)
         pcm, rate, layout = _sound(info, of_sound, zero, shift_s, end)
         sound = list(_encoded(out, pcm, rate, layout))
         for packet in sorted(chain(video, sound), key=lambda p: p.dts * p.time_base):

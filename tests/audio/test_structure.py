@@ -335,3 +335,24 @@ def test_a_part_that_an_editor_kept_is_whole(tmp_path, edits):
     late_s = 0.4 * (len(edits) - 1)
     assert len(load_audio(path)) / RATE == pytest.approx(1 + late_s, abs=0.03)
     assert len(load_audio(path, decoder="ffmpeg")) / RATE == pytest.approx(1, abs=0.03)
+
+
+def test_a_box_that_ends_far_behind_the_file(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(
+        struct.pack(">I4s8s", 16, b"ftyp", b"isom\0\0\0\0") + struct.pack(">I4sQ", 1, b"moov", 2**63) + bytes(99)
+    )
+    for decoder in DECODERS:
+        with pytest.raises(AudioError, match=r"truncated|damaged"):
+            load_audio(path, decoder=decoder)
+    assert audit_clip(path).level == "error"
+
+
+@pytest.mark.parametrize("mark", [b"LYRICSEND", b"000415LYRICS200"])
+def test_lyrics_behind_an_mp3_without_xing(tmp_path, mark):
+    path = tmp_path / "a.mp3"
+    write(path, lambda c: sound(c, "libmp3lame", 2, rate=44_100), write_xing="0")
+    plain = len(load_audio(path))
+    path.write_bytes(path.read_bytes() + b"LYRICSBEGIN" + 100 * b"words " + mark + b"TAG".ljust(128, b"\0"))
+    assert len(load_audio(path)) == plain
+    assert "error" not in levels(path).values()

@@ -215,3 +215,11 @@ def test_images_of_odd_size_are_cut_by_a_line(tmp_path):
     assert (audit.level, audit.fps) == ("ok", 25)
     with av.open(str(tmp_path / "b.mp4")) as made:
         assert (made.streams.video[0].width, made.streams.video[0].height) == (64, 62)
+
+
+def test_the_sound_of_the_last_frame_is_kept(tmp_path):
+    source = write_clip(tmp_path / "a.mp4", 30)
+    fix(source, tmp_path / "b.mp4", fps25=True)
+    before, after = load_audio(source), load_audio(tmp_path / "b.mp4")
+    last = slice(round(1.965 * 16_000), round(1.995 * 16_000))
+    assert np.square(after[last]).mean() > 0.5 * np.square(before[last]).mean() > 0

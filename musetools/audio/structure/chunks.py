@@ -176,7 +176,7 @@ def boxes(file: BinaryIO, size: int) -> Structure:
         return Structure("mp4", missing=max(1, place - size), fault="its index (moov) is missing")
     if b"moof" in names and b"mfra" not in names and size - place >= 8:
         return broken_off(file, "mp4", place, size, "box", verified=False)
-    rest = read_at(file, place, 8)
+    rest = read_at(file, place, 8) if place < size else b""
     if any(rest) and len(rest) < 8 and rest[0] < 16:
         place = size + 1  # it ends inside a box's header
     alone = names.count(b"sidx") == 1 < names.count(b"moof") and b"styp" not in names  # not one for each piece

@@ -13,6 +13,7 @@ __all__ = ["edit_fault", "is_trimmed"]
 
 Edit = tuple[int, int, int]  # its length in ticks of the movie, where it starts in the track (-1: a pause), its speed
 PAUSE, NORMAL = -1, 0x10000
+LARGEST = 2**16  # bytes of an edit list that are read
 STEP = 25  # the clock of a movie is a multiple of it; with a bit flipped it is none
 
 
@@ -67,6 +68,6 @@ def _kind(file: BinaryIO, place: int, end: int) -> bytes:
 def _edits(file: BinaryIO, place: int, end: int) -> Iterator[Edit]:
     for _, first, last in whole_boxes(file, place, end, b"edts"):
         for _, start, stop in whole_boxes(file, first, last, b"elst"):
-            body = read_at(file, start, stop - start)
+            body = read_at(file, start, min(stop - start, LARGEST))
             form = struct.Struct(">Qqi" if body[:1] == b"\1" else ">Iii")
             yield from form.iter_unpack(body[8 : 8 + max(0, len(body) - 8) // form.size * form.size])

@@ -12,6 +12,7 @@ __all__ = ["adts", "flac", "flv", "id3_length", "mp3", "ogg", "program", "transp
 
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 SYNC, PACKET = b"\x47", 188  # of a transport stream
+LYRICS = 2**16  # bytes among which a tag of lyrics ends
 FLV_TAGS = (8, 9, 18)  # sound, video, text
 LAME = (b"LAME", b"Lavf", b"Lavc", b"L3.9", b"GOGO")  # who writes a tag with the delay of the encoder
 KBPS_1 = {  # MPEG-1, by the code of the layer in a frame's header: III, II, I
@@ -166,7 +167,10 @@ def _tag_length(file: BinaryIO, head: bytes, place: int) -> int:
     if head.startswith(b"APETAGEX"):
         is_header = head[23] & 0x20 if len(head) > 23 else 0
         return 32 + (int.from_bytes(head[12:16], "little") if is_header else 0)
-    return find(file, b"LYRICS200", place) + 9 - place if head.startswith(b"LYRICSBEGIN") else 0
+    if not head.startswith(b"LYRICSBEGIN"):
+        return 0
+    ends = [at + 9 for mark in (b"LYRICSEND", b"LYRICS200") if (at := read_at(file, place, LYRICS).find(mark)) >= 0]
+    return min(ends, default=0)
 
 
 def _mpeg_frame(head: bytes) -> int:
