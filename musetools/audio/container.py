@@ -13,17 +13,8 @@ import numpy as np
 from musetools.audio.structure import Structure, lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
-__all__ = [
-    "RATES",
-    "SOUND_ALONE",
-    "Mapped",
-    "beyond_end",
-    "check_rate",
-    "check_structure",
-    "chosen_audio",
-    "chosen_video",
-]
-__all__ += ["last_entry", "moving", "name_of", "opened", "readable", "shown_late_s", "source_structure"]
+__all__ = ["RATES", "SOUND_ALONE", "Mapped", "beyond_end", "check_rate", "check_structure", "chosen_audio"]
+__all__ += ["chosen_video", "last_entry", "moving", "name_of", "opened", "readable", "shown_late_s", "source_structure"]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}

@@ -41,14 +41,13 @@ from musetools.timing import SAMPLE_RATE
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Source", "blocks_of_array", "blocks_of_file", "frame_of", "planes_of_array", "scaled"]
-__all__ += ["sound_frames"]
+__all__ = ["Source", "blocks_of_array", "blocks_of_file", "frame_of", "planes_of_array", "scaled", "sound_frames"]
 
 Source = str | os.PathLike | BinaryIO | tuple[np.ndarray, int]
 
 MAX_CHANNELS = 8
-# codecs whose frames hold a checksum, which FFmpeg skips by default
 LAST_LOST_S = 0.5  # of sound at the end; more is no packet that an encoder left unfinished
+# codecs whose frames hold a checksum, which FFmpeg skips by default
 CHECKED = {"flac", "ac3", "eac3", "tta", "wavpack"}
 
 

@@ -108,15 +108,15 @@ def _check_mendable(audit: ClipAudit) -> None:
 def _write(
     info: MediaInfo, file: Any, kind: str, shift_s: float, fps25: bool, tracks: tuple[int | None, int | None]
 ) -> None:
-
     source, (of_sound, of_video) = info.path, tracks
     if (zero := first_shown_s(source, source, of_video)) is None:
         raise AudioError(f"{source}: none of its {info.video.codec} frames can be decoded. Copy or export it again")
     with _writing(file, kind, source) as out:
-        video = list(_video(source, out, zero, of_video, Fraction(25) if fps25 else None, timed_rate(info.video)))
+        rate = Fraction(25) if fps25 else timed_rate(info.video)
+        video = list(_video(source, out, zero, of_video, rate, copy=not fps25))
         if not video:
             raise ParameterError(f"{source}: none of its frames can be used. Export it again")
-        rate = Fraction(25) if fps25 else timed_rate(info.video)  # an encoder's packets do not say how long they last
+        # an encoder's packets do not say how long they last
         end = max(float(p.pts * p.time_base + ((p.duration or 0) * p.time_base or 1 / rate)) for p in video)
         pcm, rate, layout = _sound(info, of_sound, zero, shift_s, end)
         sound = list(_encoded(out, pcm, rate, layout))
@@ -137,17 +137,15 @@ def _writing(file: Any, kind: str, source: str) -> Iterator[Any]:
         raise OutputError(f"{what}. Pass --fps25, or name another format") from None
 
 
-def _video(
-    source: str, out: Any, zero: float, number: int | None, fps: Fraction | None, usual: Fraction
-) -> Iterator[Any]:
-    """Yield packets of video, the first shown one at 0: copied, or encoded where that is asked for or needed."""
+def _video(source: str, out: Any, zero: float, number: int | None, fps: Fraction, *, copy: bool) -> Iterator[Any]:
+    """Yield packets of video, the first shown one at 0: copied where that is asked for and can be, else encoded."""
     with opened(source, source) as container:
         stream = chosen_video(container, number)
         zero += shown_late_s(source, stream.id, stream.time_base)
-        if fps is None and stream.codec_context.codec.canonical_name in out.supported_codecs:
+        if copy and stream.codec_context.codec.canonical_name in out.supported_codecs:
             yield from _copied(container, stream, out, zero)
         else:
-            yield from _converted(container, stream, out, zero, fps or usual)
+            yield from _converted(container, stream, out, zero, fps)
 
 
 def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]:

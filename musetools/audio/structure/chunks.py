@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
-from musetools.audio.structure.edits import edit_fault, is_trimmed
+from musetools.audio.structure.edits import edit_fault, is_trimmed, tracks_in
 from musetools.audio.structure.found import Structure, broken_off, closed, is_name, read_at
 from musetools.audio.structure.fragments import boxes_in, indexed_end
 
@@ -35,7 +35,7 @@ def riff(file: BinaryIO, size: int) -> Structure:
         return _avi(file, size)
     order = "big" if head[:4] == b"RIFX" else "little"
     declared, large, place, data_seen, odd = int.from_bytes(head[4:8], order), 0, 12, False, False
-    known: dict[str, object] = {"by_sndfile": order == "big"}
+    known: dict[str, object] = {}
     while place + 8 <= size:
         file.seek(place)
         name, length = file.read(4), int.from_bytes(file.read(4), order)
@@ -182,9 +182,8 @@ def boxes(file: BinaryIO, size: int) -> Structure:
     alone = names.count(b"sidx") == 1 < names.count(b"moof") and b"styp" not in names  # not one for each piece
     verified = b"moof" not in names or b"mfra" in names or alone
     missing = max(0, place - size, indexed - size)
-    fault = edit_fault(file)
-    fault = fault and f"{fault}. Export it again"
-    known = {"fault": fault, "verified": verified, "trimmed": is_trimmed(file)}
+    tracks = list(tracks_in(file))
+    known = {"fault": edit_fault(tracks), "verified": verified, "trimmed": is_trimmed(tracks)}
     return Structure("mp4", missing=missing, after=max(0, size - place), **known)
 
 

@@ -2,42 +2,42 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import dropwhile
 from typing import BinaryIO
 
 from musetools.audio.structure.found import read_at
 from musetools.audio.structure.fragments import whole_boxes
 
-__all__ = ["edit_fault", "is_trimmed"]
+__all__ = ["edit_fault", "is_trimmed", "tracks_in"]
 
 Edit = tuple[int, int, int]  # its length in ticks of the movie, where it starts in the track (-1: a pause), its speed
+Track = tuple[int, int, list[Edit]]  # the movie's clock in Hz, its length in ticks of that, and its edits
 PAUSE, NORMAL = -1, 0x10000
 LARGEST = 2**16  # bytes of an edit list that are read
 STEP = 25  # the clock of a movie is a multiple of it; with a bit flipped it is none
 
 
-def edit_fault(file: BinaryIO) -> str:
+def edit_fault(tracks: Iterable[Track]) -> str:
     """Say what an edit list asks for that no decoder here does; empty if there is nothing."""
-    for *_, edits in _tracks(file):
+    for *_, edits in tracks:
         played = list(dropwhile(lambda edit: edit[1] == PAUSE, edits))
         if any(start == PAUSE for _, start, _ in played):
-            return "its edit list makes a pause inside the clip, which FFmpeg does not"
+            return "its edit list makes a pause inside the clip, which FFmpeg does not. Export it again"
         if any(speed != NORMAL for *_, speed in played):
-            return "its edit list plays at another speed, which FFmpeg does not"
+            return "its edit list plays at another speed, which FFmpeg does not. Export it again"
     return ""
 
 
-def is_trimmed(file: BinaryIO) -> bool:
+def is_trimmed(tracks: Sequence[Track]) -> bool:
     """Whether all tracks are as long as their edit lists say, as where an editor kept a part of a clip."""
-    tracks = list(_tracks(file))
     return bool(tracks) and all(
         not edits or (clock % STEP == 0 and abs(length - sum(edit[0] for edit in edits)) <= clock / 10)
         for clock, length, edits in tracks
     )
 
 
-def _tracks(file: BinaryIO) -> Iterator[tuple[int, int, list[Edit]]]:
+def tracks_in(file: BinaryIO) -> Iterator[Track]:
     """Yield the movie's clock in Hz, and the length in its ticks and the edit list of each track of sound or video."""
     clock = 0
     for _, start, end in whole_boxes(file, 0, file.seek(0, os.SEEK_END), b"moov"):

@@ -38,11 +38,10 @@ def ends(kind: str, end: int, size: int, **known: object) -> Structure:
 
 def closed(file: BinaryIO, kind: str, end: int, size: int, **known: object) -> Structure:
     """Compare as `ends` does, for a header that declares where the file ends; look at what lies after."""
-    file.seek(min(end, size))
-    rest, head = size - end, file.read(2**16)
-    if rest <= 0 or head.startswith(TAGS):
-        return ends(kind, end, size, **known)
-    if rest <= SPARE or not any(head):
+    if found := _nothing_behind(file, kind, end, size, known):
+        return found
+    rest = size - end
+    if not any(read_at(file, end, 2**16)):
         return Structure(kind, after=rest, **known)
     fault = (
         f"{rest} bytes follow the end that its header declares, as where files are joined byte by byte. "
@@ -53,14 +52,20 @@ def closed(file: BinaryIO, kind: str, end: int, size: int, **known: object) -> S
 
 def broken_off(file: BinaryIO, kind: str, place: int, size: int, what: str, **known: object) -> Structure:
     """Look at what lies where the next element should begin, in a format of which nothing says how long it is."""
-    rest, head = size - place, read_at(file, place, 16)
-    if rest <= 0 or head.startswith(TAGS):
-        return ends(kind, place, size, **known)
-    if rest <= SPARE:
-        return Structure(kind, after=rest, **known)
-    why = "zeros follow, as where a download was broken off" if not any(head) else "it is damaged"
+    if found := _nothing_behind(file, kind, place, size, known):
+        return found
+    zeros = not any(read_at(file, place, 16))
+    why = "zeros follow, as where a download was broken off" if zeros else "it is damaged"
     fault = f"no {what} begins at byte {place}, where one should: {why}. Copy or export it again"
     return Structure(kind, **known | {"fault": fault})
+
+
+def _nothing_behind(file: BinaryIO, kind: str, end: int, size: int, known: dict[str, object]) -> Structure | None:
+    """Return what is known where no more than tags or a few bytes lie behind an end; None where there is more."""
+    rest = size - end
+    if rest <= 0 or read_at(file, end, 16).startswith(TAGS):
+        return ends(kind, end, size, **known)
+    return Structure(kind, after=rest, **known) if rest <= SPARE else None
 
 
 def is_name(name: bytes) -> bool:

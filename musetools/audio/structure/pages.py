@@ -147,7 +147,7 @@ def mp3(file: BinaryIO, size: int, place: int) -> Structure:
         return _counted(place if tail is None else tail, count, declared, size, known)
     if not declared or size - place > SPARE:
         return replace(broken_off(file, "mp3", place, size, "frame", **known), tail=tail)
-    return Structure("mp3", **{"missing": int("fault" not in known), **known})
+    return Structure("mp3", missing=int("fault" not in known), **known)
 
 
 def _counted(tail: int, count: int, declared: int, size: int, known: dict[str, object]) -> Structure:
@@ -169,8 +169,8 @@ def _tag_length(file: BinaryIO, head: bytes, place: int) -> int:
         return 32 + (int.from_bytes(head[12:16], "little") if is_header else 0)
     if not head.startswith(b"LYRICSBEGIN"):
         return 0
-    ends = [at + 9 for mark in (b"LYRICSEND", b"LYRICS200") if (at := read_at(file, place, LYRICS).find(mark)) >= 0]
-    return min(ends, default=0)
+    stops = [at + 9 for mark in (b"LYRICSEND", b"LYRICS200") if (at := read_at(file, place, LYRICS).find(mark)) >= 0]
+    return min(stops, default=0)
 
 
 def _mpeg_frame(head: bytes) -> int:
