@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,17 @@ from musetools.audio.structure import Structure, lowest_offset, structure_of
 from musetools.errors import AudioError, MusetoolsError, ParameterError
 
 __all__ = ["RATES", "SOUND_ALONE", "Mapped", "beyond_end", "check_rate", "check_structure", "chosen_audio"]
-__all__ += ["chosen_video", "last_entry", "moving", "name_of", "opened", "readable", "shown_late_s", "source_structure"]
+__all__ += [
+    "chosen_video",
+    "last_entry",
+    "moving",
+    "name_of",
+    "of_tracks",
+    "opened",
+    "readable",
+    "shown_late_s",
+    "source_structure",
+]
 
 PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
@@ -88,6 +99,12 @@ def source_structure(source: Any) -> Structure:
     """Return the structure of a path or a file object."""
     with reading(source) as file:
         return structure_of(file)
+
+
+def of_tracks(structure: Structure, *streams: Any) -> Structure:
+    """Return a structure with what is wrong with these tracks alone; None is no track."""
+    faults = (dict(structure.edits).get(stream.id, "") for stream in streams if stream)
+    return replace(structure, fault=structure.fault or next(filter(None, faults), ""))
 
 
 def check_structure(structure: Structure, name: str, *, lenient: bool) -> None:

@@ -20,6 +20,7 @@ from musetools.audio.container import (
     chosen_audio,
     last_entry,
     name_of,
+    of_tracks,
     opened,
     readable,
     source_structure,
@@ -141,7 +142,7 @@ def blocks_of_file(
             return
         times = times or SoundTimes(name)
         if decoder == "timeline" and times.zero_s is None and structure.kind not in SOUND_ALONE:
-            times.zero_s = first_shown_s(source, name, video_track)
+            times.zero_s = first_shown_s(source, name, structure, video_track)
         yield from _blocks_of_container(source, name, decoder, audio_track, structure, times)
 
 
@@ -210,6 +211,7 @@ def sound_frames(
     """Open a track of sound: how its frames are made safe to read, and these frames, decoded packet by packet."""
     with opened(source, name) as container:
         stream = chosen_audio(container, name, number)
+        check_structure(of_tracks(structure, stream), name, lenient=True)
         if structure.kind == "mp4" and not structure.trimmed:
             _check_index(stream, name)
         mapped = Mapped(stream, name)

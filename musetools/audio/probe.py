@@ -18,6 +18,7 @@ from musetools.audio.container import (
     chosen_video,
     moving,
     name_of,
+    of_tracks,
     opened,
     shown_late_s,
     source_structure,
@@ -121,6 +122,7 @@ def probe_media(
     structure = source_structure(path)
     with opened(path, name, "opened") as container:
         video, sound = chosen_video(container, video_track), _sound(container, name, audio_track)
+        structure = of_tracks(structure, video, sound)
         stamps, times, unseen = _stamps(container, video, sound, name)
         late = shown_late_s(path, video.id, video.time_base) - float(unseen * video.time_base) if video else 0.0
         found = {video.index: (stamps, late)} if video else {}
@@ -207,6 +209,8 @@ def _stamps(container: Any, video: Any, sound: Any, name: str) -> tuple[np.ndarr
         entries = [], []
     elif all(s is None or (s.frames and len(s.index_entries) >= s.frames) for s in (video, sound)):
         entries = [_of_index(stream) if stream else [] for stream in (video, sound)]
+        if video and video.codec_context.has_b_frames and _uneven(entries[0], video.time_base):
+            entries[0], unseen = _of_packets(container, video, None)[0][0], 0
     else:
         entries, unseen = _of_packets(container, video, sound)
     times = SoundTimes(name, tick_s=float(sound.time_base) if sound else 0.0)
@@ -222,6 +226,11 @@ def _stamps(container: Any, video: Any, sound: Any, name: str) -> tuple[np.ndarr
 def _seconds(stamps: np.ndarray, video: Any, start_s: float) -> list[float]:
     """Convert time stamps, which an index counts from another start than packets do."""
     return (start_s + (stamps - stamps[0]) * float(video.time_base)).tolist()
+
+
+def _uneven(entries: list[tuple[int, int]], tick: Fraction) -> bool:
+    """Whether frames of an index lie unevenly in time: its stamps say when they are decoded, not when shown."""
+    return shown_rate(np.sort([at for at, _ in entries]), tick, ())[1]
 
 
 def _of_index(stream: Any) -> list[tuple[int, int]]:

@@ -77,7 +77,7 @@ def _frames_s(path: str | os.PathLike, name: str, info: MediaInfo, number: int |
             late = shown_late_s(path, stream.id, stream.time_base)
             frames = sorted(at - late for at in shown_times(container.demux(stream)))
     else:
-        first, zero = first_shown_s(path, name, number), info.video.start_s
+        first, zero = first_shown_s(path, name, info.structure, number), info.video.start_s
         packets = [zero + at for at in info.timeline.frames_s]
         frames = [] if first is None else [at for at in packets if at > first - ROUNDED_S]
     if not frames:

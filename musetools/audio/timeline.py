@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musetools.audio.container import chosen_video, opened, shown_late_s
+from musetools.audio.container import check_structure, chosen_video, of_tracks, opened, shown_late_s
 from musetools.audio.resample import BLOCK_S, SignalCheck, in_blocks, swresample_mono
+from musetools.audio.structure import Structure
 from musetools.errors import AudioError
 from musetools.timing import SAMPLE_RATE
 
@@ -37,7 +38,7 @@ BREAK_S = 0.005  # as aresample's min_hard_comp where FFmpeg lays sound by time 
 ROUNDED_S = 0.001  # Matroska and Flash count milliseconds: a start within one is no offset
 LOOKED_AT = 32  # packets among which those lie that are shown before the first one
 LONGEST_HOLE_S, LONGEST_OVERLAP_S = 600, 10  # beyond, time stamps start anew: files were joined
-MOST_LOST, MOST_LOST_S = 0.5, 0.5  # an overlap of more, of the piece before and in seconds, is no overlap either
+MOST_LOST, MOST_LOST_S = 0.5, 0.5  # an overlap of more, of all sound before and in seconds, is no overlap either
 MOST_SILENCE = 60  # seconds of holes for each of sound, once they are longer than the longest one
 
 
@@ -172,14 +173,13 @@ class SoundTimes:
                     "it is damaged. Export it again"
                 )
             return
-        overlap_s, before_s = self.end_s - at, self.lengths[-1] / self.rate
-        anew = overlap_s > min(LONGEST_OVERLAP_S, max(MOST_LOST_S, MOST_LOST * before_s))
+        overlap_s, sound_s = self.end_s - at, self.n_decoded / self.rate
+        anew = overlap_s > min(LONGEST_OVERLAP_S, max(MOST_LOST_S, MOST_LOST * sound_s))
         if anew or overlap_s < -LONGEST_HOLE_S:
             raise AudioError(
                 f"{self.name}: its time stamps jump from {self.end_s:.3f} s to {at:.3f} s: files were joined, or "
                 "it is damaged. Export it again"
             )
-        sound_s = self.n_decoded / self.rate
         silent_s = at - self.starts_s[0] - sound_s
         if silent_s > max(LONGEST_HOLE_S, MOST_SILENCE * sound_s):
             raise AudioError(
@@ -264,7 +264,7 @@ def shown_times(packets: Iterable[Any]) -> Iterator[float]:
     return (float(frame.pts * frame.time_base) for frame in shown_frames(packets))
 
 
-def first_shown_s(source: Any, name: str, number: int | None = None) -> float | None:
+def first_shown_s(source: Any, name: str, structure: Structure, number: int | None = None) -> float | None:
     """Return when the first frame is shown, on the container's clock; None without a moving one.
 
     A key frame that no other frame precedes is it; else, as after a cut in mid-stream, the decoder says which it shows.
@@ -272,6 +272,7 @@ def first_shown_s(source: Any, name: str, number: int | None = None) -> float | 
     with opened(source, name) as container:
         if (stream := chosen_video(container, number)) is None:
             return None
+        check_structure(of_tracks(structure, stream), name, lenient=True)
         first, track, tick = _first_shown_s(container, stream), stream.id, stream.time_base
     return None if first is None else first - shown_late_s(source, track, tick)
 

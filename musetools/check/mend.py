@@ -5,9 +5,12 @@ option ``-r 25`` delays video by up to 67 ms.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
+from heapq import heappop, heappush
 from itertools import chain, groupby, pairwise
 from operator import itemgetter, sub
 from pathlib import Path
@@ -30,6 +33,7 @@ __all__ = ["fix"]
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 FARTHEST_MS = 10_000
+REORDERED = 16  # frames at most that a codec decodes before they are shown
 STEP = 1024  # samples of a frame of AAC
 AAC_RATES = (22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # below, its frames are too long
 USUAL_RATE = 48_000  # for others
@@ -38,6 +42,7 @@ INAUDIBLE = 1e-8  # energy of a sample
 OFF_MS, LIKE = 5.0, 0.7  # how far the sound may lie from its place in the result, and how alike it must be
 UPRIGHT = (), (("transpose", "cclock"),), (("hflip",), ("vflip",)), (("transpose", "clock"),)  # by quarters of a turn
 EVEN = "trunc(iw/2)*2:trunc(ih/2)*2:0:0"  # pixels, as H.264 has them
+FORMAT = "yuv420p|yuvj420p"
 QUALITY = {"crf": "15"}  # as MuseTalk's scripts/preprocess.py
 
 
@@ -95,7 +100,7 @@ def fix(
         file.flush()
         audit = audit_clip(file.name)
         _verify(audit, load_audio(source, **tracks), source, sound_ms, fps25)
-    return audit_clip(target)
+    return replace(audit, name=str(target), info=replace(audit.info, path=str(target)))
 
 
 def _check_mendable(audit: ClipAudit) -> None:
@@ -109,7 +114,7 @@ def _write(
     info: MediaInfo, file: Any, kind: str, shift_s: float, fps25: bool, tracks: tuple[int | None, int | None]
 ) -> None:
     source, (of_sound, of_video) = info.path, tracks
-    if (zero := first_shown_s(source, source, of_video)) is None:
+    if (zero := first_shown_s(source, source, info.structure, of_video)) is None:
         raise AudioError(f"{source}: none of its {info.video.codec} frames can be decoded. Copy or export it again")
     with _writing(file, kind, source) as out:
         rate = Fraction(25) if fps25 else timed_rate(info.video)
@@ -142,7 +147,9 @@ def _video(source: str, out: Any, zero: float, number: int | None, fps: Fraction
     with opened(source, source) as container:
         stream = chosen_video(container, number)
         zero += shown_late_s(source, stream.id, stream.time_base)
-        if copy and stream.codec_context.codec.canonical_name in out.supported_codecs:
+        # AVI has no times at which frames are shown, and FFmpeg does not put them in order
+        timed = container.format.name != "avi" or not stream.codec_context.has_b_frames
+        if copy and timed and stream.codec_context.codec.canonical_name in out.supported_codecs:
             yield from _copied(container, stream, out, zero)
         else:
             yield from _converted(container, stream, out, zero, fps)
@@ -169,17 +176,11 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
     import av
 
     stream.thread_type, coder = "AUTO", None
-    frames = shown_frames(container.demux(stream))
+    frames = _in_order(shown_frames(container.demux(stream)))
     if (first := next(frames, None)) is None:
         return
     turns, graph = round(first.rotation / 90) % 4, av.filter.Graph()
-    steps = (
-        ("fps", f"{fps}:start_time=0"),
-        *UPRIGHT[turns],
-        ("crop", EVEN),
-        ("format", "yuv420p|yuvj420p"),
-        ("buffersink",),
-    )
+    steps = ("fps", f"{fps}:start_time=0"), *UPRIGHT[turns], ("crop", EVEN), ("format", FORMAT), ("buffersink",)
     graph.link_nodes(graph.add_buffer(template=stream), *(graph.add(*step) for step in steps)).configure()
     aspect = stream.codec_context.sample_aspect_ratio
     for frame in chain([first], frames, [None]):
@@ -192,6 +193,19 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
             yield from coder.encode(each)
     if coder:
         yield from coder.encode()
+
+
+def _in_order(frames: Iterator[Any]) -> Iterator[Any]:
+    """Give frames, which come as they are shown, their time stamps in order."""
+    held, stamps = deque(), []
+    for frame in chain(frames, [None] * REORDERED):
+        if frame is not None:
+            held.append(frame)
+            heappush(stamps, frame.pts)
+        if held and (frame is None or len(held) > REORDERED):
+            first = held.popleft()
+            first.pts = heappop(stamps)
+            yield first
 
 
 def _coder(out: Any, fps: Fraction, frame: Any, aspect: Fraction | None) -> Any:

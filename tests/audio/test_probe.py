@@ -78,6 +78,18 @@ def in_any_order(path):
     return write_clip(path, b_frames=3)
 
 
+def decoded_unevenly(path):
+    """Write frames that are shown evenly; their index says when they are decoded."""
+    with av.open(str(in_any_order(path.with_name("even.mp4")))) as source, av.open(str(path), "w") as target:
+        video = source.streams.video[0]
+        copy = target.add_stream_from_template(video)
+        for packet in [packet for packet in source.demux(video) if packet.size]:
+            packet.dts -= 1024 + (packet.dts // 512 % 3) * 150
+            packet.stream = copy
+            target.mux(packet)
+    return path
+
+
 IN_ORDER = {"timed_rate": 25, "frames_counted": 50, "variable": False, "start_s": 0}
 # AVI counts in whole frames: there, one tick too many is no rounding.
 # Cameras film in the codec that covers are stored in.
@@ -85,6 +97,7 @@ TIMES = [  # file, how it is written, what is read of it
     ("clip.mp4", write_uneven, {"variable": True, "frames_counted": 50, "coded_rate": 25}),
     *((f"clip.{kind}", one_missing, {"variable": True}) for kind in ("mp4", "mkv", "avi")),
     *((f"in any order.{kind}", in_any_order, IN_ORDER) for kind in ("mp4", "mkv")),
+    ("decoded unevenly.mp4", decoded_unevenly, IN_ORDER),
     ("clip.mp4", write_misdeclared, {"coded_rate": NTSC, "timed_rate": 30, "variable": False}),
     (
         "one.mp4",

@@ -15,6 +15,7 @@ from musetools.audio import DECODERS
 
 RATE = 16_000
 PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
+TAG1 = b"TAG".ljust(128, b"\0")
 TAG = b"ID3\4\0\0\0\0\2\0" + bytes(256)
 
 
@@ -239,6 +240,28 @@ def test_tags_behind_an_mp3_hold_no_sound(tmp_path):
         assert not {"error", "warning"} & {*levels(path).values()}
 
 
+APE_ITEM = struct.pack("<II", 900, 0) + b"Title\0" + 900 * b"a"
+BEHIND = {
+    "APEv1": APE_ITEM + b"APETAGEX" + struct.pack("<IIII", 1000, len(APE_ITEM) + 32, 1, 0) + bytes(8),
+    "MusicMatch": b"18273645".ljust(2000, b" ") + TAG1,
+    "zeros": bytes(5000) + TAG1,
+}
+BEHIND["APEv1 and ID3v1"] = BEHIND["APEv1"] + TAG1
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+@pytest.mark.parametrize("suffix", [".mp3", ".aac"])
+def test_a_tag_that_says_so_at_its_end_shows_that_the_file_is_whole(tmp_path, suffix, kind):
+    """Where nothing else does: MP3 without a Xing header, and ADTS."""
+    path, codec = tmp_path / f"a{suffix}", {".mp3": "libmp3lame", ".aac": "aac"}[suffix]
+    options = {"write_xing": "0"} if suffix == ".mp3" else {}
+    write(path, lambda c: sound(c, codec, 2, rate=44_100), **options)
+    plain = len(load_audio(path))
+    path.write_bytes(path.read_bytes() + BEHIND[kind])
+    assert len(load_audio(path)) == pytest.approx(plain, abs=1200)
+    assert "error" not in levels(path).values()
+
+
 def test_a_header_of_an_mp3_that_is_damaged_is_not_called_truncated(tmp_path):
     path = write_media(tmp_path / "a.mp3", speech(2), 44_100)
     content = bytearray(path.read_bytes())
@@ -291,15 +314,15 @@ def test_a_codec_of_changing_modes_declares_no_length(tmp_path):
 # --- edit lists of mp4
 
 
-def with_edits(path: Path, edits: list[tuple[int, int, int]]) -> Path:
-    """Write a video whose track of sound has these edits: ms, start in samples (-1: a pause), speed."""
-    with_sound(path)
-    content = bytearray(path.read_bytes())
-    place = content.rindex(b"elst")
+def with_edits(path: Path, edits: list[tuple[int, int, int]], clock: int = 1000, track: str = "sound") -> Path:
+    """Write a video, one of whose tracks has these edits: ms, start in its ticks (-1: a pause), speed."""
+    write(path, lambda c: picture(c, 3), lambda c: sound(c, "aac", 3), movie_timescale=str(clock))
+    content, edits = bytearray(path.read_bytes()), [(ms * clock // 1000, *rest) for ms, *rest in edits]
+    place = content.rindex(b"elst") if track == "sound" else content.index(b"elst", content.rindex(b"moov"))
     size, body = int.from_bytes(content[place - 4 : place], "big"), bytes(4) + struct.pack(">I", len(edits))
     body += b"".join(struct.pack(">Iii", length, start, round(speed * 65_536)) for length, start, speed in edits)
     content[place + 4 : place + size - 4] = body
-    for name in (b"elst", b"edts", b"trak", b"moov"):  # which comes last, so that no offset changes
+    for name in (b"elst", b"edts", b"trak", b"moov"):  # the last one comes last, so that no offset changes
         at = content.rindex(name, 0, place + 4) - 4
         content[at : at + 4] = struct.pack(">I", int.from_bytes(content[at : at + 4], "big") + len(body) + 8 - size)
     content[at_length(content, place) : at_length(content, place) + 4] = struct.pack(">I", sum(e[0] for e in edits))
@@ -315,10 +338,11 @@ def at_length(content: bytearray, place: int) -> int:
     ("edits", "match"),
     [
         ([(1000, 1024, 1), (500, -1, 1), (1500, 45_124, 1)], "a pause inside the clip"),
+        ([(3000, 1024, 1), (500, -1, 1)], "or behind it"),
         ([(1500, 1024, 2)], "at another speed"),
         ([(500, -1, 1), (1000, 1024, 0), (1500, 1024, 1)], "at another speed"),
     ],
-    ids=["pause", "fast", "still"],
+    ids=["pause", "pause behind", "fast", "still"],
 )
 def test_edits_that_no_decoder_here_follows_are_refused(tmp_path, edits, match):
     path = with_edits(tmp_path / "a.mp4", edits)
@@ -328,11 +352,25 @@ def test_edits_that_no_decoder_here_follows_are_refused(tmp_path, edits, match):
     assert audit_clip(path, quick=True).level == "error"
 
 
+def test_edits_of_a_track_that_is_not_used_are_no_fault(tmp_path):
+    path = with_edits(tmp_path / "a.mp4", [(1000, 1024, 1), (500, -1, 1), (1500, 45_124, 1)], track="video")
+    for decoder in ("ffmpeg", "librosa"):  # which count samples, and look at no video
+        assert len(load_audio(path, decoder=decoder)) / RATE == pytest.approx(3, abs=0.03)
+    with pytest.raises(AudioError, match="a pause inside the clip"):
+        load_audio(path)
+    assert audit_clip(path, quick=True).level == "error"
+
+
+def test_a_pause_of_no_length_is_no_fault(tmp_path):
+    whole(with_edits(tmp_path / "a.mp4", [(3000, 1024, 1), (0, -1, 1)]), 3)
+
+
+@pytest.mark.parametrize("clock", [24, 30, 600, 1000, 2997, 11_988, 15_360, 44_100, 90_000])
 @pytest.mark.parametrize("edits", [[(1000, 1024, 1)], [(400, -1, 1), (1000, 1024, 1)]], ids=["trimmed", "late"])
-def test_a_part_that_an_editor_kept_is_whole(tmp_path, edits):
+def test_a_part_that_an_editor_kept_is_whole(tmp_path, edits, clock):
     """Less than half of the packets are left then, and nothing is damaged."""
-    path = with_edits(tmp_path / "a.mp4", edits)
-    late_s = 0.4 * (len(edits) - 1)
+    path = with_edits(tmp_path / "a.mp4", edits, clock)
+    late_s = 0.4 * clock // 1 / clock * (len(edits) - 1)
     assert len(load_audio(path)) / RATE == pytest.approx(1 + late_s, abs=0.03)
     assert len(load_audio(path, decoder="ffmpeg")) / RATE == pytest.approx(1, abs=0.03)
 

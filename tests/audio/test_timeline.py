@@ -148,6 +148,21 @@ def test_an_overlap_is_cut_and_listed(tmp_path):
     assert delay_s(waveform[round((placed + priming) * 16_000) :], 0.5) == pytest.approx(0, abs=0.001)
 
 
+def test_a_recorder_that_starts_again_after_a_short_piece(tmp_path):
+    """It goes back by more than that piece, and by little of all the sound before."""
+    parts = [(4, 0), (0.4, 4.6), (2, 4.2)]  # length and start, in seconds
+    both = tmp_path / "both.ts"
+    both.write_bytes(
+        b"".join(
+            with_sound(tmp_path / "1.ts", seconds=seconds, late_s=start, picture_starts_s=start).read_bytes()
+            for seconds, start in parts
+        )
+    )
+    assert len(mt.load_audio(both, decoder="ffmpeg")) / 16_000 == pytest.approx(6.4, abs=0.1)
+    assert len(mt.load_audio(both)) / 16_000 == pytest.approx(6.2, abs=0.1)
+    assert {"hole", "overlap"} <= {f.what for f in mt.audit_clip(both).findings}
+
+
 @pytest.mark.parametrize("step_s", [0.2, 100], ids=["bursts", "all at 0"])
 def test_packets_that_are_stamped_in_bursts_are_no_holes(tmp_path, step_s):
     """As they arrive over a network: to lay them there would lose most of the sound."""

@@ -22,6 +22,12 @@ def packets(path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
+def images(path) -> list[tuple[int, float]]:
+    """Return when each frame is shown, in the order in which a decoder gives them, and how bright it is."""
+    with av.open(str(path)) as container:
+        return [(frame.pts, frame.to_ndarray(format="gray").mean()) for frame in container.decode(video=0)]
+
+
 def lag_ms(before: np.ndarray, after: np.ndarray) -> float:
     n = 1 << 18
     match = np.fft.irfft(np.fft.rfft(after, n) * np.fft.rfft(before, n).conj())
@@ -223,3 +229,13 @@ def test_the_sound_of_the_last_frame_is_kept(tmp_path):
     before, after = load_audio(source), load_audio(tmp_path / "b.mp4")
     last = slice(round(1.965 * 16_000), round(1.995 * 16_000))
     assert np.square(after[last]).mean() > 0.5 * np.square(before[last]).mean() > 0
+
+
+@pytest.mark.parametrize("options", [{}, {"fps25": True}], ids=["as it is", "25 fps"])
+def test_frames_of_an_avi_are_written_in_the_order_in_which_they_are_shown(tmp_path, options):
+    """AVI has no times at which frames are shown: FFmpeg counts them as they are decoded."""
+    source = write_clip(tmp_path / "a.avi", b_frames=3)
+    fix(source, tmp_path / "b.mp4", **options)
+    before, after = images(source), images(tmp_path / "b.mp4")
+    assert [at for at, _ in after] == sorted(at for at, _ in after)
+    assert [gray for _, gray in after] == pytest.approx([gray for _, gray in before][: len(after)], abs=1)

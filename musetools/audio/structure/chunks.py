@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
-from musetools.audio.structure.edits import edit_fault, is_trimmed, tracks_in
+from musetools.audio.structure.edits import edit_faults, is_trimmed, tracks_in
 from musetools.audio.structure.found import Structure, broken_off, closed, is_name, read_at
 from musetools.audio.structure.fragments import boxes_in, indexed_end
 
@@ -183,7 +183,7 @@ def boxes(file: BinaryIO, size: int) -> Structure:
     verified = b"moof" not in names or b"mfra" in names or alone
     missing = max(0, place - size, indexed - size)
     tracks = list(tracks_in(file))
-    known = {"fault": edit_fault(tracks), "verified": verified, "trimmed": is_trimmed(tracks)}
+    known = {"edits": edit_faults(tracks), "verified": verified, "trimmed": is_trimmed(tracks)}
     return Structure("mp4", missing=missing, after=max(0, size - place), **known)
 
 

@@ -1,54 +1,71 @@
-"""Edit lists of MP4: FFmpeg follows what they cut off at both ends, not pauses inside nor another speed."""
+"""Edit lists of MP4: FFmpeg follows what they cut off and a pause in front, not other pauses nor another speed."""
 
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import dropwhile
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from musetools.audio.structure.found import read_at
 from musetools.audio.structure.fragments import whole_boxes
 
-__all__ = ["edit_fault", "is_trimmed", "tracks_in"]
+__all__ = ["edit_faults", "is_trimmed", "tracks_in"]
 
 Edit = tuple[int, int, int]  # its length in ticks of the movie, where it starts in the track (-1: a pause), its speed
-Track = tuple[int, int, list[Edit]]  # the movie's clock in Hz, its length in ticks of that, and its edits
 PAUSE, NORMAL = -1, 0x10000
 LARGEST = 2**16  # bytes of an edit list that are read
-STEP = 25  # the clock of a movie is a multiple of it; with a bit flipped it is none
+# the clock of a movie in Hz is a multiple of one of these, or a frame rate; with a bit flipped it is none
+CLOCKS, FRAME_CLOCKS = (25, 512, 999), (24, 30, 48, 60, 120)
 
 
-def edit_fault(tracks: Iterable[Track]) -> str:
-    """Say what an edit list asks for that no decoder here does; empty if there is nothing."""
-    for *_, edits in tracks:
-        played = list(dropwhile(lambda edit: edit[1] == PAUSE, edits))
-        if any(start == PAUSE for _, start, _ in played):
-            return "its edit list makes a pause inside the clip, which FFmpeg does not. Export it again"
-        if any(speed != NORMAL for *_, speed in played):
-            return "its edit list plays at another speed, which FFmpeg does not. Export it again"
+class Track(NamedTuple):
+    """What is read of a track of sound or video."""
+
+    number: int
+    clock: int  # of the movie, in Hz
+    length: int  # in ticks of that
+    edits: list[Edit]
+
+
+def edit_faults(tracks: Sequence[Track]) -> tuple[tuple[int, str], ...]:
+    """Return which tracks have an edit list that asks for what no decoder here does, and what that is."""
+    faults = ((track.number, _fault([edit for edit in track.edits if edit[0] or edit[1] != PAUSE])) for track in tracks)
+    return tuple((number, fault) for number, fault in faults if fault)
+
+
+def _fault(edits: list[Edit]) -> str:
+    played = list(dropwhile(lambda edit: edit[1] == PAUSE, edits))
+    if any(start == PAUSE for _, start, _ in played):
+        return "its edit list makes a pause inside the clip or behind it, which FFmpeg puts in front. Export it again"
+    if any(speed != NORMAL for *_, speed in played):
+        return "its edit list plays at another speed, which FFmpeg does not. Export it again"
     return ""
 
 
 def is_trimmed(tracks: Sequence[Track]) -> bool:
     """Whether all tracks are as long as their edit lists say, as where an editor kept a part of a clip."""
     return bool(tracks) and all(
-        not edits or (clock % STEP == 0 and abs(length - sum(edit[0] for edit in edits)) <= clock / 10)
-        for clock, length, edits in tracks
+        not track.edits
+        or (_is_clock(track.clock) and abs(track.length - sum(edit[0] for edit in track.edits)) <= track.clock / 10)
+        for track in tracks
     )
 
 
+def _is_clock(hertz: int) -> bool:
+    return hertz in FRAME_CLOCKS or not all(hertz % step for step in CLOCKS)
+
+
 def tracks_in(file: BinaryIO) -> Iterator[Track]:
-    """Yield the movie's clock in Hz, and the length in its ticks and the edit list of each track of sound or video."""
+    """Yield each track of sound or video of an mp4."""
     clock = 0
     for _, start, end in whole_boxes(file, 0, file.seek(0, os.SEEK_END), b"moov"):
         for name, first, last in whole_boxes(file, start, end, b"mvhd", b"trak"):
             if name == b"mvhd":
                 clock = _number(file, first, (12, 4), (20, 4))
             elif _kind(file, first, last) in (b"soun", b"vide"):
-                heads = (
-                    _number(file, head, (20, 4), (28, 8)) for _, head, _ in whole_boxes(file, first, last, b"tkhd")
-                )
-                yield clock, next(heads, 0), list(_edits(file, first, last))
+                head = next((head for _, head, _ in whole_boxes(file, first, last, b"tkhd")), last)
+                number, length = _number(file, head, (12, 4), (20, 4)), _number(file, head, (20, 4), (28, 8))
+                yield Track(number, clock, length, list(_edits(file, first, last)))
 
 
 def _number(file: BinaryIO, start: int, plain: tuple[int, int], wide: tuple[int, int]) -> int:

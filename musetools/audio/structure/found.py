@@ -8,7 +8,8 @@ from typing import BinaryIO
 __all__ = ["SPARE", "UNKNOWN", "Structure", "broken_off", "closed", "ends", "find", "is_name", "read_at"]
 
 SPARE = 512  # bytes after the end that are no loss: padding
-TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
+TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"18273645")  # the last one of MusicMatch
+PADDING = 2**16  # bytes of zeros in front of a tag that are no loss either
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Structure:
     exact_s: float | None = None  # length that its header guarantees: less decoded is truncated
     tail: int | None = None  # byte where tags follow its last frame, in which a decoder may find frames that are none
     trimmed: bool = False  # whether an edit list keeps a part of it, as it says
+    edits: tuple[tuple[int, str], ...] = ()  # tracks whose edit list asks for what no decoder here does, and that
     by_sndfile: bool = False  # whether FFmpeg takes its samples for what they are not, and libsndfile does not
 
 
@@ -52,8 +54,11 @@ def closed(file: BinaryIO, kind: str, end: int, size: int, **known: object) -> S
 
 def broken_off(file: BinaryIO, kind: str, place: int, size: int, what: str, **known: object) -> Structure:
     """Look at what lies where the next element should begin, in a format of which nothing says how long it is."""
-    if found := _nothing_behind(file, kind, place, size, known):
+    tags = _tags_begin(file, size)
+    if found := _nothing_behind(file, kind, place, tags if place <= tags else size, known):
         return found
+    if place < tags < size and tags - place <= PADDING and not any(read_at(file, place, tags - place)):
+        return Structure(kind, after=tags - place, **known)
     zeros = not any(read_at(file, place, 16))
     why = "zeros follow, as where a download was broken off" if zeros else "it is damaged"
     fault = f"no {what} begins at byte {place}, where one should: {why}. Copy or export it again"
@@ -66,6 +71,19 @@ def _nothing_behind(file: BinaryIO, kind: str, end: int, size: int, known: dict[
     if rest <= 0 or read_at(file, end, 16).startswith(TAGS):
         return ends(kind, end, size, **known)
     return Structure(kind, after=rest, **known) if rest <= SPARE else None
+
+
+def _tags_begin(file: BinaryIO, end: int) -> int:
+    """Return where the tags begin that a file ends with, of those that say so at their end."""
+    while end > 0:
+        foot = read_at(file, max(0, end - 32), 32)
+        if read_at(file, max(0, end - 128), 3) == b"TAG":
+            end -= 128
+        elif foot.startswith(b"APETAGEX"):
+            end -= max(32, int.from_bytes(foot[12:16], "little") + (32 if foot[23] & 0x80 else 0))
+        else:
+            return end
+    return 0
 
 
 def is_name(name: bytes) -> bool:
