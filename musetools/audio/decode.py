@@ -34,8 +34,9 @@ from musetools.audio.resample import (
     soxr_mono,
     swresample_mono,
 )
+from musetools.audio.shown import first_shown_s
 from musetools.audio.structure import Structure
-from musetools.audio.timeline import SoundTimes, first_shown_s, laid_out
+from musetools.audio.timeline import SoundTimes, laid_out
 from musetools.errors import AudioError, ParameterError, as_array
 from musetools.timing import SAMPLE_RATE
 

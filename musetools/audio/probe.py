@@ -24,6 +24,7 @@ from musetools.audio.container import (
     source_structure,
 )
 from musetools.audio.rates import shown_rate
+from musetools.audio.shown import packets_of
 from musetools.audio.structure import Structure
 from musetools.audio.timeline import BREAK_S, SoundTimes, Timeline
 from musetools.errors import AudioError
@@ -127,8 +128,8 @@ def probe_media(
         late = shown_late_s(path, video.id, video.time_base) - float(unseen * video.time_base) if video else 0.0
         found = {video.index: (stamps, late)} if video else {}
         streams = tuple(_stream(stream, *found.get(stream.index, (None, 0.0))) for stream in container.streams)
-        if structure.tail or structure.by_sndfile:  # FFmpeg takes for sound what is none
-            streams = tuple(replace(stream, duration_s=None) for stream in streams)
+        if structure.tail or structure.by_sndfile or not structure.sized:  # FFmpeg takes for sound what is none
+            streams = tuple(replace(stream, duration_s=None, frames_declared=None) for stream in streams)
         shown = _seconds(stamps, video, streams[video.index].start_s) if len(stamps) else []
         times.zero_s = shown[0] if shown else None
         return MediaInfo(
@@ -157,7 +158,8 @@ def _stream(stream: Any, stamps: np.ndarray | None, late_s: float) -> StreamInfo
     duration, codec = declared_s(stream), context.name if context else "unknown"
     if stream.type == "audio":
         lead = _lead(stream, start)
-        if duration is not None and stream.duration is None:  # Matroska's tag counts from zero, and what comes before
+        # Matroska's tag and Ogg's last page count from zero, and what comes before
+        if duration is not None and (stream.duration is None or stream.container.format.name == "ogg"):
             duration = max(0.0, duration - max(lead, start))
         return StreamInfo(
             "audio", codec, start, duration, Fraction(context.sample_rate) if context else None, lead_s=lead
@@ -245,7 +247,7 @@ def _of_packets(container: Any, video: Any, sound: Any) -> tuple[list[list[tuple
     """
     found, first_key = [[], []], None
     timed = "mp4" not in container.format.name  # which knows no holes: the packet before one lasts longer
-    for packet in container.demux([s for s in (video, sound) if s is not None]):
+    for packet in packets_of(container, *filter(None, (video, sound))):
         if packet.pts is None:
             continue
         of_sound = sound is not None and packet.stream_index == sound.index

@@ -9,7 +9,8 @@ import numpy as np
 from musetools.audio.container import chosen_video, opened, shown_late_s
 from musetools.audio.decode import blocks_of_file
 from musetools.audio.probe import MediaInfo, as_shown, probe_media
-from musetools.audio.timeline import ROUNDED_S, SoundTimes, Timeline, first_shown_s, shown_times
+from musetools.audio.shown import first_shown_s, shown_times
+from musetools.audio.timeline import ROUNDED_S, SoundTimes, Timeline
 from musetools.errors import AudioError
 
 __all__ = ["read_media", "read_timeline"]
@@ -75,7 +76,7 @@ def _frames_s(path: str | os.PathLike, name: str, info: MediaInfo, number: int |
             stream = chosen_video(container, number)
             stream.thread_type = "AUTO"
             late = shown_late_s(path, stream.id, stream.time_base)
-            frames = sorted(at - late for at in shown_times(container.demux(stream)))
+            frames = sorted(at - late for at in shown_times(container, stream))
     else:
         first, zero = first_shown_s(path, name, info.structure, number), info.video.start_s
         packets = [zero + at for at in info.timeline.frames_s]

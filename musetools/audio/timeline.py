@@ -7,36 +7,23 @@ pieces lies a hole or an overlap. A decoder that counts samples, as all publishe
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, groupby, islice, pairwise
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from musetools.audio.container import check_structure, chosen_video, of_tracks, opened, shown_late_s
 from musetools.audio.resample import BLOCK_S, SignalCheck, in_blocks, swresample_mono
-from musetools.audio.structure import Structure
 from musetools.errors import AudioError
 from musetools.timing import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import av
 
-__all__ = [
-    "BREAK_S",
-    "ROUNDED_S",
-    "Piece",
-    "SoundTimes",
-    "Timeline",
-    "first_shown_s",
-    "laid_out",
-    "shown_frames",
-    "shown_times",
-]
+__all__ = ["BREAK_S", "ROUNDED_S", "Piece", "SoundTimes", "Timeline", "laid_out"]
 
 BREAK_S = 0.005  # as aresample's min_hard_comp where FFmpeg lays sound by time stamps
 ROUNDED_S = 0.001  # Matroska and Flash count milliseconds: a start within one is no offset
-LOOKED_AT = 32  # packets among which those lie that are shown before the first one
 LONGEST_HOLE_S, LONGEST_OVERLAP_S = 600, 10  # beyond, time stamps start anew: files were joined
 MOST_LOST, MOST_LOST_S = 0.5, 0.5  # an overlap of more, of all sound before and in seconds, is no overlap either
 MOST_SILENCE = 60  # seconds of holes for each of sound, once they are longer than the longest one
@@ -245,44 +232,3 @@ def _check_lost(lost_s: float, times: SoundTimes) -> None:
 def _silence(n_samples: int) -> Iterator[np.ndarray]:
     step = BLOCK_S * SAMPLE_RATE
     yield from (np.zeros(min(step, n_samples - i), np.float32) for i in range(0, n_samples, step))
-
-
-def shown_frames(packets: Iterable[Any]) -> Iterator["av.VideoFrame"]:
-    """Yield the frames that a decoder shows; what it cannot show is left out."""
-    import av
-
-    for packet in packets:
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue
-        yield from (frame for frame in frames if frame.pts is not None)
-
-
-def shown_times(packets: Iterable[Any]) -> Iterator[float]:
-    """Yield when each of these frames is shown, on the container's clock."""
-    return (float(frame.pts * frame.time_base) for frame in shown_frames(packets))
-
-
-def first_shown_s(source: Any, name: str, structure: Structure, number: int | None = None) -> float | None:
-    """Return when the first frame is shown, on the container's clock; None without a moving one.
-
-    A key frame that no other frame precedes is it; else, as after a cut in mid-stream, the decoder says which it shows.
-    """
-    with opened(source, name) as container:
-        if (stream := chosen_video(container, number)) is None:
-            return None
-        check_structure(of_tracks(structure, stream), name, lenient=True)
-        first, track, tick = _first_shown_s(container, stream), stream.id, stream.time_base
-    return None if first is None else first - shown_late_s(source, track, tick)
-
-
-def _first_shown_s(container: Any, stream: Any) -> float | None:
-    packets = container.demux(stream)
-    start = list(islice(packets, LOOKED_AT))
-    first, stamps = start[0], [packet.pts for packet in start if packet.size]
-    if first.is_keyframe and not first.is_discard and None not in stamps and first.pts == min(stamps):
-        return float(first.pts * stream.time_base)
-    return min(
-        islice(shown_times(chain(start, packets)), LOOKED_AT), default=None
-    )  # the first ones may be out of order

@@ -5,12 +5,10 @@ option ``-r 25`` delays video by up to 67 ms.
 """
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from heapq import heappop, heappush
 from itertools import chain, groupby, pairwise
 from operator import itemgetter, sub
 from pathlib import Path
@@ -22,7 +20,8 @@ from musetools.audio.container import chosen_video, opened, shown_late_s
 from musetools.audio.decode import sound_frames
 from musetools.audio.load import load_audio
 from musetools.audio.probe import MediaInfo, probe_media
-from musetools.audio.timeline import SoundTimes, first_shown_s, shown_frames
+from musetools.audio.shown import first_shown_s, is_untimed, packets_of, shown_frames
+from musetools.audio.timeline import SoundTimes
 from musetools.check.clip import MENDED, RATES_MENDED, ClipAudit, audit_clip
 from musetools.check.findings import timed_rate
 from musetools.errors import AudioError, OutputError, ParameterError
@@ -33,7 +32,6 @@ __all__ = ["fix"]
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 FARTHEST_MS = 10_000
-REORDERED = 16  # frames at most that a codec decodes before they are shown
 STEP = 1024  # samples of a frame of AAC
 AAC_RATES = (22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # below, its frames are too long
 USUAL_RATE = 48_000  # for others
@@ -147,9 +145,8 @@ def _video(source: str, out: Any, zero: float, number: int | None, fps: Fraction
     with opened(source, source) as container:
         stream = chosen_video(container, number)
         zero += shown_late_s(source, stream.id, stream.time_base)
-        # AVI has no times at which frames are shown, and FFmpeg does not put them in order
-        timed = container.format.name != "avi" or not stream.codec_context.has_b_frames
-        if copy and timed and stream.codec_context.codec.canonical_name in out.supported_codecs:
+        untimed = is_untimed(stream) and stream.codec_context.has_b_frames
+        if copy and not untimed and stream.codec_context.codec.canonical_name in out.supported_codecs:
             yield from _copied(container, stream, out, zero)
         else:
             yield from _converted(container, stream, out, zero, fps)
@@ -157,7 +154,7 @@ def _video(source: str, out: Any, zero: float, number: int | None, fps: Fraction
 
 def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]:
     copy, ticks = out.add_stream_from_template(stream, opaque=True), round(zero / stream.time_base)
-    packets = [packet for packet in container.demux(stream) if packet.size]
+    packets = [packet for packet in packets_of(container, stream) if packet.size]
     if None in (shown := [packet.pts for packet in packets]):
         raise ParameterError(f"{container.name}: video packets without time stamps cannot be copied. Pass --fps25")
     decoded = [packet.dts for packet in packets]
@@ -176,7 +173,7 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
     import av
 
     stream.thread_type, coder = "AUTO", None
-    frames = _in_order(shown_frames(container.demux(stream)))
+    frames = shown_frames(container, stream)
     if (first := next(frames, None)) is None:
         return
     turns, graph = round(first.rotation / 90) % 4, av.filter.Graph()
@@ -193,19 +190,6 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
             yield from coder.encode(each)
     if coder:
         yield from coder.encode()
-
-
-def _in_order(frames: Iterator[Any]) -> Iterator[Any]:
-    """Give frames, which come as they are shown, their time stamps in order."""
-    held, stamps = deque(), []
-    for frame in chain(frames, [None] * REORDERED):
-        if frame is not None:
-            held.append(frame)
-            heappush(stamps, frame.pts)
-        if held and (frame is None or len(held) > REORDERED):
-            first = held.popleft()
-            first.pts = heappop(stamps)
-            yield first
 
 
 def _coder(out: Any, fps: Fraction, frame: Any, aspect: Fraction | None) -> Any:

@@ -6,7 +6,7 @@ depend on the size of the face. Time stamps are those of the clip's timeline: se
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from musetools.audio.container import chosen_video, name_of, opened
+from musetools.audio.shown import shown_frames
 from musetools.errors import AudioError, ParameterError
 from musetools.lips.landmarker import landmarker, quiet
 from musetools.lips.series import MEASURES, MouthSeries, from_cache, kept_name, to_cache
@@ -126,21 +127,17 @@ def mouth_images(video: str | os.PathLike, series: MouthSeries, frames: Sequence
 
 def _images(video: Any, name: str, number: int | None, progress: bool) -> Iterator[tuple[float, np.ndarray]]:
     """Yield each shown frame's time on the container's clock and its image, upright, (height, width, 3)."""
-    import av
-
     last = -np.inf  # a frame that is shown for no time is none
     with opened(video, name) as container, tqdm(desc=name, unit="frame", disable=not progress) as bar:
         if (stream := chosen_video(container, number)) is None:
             raise AudioError(f"{name} has no video track, so there are no lips to look at. Name a video")
         stream.thread_type = "AUTO"
         bar.total = stream.frames or None
-        for packet in container.demux(stream):
-            with suppress(av.FFmpegError):  # what cannot be decoded is not shown
-                for frame in packet.decode():
-                    bar.update()
-                    if frame.pts is not None and (at := float(frame.pts * frame.time_base)) > last:
-                        last = at
-                        yield at, _image(frame, name)
+        for frame in shown_frames(container, stream):
+            bar.update()
+            if (at := float(frame.pts * frame.time_base)) > last:
+                last = at
+                yield at, _image(frame, name)
 
 
 def _image(frame: Any, name: str) -> np.ndarray:

@@ -25,7 +25,9 @@ from media import copied, mux, picture, speech
 
 import musetools as mt
 from musetools.audio import DECODERS, audio_blocks
+from musetools.audio.container import opened
 from musetools.audio.reading import read_timeline
+from musetools.audio.shown import shown_frames
 from musetools.check.folder import audit_folder
 
 LATE_S = 0.478
@@ -564,3 +566,35 @@ def test_a_folder_of_all_suffixes(shared, tmp_path, small):
     store = mt.FeatureStore.create(tmp_path / "store", "musetools", small)
     report = mt.extract([folder], store, small, progress=False)
     assert (len(report.added), report.ok, report.passed_over) == (5, True, "1 file passed over: 1 hidden")
+
+
+def test_frames_of_an_avi_whose_codec_holds_no_time(tmp_path):
+    """FFmpeg guesses when H.264 in AVI is shown, by the order in which frames are decoded."""
+    path = write_clip(tmp_path / "a.avi", b_frames=3)
+    assert read_timeline(path).frames_s == pytest.approx(np.arange(50) / 25)
+    with opened(path, "a.avi") as container:
+        frames = [
+            (frame.time, frame.to_ndarray(format="gray")) for frame in shown_frames(container, container.streams[0])
+        ]
+    with av.open(str(write_clip(tmp_path / "a.mp4", b_frames=3))) as container:
+        expected = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    for (at, image), as_encoded, place in zip(frames, expected, range(50), strict=True):
+        assert at == pytest.approx(place / 25)
+        np.testing.assert_array_equal(image, as_encoded)
+    assert not {"variable rate", "start offset"} & {f.what for f in mt.audit_clip(path).findings}
+
+
+def test_an_ogg_that_starts_at_another_time_declares_no_other_length(tmp_path):
+    path = write(tmp_path / "a.opus", lambda c: sound(c, "libopus", 3, late_s=3))
+    assert "declared length" not in {f.what for f in mt.audit_clip(path).findings}
+
+
+def test_an_avi_that_was_piped_declares_no_length(tmp_path):
+    content = bytearray(with_sound(tmp_path / "a.avi", "libmp3lame", "mpeg4").read_bytes())
+    content[4:8] = bytes(4)
+    for at in (content.index(b"vids"), content.index(b"auds")):
+        content[at + 32 : at + 36] = (0x40000000).to_bytes(4, "little")
+    (tmp_path / "a.avi").write_bytes(content[: content.index(b"idx1")])
+    audit = mt.audit_clip(tmp_path / "a.avi")
+    assert not {"declared length", "frame count"} & {f.what for f in audit.findings}
+    assert "unverified length" in {f.what for f in audit.findings}

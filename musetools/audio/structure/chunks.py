@@ -82,7 +82,7 @@ def _avi(file: BinaryIO, size: int) -> Structure:
         if name != b"RIFF" or (place and form != b"AVIX"):  # what goes on beyond 1 GiB
             break
         if length in NO_SIZE:
-            return Structure("avi", verified=False)
+            return Structure("avi", verified=False, sized=False)
         odd = length % 2 == 1
         start, place = place + 12, place + 8 + length + odd
         if place <= size + odd and (fault := _not_tiled(file, start, min(place, size))):

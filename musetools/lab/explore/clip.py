@@ -3,20 +3,19 @@
 import io
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from PIL import Image
 
 from musetools.audio.container import chosen_video, name_of, opened
 from musetools.audio.load import load_audio
 from musetools.audio.probe import probe_media
+from musetools.audio.shown import shown_frames
 from musetools.check.findings import is_plausible, timed_rate
 from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
@@ -149,9 +148,7 @@ def _read_images(path: Path) -> Images | None:
 def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, bytes]]:
     """Yield each image's time on the container's clock, and the image as a JPEG."""
     stream.thread_type = "AUTO"
-    for packet in container.demux(stream):
-        with suppress(av.FFmpegError):  # what cannot be decoded is not shown
-            yield from ((frame.time, _jpeg(frame)) for frame in packet.decode() if frame.time is not None)
+    return ((frame.time, _jpeg(frame)) for frame in shown_frames(container, stream))
 
 
 def _jpeg(frame: Any) -> bytes:
