@@ -191,8 +191,7 @@ def matroska(file: BinaryIO, size: int) -> Structure:
     """EBML elements, those of the segment too; live ones have segments and clusters of unknown size."""
     place, end, live, damage, tracks = 0, None, False, "", set()
     while place < (size if end is None else end):
-        file.seek(place)
-        name, length, start = _element(file)
+        name, length, start, _ = _element(file, place)
         if name == EBML and place:
             return Structure("matroska", fault=f"a second file begins at byte {place}: files were joined")
         if length is None:
@@ -221,11 +220,10 @@ def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end:
     if name != CLUSTER:
         return "" if _intact(file, start, stop) else f"the checksum at byte {start} does not match"
     while start < stop:
-        file.seek(start)
-        part, length, first = _element(file)
+        part, length, first, body = _element(file, start)
         if part not in PARTS or length is None or first + length > stop:
             return f"what begins at byte {start} is no part of Matroska"
-        head = read_at(file, first, 4).ljust(4, b"\0")
+        head = body[:4].ljust(4, b"\0")
         odd = tracks and head[0] & 0x80 and (bytes([head[0] & 0x7F]) not in tracks or head[3] & 0x70)
         if part == BLOCK and (odd or not head[0]):  # FFmpeg skips the rest of the cluster
             return f"the block at byte {start} is of no track, or of no known kind"
@@ -241,19 +239,18 @@ def _intact(file: BinaryIO, start: int, stop: int) -> bool:
     return zlib.crc32(file.read(stop - start - 6)) == int.from_bytes(head[2:], "little")
 
 
-def _element(file: BinaryIO) -> tuple[int, int | None, int]:
-    """Read an EBML element's name, length (None: unknown) and start; a name of 0 is none."""
-    head = file.read(12)
+def _element(file: BinaryIO, place: int) -> tuple[int, int | None, int, bytes]:
+    """Read an EBML element's name, length (None: unknown), start and first bytes; a name of 0 is none."""
+    head = read_at(file, place, 16)
     if len(head) < 2 or head[0] < 16:
-        return 0, 0, 0
+        return 0, 0, 0, b""
     wide = 9 - head[0].bit_length()
     if len(head) <= wide or not head[wide]:
-        return 0, 0, 0
-    long = 9 - head[wide].bit_length()
-    mask = (1 << 7 * long) - 1
-    length = int.from_bytes(head[wide : wide + long], "big") & mask
-    start = file.tell() - len(head) + wide + long
-    return int.from_bytes(head[:wide], "big"), None if length == mask else length, start
+        return 0, 0, 0, b""
+    first = wide + 9 - head[wide].bit_length()
+    mask = (1 << 7 * (first - wide)) - 1
+    length = int.from_bytes(head[wide:first], "big") & mask
+    return int.from_bytes(head[:wide], "big"), None if length == mask else length, place + first, head[first:]
 
 
 def asf(file: BinaryIO, size: int) -> Structure:
