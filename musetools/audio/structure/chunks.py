@@ -200,15 +200,17 @@ def matroska(file: BinaryIO, size: int) -> Structure:
             place, end = start, start + length
             if end > size:
                 break
-        elif end is not None and (fault := _not_part(file, name, place, start, start + length, end, tracks)):
-            return Structure("matroska", fault=fault + AGAIN)
-        elif name == 0:
+        elif name == 0 and end is None:
             return Structure("matroska", missing=1)
         else:
+            intact = _intact(file, start, start + length)
+            fine = end is None or (intact and name in PARTS)  # then its elements need not be looked at
+            if not fine and (fault := _not_part(file, name, place, start, start + length, end, tracks)):
+                return Structure("matroska", fault=fault + AGAIN)
             place = start + length
             if name == TRACKS and place <= size:
                 tracks |= set(re.findall(rb"\xd7[\x81-\x88]\0*(.)", read_at(file, start, length), re.DOTALL))
-            if name == CLUSTER and not _intact(file, start, place):
+            if name == CLUSTER and intact is False:
                 damage = damage or f"the checksum at byte {start} does not match"
     return closed(file, "matroska", end or place, size, damage=damage, verified=end is not None or not live)
 
@@ -218,7 +220,7 @@ def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end:
     if name not in PARTS or stop > end:
         return f"what begins at byte {place} is no part of Matroska"
     if name != CLUSTER:
-        return "" if _intact(file, start, stop) else f"the checksum at byte {start} does not match"
+        return f"the checksum at byte {start} does not match" if _intact(file, start, stop) is False else ""
     while start < stop:
         part, length, first, body = _element(file, start)
         if part not in PARTS or length is None or first + length > stop:
@@ -231,11 +233,11 @@ def _not_part(file: BinaryIO, name: int, place: int, start: int, stop: int, end:
     return ""
 
 
-def _intact(file: BinaryIO, start: int, stop: int) -> bool:
-    """Whether an element matches its checksum, where it has one."""
+def _intact(file: BinaryIO, start: int, stop: int) -> bool | None:
+    """Whether an element matches its checksum; None where it has none."""
     head = read_at(file, start, 6)
     if not head.startswith(b"\xbf\x84") or stop - start > LARGEST:
-        return True
+        return None
     return zlib.crc32(file.read(stop - start - 6)) == int.from_bytes(head[2:], "little")
 
 

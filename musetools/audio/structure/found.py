@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 __all__ = ["SPARE", "UNKNOWN", "Structure", "broken_off", "closed", "ends", "find", "is_name", "read_at"]
@@ -86,6 +87,7 @@ def _tags_begin(file: BinaryIO, end: int) -> int:
     return 0
 
 
+@lru_cache(maxsize=64)
 def is_name(name: bytes) -> bool:
     """Whether four bytes may be the name of a chunk."""
     return len(name) == 4 and re.fullmatch(rb"[!-~][ -~]*\0*", name) is not None
