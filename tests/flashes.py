@@ -167,7 +167,7 @@ def stamps_of(path: Path, pair: Pair) -> Stamps:
         shown = [
             (float(f.pts * f.time_base) - late, f.to_ndarray(format="gray").mean()) for f in container.decode(video=0)
         ]
-    if (pair.suffix, pair.picture) == ("avi", "libx264"):  # nothing says when a frame is shown: one follows the other
+    if pair.suffix == "avi":  # which says nowhere when a frame is shown: one follows the other
         with av.open(str(path)) as container:
             slots = [packet.dts * packet.time_base for packet in container.demux(video=0) if packet.size]
         shown = [(float(slot), grey) for slot, (_, grey) in zip(slots, shown, strict=True)]

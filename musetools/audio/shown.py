@@ -15,21 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["first_shown_s", "is_untimed", "packets_of", "shown_frames", "shown_times"]
 
 LOOKED_AT = 32  # packets among which those lie that are shown before the first one
-UNTIMED = ("h264", "hevc")  # codecs whose frames hold no time
 REORDERED = 16  # frames at most that a codec decodes before they are shown
 
 
 def is_untimed(stream: Any) -> bool:
-    """Whether neither container nor codec say when frames are shown: FFmpeg guesses, and puts them out of order."""
-    context = stream.codec_context
-    return stream.container.format.name == "avi" and context is not None and context.name in UNTIMED
+    """Whether a container says nowhere when frames are shown: FFmpeg guesses, late or out of order."""
+    return stream.container.format.name == "avi"
 
 
 def packets_of(container: Any, *streams: Any) -> Iterator["av.Packet"]:
-    """Demux tracks; where nothing says when frames are shown, each slot of the file shows one."""
-    untimed = {stream.index for stream in streams if is_untimed(stream)}
+    """Demux tracks; where nothing says when frames are shown, they are one after the other, from the first place on."""
     for packet in container.demux(streams):
-        if packet.stream_index in untimed:
+        if is_untimed(packet.stream):
             packet.pts = packet.dts
         yield packet
 

@@ -19,7 +19,7 @@ OFF_MS = {
     "avi-ac3-mpeg4": 5.8,
     "avi-aac-mpeg4": -16.8,
     "avi-wmav2-mpeg4": -33.6,
-    "avi-libmp3lame-mpeg4-b2": -14.9,
+    "avi-libmp3lame-mpeg4-b2": 25.1,
     "avi-libmp3lame-libx264": -14.9,
     "rm-ac3-rv20": 5.8,
     "swf-libmp3lame-flv": 25.1,
