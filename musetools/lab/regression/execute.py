@@ -64,14 +64,15 @@ def end_run(folder: str | os.PathLike) -> None:
     own parent has no ancestor in the run, but it keeps the environment.
     """
     for _ in range(ROUNDS):
-        every, own = psutil.process_iter(["environ"]), psutil.Process()
+        every = psutil.process_iter(["environ"])
         found = {process for process in every if (process.info["environ"] or {}).get(RUN_VARIABLE) == str(folder)}
         for process in list(found):
             with suppress(psutil.Error):
                 found.update(process.children(recursive=True))
-        if found <= {own}:
+        found.discard(psutil.Process())
+        if not found:
             return
-        for process in found - {own}:
+        for process in found:
             with suppress(psutil.Error):
                 process.kill()
         time.sleep(PAUSE_S)

@@ -13,37 +13,38 @@ from nbformat import NotebookNode
 from musetools.errors import ParameterError
 from musetools.lab.record import as_plain
 
-__all__ = ["checked_parameters", "declared", "from_texts", "has_parameter", "read_notebook"]
+__all__ = ["checked_parameters", "declared", "from_texts", "read_notebook"]
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook from disk; ParameterError if it is none."""
+    try:
+        book = nbformat.read(path, as_version=4)
+        nbformat.validate(book)
+    except Exception as error:  # nbformat raises what its parser happens to
+        reason = str(error).strip().splitlines()[:1]
+        raise ParameterError(f"{path} is no notebook that can be read: {' '.join(reason)}. Name another") from None
+    return book
 
 
 def declared(notebook: NotebookNode) -> dict[str, Any]:
     """Return names and defaults of a notebook's parameters; ParameterError unless one cell declares them plainly."""
-    import papermill  # takes a second, and only the runner needs it
-
-    n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
-    if n_cells != 1:
-        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}. Tag one")
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {len(cells)}. Tag one")
+    defaults, text = {}, cells[0].source
     try:
-        inspected = papermill.inspect_notebook(notebook)
-    except Exception as error:  # papermill raises many kinds, of a notebook that names no kernel, say
-        raise ParameterError(f"its parameters cannot be read: {error}. Save it again from Jupyter") from None
-    defaults = {}
-    for name, found in inspected.items():
-        try:
-            defaults[name] = ast.literal_eval(found["default"])
-        except Exception:  # what is no literal raises many kinds
-            raise ParameterError(
-                "the 'parameters' cell must have lines of name = literal, without # in a text; got "
-                f"{name} = {found['default']:.80}"
-            ) from None
+        for line in ast.parse(text).body:
+            match line:
+                case (
+                    ast.Assign(targets=[ast.Name(name)], value=value)
+                    | ast.AnnAssign(target=ast.Name(name), value=value)
+                ):
+                    text = ast.unparse(line)
+                    defaults[name] = ast.literal_eval(value)
+    except Exception:  # what is no literal raises many kinds
+        raise ParameterError(f"the 'parameters' cell must have lines of name = literal; got {text:.80}") from None
     return defaults
-
-
-def has_parameter(notebook: Path, name: str) -> bool:
-    """Whether a notebook on disk declares a parameter; one that cannot be read has none, and its run says why."""
-    with suppress(ParameterError):
-        return name in declared(read_notebook(notebook))
-    return False
 
 
 def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +65,16 @@ def checked_parameters(notebook: NotebookNode, given: Mapping[str, Any]) -> dict
     return dict(given)
 
 
+def _mismatch(value: Any, default: Any) -> str:
+    """Say that a value is of another type than the default, if so."""
+    if default is None or (type(default) is float and type(value) is int):
+        return ""
+    if type(value) is not type(default):
+        return f"must be of type {type(default).__name__}, not {type(value).__name__}"
+    items = value if isinstance(value, list) and default else ()
+    return next((fault for item in items if (fault := _mismatch(item, default[0]))), "")
+
+
 def from_texts(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     """Return what texts on a command line stand for, as parameters of a notebook on disk.
 
@@ -82,24 +93,3 @@ def _from_text(text: str, default: Any) -> Any:
     with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
         return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
     return text
-
-
-def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook from disk; ParameterError if it is none."""
-    try:
-        book = nbformat.read(path, as_version=4)
-        nbformat.validate(book)
-    except Exception as error:  # nbformat raises what its parser happens to
-        reason = str(error).strip().splitlines()[:1]
-        raise ParameterError(f"{path} is no notebook that can be read: {' '.join(reason)}. Name another") from None
-    return book
-
-
-def _mismatch(value: Any, default: Any) -> str:
-    """Say that a value is of another type than the default, if so."""
-    if default is None or (type(default) is float and type(value) is int):
-        return ""
-    if type(value) is not type(default):
-        return f"must be of type {type(default).__name__}, not {type(value).__name__}"
-    items = value if isinstance(value, list) and default else ()
-    return next((fault for item in items if (fault := _mismatch(item, default[0]))), "")

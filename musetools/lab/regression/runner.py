@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from musetools.files import write_whole
 from musetools.lab.record import read_results
 from musetools.lab.regression.execute import EXECUTED, FAULT, JOB, RUN_VARIABLE, end_run
 from musetools.lab.regression.parameters import checked_parameters, read_notebook
+from musetools.table import ShownAsText
 
 __all__ = ["COULD_NOT_RUN", "FAILED", "PASSED", "Judged", "NotebookRun", "checked_notebook", "message_of"]
 __all__ += ["run_notebook"]
@@ -46,8 +46,8 @@ class Judged:
         return self.status == PASSED
 
 
-@dataclass(frozen=True)
-class NotebookRun(Judged):
+@dataclass(frozen=True, repr=False)
+class NotebookRun(Judged, ShownAsText):
     """What became of a run."""
 
     notebook: Path
@@ -60,9 +60,6 @@ class NotebookRun(Judged):
     def __repr__(self) -> str:
         left = f" ({self.output})" if self.output else ""
         return f"{self.notebook.name} {self.status} in {self.seconds:.1f} s: {self.message}{left}"
-
-    def _repr_html_(self) -> str:
-        return f"<b>{escape(self.status)}</b>: <code>{escape(self.notebook.name)}</code> {escape(self.message)}"
 
 
 def run_notebook(
@@ -114,15 +111,15 @@ def run_notebook(
             folder, status = Path(folder), FAILED
             try:
                 _execute(folder, job, timeout_s, _environment(folder, threads, env or {}))
-                results = _results(folder)
+                results = read_results(nbformat.read(folder / EXECUTED, as_version=4))
                 write_whole(output, (folder / EXECUTED).read_bytes())
-            except Exception:
-                left = _keep(folder, failed)
-                raise
-            failed.unlink(missing_ok=True)
-        status, left, message = PASSED, output, f"{len(results)} results recorded"
+                failed.unlink(missing_ok=True)
+                status, left, message = PASSED, output, f"{len(results)} results recorded"
+            except Exception as error:
+                left, last = _keep(folder / EXECUTED, failed)
+                results, message = {}, f"{message_of(error)}{last}"
     except Exception as error:
-        results, message = {}, message_of(error)
+        message = message_of(error)
     return NotebookRun(notebook, status, message, left, results, time.monotonic() - started)
 
 
@@ -161,39 +158,25 @@ def _execute(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str,
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            message = f"still running after {timeout_s:g} s{_last_cell(folder)}, so it was ended. Give it more time"
-            raise MusetoolsError(message) from None
+            raise MusetoolsError(f"still running after {timeout_s:g} s, so it was ended. Give it more time") from None
         finally:
             end_run(folder)  # the kernel would outlive this process, and what it started would outlive the kernel
             process.wait()
     if (folder / FAULT).exists():
-        raise MusetoolsError(f"it stopped{_last_cell(folder)}: {(folder / FAULT).read_text(encoding='utf-8')}")
+        raise MusetoolsError((folder / FAULT).read_text(encoding="utf-8"))
     if process.returncode:
         last = (folder / LOG).read_text(errors="replace").strip().splitlines()[-1:]
         raise MusetoolsError(f"the process that ran it ended with code {process.returncode}: {' '.join(last)}")
 
 
-def _results(folder: Path) -> dict[str, Any]:
-    try:
-        return read_results(nbformat.read(folder / EXECUTED, as_version=4))
-    except ParameterError as error:
-        raise MusetoolsError(f"it ended early{_last_cell(folder)}, or left no results: {error}") from None
-
-
-def _last_cell(folder: Path) -> str:
-    """Name the last cell that was started, where the partial notebook shows it."""
-    with suppress(OSError, ValueError, AttributeError, LookupError):
-        cells = nbformat.read(folder / EXECUTED, as_version=4).cells
-        started = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
-        return f" in cell {started[-1]['id']!r}"
-    return ""
-
-
-def _keep(folder: Path, failed: Path) -> Path | None:
-    """Keep what there is of a failed run's notebook, if it can be read."""
-    with suppress(OSError, ValueError, MusetoolsError):
-        content = (folder / EXECUTED).read_bytes()
-        json.loads(content)
+def _keep(executed: Path, failed: Path) -> tuple[Path | None, str]:
+    """Keep what there is of a failed run's notebook; return where, and words for the last cell that was started."""
+    left, last = None, ""
+    with suppress(OSError, ValueError, LookupError, AttributeError, TypeError, MusetoolsError):
+        content = executed.read_bytes()
+        cells = json.loads(content)["cells"]
         write_whole(failed, content)
-        return failed
-    return None
+        left = failed
+        started = [cell["id"] for cell in cells if cell["metadata"].get("papermill", {}).get("start_time")]
+        last = f" (the last cell that started: {started[-1]!r})"
+    return left, last

@@ -19,7 +19,7 @@ from musetools.lab.project import project_file
 from musetools.lab.regression.baselines import Baseline
 from musetools.lab.regression.cases import Case, read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport
-from musetools.lab.regression.parameters import has_parameter
+from musetools.lab.regression.parameters import declared, read_notebook
 from musetools.lab.regression.quantities import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, message_of, run_notebook
 from musetools.worker import usable_cores
@@ -97,9 +97,10 @@ def run_suite(
 
     def run(case: Case, threads: int) -> CaseReport:
         output, baseline = out / f"{case.name}.ipynb", baselines / f"{case.name}.json"
-        weights = {"encoder": encoder} if encoder is not None and has_parameter(case.notebook, "encoder") else {}
-        execute = partial(run_notebook, case.notebook, output, case.parameters | weights, timeout_s=case.timeout_s)
         try:
+            takes_weights = encoder and "encoder" in declared(read_notebook(case.notebook))
+            weights = {"encoder": encoder} if takes_weights else {}
+            execute = partial(run_notebook, case.notebook, output, case.parameters | weights, timeout_s=case.timeout_s)
             return _updated(case, baseline, execute) if update else _compared(case, baseline, execute, threads, weights)
         except Exception as error:  # whatever one case does, the others are run and reported
             return CaseReport(case.name, case.why, COULD_NOT_RUN, message_of(error))

@@ -93,7 +93,7 @@ VALUES = {
     "nothing": None,
 }
 DEFAULTS = """
-text = "1"  # comment
+text = "1#2"  # comment
 quoted = ""
 yes = True
 n = 1  # m
@@ -148,9 +148,9 @@ def test_a_good_run_replaces_an_earlier_one_and_what_is_left_of_a_failed_one(tmp
 # --- cells that end a run
 
 ENDINGS = {
-    "a kernel that is killed": ((f"{ORPHANS}\nimport os; os.kill(os.getpid(), 9)", GOOD), "'c0': its kernel died"),
-    "an exception": (("raise ValueError('5 < 6 é')", GOOD), "in cell 'c0': ValueError: 5 < 6 é"),
-    "an exit after the record": ((f"{GOOD}\nimport sys; sys.exit(0)\nassert False",), "in cell 'c0'"),
+    "a kernel that is killed": ((f"{ORPHANS}\nimport os; os.kill(os.getpid(), 9)", GOOD), "its kernel died"),
+    "an exception": (("raise ValueError('5 < 6 é')", GOOD), "ValueError: 5 < 6 é (the last cell that started: 'c0')"),
+    "an exit after the record": ((f"{GOOD}\nimport sys; sys.exit(0)\nassert False",), "stopped before its end"),
     "no record": ((GOOD, "1 + 1"), "records nothing"),
 }
 
@@ -161,6 +161,7 @@ def test_a_run_that_ends_early(earlier, cells, sentence):
     run = failing(earlier, *cells)
     assert run.status == FAILED
     assert sentence in run.message
+    assert "the last cell that started: 'c" in run.message
 
 
 # --- cells that hang
@@ -223,7 +224,7 @@ PARAMETER_CELLS = {
     "a call": ("a = int('3')", "a = int('3')"),
     "a set of a list": ("a = {1, [2]}", "a = {1, [2]}"),
     "very deep": (f"a = {'-' * 20_000}1", "a = ---"),
-    "# in a text": ('a = "b#c"', "without # in a text"),
+    "no Python": ("a = 1\nb =", "a = 1"),
 }
 
 
