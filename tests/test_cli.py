@@ -49,7 +49,7 @@ def test_recipes_as_a_table():
     assert "0…−20" in one
     assert "bytedance/LatentSync" in one
     assert "musetalkplus" not in one
-    assert "no recipe 'nonesuch'" in output("recipes", "nonesuch", code=1)
+    assert "no recipe 'nonesuch'" in output("recipes", "nonesuch", code=2)  # wrong usage
 
 
 def test_doctor_names_what_is_here(monkeypatch, tmp_path):

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from musetools.cli.group import echo, exits_2, main, track_options
-from musetools.errors import ParameterError
+from musetools.cli.group import echo, main, track_options
 
 if TYPE_CHECKING:
     from musetools.check.folder import FolderAudit
@@ -54,8 +53,7 @@ def check(
     looked = lips or mouth is not None or face is not None
     if quick and looked:
         raise click.UsageError("--quick decodes nothing, and --lips, --mouth and --face need pictures. Leave one out")
-    with exits_2("Error", ParameterError):
-        audit = audit_folder(paths, recipe, quick=quick, **tracks)
+    audit = audit_folder(paths, recipe, quick=quick, **tracks)
     if looked:
         audit = _with_lips(audit, mouth=mouth, face=face, reach_s=reach, tracks=tracks)
     echo(audit.to_json() if as_json else audit)

@@ -2,15 +2,14 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import click
 
-from musetools.errors import MusetoolsError
+from musetools.errors import MusetoolsError, ParameterError
 from musetools.table import printable
 
-__all__ = ["echo", "encoder_option", "exits_2", "main", "track_options"]
+__all__ = ["echo", "encoder_option", "main", "track_options"]
 
 
 class Group(click.Group):
@@ -23,7 +22,9 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except MusetoolsError as error:
-            raise click.ClickException(printable(str(error))) from error
+            shown = click.ClickException(printable(str(error)))
+            shown.exit_code = 2 if isinstance(error, ParameterError) else 1  # 2 is wrong usage, as click has it
+            raise shown from error
         finally:
             warnings.formatwarning = usual
 
@@ -38,16 +39,6 @@ class Group(click.Group):
 def echo(what: object, *, err: bool = False) -> None:
     """Print, whatever characters the names of files hold."""
     click.echo(printable(str(what)), err=err)
-
-
-@contextmanager
-def exits_2(before: str, *kinds: type[MusetoolsError]) -> Iterator[None]:
-    """End the command with exit code 2, after a line, where it could do nothing: 1 stands for what it found."""
-    try:
-        yield
-    except kinds as error:
-        echo(f"{before}: {error}", err=True)
-        sys.exit(2)
 
 
 def _as_a_line(message: object, *_: object) -> str:

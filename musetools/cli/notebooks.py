@@ -3,17 +3,20 @@
 import re
 import sys
 from collections import Counter
-from itertools import pairwise
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import click
 
-from musetools.cli.group import echo, exits_2, main
+from musetools.cli.group import echo, main
 from musetools.errors import MusetoolsError, ParameterError
 
 __all__ = ["notebooks", "regress", "run"]
 
-NUMBER = re.compile(r"-\.?\d")
+OPTION = re.compile(r"-(?!\.?\d)")  # and no negative number
 
 
 @main.command()
@@ -32,50 +35,48 @@ def notebooks(folder: Path) -> None:
 @click.option("--encoder", help="Run with other Whisper weights, which are compared with no baseline.")
 @click.option(
     "--report",
-    "folder",
+    "out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of executed notebooks and report.  [default: the project's runs]",
 )
 @click.option("--suite", type=click.Path(path_type=Path), help="A TOML file of cases.  [default: the project's]")
 @click.option("--baselines", type=click.Path(path_type=Path), help="Their folder.  [default: the project's]")
-def regress(
-    only: tuple[str, ...],
-    jobs: int | None,
-    update: bool,
-    encoder: str | None,
-    folder: Path | None,
-    suite: Path | None,
-    baselines: Path | None,
-) -> None:
+def regress(**options: Any) -> None:
     """Run the notebooks and compare their results with the baselines; exit code 0 passed, 1 failed, 2 could not run."""
     from musetools.lab.regression import run_suite, write_reports
 
-    with exits_2("could not run", MusetoolsError):
-        how = {"update": update, "encoder": encoder, "out": folder, "baselines": baselines}
-        report = run_suite(suite, only=only, jobs=jobs, progress=True, **how)
+    with _exits_2():
+        report = run_suite(**options, progress=True)
         page = write_reports(report, report.folder)
     echo(report)
     echo(f"\nRegression suite {report.status}. The report: {page}")
     sys.exit(report.exit_code)
 
 
+@contextmanager
+def _exits_2() -> Iterator[None]:
+    """End the command with exit code 2 where nothing could be run: 1 stands for a run that failed."""
+    try:
+        yield
+    except MusetoolsError as error:
+        echo(f"could not run: {error}", err=True)
+        sys.exit(2)
+
+
 class _Spread(click.Command):
     """Takes any number of values for a name: ``--over NAME A B`` is ``--over NAME A --over NAME B``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        name = None  # of the parameter whose values are being read
-        for before, arg in pairwise(["", *args]):
-            if before == "--over":
-                name = arg
-            elif name is not None and (not arg.startswith("-") or NUMBER.match(arg)):
-                spread += ["--over", name, arg]
-            elif arg != "--over":
-                name = None
-                spread.append(arg)
-        if alone := {arg for before, arg in pairwise(args) if before == "--over"} - set(spread):
-            raise click.UsageError(f"--over {alone.pop()} is given no value. Write --over NAME VALUE...")
-        return super().parse_args(ctx, spread + [arg for arg in args[-1:] if arg == "--over"])
+        pairs: list[str] = []
+        while "--over" in args:
+            at = args.index("--over")
+            name = "".join(args[at + 1 : at + 2])
+            values = [*takewhile(lambda arg: not OPTION.match(arg), args[at + 2 :])]
+            if not values:
+                raise click.UsageError(f"--over {name} is given no value. Write --over NAME VALUE...")
+            pairs += [word for value in values for word in ("--over", name, value)]
+            args = args[:at] + args[at + 2 + len(values) :]
+        return super().parse_args(ctx, pairs + args)
 
 
 @main.command(cls=_Spread)
@@ -85,16 +86,8 @@ class _Spread(click.Command):
 @click.option("--show", multiple=True, metavar="RESULT", help="A recorded result to show; may be given several times.")
 @click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of notebooks.")
 @click.option("--jobs", type=click.IntRange(1), help="Notebooks at a time.  [default: one a core]")
-@click.option("--timeout", default=600.0, show_default=True, help="Seconds after which a run is ended.")
-def run(
-    notebook: Path,
-    given: tuple[tuple[str, str], ...],
-    over: tuple[tuple[str, str], ...],
-    show: tuple[str, ...],
-    out: Path,
-    jobs: int | None,
-    timeout: float,
-) -> None:
+@click.option("--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds after which a run is ended.")
+def run(notebook: Path, given: tuple[tuple[str, str], ...], over: tuple[tuple[str, str], ...], **options: Any) -> None:
     """Run NOTEBOOK with other parameters, or over every combination of several; exit code 0, 1 or 2 as of regress.
 
     All names and types are checked before the first run starts. Over four files and two rates, eight runs:
@@ -108,10 +101,9 @@ def run(
     values: dict[str, list[str]] = {}
     for name, value in over:
         values.setdefault(name, []).append(value)
-    with exits_2("could not run", MusetoolsError):
-        if twice := [name for name, n in Counter(name for name, _ in given).items() if n > 1]:
-            raise ParameterError(f"-p gives {', '.join(twice)} more than once. For several runs: --over NAME VALUE...")
-        options = {"out": out, "jobs": jobs, "timeout_s": timeout, "show": show, "progress": True}
-        report = run_grid(notebook, dict(given), values, **options)
-    echo(report)
-    sys.exit(report.exit_code)
+    with _exits_2():
+        if twice := [name for name, n in Counter([*values, *(name for name, _ in given)]).items() if n > 1]:
+            raise ParameterError(f"{', '.join(twice)} is given more than once. For several runs: --over NAME VALUE...")
+        table, exit_code = run_grid(notebook, dict(given), values, progress=True, **options)
+    echo(table)
+    sys.exit(exit_code)

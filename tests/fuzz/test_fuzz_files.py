@@ -174,7 +174,7 @@ def _baseline(data, folder: Path) -> None:
 
 def _report(data, folder: Path) -> None:
     from musetools.lab.regression import CaseReport, SuiteReport, compare_reports
-    from musetools.lab.regression.quantities import Deviation
+    from musetools.lab.regression.baselines import Deviation
 
     case = CaseReport("a", "w", "failed", "m", folder / "a.ipynb", (Deviation("x", 2.0, 1.0, "off"),), 2.0)
     whole = SuiteReport((case,), 2.0, "2026-01-01", folder).to_json().encode()

@@ -257,10 +257,10 @@ def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch
         ("x", "cannot be"),
     ):
         done = CliRunner().invoke(main, ["trace", name])
-        assert (done.exit_code, fault in done.output) == (1, True), done.output
+        assert (done.exit_code, fault in done.output) == (2, True), done.output
     for seconds, fault in (("nan", "above 0; got nan"), ("inf", "above 0; got inf"), ("1e9", "at most 4 are sent")):
         done = CliRunner().invoke(main, ["trace", "own_code:late", "--seconds", seconds])
-        assert (done.exit_code, fault in done.output) == (1, True), done.output
+        assert (done.exit_code, fault in done.output) == (2, True), done.output
 
 
 LAZY = """
@@ -295,4 +295,4 @@ def test_code_that_ends_or_fails_as_it_is_imported(tmp_path, monkeypatch, code):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     done = CliRunner().invoke(main, ["trace", f"{name}:chunks"])
-    assert (done.exit_code, "cannot be imported" in done.output) == (1, True), done.output
+    assert (done.exit_code, "cannot be imported" in done.output) == (2, True), done.output

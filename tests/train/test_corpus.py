@@ -385,27 +385,27 @@ def test_the_command_refuses_a_store_of_another_making(good, command, more):
 
 
 WRONG = {
-    "a source that is not there": (lambda good: [good / "none"], (), 1),
-    "an unknown spec": (lambda good: [good], ("--spec", "musetalk-v2"), 1),
-    "an unknown type": (lambda good: [good], ("--dtype", "int8"), 1),
-    "weights that are not there": (lambda good: [good], ("--encoder", "none.pt"), 1),
-    "a shard that is none": (lambda good: [good], ("--shard", "0/3"), 1),
-    "an unknown engine": (lambda good: [good], ("--engine", "dask"), 1),
-    "an unknown answer to errors": (lambda good: [good], ("--on-error", "ignore"), 1),
-    "an unknown recipe": (lambda good: [good], ("--check", "wav2lip"), 1),
-    "no source": (lambda good: [], (), 2),
-    "an unknown option": (lambda good: [good], ("--workers", "2"), 2),
+    "a source that is not there": (lambda good: [good / "none"], ()),
+    "an unknown spec": (lambda good: [good], ("--spec", "musetalk-v2")),
+    "an unknown type": (lambda good: [good], ("--dtype", "int8")),
+    "weights that are not there": (lambda good: [good], ("--encoder", "none.pt")),
+    "a shard that is none": (lambda good: [good], ("--shard", "0/3")),
+    "an unknown engine": (lambda good: [good], ("--engine", "dask")),
+    "an unknown answer to errors": (lambda good: [good], ("--on-error", "ignore")),
+    "an unknown recipe": (lambda good: [good], ("--check", "wav2lip")),
+    "no source": (lambda good: [], ()),
+    "an unknown option": (lambda good: [good], ("--workers", "2")),
 }
 
 
-@pytest.mark.parametrize(("sources", "more", "code"), WRONG.values(), ids=WRONG)
-def test_the_command_says_what_is_wrong_in_a_line_and_writes_nothing(tmp_path, good, command, sources, more, code):
+@pytest.mark.parametrize(("sources", "more"), WRONG.values(), ids=WRONG)
+def test_the_command_says_what_is_wrong_in_a_line_and_writes_nothing(tmp_path, good, command, sources, more):
     result = command(*sources(good), root=tmp_path / "store", more=more)
     assert not (tmp_path / "store").exists()
-    assert result.exit_code == code
+    assert result.exit_code == 2
     assert result.output.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in result.output
-    assert code == 2 or result.output.count("\n") == 1
+    assert result.output.count("\n") == 1 or "Usage: " in result.output
 
 
 def test_a_folder_that_is_no_store(tmp_path, good, command):

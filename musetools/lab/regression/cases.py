@@ -17,17 +17,10 @@ __all__ = ["Case", "read_cases"]
 
 # a run that fails leaves NAME.failed.ipynb, and the page of all cases is report.html
 NAME = re.compile(r"(?!report$)[A-Za-z0-9][A-Za-z0-9._=+-]{0,79}(?<!\.failed)")
-CASE = exactly(
-    *("parameters", "grid", "ignore", "timeout_s", "why"),
-    name=TEXT,
-    notebook=TEXT,
-    parameters={"type": "object"},
-    grid={"type": "object", "additionalProperties": {"type": "array", "minItems": 1}},
-    ignore=list_of(TEXT),
-    timeout_s={"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 1e6},
-    why=TEXT,
-)
-SUITE = Schema(exactly(case={**list_of(CASE), "minItems": 1}))
+_GRID = {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}
+_LIMIT = {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": 1e6}
+_OPTIONAL = {"parameters": {"type": "object"}, "grid": _GRID, "ignore": list_of(TEXT), "timeout_s": _LIMIT, "why": TEXT}
+SUITE = Schema(exactly(case={**list_of(exactly(*_OPTIONAL, name=TEXT, notebook=TEXT, **_OPTIONAL)), "minItems": 1}))
 
 
 @dataclass(frozen=True)
@@ -63,6 +56,7 @@ def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
     grid, parameters = table.get("grid", {}), table.get("parameters", {})
     if twice := grid.keys() & parameters.keys():
         raise ValueError(f"{', '.join(sorted(twice))} is in both parameters and grid")
+    rest = {key: table[key] for key in ("timeout_s", "why") if key in table}
     for values in product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
         name = "-".join([table["name"], *(f"{key}={value}" for key, value in chosen.items())])
@@ -70,5 +64,4 @@ def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
             raise ValueError(
                 f"{name!r} is no name of a case: letters, digits and ._=+- expected, 80 at most; not report or X.failed"
             )
-        rest = {key: table[key] for key in ("timeout_s", "why") if key in table}
         yield Case(name, folder / table["notebook"], parameters | chosen, tuple(table.get("ignore", ())), **rest)

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from heapq import nlargest
 from html import escape
@@ -11,29 +13,20 @@ from typing import Any
 
 from musetools.errors import ParameterError
 from musetools.lab.answer import Answer
-from musetools.lab.regression.quantities import Deviation
+from musetools.lab.regression.baselines import Deviation
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, Judged
 from musetools.schema import NUMBER, SECONDS, TEXT, Schema, either, exactly, list_of
 from musetools.table import Table
 
-__all__ = ["CaseReport", "Outcome", "SuiteReport", "compare_reports"]
+__all__ = ["EXIT_CODES", "CaseReport", "SuiteReport", "compare_reports", "status_of", "summary_of"]
 
 EXIT_CODES = {PASSED: 0, FAILED: 1, COULD_NOT_RUN: 2}
-_DEVIATION = exactly(
-    *("fault", "measured", "expected"),
-    quantity=TEXT,
-    error=either(NUMBER, None),
-    tolerance=NUMBER,
-    **dict.fromkeys(("fault", "measured", "expected"), TEXT),
-)
-_CASE = exactly(
-    **dict.fromkeys(("name", "why", "message"), TEXT),
-    status={"enum": [*EXIT_CODES]},
-    output=either(TEXT, None),
-    deviations=list_of(_DEVIATION),
-    seconds=SECONDS,
-)
-REPORT = Schema(exactly(cases=list_of(_CASE), seconds=SECONDS, when=TEXT, folder=TEXT))
+_SHOWN = dict.fromkeys(("fault", "measured", "expected"), TEXT)
+_DEVIATION = exactly(*_SHOWN, quantity=TEXT, error=either(NUMBER, None), tolerance=NUMBER, **_SHOWN)
+_TEXTS = dict.fromkeys(("name", "why", "message"), TEXT)
+_HOW = {"status": {"enum": [*EXIT_CODES]}, "output": either(TEXT, None), "deviations": list_of(_DEVIATION)}
+_CASES = list_of(exactly(seconds=SECONDS, **_TEXTS, **_HOW))
+REPORT = Schema(exactly(cases=_CASES, seconds=SECONDS, when=TEXT, folder=TEXT))
 
 
 @dataclass(frozen=True)
@@ -64,41 +57,42 @@ class CaseReport(Judged):
         return [deviation for deviation in self.deviations if not deviation.ok]
 
 
-class Outcome(Judged, Answer):
-    """What became of several cases."""
+def status_of(cases: Sequence[Judged]) -> str:
+    """Return the status of all cases: "failed" if any did, else "could not run" if any could not, else "passed"."""
+    found = {case.status for case in cases}
+    return next((bad for bad in (FAILED, COULD_NOT_RUN) if bad in found), PASSED)
 
-    cases: tuple[Judged, ...]
-    seconds: float  # how long all of it took
 
-    @property
-    def status(self) -> str:
-        """That of all: "failed" if any case did, else "could not run" if any could not, else "passed"."""
-        return next((bad for bad in (FAILED, COULD_NOT_RUN) if self.count(bad)), PASSED)
-
-    @property
-    def exit_code(self) -> int:
-        """0, 1 or 2: passed, failed, could not run."""
-        return EXIT_CODES[self.status]
-
-    def count(self, status: str) -> int:
-        """Return how many cases ended in a status."""
-        return sum(case.status == status for case in self.cases)
-
-    @property
-    def summary(self) -> str:
-        """How many cases ended in which status."""
-        counts = ", ".join(f"{self.count(status)} {status}" for status in EXIT_CODES if self.count(status))
-        return f"{len(self.cases)} case{'s' * (len(self.cases) > 1)} in {self.seconds:.0f} s: {counts}"
+def summary_of(cases: Sequence[Judged], seconds: float) -> str:
+    """Say how many cases ended in which status, and how long all of it took."""
+    count = Counter(case.status for case in cases)
+    counts = ", ".join(f"{count[status]} {status}" for status in EXIT_CODES if count[status])
+    return f"{len(cases)} case{'s' * (len(cases) > 1)} in {seconds:.0f} s: {counts}"
 
 
 @dataclass(frozen=True, repr=False)
-class SuiteReport(Outcome):
+class SuiteReport(Judged, Answer):
     """What became of all cases."""
 
     cases: tuple[CaseReport, ...]  # in the suite's order
     seconds: float  # how long all of it took
     when: str  # date and time of its end, UTC
     folder: Path  # where executed notebooks are
+
+    @property
+    def status(self) -> str:
+        """The status of all."""
+        return status_of(self.cases)
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 2: passed, failed, could not run."""
+        return EXIT_CODES[self.status]
+
+    @property
+    def summary(self) -> str:
+        """How many cases ended in which status."""
+        return summary_of(self.cases, self.seconds)
 
     def table(self) -> Table:
         """Return a table row a case, with the deviation that comes nearest to its tolerance."""
@@ -115,10 +109,8 @@ class SuiteReport(Outcome):
 
     def to_json(self) -> str:
         """Return all of it as JSON; an error that cannot be subtracted is null."""
-        plain = asdict(self)
-        for deviation in (one for case in plain["cases"] for one in case["deviations"]):
-            deviation["error"] = None if deviation["error"] == inf else deviation["error"]
-        return json.dumps(plain, indent=1, allow_nan=False, default=os.fspath)
+        text = json.dumps(asdict(self), default=os.fspath)
+        return json.dumps(json.loads(text, parse_constant=lambda infinity: None), indent=1)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "SuiteReport":
@@ -133,6 +125,11 @@ class SuiteReport(Outcome):
         return f"<b>{escape(self.status)}</b>{super()._repr_html_()}"
 
 
+def _case(plain: dict[str, Any]) -> CaseReport:
+    found = (Deviation(**one | {"error": inf if one["error"] is None else one["error"]}) for one in plain["deviations"])
+    return CaseReport(**plain | {"output": plain["output"] and Path(plain["output"]), "deviations": tuple(found)})
+
+
 def _nearest(worst: Deviation | None) -> list[str]:
     if worst is None or worst.error == 0:
         return ["none: all are equal" if worst else "", "", ""]
@@ -141,11 +138,6 @@ def _nearest(worst: Deviation | None) -> list[str]:
 
 def _cells(deviation: Deviation) -> list[str]:
     return [deviation.quantity, f"{deviation.error:.3g}", f"{deviation.tolerance:.3g}"]
-
-
-def _case(plain: dict[str, Any]) -> CaseReport:
-    found = (Deviation(**one | {"error": inf if one["error"] is None else one["error"]}) for one in plain["deviations"])
-    return CaseReport(**plain | {"output": plain["output"] and Path(plain["output"]), "deviations": tuple(found)})
 
 
 def compare_reports(earlier: SuiteReport, later: SuiteReport) -> Table:

@@ -3,7 +3,7 @@
 import ast
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
@@ -12,11 +12,14 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import nbformat
+from jinja2 import Environment, PackageLoader
+from nbconvert import HTMLExporter
 
 from musetools.errors import ParameterError
 from musetools.files import write_whole
+from musetools.lab.look import INFER, TRAIN
+from musetools.lab.regression.baselines import unit_of
 from musetools.lab.regression.outcome import SuiteReport, compare_reports
-from musetools.lab.regression.quantities import unit_of
 from musetools.table import Table
 
 __all__ = ["export_notebook", "names_recorded", "write_reports"]
@@ -51,10 +54,6 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     Path
         The page.
     """
-    from jinja2 import Environment, PackageLoader
-
-    from musetools.lab.look import INFER, TRAIN  # matplotlib, which the process that runs a notebook need not load
-
     folder = Path(folder)
     pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
     values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
@@ -73,8 +72,6 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
 
 def export_notebook(path: Path) -> str:
     """Return an executed notebook as a page that loads nothing from a network."""
-    from nbconvert import HTMLExporter
-
     exporter = HTMLExporter()
     for trait in exporter.trait_names():
         if trait.endswith(("_js_url", "mathjax_url", "_base_url", "elk_js_url")):
@@ -115,43 +112,26 @@ def _drawn_of(cells: Sequence[Cell], quantity: str) -> tuple[str, str]:
     The last cell says ``record(name=expression)``; of the cells with a figure, the one is taken that has the longest of
     the expression's names, and most of them, as ``answer.clicks`` in ``click_figure(answer.clicks)``.
     """
-    found, best = ("", ""), (0, 0)
     names = names_recorded(cells[-1].source, quantity.split("/")[0]) if cells else ()
-    for cell in (cell for cell in cells[:-1] if cell.images):
-        used = [len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)]
-        if (score := (max(used, default=0), len(used))) > best:
-            found, best = (cell.heading, cell.images[0]), score
-    return found
+
+    def used(cell: Cell) -> tuple[int, int]:
+        lengths = [len(name) for name in names if re.search(rf"\b{re.escape(name)}\b", cell.source)]
+        return max(lengths, default=0), len(lengths)
+
+    best = max((cell for cell in cells[:-1] if cell.images and any(used(cell))), key=used, default=None)
+    return (best.heading, best.images[0]) if best else ("", "")
 
 
 def names_recorded(source: str, quantity: str) -> set[str]:
-    """Return the dotted names in the expression of a recorded quantity, what they are attributes of, and its last name.
+    """Return the dotted names in the expression of a recorded quantity, what they are attributes of, and last names.
 
-    A name that the cell itself assigns stands for what it is assigned; the loop variables of a comprehension are no
-    names of the notebook's.
+    The loop variables of a comprehension are no names of the notebook's.
     """
     with suppress(SyntaxError):
-        nodes = [*ast.walk(ast.parse(source))]
-        assigned = dict(pair for node in nodes if isinstance(node, ast.Assign) for pair in _assignments(node))
-        loops = {n.id for c in nodes if isinstance(c, ast.comprehension) for n in ast.walk(c.target) if _is_name(n)}
-        for node in nodes:
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.keyword) and node.arg == quantity:
-                found = {ast.unparse(n) for n in ast.walk(node.value) if _is_name(n)}
-                dotted = (name.split(".") for name in found)
-                whole = {".".join([assigned.get(root, root), *rest]) for root, *rest in dotted if root not in loops}
-                starts = {name.rsplit(".", n)[0] for name in whole for n in range(name.count(".") + 1)}
-                return starts | {name.rsplit(".")[-1] for name in starts}
+                nodes = [n for n in ast.walk(node.value) if isinstance(n, (ast.Name, ast.Attribute))]
+                loops = {n.id for n in nodes if isinstance(n.ctx, ast.Store)}
+                dotted = {name for name in map(ast.unparse, nodes) if name.split(".")[0] not in loops}
+                return dotted | {name.split(".")[-1] for name in dotted}
     return set()
-
-
-def _is_name(node: ast.AST) -> bool:
-    return isinstance(node, (ast.Name, ast.Attribute))
-
-
-def _assignments(node: ast.Assign) -> Iterator[tuple[str, str]]:
-    """Yield names and the dotted names that they are assigned."""
-    target, value = node.targets[0], node.value
-    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-    for one, of in zip(target.elts, value.elts, strict=False) if both else [(target, value)]:
-        if isinstance(one, ast.Name) and _is_name(of):
-            yield one.id, ast.unparse(of)

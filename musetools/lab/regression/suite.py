@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,12 +16,11 @@ from tqdm import tqdm
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.files import make_folder
 from musetools.lab.project import project_file
-from musetools.lab.regression.baselines import Baseline
+from musetools.lab.regression.baselines import Baseline, Deviation
 from musetools.lab.regression.cases import Case, read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport
 from musetools.lab.regression.parameters import declared, read_notebook
-from musetools.lab.regression.quantities import Deviation
-from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun, message_of, run_notebook
+from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, NotebookRun, message_of, run_notebook
 from musetools.worker import usable_cores
 
 __all__ = ["run_all", "run_suite"]
@@ -33,7 +32,6 @@ AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE
 AVX2 |= {"OPENBLAS_CORETYPE": "Haswell"}  # numpy's
 NOISE_RUNS: tuple[tuple[int, dict[str, str]], ...] = ((1, {}), (2, {}), (1, AVX2), (2, AVX2))
 MEASURED = "largest difference of 4 runs: with 1 and 2 threads, each with all of the processor and with AVX2 alone"
-TICK_S = 1.0
 UNKNOWN_S = 60.0  # how long a case is expected to take that has no baseline
 
 
@@ -92,20 +90,22 @@ def run_suite(
     out, baselines = Path(out or root / OUT).absolute(), Path(baselines or root / BASELINES)
     for folder in (out, baselines) if update else (out,):
         make_folder(folder)
-    n_runs = len(NOISE_RUNS) if update else 1
-    expected_s = {case: n_runs * _expected_s(baselines / f"{case.name}.json") for case in cases}
+    path_of = {case: baselines / f"{case.name}.json" for case in cases}
 
     def run(case: Case, threads: int) -> CaseReport:
-        output, baseline = out / f"{case.name}.ipynb", baselines / f"{case.name}.json"
+        output = out / f"{case.name}.ipynb"
         try:
-            takes_weights = encoder and "encoder" in declared(read_notebook(case.notebook))
-            weights = {"encoder": encoder} if takes_weights else {}
+            weights = {"encoder": encoder} if encoder and "encoder" in declared(read_notebook(case.notebook)) else {}
             execute = partial(run_notebook, case.notebook, output, case.parameters | weights, timeout_s=case.timeout_s)
-            return _updated(case, baseline, execute) if update else _compared(case, baseline, execute, threads, weights)
+            if update:
+                return _updated(case, path_of[case], execute)
+            if weights:
+                return _report(case, execute(threads=threads), f"ran with {encoder}, compared with no baseline")
+            return _compared(case, path_of[case], partial(execute, threads=threads))
         except Exception as error:  # whatever one case does, the others are run and reported
             return CaseReport(case.name, case.why, COULD_NOT_RUN, message_of(error))
 
-    reports, seconds = run_all(run, expected_s, jobs, progress)
+    reports, seconds = run_all(run, {case: _expected_s(path) for case, path in path_of.items()}, jobs, progress)
     return SuiteReport(reports, seconds, datetime.now(UTC).isoformat(timespec="seconds"), out)
 
 
@@ -116,38 +116,6 @@ def _chosen(cases: Sequence[Case], only: Sequence[str], suite: Path) -> list[Cas
     return [case for case in cases if not only or case.name.startswith(tuple(only))]
 
 
-def run_all(
-    run: Callable[[Case, int], Run], expected_s: Mapping[Case, float], jobs: int | None, progress: bool
-) -> tuple[tuple[Run, ...], float]:
-    """Run cases, each on so many threads; return what became of them, in their order, and the seconds that all took.
-
-    The longest runs first, so that it is not left to run alone at the end.
-    """
-    jobs, started = max(1, jobs or usable_cores()), time.monotonic()
-    threads, pool = max(1, usable_cores() // jobs), ThreadPoolExecutor(jobs)
-    futures = {case: pool.submit(run, case, threads) for case in sorted(expected_s, key=expected_s.get, reverse=True)}
-    waiting = {future: case for case, future in futures.items()}
-    # tqdm.auto would draw a widget in Jupyter, which is lost in a headless run
-    options = {"bar_format": "{n}/{total} {desc}", "leave": False, "disable": None if progress else True}
-    bar = tqdm(total=len(futures), file=sys.stderr, **options)
-    end = started + sum(expected_s.values()) / jobs
-    try:
-        while waiting:
-            running = ", ".join(case.name for future, case in waiting.items() if future.running())
-            minutes, seconds = divmod(round(max(0.0, end - time.monotonic())), 60)
-            bar.set_description_str(f"running {running}; about {minutes}:{seconds:02d} left")
-            for future in wait(waiting, TICK_S, FIRST_COMPLETED).done:
-                case, report = waiting.pop(future), future.result()
-                bar.update()
-                if progress:
-                    bar.write(f"{case.name} {report.status} in {report.seconds:.0f} s: {report.message}", sys.stderr)
-                end = time.monotonic() + sum(map(expected_s.get, waiting.values())) / jobs
-    finally:
-        bar.close()
-        pool.shutdown(cancel_futures=True)  # Ctrl-C ends what runs; nothing more is to be started
-    return tuple(futures[case].result() for case in expected_s), time.monotonic() - started
-
-
 def _expected_s(baseline: Path) -> float:
     """Return how long a case took when its baseline was made."""
     try:
@@ -156,21 +124,44 @@ def _expected_s(baseline: Path) -> float:
         return UNKNOWN_S
 
 
-def _compared(
-    case: Case, path: Path, execute: Callable[..., NotebookRun], threads: int, weights: Mapping[str, str]
-) -> CaseReport:
-    """Run a case and compare it with its baseline, if that was made with the same weights."""
-    # a baseline that cannot be used raises before minutes are spent
-    baseline = None if weights else Baseline.load(path)
-    run = execute(threads=threads)
-    if not run.ok:
-        return _report(case, run, run.status, run.message)
-    if baseline is None:
-        return _report(case, run, PASSED, f"ran with {weights['encoder']}, compared with no baseline")
-    deviations = baseline.compare(run.results, case.ignore)
-    faults = _faults(deviations, shown=1)
-    message = faults or f"{len(deviations)} quantities within their tolerances"
-    return _report(case, run, FAILED if faults else PASSED, message, deviations)
+def run_all(
+    run: Callable[[Case, int], Run], expected_s: Mapping[Case, float], jobs: int | None, progress: bool
+) -> tuple[tuple[Run, ...], float]:
+    """Run cases, each on so many threads; return what became of them, in their order, and the seconds that all took.
+
+    The longest runs first, so that it is not left to run alone at the end.
+    """
+    jobs, started = max(1, jobs or usable_cores()), time.monotonic()
+    threads, pool, reports = max(1, usable_cores() // jobs), ThreadPoolExecutor(jobs), {}
+    order = sorted(expected_s, key=expected_s.get, reverse=True)
+    left = {pool.submit(run, case, threads): case for case in order}  # the first of them run, the others wait
+    done = as_completed(tuple(left))
+    # tqdm.auto would draw a widget in Jupyter, which is lost in a headless run
+    options = {"bar_format": "{desc}; {remaining} left", "smoothing": 0, "disable": None if progress else True}
+    bar = tqdm(total=sum(expected_s.values()), file=sys.stderr, leave=False, **options)
+    try:
+        while left:
+            names = [case.name for case in left.values()]
+            bar.set_description_str(f"running {', '.join(names[:jobs])}; {len(names)} of {len(order)} to do")
+            future = next(done)
+            case = left.pop(future)
+            report = reports[case] = future.result()
+            bar.update(expected_s[case])
+            if progress:
+                bar.write(f"{case.name} {report.status} in {report.seconds:.0f} s: {report.message}", sys.stderr)
+    finally:
+        bar.close()
+        pool.shutdown(cancel_futures=True)  # Ctrl-C ends what runs; nothing more is to be started
+    return tuple(map(reports.get, expected_s)), time.monotonic() - started
+
+
+def _compared(case: Case, path: Path, execute: Callable[..., NotebookRun]) -> CaseReport:
+    """Run a case and compare it with its baseline."""
+    baseline = Baseline.load(path)  # one that cannot be used raises before minutes are spent
+    run = execute()
+    deviations = baseline.compare(run.results, case.ignore) if run.ok else ()
+    passed = f"{len(deviations)} quantities within their tolerances"
+    return _report(case, run, passed, _faults(deviations, shown=1), deviations)
 
 
 def _updated(case: Case, path: Path, execute: Callable[..., NotebookRun]) -> CaseReport:
@@ -179,16 +170,16 @@ def _updated(case: Case, path: Path, execute: Callable[..., NotebookRun]) -> Cas
     for threads, env in NOISE_RUNS:
         run = execute(threads=threads, env=env)
         if not run.ok:
-            return _report(case, run, run.status, run.message)
+            return _report(case, run, "")
         results.append(run.results)
     with suppress(MusetoolsError):
         before = Baseline.load(path).compare(results[0], case.ignore)
     try:
         Baseline.of_runs(results, case.ignore, MEASURED, run.seconds).save(path)
     except MusetoolsError as error:
-        return _report(case, run, FAILED, f"no new baseline: {error}")
+        return _report(case, run, "", f"no new baseline: {error}")
     changed = _faults(before, shown=5) or "nothing changed beyond its tolerance"
-    return _report(case, run, PASSED, f"new baseline, {changed}", before)
+    return _report(case, run, f"new baseline, {changed}", deviations=before)
 
 
 def _faults(deviations: Sequence[Deviation], shown: int) -> str:
@@ -199,6 +190,8 @@ def _faults(deviations: Sequence[Deviation], shown: int) -> str:
 
 
 def _report(
-    case: Case, run: NotebookRun, status: str, message: str, deviations: Sequence[Deviation] = ()
+    case: Case, run: NotebookRun, passed: str, fault: str = "", deviations: Sequence[Deviation] = ()
 ) -> CaseReport:
+    """Report a case; `passed` and `fault` are messages of a run that went well."""
+    status, message = (FAILED if fault else run.status, fault or passed) if run.ok else (run.status, run.message)
     return CaseReport(case.name, case.why, status, message, run.output, tuple(deviations), run.seconds)

@@ -86,8 +86,8 @@ def test_values_are_of_the_types_that_the_notebook_declares(book, ran, tmp_path)
         (["--over", "audio", *CLIPS, "--over", "fsp", "25", "30"], "no parameter 'fsp'"),
         (["-p", "fps", "nan"], "must be of type float"),
         (["-p", "costs", "1"], "must be of type bool, not int"),
-        (["-p", "fps", "25", "--over", "fps", "25", "30"], "fps has one value for all runs and several"),
-        (["-p", "fps", "25", "-p", "fps", "30"], "-p gives fps more than once"),
+        (["-p", "fps", "25", "--over", "fps", "25", "30"], "fps is given more than once"),
+        (["-p", "fps", "25", "-p", "fps", "30"], "fps is given more than once"),
     ],
 )
 def test_what_cannot_be_run_starts_nothing(book, ran, given, message, tmp_path):

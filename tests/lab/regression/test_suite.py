@@ -20,10 +20,9 @@ from musetools import MusetoolsError, OutputError, ParameterError
 from musetools.cli import main
 from musetools.lab.regression import answer_box
 from musetools.lab.regression import suite as suite_module
-from musetools.lab.regression.baselines import Baseline
+from musetools.lab.regression.baselines import Baseline, Deviation, Quantity, compared
 from musetools.lab.regression.cases import read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport, compare_reports
-from musetools.lab.regression.quantities import Deviation, Quantity, compared
 from musetools.lab.regression.report import names_recorded, write_reports
 from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, PASSED, NotebookRun
 from musetools.lab.regression.suite import run_suite
@@ -445,9 +444,9 @@ def test_the_page_tells_a_stranger_what_broke_by_how_much_and_where(tmp_path):
 
 
 def test_the_figure_of_a_number_is_that_of_what_it_was_recorded_from():
-    """Through a name that the last cell assigns; loop variables are no names of the notebook's."""
-    last = "found, n = answer.compared, 3\nrecord(inside=found.values.by(2), lags={k: v.x for k, v in table.rows}, n=n)"
-    assert {"answer.compared.values", "answer.compared", "compared", "answer"} <= names_recorded(last, "inside")
+    """Loop variables are no names of the notebook's."""
+    last = "n = 3\nrecord(inside=answer.compared.values.by(2), lags={k: v.x for k, v in table.rows}, n=n)"
+    assert {"answer.compared.values", "answer.compared", "answer", "by", "compared"} <= names_recorded(last, "inside")
     assert names_recorded(last, "lags") == {"table.rows", "table", "rows"}
     assert names_recorded(last, "n") == {"n"}
     assert names_recorded("not Python", "n") == set()
