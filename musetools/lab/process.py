@@ -1,7 +1,8 @@
 """Memory and threads of the process that measures."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from functools import partial
 
 import psutil
 import torch
@@ -14,11 +15,6 @@ def resident_mib() -> float:
     return psutil.Process().memory_info().rss / 2**20
 
 
-def one_thread() -> AbstractContextManager[None]:
-    """Let torch compute on one thread: short steps gain nothing from more, and long ones would seem cheaper."""
-    return torch_threads(1)
-
-
 @contextmanager
 def torch_threads(n: int) -> Iterator[None]:
     """Let torch compute on so many threads."""
@@ -28,3 +24,6 @@ def torch_threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+one_thread = partial(torch_threads, 1)  # short steps gain nothing from more, and long ones would seem cheaper

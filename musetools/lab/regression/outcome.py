@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from heapq import nlargest
-from html import escape
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -120,9 +119,6 @@ class SuiteReport(Judged, Answer):
             return cls(tuple(map(_case, plain["cases"])), plain["seconds"], plain["when"], Path(plain["folder"]))
         except (OSError, ValueError) as error:
             raise ParameterError(f"{path} is no report that can be read: {error}. Name a report.json") from None
-
-    def _repr_html_(self) -> str:
-        return f"<b>{escape(self.status)}</b>{super()._repr_html_()}"
 
 
 def _case(plain: dict[str, Any]) -> CaseReport:

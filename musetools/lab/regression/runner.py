@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.kernelspec import find_kernel_specs
 
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.files import write_whole
@@ -131,16 +131,12 @@ def message_of(error: Exception) -> str:
 def checked_notebook(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters for a notebook on disk; raise unless it can be run with them."""
     book = read_notebook(notebook)
-    checked = checked_parameters(book, parameters)
-    kernel = book.metadata.get("kernelspec", {}).get("name")
-    try:
-        KernelSpecManager().get_kernel_spec(kernel or "none")
-    except NoSuchKernel:
-        there = ", ".join(KernelSpecManager().find_kernel_specs()) or "none"
+    kernel, there = book.metadata.get("kernelspec", {}).get("name"), find_kernel_specs()
+    if str(kernel).lower() not in there:
         raise ParameterError(
-            f"{notebook} asks for the kernel {kernel!r}; here are {there}. Choose one in Jupyter"
-        ) from None
-    return checked
+            f"{notebook} asks for the kernel {kernel!r}; here are {', '.join(there) or 'none'}. Choose one in Jupyter"
+        )
+    return checked_parameters(book, parameters)
 
 
 def _environment(folder: Path, threads: int | None, more: Mapping[str, str]) -> dict[str, str]:
@@ -153,20 +149,18 @@ def _execute(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str,
     """Execute in a process of its own; raise what went wrong."""
     (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
     command = [sys.executable, "-m", "musetools.lab.regression.execute", str(folder)]
-    with open(folder / LOG, "wb") as log:
-        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise MusetoolsError(f"still running after {timeout_s:g} s, so it was ended. Give it more time") from None
-        finally:
-            end_run(folder)  # the kernel would outlive this process, and what it started would outlive the kernel
-            process.wait()
+    try:
+        with open(folder / LOG, "wb") as log:
+            done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise MusetoolsError(f"still running after {timeout_s:g} s, so it was ended. Give it more time") from None
+    finally:
+        end_run(folder)  # the kernel outlives that process, and what it started outlives the kernel
     if (folder / FAULT).exists():
         raise MusetoolsError((folder / FAULT).read_text(encoding="utf-8"))
-    if process.returncode:
+    if done.returncode:
         last = (folder / LOG).read_text(errors="replace").strip().splitlines()[-1:]
-        raise MusetoolsError(f"the process that ran it ended with code {process.returncode}: {' '.join(last)}")
+        raise MusetoolsError(f"the process that ran it ended with code {done.returncode}: {' '.join(last)}")
 
 
 def _keep(executed: Path, failed: Path) -> tuple[Path | None, str]:

@@ -397,7 +397,7 @@ def test_the_table_puts_what_is_worst_first():
     assert MIXED.cases[1].worst.quantity == "y"
     assert [line[1] for line in MIXED.worst_table().lines] == ["y", "w", "x", "z"]
     assert repr(MIXED).splitlines()[-1] == "3 cases in 4 s: 1 passed, 1 failed, 1 could not run"
-    assert "<b>failed</b>" in MIXED._repr_html_()
+    assert "<td>failed</td>" in MIXED._repr_html_()
 
 
 def test_the_page_escapes_names_messages_and_images(tmp_path):
