@@ -20,22 +20,22 @@ def answer_box(report: SuiteReport) -> AnswerBox:
 
 
 def _nearest(report: SuiteReport) -> str:
-    if not any(case.deviations for case in report.cases):
-        return "No number was compared with a baseline."
-    case = max(report.cases, key=_share)
-    if not _share(case):
-        return "Every number is equal to its baseline."
-    return f"Nearest to its tolerance is {case.worst.quantity} of {case.name}: {_share(case):.3g} % of what is allowed."
+    case = max(report.cases, key=_percent)
+    if _percent(case):
+        part = f"{_percent(case):.3g} % of what is allowed"
+        return f"Nearest to its tolerance is {case.worst.quantity} of {case.name}: {part}."
+    compared = any(case.deviations for case in report.cases)
+    return "Every number is equal to its baseline." if compared else "No number was compared with a baseline."
 
 
-def _share(case: CaseReport) -> float:
-    return 100 * case.worst.share if case.worst else 0.0
+def _percent(case: CaseReport) -> float:
+    return 100 * case.worst.share
 
 
 def _label(case: CaseReport) -> str:
-    if case.worst is None or case.worst.share == inf:
+    if not case.deviations or case.worst.share == inf:
         return case.status
-    return f"{_share(case):.3g} %" if case.worst.share else "all equal"
+    return f"{_percent(case):.3g} %" if case.worst.share else "all equal"
 
 
 def share_figure(report: SuiteReport) -> Figure:
@@ -53,7 +53,7 @@ def share_figure(report: SuiteReport) -> Figure:
     cases = report.cases
     with figure(figsize=(9, 0.34 * len(cases) + 1.4)) as (fig, axes):
         ax, colours = axes[0, 0], [COLOURS["green" if case.ok else "vermilion"] for case in cases]
-        bars = ax.barh([case.name for case in cases], [min(_share(case), MOST) for case in cases], color=colours)
+        bars = ax.barh([case.name for case in cases], [min(_percent(case), MOST) for case in cases], color=colours)
         ax.bar_label(bars, list(map(_label, cases)), padding=4, fontsize=9)
         ax.axvline(100, color=COLOURS["black"], linestyle="--", label="tolerance")
         ax.set(xlim=(0, MOST + 30), xlabel="error of the worst quantity in % of its tolerance")

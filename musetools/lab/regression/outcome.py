@@ -41,14 +41,9 @@ class CaseReport(Judged):
     seconds: float = 0.0  # how long the last run took
 
     @property
-    def by_share(self) -> list[Deviation]:
-        """Its deviations, those first that take most of their tolerance."""
-        return sorted(self.deviations, key=lambda d: d.share, reverse=True)
-
-    @property
-    def worst(self) -> Deviation | None:
-        """The first deviation `by_share`."""
-        return next(iter(self.by_share), None)
+    def worst(self) -> Deviation:
+        """The one of its deviations that takes most of its tolerance; one of nothing where nothing was compared."""
+        return max(self.deviations, key=lambda d: d.share, default=Deviation("", 0.0, 0.0))
 
     @property
     def faults(self) -> list[Deviation]:
@@ -95,7 +90,7 @@ class SuiteReport(Judged, Answer):
 
     def table(self) -> Table:
         """Return a table row a case, with the deviation that comes nearest to its tolerance."""
-        rows = [[c.name, c.status, f"{c.seconds:.0f} s", *_nearest(c.worst), c.message] for c in self.cases]
+        rows = [[case.name, case.status, f"{case.seconds:.0f} s", *_nearest(case), case.message] for case in self.cases]
         head = ["case", "status", "time", "nearest to its tolerance", "error", "tolerance", ""]
         return Table(head, rows, self.summary)
 
@@ -126,10 +121,8 @@ def _case(plain: dict[str, Any]) -> CaseReport:
     return CaseReport(**plain | {"output": plain["output"] and Path(plain["output"]), "deviations": tuple(found)})
 
 
-def _nearest(worst: Deviation | None) -> list[str]:
-    if worst is None or worst.error == 0:
-        return ["none: all are equal" if worst else "", "", ""]
-    return _cells(worst)
+def _nearest(case: CaseReport) -> list[str]:
+    return _cells(case.worst) if case.worst.error else ["none: all are equal" * bool(case.deviations), "", ""]
 
 
 def _cells(deviation: Deviation) -> list[str]:

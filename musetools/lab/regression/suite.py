@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -20,12 +19,10 @@ from musetools.lab.regression.baselines import Baseline, Deviation
 from musetools.lab.regression.cases import Case, read_cases
 from musetools.lab.regression.outcome import CaseReport, SuiteReport
 from musetools.lab.regression.parameters import declared, read_notebook
-from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, NotebookRun, message_of, run_notebook
+from musetools.lab.regression.runner import COULD_NOT_RUN, FAILED, Judged, NotebookRun, message_of, run_notebook
 from musetools.worker import usable_cores
 
 __all__ = ["run_all", "run_suite"]
-
-Run = TypeVar("Run", CaseReport, NotebookRun)
 
 SUITE, BASELINES, OUT = "notebooks/regression.toml", "data/baselines", "runs"
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -125,8 +122,8 @@ def _expected_s(baseline: Path) -> float:
 
 
 def run_all(
-    run: Callable[[Case, int], Run], expected_s: Mapping[Case, float], jobs: int | None, progress: bool
-) -> tuple[tuple[Run, ...], float]:
+    run: Callable[[Case, int], Judged], expected_s: Mapping[Case, float], jobs: int | None, progress: bool
+) -> tuple[tuple[Judged, ...], float]:
     """Run cases, each on so many threads; return what became of them, in their order, and the seconds that all took.
 
     The longest runs first, so that it is not left to run alone at the end.
