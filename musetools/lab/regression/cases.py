@@ -53,10 +53,10 @@ def read_cases(path: str | os.PathLike) -> tuple[Case, ...]:
 
 
 def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
-    grid, parameters = table.get("grid", {}), table.get("parameters", {})
-    if twice := grid.keys() & parameters.keys():
+    case = {"parameters": {}, **table, "notebook": folder / table["notebook"], "ignore": tuple(table.get("ignore", ()))}
+    grid, shared = case.pop("grid", {}), case["parameters"]
+    if twice := grid.keys() & shared.keys():
         raise ValueError(f"{', '.join(sorted(twice))} is in both parameters and grid")
-    rest = {key: table[key] for key in ("timeout_s", "why") if key in table}
     for values in product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
         name = "-".join([table["name"], *(f"{key}={value}" for key, value in chosen.items())])
@@ -64,4 +64,4 @@ def _cases(folder: Path, table: Mapping[str, Any]) -> Iterator[Case]:
             raise ValueError(
                 f"{name!r} is no name of a case: letters, digits and ._=+- expected, 80 at most; not report or X.failed"
             )
-        yield Case(name, folder / table["notebook"], parameters | chosen, tuple(table.get("ignore", ())), **rest)
+        yield Case(**case | {"name": name, "parameters": shared | chosen})

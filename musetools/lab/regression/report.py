@@ -22,7 +22,7 @@ from musetools.lab.regression.baselines import unit_of
 from musetools.lab.regression.outcome import SuiteReport, compare_reports
 from musetools.table import Table
 
-__all__ = ["export_notebook", "names_recorded", "write_reports"]
+__all__ = ["names_recorded", "write_reports"]
 
 MARKS = {"passed": "✓", "failed": "✗", "could not run": "–"}
 SHOWN = 400  # quantities of a case that are listed
@@ -55,7 +55,7 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
         The page.
     """
     folder = Path(folder)
-    pages = {_page_name(case.output): export_notebook(case.output) for case in report.cases if case.output}
+    pages = {_page_name(case.output): _exported(case.output) for case in report.cases if case.output}
     values = {"report": report, "marks": MARKS, "shown": SHOWN, "good": TRAIN, "bad": INFER, "inf": inf}
     values |= {"drawn_of": _drawn_of, "unit": unit_of, "link": lambda path: quote(_page_name(path))}
     values |= {"cells": {case.name: _code_cells(case.output) for case in report.cases}}
@@ -70,7 +70,7 @@ def write_reports(report: SuiteReport, folder: str | os.PathLike) -> Path:
     return folder / "report.html"
 
 
-def export_notebook(path: Path) -> str:
+def _exported(path: Path) -> str:
     """Return an executed notebook as a page that loads nothing from a network."""
     exporter = HTMLExporter()
     for trait in exporter.trait_names():
