@@ -36,12 +36,9 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
     try:
         for line in ast.parse(text).body:
             match line:
-                case (
-                    ast.Assign(targets=[ast.Name(name)], value=value)
-                    | ast.AnnAssign(target=ast.Name(name), value=value)
-                ):
+                case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
                     text = ast.unparse(line)
-                    defaults[name] = ast.literal_eval(value)
+                    defaults[name] = ast.literal_eval(line.value)
     except Exception:  # what is no literal raises many kinds
         raise ParameterError(f"the 'parameters' cell must have lines of name = literal; got {text:.80}") from None
     return defaults
