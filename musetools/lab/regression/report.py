@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
@@ -84,12 +83,9 @@ def _page_name(notebook: Path) -> str:
 
 
 def _since_last_run(report: SuiteReport, path: Path) -> Table | None:
-    """Return what changed in these cases since the run that left a report; None without one."""
-    names = {case.name for case in report.cases}
+    """Return what changed since the run that left a report; None without one."""
     with suppress(ParameterError):
-        last = SuiteReport.load(path)
-        both = replace(last, cases=tuple(case for case in last.cases if case.name in names))
-        return compare_reports(both, report) if both.cases else None
+        return compare_reports(SuiteReport.load(path), report)
     return None
 
 
