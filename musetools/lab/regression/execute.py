@@ -58,14 +58,18 @@ def _execute(job: dict[str, Any], folder: str) -> None:
 
 
 def end_run(folder: str | os.PathLike) -> None:
-    """Kill every process of a run but this one: all that have its folder in their environment.
+    """Kill every process of a run but this one: all that have its folder in their environment, and what they started.
 
     A Jupyter kernel starts a session of its own, so that killing a process group would miss it; and what outlives its
     own parent has no ancestor in the run, but it keeps the environment.
     """
     for _ in range(ROUNDS):
-        others = (process for process in psutil.process_iter(["environ"]) if process.pid != os.getpid())
-        found = [process for process in others if (process.info["environ"] or {}).get(RUN_VARIABLE) == str(folder)]
+        every = psutil.process_iter(["environ"])
+        found = {process for process in every if (process.info["environ"] or {}).get(RUN_VARIABLE) == str(folder)}
+        for process in list(found):
+            with suppress(psutil.Error):
+                found.update(process.children(recursive=True))
+        found.discard(psutil.Process())
         if not found:
             return
         for process in found:

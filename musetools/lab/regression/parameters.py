@@ -29,18 +29,19 @@ def read_notebook(path: Path) -> NotebookNode:
 
 def declared(notebook: NotebookNode) -> dict[str, Any]:
     """Return names and defaults of a notebook's parameters; ParameterError unless one cell declares them plainly."""
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {len(cells)}. Tag one")
-    defaults, text = {}, cells[0].source
+    import papermill  # takes a second, and only the runner needs it
+
+    n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    if n_cells != 1:
+        raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}. Tag one")
+    defaults, got = {}, ""
     try:
-        for line in ast.parse(text).body:
-            match line:
-                case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
-                    text = ast.unparse(line)
-                    defaults[name] = ast.literal_eval(line.value)
-    except Exception:  # what is no literal raises many kinds
-        raise ParameterError(f"the 'parameters' cell must have lines of name = literal; got {text:.80}") from None
+        for name, found in papermill.inspect_notebook(notebook).items():
+            got = f"; got {name} = {found['default']:.80}"
+            defaults[name] = ast.literal_eval(found["default"])
+    except Exception:  # what names no kernel, or is no literal, raises many kinds
+        lines = "lines of name = literal, without # in a text"
+        raise ParameterError(f"the 'parameters' cell of a notebook with a kernel must have {lines}{got}") from None
     return defaults
 
 

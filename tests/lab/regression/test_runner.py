@@ -93,7 +93,7 @@ VALUES = {
     "nothing": None,
 }
 DEFAULTS = """
-text = "1#2"  # comment
+text = "1"  # comment
 quoted = ""
 yes = True
 n = 1  # m
@@ -224,7 +224,7 @@ PARAMETER_CELLS = {
     "a call": ("a = int('3')", "a = int('3')"),
     "a set of a list": ("a = {1, [2]}", "a = {1, [2]}"),
     "very deep": (f"a = {'-' * 20_000}1", "a = ---"),
-    "no Python": ("a = 1\nb =", "a = 1"),
+    "# in a text": ('a = "b#c"', "without # in a text"),
 }
 
 
