@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from musetools.recipes.rows import WINDOW_ROWS
 from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.recipes.trace import Trace, trace_rows
 
-__all__ = ["LAYOUTS", "audit_frame_files", "numbered_encoder", "numbered_files", "trace_dataset"]
+__all__ = ["audit_frame_files", "numbered_encoder", "numbered_files", "trace_dataset"]
 
 LAYOUTS = ("frames", "clip", "stacked")
 IMAGES = (".png", ".jpg", ".jpeg")
@@ -29,8 +29,8 @@ def numbered_encoder(features: np.ndarray) -> Any:
     Parameters
     ----------
     features : ndarray, shape (n_rows, n_layers, width)
-        What `trace_rows` sends, whole 30 s windows of 1500 rows: its ``encoder(mel).hidden_states`` are the next window
-        for each item of the batch.
+        What `trace_rows` sends, whole 30 s windows of 1500 rows: ``encoder(mel).hidden_states`` are the next window for
+        each item of the batch.
 
     Raises
     ------
@@ -94,22 +94,19 @@ def trace_dataset(
     one_of("layout", layout, LAYOUTS)
 
     def chunks(features: np.ndarray) -> list[Any]:
-        with TemporaryDirectory() as folder:
-            _write(Path(folder), layout, features)
-            made = dataset(Path(folder))
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            if layout == "frames":
+                for k in range(len(features) // 2):
+                    np.save(folder / f"{k}.npy", features[2 * k : 2 * k + 2].reshape(-1, width))
+            else:
+                stacked = gather(features, chunk_rows(len(features), MUSETALK_FPS)) if layout == "stacked" else features
+                np.save(folder / "clip.npy", stacked)
+            made = dataset(folder)
             # a Dataset that never raises IndexError ends where it says, as in a DataLoader
             return [made[i] for i in range(len(made))] if hasattr(made, "__len__") else list(made)
 
     return trace_rows(chunks, n_rows, n_layers=n_layers, width=width)
-
-
-def _write(folder: Path, layout: str, features: np.ndarray) -> None:
-    if layout == "frames":
-        for k in range(len(features) // 2):
-            np.save(folder / f"{k}.npy", features[2 * k : 2 * k + 2].reshape(-1, features.shape[2]))
-    else:
-        stacked = layout == "stacked"
-        np.save(folder / "clip.npy", gather(features, chunk_rows(len(features), MUSETALK_FPS)) if stacked else features)
 
 
 def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows: Sequence[int]) -> tuple[str, ...]:
@@ -140,17 +137,16 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     if not len(rows):
         raise ParameterError("rows must name the feature rows of one clip or more; got none")
     faults: list[str] = []
-    n_audio, n_images = _count(audio, (".npy",), faults), _count(images, IMAGES, faults)
+    n_audio, n_images = _count(Path(audio), (".npy",), faults), _count(Path(images), IMAGES, faults)
     if n_audio != (expected := sum(n // 2 for n in rows)):
         faults.append(f"{n_audio} npy files, expected {expected} of {len(rows)} clips")
-    if n_images == n_audio:
-        return tuple(faults)
-    apart, last = (n_images - n_audio) / len(rows), len(rows) - 1
-    faults.append(
-        f"{n_images} images beside {n_audio} npy files: {apart:+.3g} frames a clip. Clip 0 is right, from clip 1 on, "
-        f"frame {rows[0] // 2}, audio is {apart:+.3g} frames ahead of images, in the last clip {apart * last:+.3g}. "
-        "Number each clip in a folder of its own"
-    )
+    if n_images != n_audio:
+        apart, last = (n_images - n_audio) / len(rows), len(rows) - 1
+        faults.append(
+            f"{n_images} images beside {n_audio} npy files: {apart:+.3g} frames a clip. Clip 0 is right, from clip 1 "
+            f"on, frame {rows[0] // 2}, audio is {apart:+.3g} frames ahead of images, in the last clip "
+            f"{apart * last:+.3g}. Number each clip in a folder of its own"
+        )
     return tuple(faults)
 
 
@@ -159,14 +155,13 @@ def numbered_files(folder: Path, suffixes: tuple[str, ...]) -> tuple[list[Path],
     found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.stem.isdecimal())
     files = sorted(found, key=lambda path: int(path.stem))
     names = {path.stem for path in files}  # 03.npy is not what training reads as 3.npy
-    missing = next(k for k in count() if str(k) not in names)
-    return files, missing if missing < max(1, len(files)) else None
+    return files, next((k for k in range(max(1, len(files))) if str(k) not in names), None)
 
 
-def _count(folder: str | os.PathLike, suffixes: tuple[str, ...], faults: list[str]) -> int:
+def _count(folder: Path, suffixes: tuple[str, ...], faults: list[str]) -> int:
     """Count numbered files, and add a fault if a number is missing; ParameterError without any file."""
     try:
-        files, missing = numbered_files(Path(folder), suffixes)
+        files, missing = numbered_files(folder, suffixes)
     except OSError as error:
         raise ParameterError(f"{folder} cannot be searched ({error.strerror}). Name the folder of one clip") from None
     if not files:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from musetools.chunks.rows import checked_context, checked_count, checked_rows
+from musetools.chunks.rows import ZERO_ROW, checked_count, checked_rows
+from musetools.chunks.sequence import first_rows
 from musetools.errors import ParameterError, RecipeError
 from musetools.recipes.profile import WindowLag, window_lag
 from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
@@ -52,17 +53,14 @@ class RowsMatches(ShownAsText, tuple[RowsMatch, ...]):
         """Say which recipe it is, or which is nearest and in what they differ."""
         if not self:
             return "no known recipe gives chunks of so many rows at such places"
-        best = self[0]
-        same = [match.recipe for match in self if match.equal == 1]
-        if same:
+        if same := [match.recipe for match in self if match.equal == 1]:
             return f"it is {' or '.join(same)}: every row of every frame is equal"
-        differ = []
-        if best.n_frames != self.n_frames:
-            differ.append(f"{self.n_frames - best.n_frames:+d} frames")
-        if abs(best.lag.mean_ms - self.lag.mean_ms) > 0.5:
-            differ.append(f"{self.lag.mean_ms - best.lag.mean_ms:+.0f} ms of lag")
-        if abs(best.lag.drift_ms_s - self.lag.drift_ms_s) > DRIFTS:
-            differ.append(f"{self.lag.drift_ms_s - best.lag.drift_ms_s:+.1f} ms/s of drift")
+        best = self[0]
+        frames, lag = self.n_frames - best.n_frames, self.lag.mean_ms - best.lag.mean_ms
+        drift = self.lag.drift_ms_s - best.lag.drift_ms_s
+        differ = [f"{frames:+d} frames"] if frames else []
+        differ += [f"{lag:+.0f} ms of lag"] if abs(lag) > 0.5 else []
+        differ += [f"{drift:+.1f} ms/s of drift"] if abs(drift) > DRIFTS else []
         if best.first_difference is not None:
             differ.append(f"other rows from frame {best.first_difference} on")
         return f"it is none of them: nearest is {best.recipe}, but for {', '.join(differ) or 'some rows'}"
@@ -71,22 +69,18 @@ class RowsMatches(ShownAsText, tuple[RowsMatch, ...]):
         return "\n".join([self.summary(), *map(repr, self)])
 
 
-def identify_rows(
-    rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None = None, context: Context | None = None
-) -> RowsMatches:
+def identify_rows(rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None = None) -> RowsMatches:
     """Find the known recipes that give an index matrix.
 
     Parameters
     ----------
     rows : ndarray of int, shape (n_frames, rows_per_chunk), or Trace
-        The matrix; -1 for a row of zeros.
+        The matrix; -1 for a row of zeros. Chunks of ten rows are taken for context (2, 2), others for the context that
+        the first interior frame shows.
     fps : float or Fraction
         Video frames per second, as they were passed to the chunker.
     n_rows : int, optional
         Feature rows that there were; by default one more than the largest.
-    context : (int, int), optional
-        Frames of audio taken left and right; by default those of the published models for chunks of ten rows, else
-        whatever the number of rows and the first interior frame show.
 
     Returns
     -------
@@ -101,10 +95,10 @@ def identify_rows(
     rows = checked_rows(rows)
     if not rows.size:
         raise ParameterError(f"an index matrix is of one frame or more; got {rows.shape}. See trace_rows")
-    n_samples = (int(rows.max()) + 1 if n_rows is None else checked_count("n_rows", n_rows)) * ROW_SAMPLES
-    context = checked_context(context) if context else _context(rows, fps)
-    matches = [match for recipe in RECIPES.values() if (match := _match(recipe, rows, n_samples, fps, context))]
-    found = RowsMatches(sorted(matches, key=_nearness))
+    n_rows = int(rows.max()) + 1 if n_rows is None else checked_count("n_rows", n_rows)
+    context = _context(rows, fps)
+    every = (_match(recipe, rows, n_rows * ROW_SAMPLES, fps, context) for recipe in RECIPES.values())
+    found = RowsMatches(sorted((match for match in every if match), key=_nearness))
     found.n_frames, found.lag = len(rows), window_lag(rows, fps)
     return found
 
@@ -115,15 +109,15 @@ def _nearness(match: RowsMatch) -> tuple[float, float]:
 
 
 def _context(rows: np.ndarray, fps: float | Fraction) -> Context:
-    """Read the context off the frames whose rows follow each other."""
-    total = rows.shape[1] // 2 - 1
+    """Read the context off the first frame whose rows follow each other."""
     if rows.shape[1] == 10:
         return 2, 2
-    inside = np.flatnonzero((np.diff(rows, axis=1) == 1).all(1) & (rows[:, 0] >= 0))
-    if not len(inside):
-        return total // 2, total - total // 2
-    left = round((50 * inside[0] / float(exact_fps(fps)) - rows[inside[0], 0]) / 2)
-    return min(max(left, 0), total), total - min(max(left, 0), total)
+    total, first = rows.shape[1] // 2 - 1, first_rows(rows)
+    left = total // 2
+    if len(inside := np.flatnonzero(first != ZERO_ROW)):
+        left = round((50 * inside[0] / float(exact_fps(fps)) - first[inside[0]]) / 2)
+        left = min(max(left, 0), total)
+    return left, total - left
 
 
 def _match(
@@ -135,14 +129,13 @@ def _match(
         return None
     if theirs.shape[1] != rows.shape[1]:
         return None
-    shared = min(len(rows), len(theirs))
-    same = (rows[:shared] == theirs[:shared]).all(1)
-    other = np.flatnonzero(~same)
-    first_difference = int(other[0]) if len(other) else None
-    share = float(same.sum()) / max(len(rows), len(theirs))
-    apart = float(np.abs(rows[:shared] - theirs[:shared]).mean()) if shared else np.inf
+    apart = np.abs(rows[: len(theirs)] - theirs[: len(rows)])
+    other = np.flatnonzero(apart.any(axis=1))
+    equal = (len(apart) - len(other)) / max(len(rows), len(theirs))
     lag = window_lag(theirs, fps, first_frame=first)
-    return RowsMatch(recipe.name, share, first_difference, len(theirs), apart, lag)
+    first_difference = int(other[0]) if len(other) else None
+    mean = float(apart.mean()) if len(apart) else np.inf
+    return RowsMatch(recipe.name, equal, first_difference, len(theirs), mean, lag)
 
 
 def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
@@ -174,7 +167,7 @@ def traced_recipe(name: str, like: str | Recipe) -> Recipe:
     Parameters
     ----------
     name : str
-        ``package.module:function``: a function of ``(features, fps)``; see `chunker_named`.
+        ``package.module:function``: a function of ``(features, fps)``, imported from the working folder too.
     like : Recipe or str
         The pipeline whose features it chunks, and whose positional encoding it adds.
 
@@ -192,12 +185,11 @@ def traced_recipe(name: str, like: str | Recipe) -> Recipe:
     chunker, like = chunker_named(name), recipe_of(like)
 
     def cut(n_samples: int, fps: float | Fraction, context: Context) -> Cut:
-        wide = 2 * (sum(context) + 1)
         try:
             rows = _trace_at(chunker, n_samples // ROW_SAMPLES, fps).rows
         except TraceError as error:
             raise RecipeError(str(error)) from None
-        if rows.shape[1] != wide:
+        if rows.shape[1] != (wide := 2 * (sum(context) + 1)):
             raise RecipeError(f"it gives chunks of {rows.shape[1]} rows, context {context} asks for {wide}")
         return 0, rows
 
@@ -209,25 +201,21 @@ def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
     """Trace the function of a name at some frame rates; a table of what it equals, or how it stops."""
     if not 0 < seconds < math.inf:  # NaN is refused, too
         raise ParameterError(f"seconds must be a number above 0; got {seconds!r}. Leave it out for a minute")
-    chunker, n_rows = chunker_named(name), round(seconds * ROW_RATE)
-    return Table(["fps", "frames", "lag in ms", "it"], [_traced(chunker, n_rows, fps) for fps in rates])
-
-
-def _traced(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float) -> list[str]:
-    try:
-        trace = _trace_at(chunker, n_rows, fps)
-    except TraceError as error:
-        return [f"{fps:g}", "–", "–", str(error)]
-    matches = identify_rows(trace, fps, n_rows=n_rows)
-    notes = "; ".join([matches.summary(), *trace.notes])
-    lag = f"{matches.lag.mean_ms:+.0f}"
-    if abs(matches.lag.drift_ms_s) > DRIFTS:
-        lag = f"mean {lag}, drift {matches.lag.drift_ms_s:+.1f} ms/s"
-    return [f"{fps:g}", str(len(trace.rows)), lag, notes]
+    chunker, n_rows, lines = chunker_named(name), round(seconds * ROW_RATE), []
+    for fps in rates:
+        try:
+            trace = _trace_at(chunker, n_rows, fps)
+        except TraceError as error:
+            lines.append([f"{fps:g}", "–", "–", str(error)])
+            continue
+        matches = identify_rows(trace, fps, n_rows=n_rows)
+        lag, drift = f"{matches.lag.mean_ms:+.0f}", matches.lag.drift_ms_s
+        lag = f"mean {lag}, drift {drift:+.1f} ms/s" if abs(drift) > DRIFTS else lag
+        lines.append([f"{fps:g}", str(len(trace.rows)), lag, "; ".join([matches.summary(), *trace.notes])])
+    return Table(["fps", "frames", "lag in ms", "it"], lines)
 
 
 def _trace_at(chunker: Callable[[np.ndarray, float], Any], n_rows: int, fps: float | Fraction) -> Trace:
     """Trace a function of features and frame rate; a whole rate is passed as an int, as code is usually called."""
     fps = float(fps)
-    given = int(fps) if fps.is_integer() else fps
-    return trace_rows(lambda features: chunker(features, given), n_rows)
+    return trace_rows(lambda features: chunker(features, int(fps) if fps.is_integer() else fps), n_rows)

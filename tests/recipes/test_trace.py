@@ -71,7 +71,6 @@ def test_rows_beyond_what_half_precision_counts():
 def test_positional_encoding_is_taken_off_and_noted(kind):
     trace = trace_rows(lambda f: add_positions(gather(f)).astype(kind), N_ROWS)
     np.testing.assert_array_equal(trace.rows, mt.chunk_rows(N_ROWS, 25))
-    assert trace.positions
     assert "positional encoding" in trace.notes[0]
 
 
@@ -132,12 +131,12 @@ def stops(features):
         (lambda f: add_positions(gather(f) / 1000), r"no row of the features"),
         (lambda f: gather(f) * 0.999, r"times 0\.999: values are rescaled"),
         (lambda f: gather(f / np.linalg.norm(f, axis=-1, keepdims=True)), r"rescaled"),
-        (neighbours_mixed, r"layers are mixed or rescaled"),
+        (neighbours_mixed, r"rows or layers are mixed"),
         (lambda f: (gather(f)[i : i + 10] for i in range(0, 150, 10)), r"chunks must be .*got \(10, 50, 384\)"),
         (lambda f: (gather(f), gather(f)), r"chunks must be .*got \(150, 50, 384\)"),
         (fewer({}), r"150 chunks, then 140"),
-        (last_layer, r"10 rows without all 5 layers of each.*n_layers=1"),
-        (layers_averaged, r"10 rows without all 5 layers of each"),
+        (last_layer, r"not all there.*layers \[4, 4, 4, 4, 4\].*n_layers=1"),
+        (layers_averaged, r"rows or layers are mixed"),
         (kept_in({}), r"the same chunks for other features: it keeps what it made"),
         (drawn, r"other chunks at each call: it draws at random"),
         (lambda f: {"audio": gather(f)}, r"got dict with 'audio'"),
