@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from musetools.chunks.rows import EDGES, checked_context
-from musetools.errors import ParameterError, one_of
+from musetools.errors import one_of
 from musetools.timing import exact_fps
 
 __all__ = ["ChunkSettings"]
@@ -42,19 +42,6 @@ class ChunkSettings:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {"fps": str(self.fps) if self.fps else None, "context": list(self.context), "edge": self.edge}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> "ChunkSettings":
-        """Return what `to_json` gave; ParameterError for anything else."""
-        try:
-            fps = None if plain["fps"] is None else Fraction(plain["fps"])
-            return cls(fps, plain["context"], plain["edge"])
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            if isinstance(error, ParameterError):
-                raise
-            raise ParameterError(
-                f"chunk settings must be {{fps, context, edge}}, as to_json gives them; got {str(plain)[:200]}"
-            ) from None
 
     def __str__(self) -> str:
         rate = f"{float(self.fps):.6g} fps" if self.fps else "each clip's fps"

@@ -10,8 +10,8 @@ from musetools.recipes import published  # noqa: F401  registers them
 HOMES = {
     "contract": ["AudioContract"],
     "datasets": ["audit_frame_files", "numbered_encoder", "trace_dataset"],
-    "identify": ["RowsMatch", "RowsMatches", "identify_rows", "traced_recipe"],
-    "made": ["FeaturesMatch", "FeaturesMatches", "identify_features"],
+    "identify": ["identify_rows", "traced_recipe"],
+    "made": ["identify_features"],
     "profile": ["WindowLag", "profile", "window_lag"],
     "recipe": ["RECIPES", "Recipe", "add_positions", "recipe_of", "register"],
     "sampler": ["SamplerAudit", "audit_sampler"],

@@ -22,7 +22,7 @@ from musetools.recipes.trace import Trace, TraceError, trace_rows
 from musetools.table import ShownAsText, Table
 from musetools.timing import ROW_RATE, ROW_SAMPLES, exact_fps
 
-__all__ = ["RowsMatch", "RowsMatches", "chunker_named", "identify_rows", "trace_at_rates", "traced_recipe"]
+__all__ = ["Matches", "RowsMatch", "chunker_named", "identify_rows", "trace_at_rates", "traced_recipe"]
 
 DRIFTS = 0.5  # ms per second of clip: less is the rounding of frames to rows
 
@@ -43,33 +43,21 @@ class RowsMatch:
         return f"{self.recipe}: {100 * self.equal:.1f} % of the frames equal{where}, {self.n_frames} frames"
 
 
-class RowsMatches(ShownAsText, tuple[RowsMatch, ...]):
-    """Recipes, best first."""
+class Matches(ShownAsText, tuple):
+    """What was tried, best first."""
 
-    lag: WindowLag  # of the matrix that was given
-    n_frames: int
+    message = ""  # what it is, in a sentence
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Say which recipe it is, or which is nearest and in what they differ."""
-        if not self:
-            return "no known recipe gives chunks of so many rows at such places"
-        if same := [match.recipe for match in self if match.equal == 1]:
-            return f"it is {' or '.join(same)}: every row of every frame is equal"
-        best = self[0]
-        frames, lag = self.n_frames - best.n_frames, self.lag.mean_ms - best.lag.mean_ms
-        drift = self.lag.drift_ms_s - best.lag.drift_ms_s
-        differ = [f"{frames:+d} frames"] if frames else []
-        differ += [f"{lag:+.0f} ms of lag"] if abs(lag) > 0.5 else []
-        differ += [f"{drift:+.1f} ms/s of drift"] if abs(drift) > DRIFTS else []
-        if best.first_difference is not None:
-            differ.append(f"other rows from frame {best.first_difference} on")
-        return f"it is none of them: nearest is {best.recipe}, but for {', '.join(differ) or 'some rows'}"
+        """Say what it is, or what is nearest and in what they differ."""
+        return self.message
 
     def __repr__(self) -> str:
-        return "\n".join([self.summary(), *map(repr, self)])
+        return "\n".join([self.message, *self.notes, *map(repr, self)])
 
 
-def identify_rows(rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None = None) -> RowsMatches:
+def identify_rows(rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None = None) -> Matches:
     """Find the known recipes that give an index matrix.
 
     Parameters
@@ -84,8 +72,8 @@ def identify_rows(rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None
 
     Returns
     -------
-    RowsMatches
-        Best first; recipes that stop on this input are left out.
+    Matches
+        `RowsMatch` of each recipe, best first, with `summary`; recipes that stop on this input are left out.
 
     Raises
     ------
@@ -98,9 +86,26 @@ def identify_rows(rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None
     n_rows = int(rows.max()) + 1 if n_rows is None else checked_count("n_rows", n_rows)
     context = _context(rows, fps)
     every = (_match(recipe, rows, n_rows * ROW_SAMPLES, fps, context) for recipe in RECIPES.values())
-    found = RowsMatches(sorted((match for match in every if match), key=_nearness))
-    found.n_frames, found.lag = len(rows), window_lag(rows, fps)
+    found = Matches(sorted((match for match in every if match), key=_nearness))
+    found.message = _message(found, len(rows), window_lag(rows, fps))
     return found
+
+
+def _message(found: Matches, n_frames: int, lag: WindowLag) -> str:
+    if not found:
+        return "no known recipe gives chunks of so many rows at such places"
+    if same := [match.recipe for match in found if match.equal == 1]:
+        return f"it is {' or '.join(same)}: every row of every frame is equal"
+    best, differ = found[0], []
+    if frames := n_frames - best.n_frames:
+        differ.append(f"{frames:+d} frames")
+    if abs(later := lag.mean_ms - best.lag.mean_ms) > 0.5:
+        differ.append(f"{later:+.0f} ms of lag")
+    if abs(drift := lag.drift_ms_s - best.lag.drift_ms_s) > DRIFTS:
+        differ.append(f"{drift:+.1f} ms/s of drift")
+    if best.first_difference is not None:
+        differ.append(f"other rows from frame {best.first_difference} on")
+    return f"it is none of them: nearest is {best.recipe}, but for {', '.join(differ)}"
 
 
 def _nearness(match: RowsMatch) -> tuple[float, float]:
@@ -209,9 +214,10 @@ def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
             lines.append([f"{fps:g}", "–", "–", str(error)])
             continue
         matches = identify_rows(trace, fps, n_rows=n_rows)
-        lag, drift = f"{matches.lag.mean_ms:+.0f}", matches.lag.drift_ms_s
-        lag = f"mean {lag}, drift {drift:+.1f} ms/s" if abs(drift) > DRIFTS else lag
-        lines.append([f"{fps:g}", str(len(trace.rows)), lag, "; ".join([matches.summary(), *trace.notes])])
+        lag = window_lag(trace.rows, fps)
+        text = f"{lag.mean_ms:+.0f}"
+        text = f"mean {text}, drift {lag.drift_ms_s:+.1f} ms/s" if abs(lag.drift_ms_s) > DRIFTS else text
+        lines.append([f"{fps:g}", str(len(trace.rows)), text, "; ".join([matches.summary(), *trace.notes])])
     return Table(["fps", "frames", "lag in ms", "it"], lines)
 
 

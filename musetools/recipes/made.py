@@ -15,14 +15,14 @@ from musetools.errors import ParameterError, as_array
 from musetools.features.spec import SPEC_NAMES, FeatureSpec
 from musetools.files import read_npy
 from musetools.recipes.datasets import numbered_files
+from musetools.recipes.identify import Matches
 from musetools.recipes.recipe import RECIPES
-from musetools.table import ShownAsText
 from musetools.timing import ROW_MS, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from musetools.features.encoder import Encoder
 
-__all__ = ["FeaturesMatch", "FeaturesMatches", "identify_features"]
+__all__ = ["FeaturesMatch", "identify_features"]
 
 SAME = 0.004  # of the content's deviation: float16 lies at 0.0005, another decoder's resampler at 0.009 and above
 SAME_AUDIO = 0.25  # of the input embedding's: another spec lies below 0.12, other audio above 0.35
@@ -47,23 +47,9 @@ class FeaturesMatch:
         return f"{self.spec}: distance {self.distance:.4f} (by layer {layers}), {self.rows:+d} rows"
 
 
-class FeaturesMatches(ShownAsText, tuple[FeaturesMatch, ...]):
-    """Specs, best first; none where the features have another shape than the encoder's."""
-
-    message = ""  # what it is, in a sentence
-    notes: tuple[str, ...] = ()
-
-    def summary(self) -> str:
-        """Say which spec it is, or what else."""
-        return self.message
-
-    def __repr__(self) -> str:
-        return "\n".join([self.message, *self.notes, *map(repr, self)])
-
-
 def identify_features(
     features: np.ndarray | str | os.PathLike, audio: Source, encoder: "Encoder | str | os.PathLike"
-) -> FeaturesMatches:
+) -> Matches:
     """Find the spec that made features.
 
     Parameters
@@ -78,8 +64,8 @@ def identify_features(
 
     Returns
     -------
-    FeaturesMatches
-        Best first, with `summary`.
+    Matches
+        `FeaturesMatch` of each spec, best first, with `summary`; none where layers or width are not the encoder's.
 
     Raises
     ------
@@ -91,47 +77,43 @@ def identify_features(
     from musetools.features.encoder import as_encoder
     from musetools.features.extract import audio2feat
 
-    encoder = as_encoder(encoder)
-    features_of = partial(audio2feat, encoder=encoder)
-    given, notes = _read(features)
-    given, found = _rows(given, encoder, notes), FeaturesMatches()
+    encoder, array = as_encoder(encoder), _read(features)
+    given, notes, found = *_rows(array, encoder), Matches()
     if given is None:
-        found.message = f"another model: it has {notes.pop()}; {encoder.name} has {encoder.n_layers} × {encoder.width}"
+        sizes = f"{array.shape[1]} × {array.shape[2]} (layers, or rows · layers, by width)"
+        found.message = f"another model: it has {sizes}; {encoder.name} has {encoder.n_layers} × {encoder.width}"
     else:
+        features_of = partial(audio2feat, encoder=encoder)
         plain = features_of(audio)
-        found = FeaturesMatches(_matches(given, plain, partial(features_of, audio)))
+        found = Matches(_matches(given, plain, partial(features_of, audio)))
         found.message = _message(found, given, plain, lambda: features_of(_backwards(audio)))
-    found.notes = tuple(notes)
+    found.notes = f"{array.dtype} {array.shape}", *notes
     return found
 
 
-def _read(features: np.ndarray | str | os.PathLike) -> tuple[np.ndarray, list[str]]:
-    """Return what is given as an array, and notes on it."""
+def _read(features: np.ndarray | str | os.PathLike) -> np.ndarray:
     if not isinstance(features, (str, os.PathLike)):
-        array = as_array(features)
-        return array, [f"{array.dtype} {array.shape}"]
+        return as_array(features)
     path = Path(features)
     try:
         if path.is_dir():
             files, missing = numbered_files(path, (".npy",))
             if missing is not None:
                 raise ValueError(f"{missing}.npy is missing")
-            array = np.stack([read_npy(file) for file in files])
-        elif path.suffix == ".pt":
+            return np.stack([read_npy(file) for file in files])
+        if path.suffix == ".pt":
             from musetools.features.weights import load_pickled  # torch
 
-            array = as_array(load_pickled(path))
-        else:
-            array = read_npy(path)
+            return as_array(load_pickled(path))
+        return read_npy(path)
     except Exception as error:  # torch and numpy raise anything on what is no file of theirs
         raise ParameterError(
             f"{path} holds no features that can be read: {error}. Name an .npy, .pt or folder of .npy"
         ) from None
-    return array, [f"{array.dtype} {array.shape}" + (", a file each" if path.is_dir() else "")]
 
 
-def _rows(given: np.ndarray, encoder: "Encoder", notes: list[str]) -> np.ndarray | None:
-    """Return features of any layout as rows; None if their layers or width are not the encoder's."""
+def _rows(given: np.ndarray, encoder: "Encoder") -> tuple[np.ndarray | None, list[str]]:
+    """Return features of any layout as rows, with notes; None if their layers or width are not the encoder's."""
     if given.ndim != 3 or given.dtype.kind != "f" or not given.size:
         raise ParameterError(
             f"features are floats in three dimensions; got {given.dtype} {given.shape}. Name other files"
@@ -141,22 +123,21 @@ def _rows(given: np.ndarray, encoder: "Encoder", notes: list[str]) -> np.ndarray
         raise ParameterError(f"features must be finite; index {bad} of {len(given)} is not. Make them again")
     n_layers, width = encoder.n_layers, encoder.width
     if given.shape[2] != width or given.shape[1] % n_layers:
-        notes.append(f"{given.shape[1]} × {given.shape[2]} (layers, or rows · layers, by width)")
-        return None
-    rows = given.reshape(len(given), -1, n_layers, width)
+        return None, []
+    rows, notes = given.reshape(len(given), -1, n_layers, width), []
     if rows.shape[1] > 2:
-        notes.append(f"stacked chunks of {rows.shape[1]} rows, taken for 25 fps with equal context on both sides")
+        notes = [f"stacked chunks of {rows.shape[1]} rows, taken for 25 fps with equal context on both sides"]
         middle = rows.shape[1] // 2
         rows = rows[:, middle - 1 : middle + 1]
-    return rows.reshape(-1, n_layers, width).astype(np.float32)
+    return rows.reshape(-1, n_layers, width).astype(np.float32), notes
 
 
 def _candidates() -> dict[FeatureSpec, str]:
-    named = {name: FeatureSpec.named(name) for name in SPEC_NAMES}
-    named |= {name: recipe.features for name, recipe in RECIPES.items()}
-    specs: dict[FeatureSpec, str] = {}
-    for name, spec in named.items():
-        specs.setdefault(spec, name)
+    specs = {}
+    for name in SPEC_NAMES:
+        specs.setdefault(FeatureSpec.named(name), name)
+    for name, recipe in RECIPES.items():
+        specs.setdefault(recipe.features, name)
     return specs
 
 
@@ -221,7 +202,7 @@ def _same_weights(given: np.ndarray, plain: np.ndarray) -> bool:
     return np.corrcoef(given.mean(0)[middle].ravel(), plain.mean(0)[middle].ravel())[0, 1] >= SAME_WEIGHTS
 
 
-def _message(found: FeaturesMatches, given: np.ndarray, plain: np.ndarray, backwards: Callable[[], np.ndarray]) -> str:
+def _message(found: Matches, given: np.ndarray, plain: np.ndarray, backwards: Callable[[], np.ndarray]) -> str:
     best = found[0]
     same = " or ".join(match.spec for match in found if match.distance < SAME and match.rows == best.rows)
     if same:

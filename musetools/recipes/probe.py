@@ -23,6 +23,7 @@ PROBE_ROWS = PROBE_SAMPLES // ROW_SAMPLES
 LOOKED_AT_S = (0.0, 0.05, 8.6, 11.3, 21.4, 30.3, 31.1, 32.95, 33.0)  # edges, loud, silent, and past the boundary
 LEVELS = (0, 55, 10, 2, 0)  # silence at both ends shows trimming, a peak of a half shows that it is normalised
 N_COLUMNS = 4
+PLACES = "frames", "columns", "rows"  # where its values lie
 TOLERANCE = 0.03  # of a layer's deviation: half precision stays below, other padding or another norm lies above
 ALIKE = 0.4  # correlation: 0.6 and more for the same weights behind another window, below 0.1 for other weights
 FARTHEST = 9  # rows that a chunk may have been moved by
@@ -41,6 +42,12 @@ def probe_waveform() -> np.ndarray:
     return ((buzz + noise) * level / 32_768).astype(np.float32)
 
 
+def _places(n_frames: int, fps: Fraction, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frames and the columns whose values a probe keeps."""
+    frames = np.unique([min(int(s * fps), n_frames - 1) for s in LOOKED_AT_S])
+    return frames, np.unique([0, 1, *np.linspace(2, width - 1, N_COLUMNS - 2).astype(int)])
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Probe:
     """What the right code makes of `probe_waveform`."""
@@ -55,30 +62,35 @@ class Probe:
     @classmethod
     def of(cls, chunks: Chunks, n_layers: int, model_input: Callable[[np.ndarray], np.ndarray]) -> "Probe":
         """Keep a few values of the probe's chunks."""
-        frames = np.unique([min(int(s * chunks.fps), len(chunks) - 1) for s in LOOKED_AT_S])
-        width = chunks.chunk_shape[1]
-        columns = np.unique([0, 1, *np.linspace(2, width - 1, N_COLUMNS - 2).astype(int)])
+        frames, columns = _places(len(chunks), chunks.fps, chunks.chunk_shape[1])
         values = np.stack([model_input(chunks[frame]) for frame in frames])[..., columns]
         deviation = chunks.features.std(axis=0).mean(axis=-1)
         return cls(chunks.fps, TOLERANCE * deviation, frames, columns, chunks.rows, _layered(values, n_layers))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, six digits of each number."""
-        arrays = {name: getattr(self, name) for name in ("tolerance", "frames", "columns", "rows", "values")}
-        rounded = {name: _digits(a) if a.dtype.kind == "f" else a.tolist() for name, a in arrays.items()}
-        return {"fps": str(self.fps), **rounded}
+        whole = {name: getattr(self, name).tolist() for name in PLACES}
+        six_digits = np.vectorize(lambda value: float(f"{value:.6g}"))
+        return {
+            "fps": str(self.fps),
+            "tolerance": six_digits(self.tolerance).tolist(),
+            **whole,
+            "values": six_digits(self.values).tolist(),
+        }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Probe":
-        """Return what `to_json` gave; ValueError for arrays of other shapes."""
-        floats = [np.array(plain[name], np.float32) for name in ("tolerance", "values")]
-        frames, columns, rows = (np.array(plain[name], np.int64) for name in ("frames", "columns", "rows"))
-        probe = cls(Fraction(plain["fps"]), floats[0], frames, columns, rows, floats[1])
-        if not all(np.isfinite(each).all() for each in floats):
-            raise ValueError("the probe holds values that are not finite")
-        if probe.values.shape != (len(frames), rows.shape[-1], len(floats[0]), len(columns)):
-            raise ValueError(f"the probe's values have another shape than its frames and rows: {probe.values.shape}")
-        return probe
+    def from_json(cls, plain: Mapping[str, Any], fps: Fraction, rows: np.ndarray, n_layers: int, width: int) -> "Probe":
+        """Return what `to_json` gave; ValueError unless it is the probe of this rate, index matrix and encoder."""
+        places = [*_places(len(rows), fps, width), rows]
+        if Fraction(plain["fps"]) != fps or [plain[n] for n in PLACES] != [place.tolist() for place in places]:
+            raise ValueError("its probe is not that of its fps, context, edge and width: it was changed by hand")
+        tolerance, values = (np.array(plain[name], np.float32) for name in ("tolerance", "values"))
+        if not (np.isfinite(tolerance).all() and np.isfinite(values).all()):
+            raise ValueError("its probe holds values that are not finite")
+        expected = len(places[0]), rows.shape[1], n_layers, len(places[1])
+        if tolerance.shape != (n_layers,) or values.shape != expected:
+            raise ValueError(f"its probe's values have another shape than its frames and rows: {values.shape}")
+        return cls(fps, tolerance, *places, values)
 
     def __repr__(self) -> str:
         return f"{len(self.rows)} frames at {float(self.fps):.6g} fps, values of {len(self.frames)} of them"
@@ -229,8 +241,7 @@ def _value_faults(
     deep, right = (values[~late][:, :, -2] - expected[~late][:, :, -2].mean((0, 1)) for values in (chunks, expected))
     alike = float((deep * right).sum() / np.sqrt(np.square(deep).sum() * np.square(right).sum() + 1e-12))
     apart, rows = (chunks - expected)[~late][:, :, 0], probe.rows[frames[~late]]
-    starts = [_window_start(*each, probe, width) for each in zip(apart, rows, strict=True)]
-    if start := max(starts, default=0):
+    if start := max((_window_start(*each, probe, width) for each in zip(apart, rows, strict=True)), default=0):
         yield "encoder", f"another encoder window: one begins at {start / ROW_RATE:g} s, by its rows' positions"
     elif early[-1] and not early[:-1].any():
         yield "norm", "only the last layer differs: with or without the encoder's final layer norm"
@@ -238,10 +249,8 @@ def _value_faults(
         what = "the step is not known: other weights, another encoder window, or other audio"
         yield "encoder", f"no value is alike (r = {alike:.2f}), {what}"
     elif layers[~late][:1, 0].any():
-        yield (
-            "decode",
-            "the input embedding differs in loud sound, too: other samples, gain or mel filters, or chunks are scaled",
-        )
+        what = "other samples, gain or mel filters, or chunks are scaled"
+        yield "decode", f"the input embedding differs in loud sound, too: {what}"
     elif early.any():
         what = "another encoder window or precision, or slightly other samples"
         yield "encoder", f"values differ from layer {early.argmax()} on: {what}"
@@ -254,7 +263,3 @@ def _value_faults(
 def _layered(values: np.ndarray, n_layers: int) -> np.ndarray:
     """Split the joined rows and layers of chunks."""
     return values.reshape(*values.shape[:-2], -1, n_layers, values.shape[-1])
-
-
-def _digits(values: np.ndarray) -> list:
-    return [_digits(one) for one in values] if values.ndim else float(f"{values:.6g}")

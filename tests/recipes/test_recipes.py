@@ -425,7 +425,7 @@ def test_what_is_no_recipe_is_not_registered():
         musetools.register("musetools")
 
 
-@pytest.mark.parametrize("given", [{"n_rows": 300.0}, {"n_rows": -1}, {"context": (1,)}])
+@pytest.mark.parametrize("given", [{"n_rows": 300.0}, {"n_rows": -1}])
 def test_arguments_of_identify_rows_are_not_a_fault_of_recipes(given):
-    with pytest.raises(musetools.ParameterError, match=r"n_rows must be|context must be"):
+    with pytest.raises(musetools.ParameterError, match="n_rows must be"):
         musetools.identify_rows(musetools.chunk_rows(300, 25), 25, **given)

@@ -203,7 +203,7 @@ def test_what_is_no_index_matrix(rows):
 def test_an_odd_number_of_rows_is_of_no_recipe(per_chunk):
     trace = trace_rows(lambda f: f[mt.chunk_rows(len(f), 25)[:, :per_chunk]], N_ROWS)
     found = identify_rows(trace, 25)
-    assert (len(found), found.n_frames) == (0, 150)
+    assert len(found) == 0
     assert found.summary() == "no known recipe gives chunks of so many rows at such places"
 
 

@@ -1,6 +1,5 @@
 """A contract that a training run saves: inference takes its chunks so, or not at all."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -44,24 +43,11 @@ def test_a_dataset_knows_its_settings(store, fps, context, edge):
     settings = ChunkDataset(store, fps, context, edge=edge).settings
     assert settings == ChunkSettings(fps, list(context), edge)
     assert (settings.fps, settings.context, settings.edge) == (fps and exact_fps(fps), context, edge)
-    assert ChunkSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
     assert str(context) in str(settings)
 
 
 def test_settings_have_the_defaults_of_a_dataset(store):
     assert ChunkDataset(store).settings == ChunkSettings()
-
-
-@pytest.mark.parametrize(
-    "plain",
-    [None, [], {}, {"fps": "25"}, {"fps": "1/0", "context": [2, 2], "edge": "drop"}]
-    + [{"fps": fps, "context": [2, 2], "edge": "drop"} for fps in ("x", "0", [], {})]
-    + [{"fps": "25", "context": 2, "edge": "drop"}, {"fps": "25", "context": [2, 2], "edge": ["drop"]}],
-    ids=str,
-)
-def test_what_are_no_settings(plain):
-    with pytest.raises(ParameterError, match=r"chunk settings must be|fps must be|context must be|edge must be"):
-        ChunkSettings.from_json(plain)
 
 
 def test_making_a_dataset_writes_nothing(store):
