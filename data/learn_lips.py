@@ -19,6 +19,7 @@ import click
 import numpy as np
 
 from musetools import load_audio, load_encoder
+from musetools.files import find_media
 from musetools.lips import estimate, expected
 from musetools.lips.expected import TAPS, MouthModel, mouth_rows, on_grid, row_grid, summed
 from musetools.lips.mouth import mouth_measures
@@ -57,7 +58,7 @@ def read_clips(paths: Iterable[Path], speakers: Path) -> list[Clip]:
     with open(speakers, encoding="utf-8") as file:
         known = {line["file"]: line for line in csv.DictReader(file)}
     encoder, clips = load_encoder("tiny.en"), []
-    for path in paths:
+    for _, path in find_media(paths):
         waveform = load_audio(path)
         both = [waveform, np.ascontiguousarray(waveform[::-1])]
         rows = [np.concatenate(list(mouth_rows((one, SAMPLE_RATE), encoder))) for one in both]
@@ -215,7 +216,7 @@ def trial_line(clip: Clip, told: estimate.LipSync, off: list[float]) -> list[str
 @click.option("--out", type=click.Path(path_type=Path), help="The model file to write.")
 @click.option("--trial", "try_it", is_flag=True, help="Leave one speaker out at a time.")
 def main(paths: tuple[Path, ...], speakers: Path, out: Path | None, try_it: bool) -> None:
-    """Learn a model of mouths from clips of people who talk."""
+    """Learn a model of mouths from clips of people who talk: files, or folders of them."""
     clips = read_clips(paths, speakers)
     if try_it:
         print(trial(clips))

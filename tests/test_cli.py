@@ -118,6 +118,7 @@ def test_the_name_of_a_file_forges_nothing(name, tmp_path):
     [
         (["--quick", "--lips"], "--quick decodes nothing"),
         (["--lips", "--reach", "5"], "'--reach': 5.0 is not in the range"),
+        (["--reach", "1"], "Give --lips, too"),
         (["--lips", "--face", "3", "0.5"], "'--face': 3.0 is not in the range"),
     ],
 )

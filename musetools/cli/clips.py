@@ -31,9 +31,7 @@ __all__ = ["check", "fix"]
 @click.option(
     "--reach",
     type=click.FloatRange(0, 3, min_open=True),
-    default=0.6,
-    show_default=True,
-    help="Seconds that --lips searches on either side.",
+    help="Seconds that --lips searches on either side.  [default: 0.6]",
 )
 @track_options
 def check(
@@ -44,7 +42,7 @@ def check(
     lips: bool,
     mouth: Path | None,
     face: tuple[float, float] | None,
-    reach: float,
+    reach: float | None,
     **tracks: int | None,
 ) -> None:
     """Check PATHS, clips or folders, for what puts lips out of sync; exit code 1 where a finding is an error."""
@@ -53,9 +51,12 @@ def check(
     looked = lips or mouth is not None or face is not None
     if quick and looked:
         raise click.UsageError("--quick decodes nothing, and --lips, --mouth and --face need pictures. Leave one out")
+    if reach and not looked:
+        raise click.UsageError("--reach says how far --lips searches. Give --lips, too, or leave it out")
     audit = audit_folder(paths, recipe, quick=quick, **tracks)
     if looked:
-        audit = _with_lips(audit, mouth=mouth, face=face, reach_s=reach, tracks=tracks)
+        how = {"reach_s": reach} if reach else {}
+        audit = _with_lips(audit, mouth=mouth, face=face, **how, **tracks)
     echo(audit.to_json() if as_json else audit)
     if not (looked or as_json):
         echo("Lips were not looked at: --lips tells whether sound is where the mouth is")

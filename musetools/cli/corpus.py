@@ -74,7 +74,7 @@ def _by_lips(weights: "Encoder", how: dict[str, Any]) -> AbstractContextManager[
     from musetools.lips.folder import lips_errors
 
     encoder = weights if MouthModel.load().fits(weights) else load_encoder("tiny.en")
-    return lips_errors(encoder, tracks={name: how[name] for name in ("audio_track", "video_track")})
+    return lips_errors(encoder, audio_track=how["audio_track"], video_track=how["video_track"])
 
 
 def _made(root: Path, weights: "Encoder", spec: str | None, dtype: str | None) -> "FeatureStore":

@@ -7,7 +7,6 @@ distribution whose place grows with the logarithm of the range that is searched:
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -26,7 +25,7 @@ REACH_S, FARTHEST_S = 0.6, 3.0  # offsets searched by default, and at most
 SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last frame
 SURE = 0.998  # confidence from which a number is given; 0.995 is promised
 SILENT = 0.1  # deviation of an expected mouth, of a talker's, below which there is no speech
-FASTEST, DRIFT_STEP, DRIFT_REACH_S = 30, 1, 0.3  # ms/s, ms/s, and s at the ends of the clip
+FASTEST, DRIFT_REACH_S = 30, 0.3  # ms/s, in steps of 1, and s at the ends of the clip
 DRIFT_FROM_S = 6.0  # of face and sound; in less, words look like drift
 BLOCK_S, MOST_BLOCKS = 1.0, 60
 FINE = 10  # shifts a point of the grid, by cubic splines: drift moves blocks by parts of a point
@@ -215,12 +214,6 @@ class _Blocks:
         places = np.clip(shifts + self.far * FINE + moved[:, None], 0, self.sums.shape[2] - 1)
         return self.sums[:, np.arange(len(moved))[:, None], places]
 
-    @cached_property
-    def drifts(self) -> np.ndarray:
-        """Drifts that are tried, in ms/s: none that leaves the sums at the ends of the clip."""
-        fastest = int(min(FASTEST, 1000 * DRIFT_REACH_S / max(self.middles_s[-1], 1e-3)))
-        return np.arange(-fastest, fastest + DRIFT_STEP, DRIFT_STEP, dtype=float)
-
     def judged(self, nothing: LipSync, gumbel: dict) -> LipSync:
         """Return what the sums tell."""
         shifts = np.arange(-self.reach * FINE, self.reach * FINE + 1)
@@ -250,14 +243,15 @@ class _Blocks:
 
     def _drift(self, shifts: np.ndarray) -> tuple[float | None, float]:
         """Return the growth of the offset and its standard error, in ms/s; None at the end of those that are tried."""
-        every = np.stack([self.drifting(drift, shifts) for drift in self.drifts])
+        fastest = int(min(FASTEST, 1000 * DRIFT_REACH_S / max(self.middles_s[-1], 1e-3)))  # or it leaves the sums
+        every = np.stack([self.drifting(drift, shifts) for drift in range(-fastest, fastest + 1)])
         total = every.sum(axis=2)
         best = _correlation(total.swapaxes(0, 1)).max(axis=1)
         if not 0 < int(best.argmax()) < len(best) - 1:
             return None, 0.0
         left_out = [_correlation((total - one).swapaxes(0, 1)).max(axis=1) for one in np.moveaxis(every, 2, 0)]
         peaks = np.array([_peak(one) for one in left_out])
-        return float(self.drifts[0] + DRIFT_STEP * _peak(best)), DRIFT_STEP * _jackknife(peaks)
+        return _peak(best) - fastest, _jackknife(peaks)
 
 
 def _correlation(sums: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -41,12 +42,12 @@ class MouthModel:
     @classmethod
     def load(cls, path: str | os.PathLike | None = None) -> "MouthModel":
         """Read a model; by default the one that musetools ships. ParameterError if the file is none."""
-        content = (files("musetools.lips") / SHIPPED).read_bytes() if path is None else b""
+        place = files("musetools.lips") / SHIPPED if path is None else Path(path)
         try:
-            with np.load(io.BytesIO(content) if path is None else path, allow_pickle=False) as kept:
+            with place.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 return cls(kept["weights"], kept["bias"], json.loads(str(kept["about"])))
         except Exception as error:  # numpy raises many kinds for a damaged file
-            raise ParameterError(f"{path} is no model of mouths ({error}). Make one: data/learn_lips.py") from None
+            raise ParameterError(f"{place} is no model of mouths ({error}). Make one: data/learn_lips.py") from None
 
     def to_bytes(self) -> bytes:
         """Return the content of a model file."""
@@ -57,14 +58,6 @@ class MouthModel:
     def fits(self, encoder: Encoder) -> bool:
         """Tell whether an encoder is the one whose rows the model was learned on."""
         return encoder.fingerprint == self.about["fingerprint"]
-
-    def check(self, encoder: Encoder) -> None:
-        """Raise ParameterError unless the model `fits` an encoder."""
-        if not self.fits(encoder):
-            raise ParameterError(
-                f"the model of mouths was learned on rows of the encoder {self.about['fingerprint'][:12]} (tiny.en), "
-                f"got {encoder}. Pass that one: pip install 'musetools[trained]'"
-            )
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return each row's share in its neighbours' mouths, (n_rows, taps · measures)."""
@@ -78,8 +71,15 @@ def mouth_rows(source: Source, encoder: Encoder):
 
 
 def expected_mouth(source: Source, encoder: Encoder, model: MouthModel) -> np.ndarray:
-    """Return the mouth expected from sound at each row, shape (n_rows, 4); AudioError as `load_audio`."""
-    model.check(encoder)
+    """Return the mouth expected from sound at each row, (n_rows, 4).
+
+    ParameterError for another encoder than the model's; AudioError as `load_audio`.
+    """
+    if not model.fits(encoder):
+        raise ParameterError(
+            f"the model of mouths was learned on rows of the encoder {model.about['fingerprint'][:12]} (tiny.en), "
+            f"got {encoder}. Pass that one: pip install 'musetools[trained]'"
+        )
     return summed(np.concatenate([model(rows) for rows in mouth_rows(source, encoder)]))
 
 
@@ -93,20 +93,7 @@ def summed(shares: np.ndarray) -> np.ndarray:
 def on_grid(times_s: np.ndarray, values: np.ndarray, rate: int = GRID_RATE) -> tuple[np.ndarray, np.ndarray]:
     """Put a series on an even grid from time 0, without its slow trend, each measure over its own deviation.
 
-    Parameters
-    ----------
-    times_s : ndarray of float, shape (n,)
-        Times of the values.
-    values : ndarray of float, shape (n, n_measures)
-        NaN where nothing is known.
-    rate : int, default 100
-        Points a second.
-
-    Returns
-    -------
-    even : ndarray of float, shape (n_points, n_measures)
-        0 where nothing is known.
-    known : ndarray of bool, shape (n_points,)
+    Values, (n, n_measures), are NaN where nothing is known. Returns the even series, 0 there, and where it is known.
     """
     seen = np.isfinite(values).all(axis=1)
     grid = np.arange(int(times_s[-1] * rate) + 1) / rate

@@ -31,7 +31,6 @@ WARNING_MS, ERROR_MS = 80.0, 160.0  # beyond, with the whole interval
 TYPICAL = 4  # clips with a number whose median is the folder's own offset
 CLEAR_S = 4.0  # of face and sound: all clips of people so long that were tried got a number
 NOT_COMPARED = "no video", "no sound"  # of a file of sound alone, or without sound, which is a finding of its own
-AS_FILED = {"audio_track": None, "video_track": None}
 
 
 def with_lips(
@@ -41,43 +40,18 @@ def with_lips(
     mouth: str | os.PathLike | None = None,
     face: tuple[float, float] | None = None,
     reach_s: float = REACH_S,
-    tracks: dict[str, int | None] = AS_FILED,
     progress: bool = False,
+    **tracks: int | None,
 ) -> FolderAudit:
-    """Look at the lips of checked clips.
+    """Look at the lips of checked clips; arguments and errors as of `lip_sync`, `mouth_measures` and `audit_folder`.
 
-    Parameters
-    ----------
-    audit : FolderAudit
-        See `audit_folder`.
-    encoder, reach_s
-        See `lip_sync`.
-    mouth : path, optional
-        Another tracker's series of the only clip; see `read_mouth`.
-    face : (x, y), optional
-        Which face of each clip is measured; see `mouth_measures`.
-    tracks : dict
-        As ``audio_track`` and ``video_track`` of `audit_folder`.
-    progress : bool, default False
-        Whether a bar is drawn on stderr.
-
-    Returns
-    -------
-    FolderAudit
-        Its clips' `lips` and findings; `remarks` say what all clips share.
-
-    Raises
-    ------
-    ParameterError
-        If a series is given for several clips, or does not fit its clip.
-    MissingExtraError, EncoderError
-        As `mouth_measures`.
+    `mouth` is another tracker's series of the only clip, see `read_mouth`. `remarks` say what all clips share.
     """
     if mouth is not None and len(audit.audits) != 1:
         raise ParameterError(f"one series of a mouth fits one clip; got {len(audit.audits)} clips. Name one of them")
     with Worker() as worker:
         every = [
-            _sync(worker, clip, encoder, reach_s, tracks, series=mouth, face=face)
+            _sync(worker, clip, encoder, reach_s, series=mouth, face=face, **tracks)
             for clip in tqdm(audit.audits, unit="clip", file=sys.stderr, disable=not progress)
         ]
     numbers = [sync.offset_ms for sync in every if sync.offset_ms is not None]
@@ -88,30 +62,15 @@ def with_lips(
 
 
 @contextmanager
-def lips_errors(
-    encoder: Encoder | None, *, tracks: dict[str, int | None] = AS_FILED
-) -> Iterator[Callable[[str | os.PathLike], str | None]]:
-    """Give a function that says why lips forbid training on a clip: one process looks at all that it is asked about.
+def lips_errors(encoder: Encoder | None, **tracks: int | None) -> Iterator[Callable[[str | os.PathLike], str | None]]:
+    """Give a function of a file's path that says why lips forbid training on it; None if they forbid nothing.
 
-    Parameters
-    ----------
-    encoder, tracks
-        As for `with_lips`.
-
-    Yields
-    ------
-    callable
-        Takes the path of a media file; returns None if lips forbid nothing, or if there is nothing to compare.
-
-    Raises
-    ------
-    MissingExtraError, EncoderError
-        As `mouth_measures`.
+    One process looks at all that it is asked about. Errors as `mouth_measures`.
     """
     with Worker() as worker:
 
         def error_of(path: str | os.PathLike) -> str | None:
-            found = of_lips(_sync(worker, audit_clip(path, quick=True, **tracks), encoder, REACH_S, tracks))
+            found = of_lips(_sync(worker, audit_clip(path, quick=True, **tracks), encoder, **tracks))
             return next((finding.sentence for finding in found if finding.level == "error"), None)
 
         yield error_of
@@ -121,31 +80,29 @@ def _sync(
     worker: Worker,
     clip: ClipAudit,
     encoder: Encoder | None,
-    reach_s: float,
-    tracks: dict,
+    reach_s: float = REACH_S,
     *,
     series: str | os.PathLike | None = None,
     face: tuple[float, float] | None = None,
+    **tracks: int | None,
 ) -> LipSync:
     for stream, what in zip((clip.info and clip.info.video, clip.info and clip.info.audio), NOT_COMPARED, strict=True):
         if stream is None:
             return unknown(what, reach_s)
-    try:
-        if series is not None:
-            mouth, waveform = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
-        else:
+    if series is not None:
+        mouth, waveform = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
+    else:
+        try:
             mouth, waveform = next(worker.run(_mouth_and_sound, clip.name, face=face, **tracks))
-    except (AudioError, ParameterError) as error:
-        if series is not None:
-            raise
-        return unknown(str(error), reach_s)
+        except (AudioError, ParameterError) as error:
+            return unknown(str(error), reach_s)
     sync = lip_sync(mouth, waveform, encoder, reach_s=reach_s)
     every = [why for why in (sync.why, *mouth.notes) if why]
     return replace(sync, why="; ".join(w for w in every if not any(o != w and o.startswith(w) for o in every)))
 
 
 def _mouth_and_sound(
-    path: str, face: tuple[float, float] | None, audio_track: int | None, video_track: int | None
+    path: str, *, face: tuple[float, float] | None, audio_track: int | None = None, video_track: int | None = None
 ) -> Iterator[tuple[MouthSeries, np.ndarray]]:
     """Yield both, once: a generator, so that a `Worker` can run it."""
     mouth = mouth_measures(path, face=face, video_track=video_track)

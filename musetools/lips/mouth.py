@@ -17,7 +17,7 @@ from musetools.audio.container import chosen_video, name_of, opened
 from musetools.audio.shown import shown_frames
 from musetools.errors import AudioError, ParameterError
 from musetools.lips.landmarker import landmarker, quiet
-from musetools.lips.series import MEASURES, MouthSeries, from_cache, kept_name, to_cache
+from musetools.lips.series import MEASURES, MouthSeries, kept
 
 __all__ = ["mouth_images", "mouth_measures"]
 
@@ -87,14 +87,13 @@ def mouth_measures(
     if face is not None and not all(0 <= x <= 1 for x in face):
         raise ParameterError(f"the point of a face lies at 0 … 1 from the left and the top; got {face}")
     name = name_of(video)
-    kept = kept_name(video, (VERSION, face, video_track, str(model or ""))) if cache is not None else ""
-    if kept and (found := from_cache(Path(cache) / kept)):
-        return found
-    with landmarker(model) as tracker:
-        series = _followed(_Follower(tracker, face), _images(video, name, video_track, progress), name)
-    if kept:
-        to_cache(Path(cache) / kept, series)
-    return series
+
+    def measured() -> MouthSeries:
+        with landmarker(model) as tracker:
+            return _Follower(tracker, face).followed(_images(video, name, video_track, progress), name)
+
+    how = VERSION, face, video_track, str(model or "")
+    return measured() if cache is None else kept(Path(cache), video, how, measured)
 
 
 def mouth_images(video: str | os.PathLike, series: MouthSeries, frames: Sequence[int]) -> list[np.ndarray]:
@@ -153,19 +152,6 @@ def _image(frame: Any, name: str) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
-def _followed(follower: "_Follower", images: Iterator[tuple[float, np.ndarray]], name: str) -> MouthSeries:
-    times, values, places = [], [], []
-    for at, image in images:
-        times.append(at)
-        face = follower.find(at - times[0], image)
-        values.append([np.nan] * len(MEASURES) if face is None else _measures(face))
-        places.append([np.nan] * 3 if face is None else [*face[list(LIPS)].mean(axis=0), _distance(face, *FACE)])
-    if not times:
-        raise AudioError(f"{name}: none of its frames can be decoded. Copy or export it again")
-    notes = tuple(follower.cuts_s), tuple(follower.notes())
-    return MouthSeries(np.array(times) - times[0], np.array(values), *notes, np.array(places))
-
-
 class _Follower:
     """Measures one face's mouth from image to image."""
 
@@ -174,6 +160,19 @@ class _Follower:
         self.before: np.ndarray | None = None  # a small grey copy of the last image
         self.cuts_s: list[float] = []
         self.n_faces: list[int] = []
+
+    def followed(self, images: Iterator[tuple[float, np.ndarray]], name: str) -> MouthSeries:
+        """Return the series of a video, whose images come with their times on its clock."""
+        times, values, places = [], [], []
+        for at, image in images:
+            times.append(at)
+            face = self.find(at - times[0], image)
+            values.append([np.nan] * len(MEASURES) if face is None else _measures(face))
+            places.append([np.nan] * 3 if face is None else [*face[list(LIPS)].mean(axis=0), _distance(face, *FACE)])
+        if not times:
+            raise AudioError(f"{name}: none of its frames can be decoded. Copy or export it again")
+        notes = tuple(self.cuts_s), tuple(self.notes())
+        return MouthSeries(np.array(times) - times[0], np.array(values), *notes, np.array(places))
 
     def find(self, at_s: float, image: np.ndarray) -> np.ndarray | None:
         """Return the landmarks of the face that is followed, in pixels, (n_points, 2); None without one."""

@@ -1,8 +1,10 @@
 """A mouth over time: four measures with time stamps, from our tracker or from another one, kept by the file's hash."""
 
 import csv
+import hashlib
 import io
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from musetools.errors import MusetoolsError, ParameterError
-from musetools.files import read_npy, sha256_of, write_whole
+from musetools.files import make_folder, read_npy, sha256_of, write_whole
 
-__all__ = ["MEASURES", "MouthSeries", "from_cache", "kept_name", "read_mouth", "to_cache"]
+__all__ = ["MEASURES", "MouthSeries", "kept", "read_mouth"]
 
 MEASURES = ("inner", "outer", "width", "chin")
 FITS_S = 0.5  # between the ends of a series and of its clip
@@ -42,29 +44,25 @@ class MouthSeries:
         return self.times_s[known], self.values[known, 0]
 
 
-def kept_name(video: str | os.PathLike, how: tuple) -> str:
-    """Return the name under which the series of a video, measured so, is kept."""
-    with open(video, "rb") as file:
-        return f"{sha256_of(file)[:32]}-{sha256_of(io.BytesIO(repr(how).encode()))[:8]}.npz"
+def kept(folder: Path, video: str | os.PathLike, how: tuple, make: Callable[[], MouthSeries]) -> MouthSeries:
+    """Return the series of a video, measured so, that is kept under its file's hash; make and keep it if there is none.
 
-
-def from_cache(path: Path) -> MouthSeries | None:
-    """Return a kept series; None where there is none that can be read."""
+    What is damaged, for which numpy has many errors, is made again; a folder that cannot be written costs time alone.
+    """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            lists = tuple(kept["cuts_s"].tolist()), tuple(kept["notes"].tolist())
-            return MouthSeries(kept["times_s"], kept["values"], *lists, kept["places"])
-    except Exception:  # numpy raises many kinds for a damaged file
-        return None
-
-
-def to_cache(path: Path, series: MouthSeries) -> None:
-    """Keep a series."""
-    content = io.BytesIO()
+        with open(video, "rb") as file:
+            path = folder / f"{sha256_of(file)[:32]}-{hashlib.sha256(repr(how).encode()).hexdigest()[:8]}.npz"
+    except OSError:
+        return make()  # which says what is wrong with it
+    with suppress(Exception), open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+        lists = tuple(found["cuts_s"].tolist()), tuple(found["notes"].tolist())
+        return MouthSeries(found["times_s"], found["values"], *lists, found["places"])
+    series, content = make(), io.BytesIO()
     np.savez(content, **vars(series) | {"notes": np.array(series.notes, str)})
-    with suppress(MusetoolsError, OSError):  # a folder that cannot be written costs time alone
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(MusetoolsError):
+        make_folder(folder)
         write_whole(path, content.getvalue())
+    return series
 
 
 def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> MouthSeries:

@@ -59,7 +59,7 @@ def test_a_folder_is_judged_by_its_median(tmp_path, monkeypatch):
 def test_a_face_is_chosen_on_the_command_line(tmp_path, monkeypatch):
     """It reaches `mouth_measures`, whose process is this one here."""
 
-    def measured(path, *, face, video_track):
+    def measured(path, *, face, video_track=None):
         raise AudioError(f"asked for the face at {face}")
 
     monkeypatch.setattr(module.Worker, "run", lambda self, function, path, **options: function(path, **options))

@@ -186,7 +186,7 @@ def test_a_check_that_cannot_run_ends_the_extraction(good, empty, small):
 
 
 def test_lips_are_asked_by_the_command(good, empty, checkpoint, monkeypatch):
-    def says(encoder: object, tracks: dict) -> nullcontext:
+    def says(encoder: object, **tracks: int | None) -> nullcontext:
         return nullcontext(lambda path: f"{path.name}: {tracks}")
 
     monkeypatch.setattr("musetools.lips.folder.lips_errors", says)
