@@ -19,15 +19,14 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from musetools.errors import EncoderError
 
-__all__ = ["Stored", "read_index"]
+__all__ = ["read_encoder"]
 
 BINARY_VERSION, SPEC, REVISION = 6, "WhisperSpec", 3
 MOST = 20_000  # variables or aliases: 32 blocks of encoder and decoder, quantized, have 2,000
@@ -35,11 +34,13 @@ LONGEST_NAME = 255  # bytes; Whisper's longest has 50
 LEAST_SCALE = 1e-30  # a smaller one's weights would leave the range of float32
 BFLOAT16 = np.dtype("<u2")  # numpy has none: the upper half of a float32
 TYPES = (*map(np.dtype, ("<f4", "i1", "<i2", "<i4", "<f2")), BFLOAT16)  # in the order of CTranslate2's DataType
+PARTS = "weight", "bias"
+POSITIONS = "position_encodings/encodings"
 _OUTSIDE_LAYERS = {
-    "position_encodings/encodings": "positional_embedding",
+    POSITIONS: "positional_embedding",
     "layer_norm/gamma": "ln_post.weight",
     "layer_norm/beta": "ln_post.bias",
-    **{f"{conv}/{part}": f"{conv}.{part}" for conv in ("conv1", "conv2") for part in ("weight", "bias")},
+    **{f"{conv}/{part}": f"{conv}.{part}" for conv in ("conv1", "conv2") for part in PARTS},
 }
 _OF_A_LAYER = {
     "self_attention/layer_norm/gamma": "attn_ln.weight",
@@ -48,56 +49,12 @@ _OF_A_LAYER = {
     "ffn/layer_norm/beta": "mlp_ln.bias",
 }
 for _theirs, _ours in (("self_attention/linear_1", "attn.out"), ("ffn/linear_0", "mlp.0"), ("ffn/linear_1", "mlp.2")):
-    _OF_A_LAYER |= {f"{_theirs}/{part}": f"{_ours}.{part}" for part in ("weight", "bias")}
+    _OF_A_LAYER |= {f"{_theirs}/{part}": f"{_ours}.{part}" for part in PARTS}
 _FUSED = "self_attention/linear_0"  # query, key and value
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A variable, or some of its rows, that still lies in its file."""
-
-    path: Path
-    name: str
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    scale: "Stored | None" = None
-
-    def rows(self, first: int, end: int | None = None) -> "Stored":
-        """Return some rows, as slicing would; a scalar stays what it is."""
-        if not self.shape:
-            return self
-        first, end, _ = slice(first, end).indices(self.shape[0])
-        start = self.offset + first * math.prod(self.shape[1:]) * self.dtype.itemsize
-        shape = (max(0, end - first), *self.shape[1:])
-        return replace(self, offset=start, shape=shape, scale=self.scale and self.scale.rows(first, end))
-
-    def read(self) -> np.ndarray:
-        """Read the values as float32."""
-        try:
-            stored = np.fromfile(self.path, self.dtype, math.prod(self.shape), offset=self.offset)
-            values = _as_float32(stored).reshape(self.shape)
-        except (OSError, ValueError) as error:  # replaced by a shorter file since its head was read
-            raise _refused(self.path, f"{self.name} cannot be read: {error}") from None
-        return values if self.scale is None else values / self._scales()
-
-    def _scales(self) -> np.ndarray:
-        scales = self.scale.read()
-        if not (np.isfinite(scales) & (scales > LEAST_SCALE)).all():
-            least = f"{scales.min():g} at least, {scales.max():g} at most"
-            raise _refused(self.path, f"{self.scale.name}: finite scales above {LEAST_SCALE} are expected, got {least}")
-        return scales.reshape(-1, *[1] * (len(self.shape) - 1))
-
-
-def _as_float32(stored: np.ndarray) -> np.ndarray:
-    if stored.dtype == BFLOAT16:
-        return (stored.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(invalid="ignore"):  # a NaN of half precision stays one
-        return stored.astype(np.float32, copy=False)
-
-
-def read_index(path: Path) -> tuple[list[int], dict[str, Stored]]:
-    """Read what a ``model.bin`` holds of the encoder, but not its values.
+def read_encoder(path: Path) -> tuple[list[int], dict[str, np.ndarray]]:
+    """Read the encoder of a ``model.bin``.
 
     Parameters
     ----------
@@ -108,7 +65,7 @@ def read_index(path: Path) -> tuple[list[int], dict[str, Stored]]:
     -------
     list of int
         Mel bins, rows, width, heads and blocks, as the variables' shapes tell: ``config.json`` does not hold them.
-    dict
+    dict of ndarray of float32
         The encoder's variables by openai-whisper's names without ``encoder.``; query, key and value apart.
 
     Raises
@@ -118,12 +75,18 @@ def read_index(path: Path) -> tuple[list[int], dict[str, Stored]]:
     """
     try:
         with open(path, "rb") as file:
-            everything = _variables(_Head(path, file))
+            head = _Head(path, file)
+            return _named(head, _variables(head))
     except OSError as error:
         raise _refused(path, str(error)) from None
-    prefix = "encoder/"
-    encoder = {name.removeprefix(prefix): one for name, one in everything.items() if name.startswith(prefix)}
-    return _named(path, encoder)
+
+
+class _Stored(NamedTuple):
+    """Where the values of a variable lie."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 class _Head:
@@ -153,6 +116,17 @@ class _Head:
             raise _refused(self.path, f"{what} ends with its only NUL, got {bytes([*name, end])[:40]!r}")
         return bytes(name).decode("utf-8", "backslashreplace")
 
+    def values(self, name: str, stored: _Stored) -> np.ndarray:
+        """Read a variable as float32."""
+        try:
+            values = np.fromfile(self.path, stored.dtype, math.prod(stored.shape), offset=stored.offset)
+            if stored.dtype == BFLOAT16:
+                values = (values.astype(np.uint32) << 16).view(np.float32)
+            with np.errstate(invalid="ignore"):  # a NaN of half precision stays one
+                return values.astype(np.float32, copy=False).reshape(stored.shape)
+        except (OSError, ValueError) as error:  # replaced by a shorter file since its head was read
+            raise _refused(self.path, f"{name} cannot be read: {error}") from None
+
     def count(self, what: str) -> int:
         (count,) = self.numbers("I", f"the number of {what}")
         if count > MOST:
@@ -160,15 +134,15 @@ class _Head:
         return count
 
 
-def _variables(head: _Head) -> dict[str, Stored]:
+def _variables(head: _Head) -> dict[str, _Stored]:
     """List all variables, aliases included, without their data."""
     _check_version(head)
-    found: dict[str, Stored] = {}
+    found: dict[str, _Stored] = {}
     for _ in range(head.count("variables")):
-        variable = _variable(head)
-        if variable.name in found:
-            raise _refused(head.path, f"one variable a name is expected, got {variable.name!r} twice")
-        found[variable.name] = variable
+        name = head.text("the name of a variable")
+        if name in found:
+            raise _refused(head.path, f"one variable a name is expected, got {name!r} twice")
+        found[name] = _variable(head, name)
     _add_aliases(head, found)
     if (rest := head.size - head.file.tell()) > 0:
         raise _refused(head.path, f"the aliases are expected to end the file, got {rest} more bytes")
@@ -185,9 +159,8 @@ def _check_version(head: _Head) -> None:
         raise _refused(head.path, f"revision {REVISION} of {SPEC} is read here, got {revision}")
 
 
-def _variable(head: _Head) -> Stored:
-    """Read a variable's head, and pass over its data."""
-    name = head.text("the name of a variable")
+def _variable(head: _Head, name: str) -> _Stored:
+    """Read what is said of a variable, and pass over its data."""
     (rank,) = head.numbers("B", f"the rank of {name!r}")
     shape = head.numbers(f"{rank}I", f"the shape of {name!r}")
     kind, n_bytes = head.numbers("BI", f"the type of {name!r}")
@@ -198,14 +171,14 @@ def _variable(head: _Head) -> Stored:
         raise _refused(head.path, f"{expected if expected < 2**64 else 'over 2^64'} bytes are expected, {got}")
     offset = head.room_for(n_bytes, f"{name!r}")
     head.file.seek(offset + n_bytes)
-    return Stored(head.path, name, offset, shape, TYPES[kind])
+    return _Stored(offset, shape, TYPES[kind])
 
 
 def _short(shape: tuple[int, ...]) -> str:
     return str(shape) if len(shape) < 5 else f"({', '.join(map(str, shape[:4]))}, … {len(shape)} dimensions)"
 
 
-def _add_aliases(head: _Head, found: dict[str, Stored]) -> None:
+def _add_aliases(head: _Head, found: dict[str, _Stored]) -> None:
     """Let equal variables, which are stored once, be found by all their names; a scale goes with its variable."""
     for _ in range(head.count("aliases")):
         alias, name = head.text("an alias"), head.text("the variable of an alias")
@@ -217,60 +190,65 @@ def _add_aliases(head: _Head, found: dict[str, Stored]) -> None:
             found.setdefault(f"{alias}_scale", found[f"{name}_scale"])
 
 
-def _named(path: Path, encoder: Mapping[str, Stored]) -> tuple[list[int], dict[str, Stored]]:
-    """Give the encoder's variables openai-whisper's names, and see that none is missing and none left."""
+def _named(head: _Head, everything: Mapping[str, _Stored]) -> tuple[list[int], dict[str, np.ndarray]]:
+    """Read the encoder's variables under openai-whisper's names, and see that none is missing and none left."""
+    prefix = "encoder/"
+    encoder = {name.removeprefix(prefix): one for name, one in everything.items() if name.startswith(prefix)}
     n_layer = len({found[0] for name in encoder if (found := re.match(r"layer_[0-9]{1,4}/", name))})
     in_layers = ((f"layer_{i}/{t}", f"blocks.{i}.{o}") for i in range(n_layer) for t, o in _OF_A_LAYER.items())
     names = _OUTSIDE_LAYERS | dict(in_layers)
-    fused = [f"layer_{i}/{_FUSED}/{part}" for i in range(n_layer) for part in ("weight", "bias")]
-    _check_names(path, encoder, {"num_heads", *names, *fused})
-    scaled = {name: _scaled(path, name, encoder) for name in (*names, *fused)}
-    found = {ours: scaled[theirs] for theirs, ours in names.items()}
-    width = (*found["conv1.weight"].shape, 0)[0]
-    for name in fused:
-        found |= _split(path, name, scaled[name], width)
-    return _sizes(path, encoder["num_heads"], found, n_layer), found
+    fused = [f"layer_{i}/{_FUSED}" for i in range(n_layer)]
+    _check_names(head, encoder, {"num_heads", *names, *(f"{name}/{part}" for name in fused for part in PARTS)})
+    sizes = [*_sizes(head, encoder), n_layer]
+    found = {ours: _values(head, theirs, encoder) for theirs, ours in names.items()}
+    for i, name in enumerate(fused):
+        weight, bias = (_values(head, f"{name}/{part}", encoder) for part in PARTS)
+        found |= _split(head, f"blocks.{i}.attn", weight, bias, width=sizes[2])
+    return sizes, found
 
 
-def _check_names(path: Path, encoder: Mapping[str, Stored], expected: set[str]) -> None:
+def _check_names(head: _Head, encoder: Mapping[str, _Stored], expected: set[str]) -> None:
     scales = {f"{name}_scale" for name in expected if name in encoder and encoder[name].dtype.kind == "i"}
     missing, extra = sorted(expected - set(encoder)), sorted(set(encoder) - expected - scales)
     if missing or extra:
         names = f"{len(missing)} are missing {missing[:3]}, {len(extra)} are none of Whisper's {extra[:3]}"
-        raise _refused(path, f"a Whisper encoder's variables are expected, got others: {names}")
+        raise _refused(head.path, f"a Whisper encoder's variables are expected, got others: {names}")
 
 
-def _scaled(path: Path, name: str, encoder: Mapping[str, Stored]) -> Stored:
-    """Join a quantized variable with its scale."""
-    variable = encoder[name]
-    if variable.dtype.kind != "i":
-        return variable
-    scale, rows = encoder.get(f"{name}_scale"), variable.shape[:1]
-    if variable.dtype.itemsize > 2 or scale is None or scale.dtype.kind == "i" or scale.shape not in ((), rows):
+def _values(head: _Head, name: str, encoder: Mapping[str, _Stored]) -> np.ndarray:
+    """Read a variable; what is quantized is divided by its scale."""
+    stored = encoder[name]
+    if stored.dtype.kind != "i":
+        return head.values(name, stored)
+    scale, rows = encoder.get(f"{name}_scale"), stored.shape[:1]
+    if stored.dtype.itemsize > 2 or scale is None or scale.dtype.kind == "i" or scale.shape not in ((), rows):
         got = f"{scale.dtype} of shape {_short(scale.shape)}" if scale else "none"
         wanted = f"integers of 8 or 16 bits and {name}_scale, floats of shape () or {_short(rows)}"
-        raise _refused(path, f"{wanted}, are expected, got {variable.dtype} and {got}")
-    return replace(variable, scale=scale)
+        raise _refused(head.path, f"{wanted}, are expected, got {stored.dtype} and {got}")
+    scales = head.values(f"{name}_scale", scale)
+    if not (np.isfinite(scales) & (scales > LEAST_SCALE)).all():
+        got = f"{scales.min():g} at least, {scales.max():g} at most"
+        raise _refused(head.path, f"{name}_scale: finite scales above {LEAST_SCALE} are expected, got {got}")
+    return head.values(name, stored) / scales.reshape(-1, *[1] * (len(stored.shape) - 1))
 
 
-def _split(path: Path, name: str, fused: Stored, width: int) -> dict[str, Stored]:
-    """Cut query, key and value apart."""
-    block, part = name.split("/")[0].replace("layer_", "blocks."), name.rpartition("/")[2]
-    query, key, value = fused.rows(0, width), fused.rows(width, 2 * width), fused.rows(2 * width)
-    if part == "weight":
-        return {f"{block}.attn.{p}.weight": one for p, one in (("query", query), ("key", key), ("value", value))}
-    if fused.shape == (3 * width,) and key.read().any():
-        raise _refused(path, f"keys without a bias are expected, got one in {fused.name!r}")
-    return {f"{block}.attn.query.bias": query, f"{block}.attn.value.bias": value}
+def _split(head: _Head, name: str, weight: np.ndarray, bias: np.ndarray, *, width: int) -> dict[str, np.ndarray]:
+    """Cut query, key and value apart; a scalar, which is no matrix, stays what it is."""
+    cuts = {"query": slice(width), "key": slice(width, 2 * width), "value": slice(2 * width, None)}
+    weights = {f"{name}.{part}.weight": weight[cut] if weight.ndim else weight for part, cut in cuts.items()}
+    biases = {f"{name}.{part}.bias": bias[cut] if bias.ndim else bias for part, cut in cuts.items()}
+    if biases.pop(f"{name}.key.bias").any() and bias.shape == (3 * width,):
+        raise _refused(head.path, f"keys without a bias are expected, got one in {name}")
+    return weights | biases
 
 
-def _sizes(path: Path, heads: Stored, found: Mapping[str, Stored], n_layer: int) -> list[int]:
-    positions, conv1 = found["positional_embedding"].shape, found["conv1.weight"].shape
-    if heads.shape or heads.dtype.kind != "i" or len(positions) != 2 or len(conv1) != 3:
-        got = f"{heads.dtype} of {_short(heads.shape)}, {_short(positions)} and {_short(conv1)}"
+def _sizes(head: _Head, encoder: Mapping[str, _Stored]) -> list[int]:
+    heads, positions, conv1 = (encoder[name] for name in ("num_heads", POSITIONS, "conv1/weight"))
+    if heads.shape or heads.dtype.kind != "i" or len(positions.shape) != 2 or len(conv1.shape) != 3:
+        got = f"{heads.dtype} of {_short(heads.shape)}, {_short(positions.shape)} and {_short(conv1.shape)}"
         wanted = "num_heads as one integer, position_encodings of two dimensions and conv1 of three"
-        raise _refused(path, f"{wanted} are expected, got {got}")
-    return [conv1[1], positions[0], conv1[0], int(heads.read()), n_layer]
+        raise _refused(head.path, f"{wanted} are expected, got {got}")
+    return [conv1.shape[1], positions.shape[0], conv1.shape[0], int(head.values("num_heads", heads))]
 
 
 def _refused(path: Path, reason: str) -> EncoderError:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from musetools.errors import EncoderError, ParameterError
-from musetools.features.ctranslate2 import Stored, read_index
+from musetools.features.ctranslate2 import read_encoder
 from musetools.features.published import PUBLISHED, find_published
 from musetools.features.spec import MAX_WINDOW_S
 from musetools.timing import ROW_RATE
@@ -178,8 +178,7 @@ def _read_openai(path: Path) -> EncoderWeights:
 def _read_folder(folder: Path) -> EncoderWeights:
     files = [folder / name for name in ("model.safetensors", "pytorch_model.bin", "model.bin")]
     if [file.is_file() for file in files] == [False, False, True]:
-        sizes, stored = read_index(files[-1])
-        return _checked(files[-1], sizes, stored)
+        return _checked(files[-1], *read_encoder(files[-1]))
     return _read_hugging_face(folder)
 
 
@@ -246,7 +245,7 @@ def _encoder_tensors(path: Path, state: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor | Stored]) -> EncoderWeights:
+def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor | np.ndarray]) -> EncoderWeights:
     """See that all of the encoder is there in the right shape, then copy it out of its file."""
     dims = EncoderDims(*sizes)
     impossible = not all(type(size) is int and size > 0 for size in sizes) or dims.n_state % dims.n_head
@@ -270,14 +269,13 @@ def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor | St
     return EncoderWeights(dims, _with_positions(loaded, dims) if no_positions else loaded)
 
 
-def _float32(tensor: torch.Tensor | Stored, name: str) -> torch.Tensor:
-    """Copy a tensor, which may lie in a mapped file."""
-    if isinstance(tensor, Stored):
-        tensor = torch.from_numpy(tensor.read())
+def _float32(values: torch.Tensor | np.ndarray, name: str) -> torch.Tensor:
+    """Return finite float32; a copy of tensors, which may lie in a mapped file."""
+    tensor = torch.as_tensor(values)
     if tensor.layout != torch.strided or not tensor.is_floating_point():
         kind = f"{tensor.dtype} {str(tensor.layout).removeprefix('torch.')}"
         raise EncoderError(f"{name} must be plain floats, got {kind}. Save the weights again as float32 or float16")
-    copied = tensor.detach().to(torch.float32, copy=True)
-    if not copied.isfinite().all():
+    tensor = tensor.detach().to(torch.float32, copy=tensor is values)
+    if not tensor.isfinite().all():
         raise EncoderError(f"{name} holds values that are not finite. Download or copy it again")
-    return copied
+    return tensor

@@ -214,7 +214,7 @@ HOSTILE = {  # what is told: content
     r"positional_embedding \(4294967295, 64\) expected, got \(4294967295, 0\)|cannot be|lacks the encoder": model_bin(
         _with("encoder/position_encodings/encodings", np.zeros(0, "f4"), shape=(HUGE, 0))
     ),
-    r"lacks the encoder|cannot be: .*n_mels=0": model_bin(
+    "lacks the encoder|cannot be": model_bin(
         _with("encoder/conv1/weight", np.zeros(0, "f4"), shape=(HUGE - 1, 0, HUGE))
     ),
     "keys without a bias are expected, got one": model_bin(_with(f"{FUSED}/bias", np.full(192, 1, "f4"))),
@@ -289,15 +289,15 @@ def test_any_other_bytes_are_refused(content, kept):
 
 def test_values_that_vanish_while_they_are_read_are_refused(tmp_path, monkeypatch):
     """A file replaced by a shorter one between its head and its values."""
-    import musetools.features.weights as weights
+    from musetools.features import ctranslate2
 
-    folder, read_index = save_ctranslate2(tmp_path / "m", WEIGHTS), weights.read_index
+    folder, variables = save_ctranslate2(tmp_path / "m", WEIGHTS), ctranslate2._variables
 
-    def replaced(path):
-        index = read_index(path)
-        os.truncate(path, 1000)
-        return index
+    def replaced(head):
+        found = variables(head)
+        os.truncate(head.path, 1000)
+        return found
 
-    monkeypatch.setattr(weights, "read_index", replaced)
+    monkeypatch.setattr(ctranslate2, "_variables", replaced)
     with pytest.raises(EncoderError, match=r"model\.bin is refused: .* cannot be read"):
         load_encoder(folder)
