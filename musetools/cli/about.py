@@ -40,6 +40,6 @@ def doctor() -> None:
     """Print what is found on this machine, what is missing and how to get it; exit code 1 where it cannot work."""
     from musetools.cli.machine import examine
 
-    found = examine()
-    echo(found)
-    sys.exit(0 if found.ok else 1)
+    text, works = examine()
+    echo(text)
+    sys.exit(0 if works else 1)
