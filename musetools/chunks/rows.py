@@ -27,7 +27,7 @@ __all__ = [
     "chunk_offsets",
     "chunk_rows",
 ]
-__all__ += ["frames_within", "row_lag_ms", "rows_are_silent", "rows_around"]
+__all__ += ["frames_within", "row_lag_ms", "rows_around"]
 
 EDGES = ("clamp", "zeros", "drop")
 LARGEST_COUNT = 2**53  # up to which a float is exact
@@ -160,23 +160,11 @@ def chunk_offsets(context: tuple[int, int]) -> np.ndarray:
 
 
 def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0) -> np.ndarray:
-    """Measure how far each chunk lies in the future of its frame.
+    """Measure how far each chunk of an index matrix lies in the future of its frame, float64 (n_frames,).
 
-    Parameters
-    ----------
-    rows : ndarray of int, shape (n_frames, rows_per_chunk)
-        An index matrix.
-    fps : float or Fraction
-        Video frames per second.
-    first_frame : int, default 0
-        Number of the frame that index 0 of the matrix belongs to.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_frames,)
-        Mean time of the frame's rows (row k at 20·k ms; zeros have no time) minus (i/fps + 10 ms): 0 for the published
-        chunk at 25 fps, positive where the mouth would move early. NaN for a frame at an edge, whose rows repeat or
-        which has more rows of zeros than others.
+    Mean time of the frame's rows (row k at 20·k ms; zeros have no time) minus (i/fps + 10 ms): 0 for the published
+    chunk at 25 fps, positive where the mouth would move early. NaN for a frame at an edge, whose rows repeat or which
+    has more rows of zeros than others. `first_frame` is the number of the frame that index 0 belongs to.
     """
     rows = checked_rows(rows)
     real = rows != ZERO_ROW
@@ -188,30 +176,6 @@ def row_lag_ms(rows: np.ndarray, fps: float | Fraction, *, first_frame: int = 0)
     holes = ~real.any(axis=0)  # places that are zeros in every chunk, as a recipe may leave them
     whole = follows.all(axis=1) & (real | holes).all(axis=1) & (count > 0)
     return np.where(whole, lag, np.nan)
-
-
-def rows_are_silent(
-    rows: np.ndarray, loudness_dbfs: np.ndarray, fps: float | Fraction, below_dbfs: float
-) -> np.ndarray:
-    """Return, for each frame of an index matrix, whether its rows touch no video frame that is loud enough.
-
-    `Chunks.silent` says what the arguments are.
-    """
-    loudness_dbfs = np.asarray(loudness_dbfs)
-    if loudness_dbfs.ndim != 1 or loudness_dbfs.dtype.kind not in "fiu" or np.isnan(loudness_dbfs).any():
-        raise ParameterError(
-            "loudness_dbfs must be a number for each video frame, as musetools.loudness returns them; "
-            f"got {loudness_dbfs.dtype} {loudness_dbfs.shape}"
-        )
-    real, fps = rows != ZERO_ROW, exact_fps(fps)
-    first, last = np.where(real, rows, np.iinfo(np.int64).max).min(axis=1), rows.max(axis=1)
-    first = np.where(real.any(axis=1), first, last)
-    # row k covers (2k - 1)/100 … (2k + 1)/100 s, frame i covers i/fps … (i + 1)/fps: exact in whole numbers
-    numerator, denominator = fps.numerator, 2 * ROW_RATE * fps.denominator
-    start = ((2 * first - 1) * numerator // denominator).clip(0, len(loudness_dbfs))
-    stop = (-(-(2 * last + 1) * numerator // denominator)).clip(0, len(loudness_dbfs))
-    loud = np.concatenate([[0], np.cumsum(loudness_dbfs >= below_dbfs)])
-    return (loud[stop] == loud[start]) | ~real.any(axis=1)
 
 
 def checked_context(context: tuple[int, int]) -> tuple[int, int]:

@@ -15,10 +15,9 @@ from musetools.chunks.rows import (
     checked_rows,
     chunk_frames,
     row_lag_ms,
-    rows_are_silent,
 )
 from musetools.errors import ParameterError, as_array
-from musetools.timing import exact_fps
+from musetools.timing import ROW_RATE, exact_fps
 
 __all__ = ["Chunks", "are_contiguous", "feature2chunks", "first_rows", "gather"]
 
@@ -202,7 +201,21 @@ class Chunks(Sequence):
         Rows of silence still differ from those of padding: the encoder attends to its whole window. So a mask says what
         the features alone do not (MuseTalk issues 32, 16, 52, 337: the mouth moves in silence).
         """
-        return rows_are_silent(self.rows, loudness_dbfs, self.fps, below_dbfs)
+        loudness_dbfs = np.asarray(loudness_dbfs)
+        if loudness_dbfs.ndim != 1 or loudness_dbfs.dtype.kind not in "fiu" or np.isnan(loudness_dbfs).any():
+            raise ParameterError(
+                "loudness_dbfs must be a number for each video frame, as musetools.loudness returns them; "
+                f"got {loudness_dbfs.dtype} {loudness_dbfs.shape}"
+            )
+        real = self.rows != ZERO_ROW
+        first, last = np.where(real, self.rows, np.iinfo(np.int64).max).min(axis=1), self.rows.max(axis=1)
+        first = np.where(real.any(axis=1), first, last)
+        # row k covers (2k - 1)/100 … (2k + 1)/100 s, frame i covers i/fps … (i + 1)/fps: exact in whole numbers
+        numerator, denominator = self.fps.numerator, 2 * ROW_RATE * self.fps.denominator
+        start = ((2 * first - 1) * numerator // denominator).clip(0, len(loudness_dbfs))
+        stop = (-(-(2 * last + 1) * numerator // denominator)).clip(0, len(loudness_dbfs))
+        loud = np.concatenate([[0], np.cumsum(loudness_dbfs >= below_dbfs)])
+        return (loud[stop] == loud[start]) | ~real.any(axis=1)
 
     def __repr__(self) -> str:
         return f"Chunks({len(self)} frames at {float(self.fps):.6g} fps, each {self.chunk_shape} {self.features.dtype})"

@@ -54,24 +54,11 @@ _FUSED = "self_attention/linear_0"  # query, key and value
 
 
 def read_encoder(path: Path) -> tuple[list[int], dict[str, np.ndarray]]:
-    """Read the encoder of a ``model.bin``.
+    """Read the encoder of a ``model.bin``: sizes, and float32 by openai-whisper's names without ``encoder.``.
 
-    Parameters
-    ----------
-    path : path
-        The file.
-
-    Returns
-    -------
-    list of int
-        Mel bins, rows, width, heads and blocks, as the variables' shapes tell: ``config.json`` does not hold them.
-    dict of ndarray of float32
-        The encoder's variables by openai-whisper's names without ``encoder.``; query, key and value apart.
-
-    Raises
-    ------
-    EncoderError
-        If it is no Whisper model in binary version 6, torn, or has other variables than a Whisper encoder.
+    Sizes are mel bins, rows, width, heads and blocks, as the variables' shapes tell: ``config.json`` does not hold
+    them. EncoderError if it is no Whisper model in binary version 6, torn, or has other variables than a Whisper
+    encoder.
     """
     try:
         with open(path, "rb") as file:

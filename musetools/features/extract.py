@@ -185,22 +185,10 @@ def _fetched(states: torch.Tensor) -> Callable[[], torch.Tensor]:
 
 
 class FeatureRows:
-    """What `audio2feat` returns, window by window as it comes.
+    """What `audio2feat` returns, window by window as it comes; iterate once.
 
-    Iterate once; `n_samples` is known when that is done.
-
-    Parameters
-    ----------
-    source : path, binary file, or (array, sample_rate)
-        See `load_audio`.
-    encoder : Encoder
-        The weights.
-    spec : FeatureSpec
-        How features are made.
-    shortest : int, default 400
-        Fewest samples at 16 kHz that are taken for audio.
-    blocks : iterable of ndarray, optional
-        The source's waveform, where it is being decoded already.
+    `shortest` is the fewest samples at 16 kHz that are taken for audio; `blocks` are the source's waveform, where it is
+    being decoded already. `n_samples` is known when all is iterated.
     """
 
     def __init__(

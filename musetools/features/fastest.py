@@ -37,20 +37,9 @@ class Choice:
 
 
 def fastest_type(width: int, candidates: Sequence[str], pass_of: Callable[[str], Callable[[], object]]) -> Choice:
-    """Choose the fastest of some types, the first unless another gains a tenth; measured unless it is known.
+    """Choose the fastest type, the first and most exact unless another gains a tenth; measured unless it is known.
 
-    Parameters
-    ----------
-    width : int
-        Of the model.
-    candidates : sequence of str
-        Types, the most exact first.
-    pass_of : callable
-        Given a type, returns what is to be timed in it.
-
-    Returns
-    -------
-    Choice
+    `pass_of` returns what is to be timed in a type; `width` is the model's.
     """
     if len(candidates) == 1:
         return Choice(candidates[0], {})

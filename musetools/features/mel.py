@@ -30,18 +30,10 @@ def _window() -> torch.Tensor:
 
 
 def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:
-    """Compute log10 mel power, not yet clamped to its peak: what `whisper.audio.log_mel_spectrogram` does first.
+    """Compute log10 mel power, float32 (n_mels, n_frames), not yet clamped to its peak.
 
-    Parameters
-    ----------
-    padded : ndarray of float32, shape (160·n_frames + 240 or more,)
-        Samples with 200 more either side of what the frames are centred on.
-    n_mels : int
-        80 or 128.
-
-    Returns
-    -------
-    tensor of float32, shape (n_mels, n_frames)
+    That is what `whisper.audio.log_mel_spectrogram` does first. `padded`, float32 (160·n_frames + 240 or more,), has
+    200 samples more either side of what the frames are centred on.
     """
     samples = torch.from_numpy(padded)
     stft = torch.stft(samples, N_FFT, MEL_HOP, window=_window(), center=False, return_complex=True)

@@ -24,20 +24,8 @@ SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"  # o
 def find_published(name: str) -> Path:
     """Return where the weights of one of openai-whisper's names lie, after a download where there is no other way.
 
-    Parameters
-    ----------
-    name : str
-        One of `PUBLISHED`.
-
-    Returns
-    -------
-    path
-        A checkpoint in openai-whisper's cache; or else, of "tiny.en", the folder that the extra ``trained`` installed.
-
-    Raises
-    ------
-    EncoderError
-        If they are in neither place and cannot be downloaded.
+    A checkpoint in openai-whisper's cache; or else, of "tiny.en", the folder that the extra ``trained`` installed.
+    EncoderError if they are in neither place and cannot be downloaded.
     """
     if found := find_local(name):
         return found

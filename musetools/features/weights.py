@@ -102,24 +102,7 @@ def read_weights(name: str | os.PathLike) -> EncoderWeights:
 
 
 def untrained_weights(size: str, seed: int = 0) -> EncoderWeights:
-    """Make seeded random weights of a Whisper encoder's shape, the same for everyone.
-
-    Parameters
-    ----------
-    size : str
-        "tiny", "base", "small", "medium", "large", "large-v2" or "large-v3".
-    seed : int, default 0
-        Seed of the random numbers.
-
-    Returns
-    -------
-    EncoderWeights
-
-    Raises
-    ------
-    ParameterError
-        If there is no such size.
-    """
+    """Make seeded random weights of a Whisper encoder, the same for everyone; ParameterError for other sizes."""
     if size not in _SIZES:
         sizes = ", ".join(UNTRAINED + size for size in _SIZES)
         raise ParameterError(f"untrained weights come as {sizes}; got {UNTRAINED + size!r}")

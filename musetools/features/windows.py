@@ -33,15 +33,8 @@ class MelWindows:
     """The window loop: push samples as they come, get each window as soon as all its samples are there.
 
     Holds no more than one window of samples and what was last pushed, in memory for twice that. Windows do not depend
-    on how the samples are split into pushes.
-
-    Parameters
-    ----------
-    spec : FeatureSpec
-        How windows slide and are padded. With padding "audio" each window's STFT stands alone, its waveform padded with
-        zeros; with "mel" it is a stretch of the whole file's.
-    n_mels : int
-        80 or 128.
+    on how the samples are split into pushes. With padding "audio" each window's STFT stands alone, its waveform padded
+    with zeros; with "mel" it is a stretch of the whole file's.
     """
 
     def __init__(self, spec: FeatureSpec, n_mels: int):

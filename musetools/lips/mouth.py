@@ -171,8 +171,7 @@ class _Follower:
             places.append([np.nan] * 3 if face is None else [*face[list(LIPS)].mean(axis=0), _distance(face, *FACE)])
         if not times:
             raise AudioError(f"{name}: none of its frames can be decoded. Copy or export it again")
-        notes = tuple(self.cuts_s), tuple(self.notes())
-        return MouthSeries(np.array(times) - times[0], np.array(values), *notes, np.array(places))
+        return MouthSeries(np.array(times) - times[0], np.array(values), tuple(self.notes()), np.array(places))
 
     def find(self, at_s: float, image: np.ndarray) -> np.ndarray | None:
         """Return the landmarks of the face that is followed, in pixels, (n_points, 2); None without one."""

@@ -27,7 +27,6 @@ class MouthSeries:
 
     times_s: np.ndarray  # (n_frames,): when each frame is shown, from the first shown frame
     values: np.ndarray  # (n_frames, 4): inner, outer, width, chin, as ratios; NaN without a face
-    cuts_s: tuple[float, ...] = ()  # cuts of scene
     notes: tuple[str, ...] = ()  # several faces, frames without a face, cuts
     places: np.ndarray | None = None  # (n_frames, 3): middle of the lips, x and y, and height of the face, in pixels
     drawn: bool = False  # by the loudness of the sound, as in the sample clips: not a person's
@@ -55,8 +54,7 @@ def kept(folder: Path, video: str | os.PathLike, how: tuple, make: Callable[[], 
     except OSError:
         return make()  # which says what is wrong with it
     with suppress(Exception), open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
-        lists = tuple(found["cuts_s"].tolist()), tuple(found["notes"].tolist())
-        return MouthSeries(found["times_s"], found["values"], *lists, found["places"])
+        return MouthSeries(found["times_s"], found["values"], tuple(found["notes"].tolist()), found["places"])
     series, content = make(), io.BytesIO()
     np.savez(content, **vars(series) | {"notes": np.array(series.notes, str)})
     with suppress(MusetoolsError):

@@ -144,13 +144,7 @@ def _match(
 
 
 def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
-    """Import the function that ``package.module:function`` names, from the working folder too.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such module or function.
-    """
+    """Import the function that ``package.module:function`` names, from the working folder too; or ParameterError."""
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # it stays, for what the function itself imports when it is called

@@ -31,19 +31,7 @@ class WindowLag:
 
 
 def lag_statistics(lag_ms: np.ndarray, times_s: np.ndarray) -> WindowLag:
-    """Return mean, range and drift of frames' lag: the one meaning that these have everywhere.
-
-    Parameters
-    ----------
-    lag_ms : ndarray of float, shape (n_frames,)
-        Each frame's lag; NaN for a frame at an edge, which does not count.
-    times_s : ndarray of float, shape (n_frames,)
-        When each frame starts.
-
-    Returns
-    -------
-    WindowLag
-    """
+    """Return mean, range and drift of frames' lag, NaN at edges: the one meaning that these have everywhere."""
     inside = ~np.isnan(lag_ms)
     lag, times = lag_ms[inside], times_s[inside]
     if not len(lag):
@@ -126,18 +114,14 @@ class Profile:
 def profile(
     recipe: str | Recipe, n_samples: int = MINUTE_S * SAMPLE_RATE, fps: float | Fraction = 25, context: tuple = (2, 2)
 ) -> Profile:
-    """Read off a recipe's index matrix what it does to a clip.
+    """Read off a recipe's index matrix what it does to a clip, by default of a minute.
 
     Parameters
     ----------
     recipe : Recipe or str
         The pipeline.
-    n_samples : int, default 960000
-        Length of the clip at 16 kHz; by default a minute.
-    fps : float or Fraction, default 25
-        Frame rate, as it is passed to the pipeline.
-    context : (int, int), default (2, 2)
-        Frames of audio left and right of a frame.
+    n_samples, fps, context
+        As in `Recipe.chunk_rows`.
 
     Returns
     -------

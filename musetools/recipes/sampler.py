@@ -14,24 +14,13 @@ MUSETALK_FPS = 25  # what its training code takes every video for
 
 
 def training_window(frame: int | np.ndarray) -> tuple[int | np.ndarray, int | np.ndarray]:
-    """Say which audio the v1.5 training loader takes for a frame, faults included.
+    """Return which audio the v1.5 training loader takes for a frame, or for several, faults included.
 
-    Parameters
-    ----------
-    frame : int or ndarray of int
-        Number of the frame in the clip, or of several.
+    That is the first sample of the 30 s that the encoder sees, 0 or 64000 (4 s), and the frame's number within them, as
+    the loader counts it (and as it counts for the sync loss). Frames from 750 on get the audio of the first 30 s; from
+    700 of a block on, the stretch starts 4 s later and the index stays shifted.
 
-    Returns
-    -------
-    start : int
-        First sample of the 30 s that the encoder sees: 0, or 64000 (4 s).
-    shifted : int
-        The frame's number within that stretch, as the loader counts it (and as it counts for the sync loss).
-
-    Notes
-    -----
-    Source: ``FaceDataset.get_audio_file`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk). Frames from 750 on get
-    the audio of the first 30 s; from 700 of a block on, the stretch starts 4 s later and the index stays shifted.
+    Source: ``FaceDataset.get_audio_file`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk).
     """
     block = 30 * MUSETALK_FPS
     shifted = frame % block
@@ -67,26 +56,8 @@ class SamplerAudit:
 
 
 def audit_sampler(n_frames: int, frames_per_sample: int = 16) -> SamplerAudit:
-    """Replay the index arithmetic of MuseTalk 1.5's training loader over every start of a clip.
+    """Replay the index arithmetic of MuseTalk 1.5's training loader over every start of a clip; T frames a sample.
 
-    Parameters
-    ----------
-    n_frames : int
-        Video frames of the clip.
-    frames_per_sample : int, default 16
-        T, consecutive frames a sample.
-
-    Returns
-    -------
-    SamplerAudit
-
-    Raises
-    ------
-    ParameterError
-        If there is no frame to a sample, or no memory holds the clip's frames.
-
-    Notes
-    -----
     Source: ``FaceDataset.__getitem__`` in ``musetalk/data/dataset.py`` (TMElyralab/MuseTalk).
     """
     n_frames = checked_count("n_frames", n_frames)
