@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -90,10 +89,11 @@ def encode_window(encoder: Encoder, spec: FeatureSpec, window: MelWindow) -> np.
 
 def encode_batch(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> list[np.ndarray]:
     """Encode windows of different streams, those of one length at once; return each one's own rows."""
+    alike: dict[int, list[int]] = {}
+    for i, window in enumerate(windows):
+        alike.setdefault(_length(spec, window), []).append(i)
     rows: dict[int, np.ndarray] = {}
-    by_length = sorted(range(len(windows)), key=lambda i: _length(spec, windows[i]))
-    for _, alike in groupby(by_length, key=lambda i: _length(spec, windows[i])):
-        numbers = list(alike)
+    for numbers in alike.values():
         chosen = [windows[i] for i in numbers]
         rows |= zip(numbers, _kept(chosen, _states(encoder, spec, chosen).cpu()), strict=True)
     return [rows[i] for i in range(len(windows))]
@@ -156,9 +156,7 @@ def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> to
     mels = [normalised(w.log_mel, w.log_mel.max() if w.peak is None else w.peak) for w in windows]
     mels = [F.pad(mel, (0, _length(spec, w) - mel.shape[-1])) for mel, w in zip(mels, windows, strict=True)]
     mel = torch.stack(mels) if len(mels) > 1 else mels[0]
-    position = windows[0].first_row if spec.window.positions == "clip" else 0
-    if spec.window.positions == "clip" and len(windows) > 1:
-        position = torch.tensor([window.first_row for window in windows])
+    position = torch.tensor([window.first_row for window in windows]) if spec.window.positions == "clip" else 0
     if encoder.device.type == "cuda":  # from pinned memory, so that the processor goes on with the next windows
         mel = mel.pin_memory().to(encoder.device, non_blocking=True)
         position = position.pin_memory() if isinstance(position, torch.Tensor) else position

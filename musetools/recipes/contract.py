@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musetools.audio.decode import Source
-from musetools.chunks.rows import ZERO_ROW, chunk_rows
+from musetools.chunks.rows import chunk_rows
 from musetools.chunks.sequence import Chunks, feature2chunks
 from musetools.chunks.settings import ChunkSettings
 from musetools.errors import ContractError, ParameterError
@@ -20,7 +20,7 @@ from musetools.features.spec import FeatureSpec
 from musetools.files import write_whole
 from musetools.recipes.probe import PROBE_ROWS, Probe, ProbeCheck, check_probe, probe_waveform
 from musetools.recipes.recipe import add_positions
-from musetools.schema import COUNT, POSITIVE, RATE, TEXT, Schema, either, exactly, list_of, read_json
+from musetools.schema import POSITIVE, RATE, TEXT, Schema, either, exactly, list_of, read_json
 from musetools.table import ShownAsText
 from musetools.timing import SAMPLE_RATE, exact_fps
 
@@ -38,8 +38,7 @@ _FLAG = {"type": "boolean"}
 _LIST, _SECONDS = {"type": "array"}, {"type": ["number", "null"]}
 _WINDOW = exactly(left_s=_SECONDS, hop_s=_SECONDS, right_s=_SECONDS, pad_to_s=_SECONDS, positions=TEXT)
 _FEATURES = {"decoder": TEXT, "mel_peak": TEXT, "padding": TEXT, "final_norm": _FLAG, "keep_padding": _FLAG}
-_INDEX = list_of({**COUNT, "minimum": ZERO_ROW})
-_PROBE = exactly(fps=RATE, tolerance=_LIST, frames=_INDEX, columns=_INDEX, rows=list_of(_INDEX), values=_LIST)
+_PROBE = exactly(fps=RATE, tolerance=_LIST, frames=_LIST, columns=_LIST, rows=_LIST, values=_LIST)
 CONTRACT = Schema(
     exactly(
         version=POSITIVE,

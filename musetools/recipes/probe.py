@@ -69,14 +69,9 @@ class Probe:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, six digits of each number."""
-        whole = {name: getattr(self, name).tolist() for name in PLACES}
         six_digits = np.vectorize(lambda value: float(f"{value:.6g}"))
-        return {
-            "fps": str(self.fps),
-            "tolerance": six_digits(self.tolerance).tolist(),
-            **whole,
-            "values": six_digits(self.values).tolist(),
-        }
+        floats = {name: six_digits(getattr(self, name)).tolist() for name in ("tolerance", "values")}
+        return {"fps": str(self.fps), **{name: getattr(self, name).tolist() for name in PLACES}, **floats}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any], fps: Fraction, rows: np.ndarray, n_layers: int, width: int) -> "Probe":
@@ -145,27 +140,22 @@ def _faults(chunks: np.ndarray, probe: Probe, shape: tuple[int, int], positions:
     if positions:  # a chunk moved by a row carries the same encoding
         chunks, expected = chunks - added, expected - added
     found, right = chunks[kept][inside], expected[inside]
-    moved = _moved(found, right, probe.tolerance)
-    if moved:
+    if moved := _moved(found, right, probe.tolerance):
         step, text = "rows", f"every chunk is taken {moved:+d} rows ({moved * ROW_MS:+d} ms) from its place"
     else:
         step, text = _other_rows(chunks, probe)
     if len(chunks) != len(probe.rows):
-        yield _other_count(len(chunks), probe, in_place=step != "rows")
+        asked = f"{len(chunks)} chunks of {PROBE_S} s, expected {len(probe.rows)} at {float(probe.fps):.6g} fps"
+        if step == "rows":
+            yield "rows", f"{asked}: so many as at {len(chunks) / PROBE_S:.5g} fps"
+        else:
+            yield "rows or decode", f"{asked}: frames are counted otherwise, or the audio is trimmed or padded"
     if step:
         yield step, text
     if step != "rows":
         faults = _value_faults(found, right, probe, kept[inside], shape[1])
         # where the end is cut off the last encoder window holds other sound
         yield from (fault for fault in faults if fault[0] != "mel" or len(chunks) >= len(probe.rows))
-
-
-def _other_count(n: int, probe: Probe, *, in_place: bool) -> tuple[str, str]:
-    """Say what another number of chunks means, where those that are expected are in their place or are not."""
-    asked = f"{n} chunks of {PROBE_S} s, expected {len(probe.rows)} at {float(probe.fps):.6g} fps"
-    if in_place:
-        return "rows or decode", f"{asked}: frames are counted otherwise, or the audio is trimmed or padded"
-    return "rows", f"{asked}: so many as at {n / PROBE_S:.5g} fps"
 
 
 def _encoded(apart: np.ndarray, added: np.ndarray, positions: bool) -> int:
