@@ -19,7 +19,7 @@ from musetools.lips.expected import GRID_RATE, MouthModel, expected_mouth, on_gr
 from musetools.lips.series import MEASURES, MouthSeries
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["LipSync", "compared", "expected_and_sync", "lip_sync", "match", "unknown"]
+__all__ = ["LipSync", "compared", "expected_and_sync", "lip_sync", "match"]
 
 REACH_S, FARTHEST_S = 0.6, 3.0  # offsets searched by default, and at most
 SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last frame
@@ -40,14 +40,14 @@ SMOOTH_S = 0.025  # sigma of the window that loudness is measured under
 class LipSync:
     """By how much a clip's sound is late against the mouth."""
 
-    offset_ms: float | None  # positive: sound late, in the middle of the clip; None where it is not known
-    interval_ms: tuple[float, float] | None  # holds the offset 19 times in 20, by the clip's blocks
-    drift_ms_s: float | None  # growth of the offset; None in clips of less than 6 s, too
-    drift_interval_ms_s: tuple[float, float] | None
-    correlation: float  # of the mouth seen with the one expected, at the best shift
-    confidence: float  # share of wrong sounds that match less well
-    seconds: float  # of face and sound that were compared
-    reach_s: float  # offsets searched on either side
+    offset_ms: float | None = None  # positive: sound late, in the middle of the clip; None where it is not known
+    interval_ms: tuple[float, float] | None = None  # holds the offset 19 times in 20, by the clip's blocks
+    drift_ms_s: float | None = None  # growth of the offset; None in clips of less than 6 s, too
+    drift_interval_ms_s: tuple[float, float] | None = None
+    correlation: float = 0.0  # of the mouth seen with the one expected, at the best shift
+    confidence: float = 0.0  # share of wrong sounds that match less well
+    seconds: float = 0.0  # of face and sound that were compared
+    reach_s: float = REACH_S  # offsets searched on either side
     why: str = ""  # why it is not known
     method: str = "rows"  # "loudness": the fallback without trained weights
     curve: np.ndarray | None = None  # correlation at shifts of 10 ms, -reach … reach
@@ -82,24 +82,12 @@ class LipSync:
         return plain | {"method": self.method, "why": self.why}
 
 
-def unknown(why: str, reach_s: float = REACH_S) -> LipSync:
-    """Return what is known of a clip that cannot be compared."""
-    return LipSync(None, None, None, None, 0.0, 0.0, 0.0, reach_s, why)
-
-
 def in_words(offset_ms: float) -> str:
     """Say an offset's side: sound 80 ms late."""
     return f"sound {abs(offset_ms):.0f} ms {'late' if offset_ms > 0 else 'early'}"
 
 
-def lip_sync(
-    mouth: MouthSeries,
-    waveform: np.ndarray,
-    encoder: Encoder | None,
-    *,
-    reach_s: float = REACH_S,
-    model: MouthModel | None = None,
-) -> LipSync:
+def lip_sync(mouth: MouthSeries, waveform: np.ndarray, encoder: Encoder | None, *, reach_s: float = REACH_S) -> LipSync:
     """Estimate by how much sound is late against a mouth.
 
     Parameters
@@ -109,12 +97,10 @@ def lip_sync(
     waveform : ndarray of float32, shape (n_samples,)
         Mono, 16 kHz, on the clip's timeline: what `load_audio` returns.
     encoder : Encoder or None
-        tiny.en, whose rows the model takes. None: loudness stands for the expected mouth, which says less of people; so
-        it does for a drawn mouth.
+        tiny.en, whose rows the shipped model takes. None: loudness stands for the expected mouth, which says less of
+        people; so it does for a drawn mouth.
     reach_s : float, default 0.6
         Offsets that are searched on either side, at most 3 s.
-    model : MouthModel, optional
-        By default the one that musetools ships.
 
     Returns
     -------
@@ -130,7 +116,7 @@ def lip_sync(
     """
     if not 0 < reach_s <= FARTHEST_S:
         raise ParameterError(f"reach_s must be above 0 and at most {FARTHEST_S:g} s; got {reach_s!r}")
-    return expected_and_sync(mouth, waveform, encoder, model or MouthModel.load(), reach_s)[1]
+    return expected_and_sync(mouth, waveform, encoder, MouthModel.load(), reach_s)[1]
 
 
 def expected_and_sync(
@@ -160,11 +146,10 @@ def match(mouth: MouthSeries, expected: np.ndarray, gumbel: dict, reach_s: float
     """
     even, known, wanted = compared(mouth, expected)
     if not known.any() or not len(wanted):
-        return unknown("no sound" if known.any() else "no face", reach_s)
-    seconds = float(known[: len(wanted)].sum()) / GRID_RATE
-    nothing = replace(unknown("", reach_s), seconds=seconds)
-    if seconds < SHORTEST_S:
-        return replace(nothing, why=f"{seconds:.1f} s of face and sound, 3 s are needed")
+        return LipSync(reach_s=reach_s, why="no sound" if known.any() else "no face")
+    nothing = LipSync(seconds=float(known[: len(wanted)].sum()) / GRID_RATE, reach_s=reach_s)
+    if nothing.seconds < SHORTEST_S:
+        return replace(nothing, why=f"{nothing.seconds:.1f} s of face and sound, 3 s are needed")
     if wanted.std() < SILENT:
         return replace(nothing, why="no speech in the sound")
     return _Blocks(even, known, wanted, reach_s).judged(nothing, gumbel)

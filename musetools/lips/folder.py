@@ -19,7 +19,7 @@ from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, worst_first
 from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
-from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync, unknown
+from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync
 from musetools.lips.expected import MouthModel
 from musetools.lips.mouth import SEVERAL_FACES, mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
@@ -88,14 +88,14 @@ def _sync(
 ) -> LipSync:
     for stream, what in zip((clip.info and clip.info.video, clip.info and clip.info.audio), NOT_COMPARED, strict=True):
         if stream is None:
-            return unknown(what, reach_s)
+            return LipSync(reach_s=reach_s, why=what)
     if series is not None:
         mouth, waveform = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
     else:
         try:
             mouth, waveform = next(worker.run(_mouth_and_sound, clip.name, face=face, **tracks))
         except (AudioError, ParameterError) as error:
-            return unknown(str(error), reach_s)
+            return LipSync(reach_s=reach_s, why=str(error))
     sync = lip_sync(mouth, waveform, encoder, reach_s=reach_s)
     every = [why for why in (sync.why, *mouth.notes) if why]
     return replace(sync, why="; ".join(w for w in every if not any(o != w and o.startswith(w) for o in every)))

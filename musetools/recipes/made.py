@@ -171,8 +171,6 @@ def _distance(given: np.ndarray, made: np.ndarray, moved: int) -> np.ndarray:
     """Return each layer's rms, where row k of what is given is row k + moved of what is made."""
     given, made = given[max(0, -moved) :], made[max(0, moved) :]
     shared = min(len(given), len(made))
-    if not shared:
-        return np.full(given.shape[1], np.inf)
     return np.sqrt(np.square(given[:shared] - made[:shared]).mean((0, 2)))
 
 

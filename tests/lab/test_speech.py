@@ -1,6 +1,5 @@
 """Talkers: clips whose mouth openings are known, and the tables of openings."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from musetools.lab import speech as module
 from musetools.lab.project import project_file
 from musetools.lab.speech import Talker, find_talkers, hold_out
 from musetools.lips import MouthSeries, read_mouth
-from musetools.lips.estimate import unknown
+from musetools.lips.estimate import LipSync
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 16_000
@@ -119,7 +118,7 @@ def test_the_mouth_of_a_video_is_moved_to_its_sound(tmp_path, monkeypatch):
     syncs = iter([90.0, 90.0, None])
     monkeypatch.setattr(module, "mouth_measures", lambda path: seen)
     monkeypatch.setattr(module, "load_encoder", lambda name: None)
-    monkeypatch.setattr(module, "lip_sync", lambda *_: replace(unknown("wrong sound"), offset_ms=next(syncs)))
+    monkeypatch.setattr(module, "lip_sync", lambda *_: LipSync(next(syncs), why="wrong sound"))
     for name in ("a/1", "a/2", "b/1"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 4 * RATE), RATE)

@@ -12,7 +12,7 @@ from musetools import AudioError, ParameterError, audit_clip
 from musetools.check.folder import FolderAudit
 from musetools.cli import main
 from musetools.lips import folder as module
-from musetools.lips.estimate import LipSync, unknown
+from musetools.lips.estimate import LipSync
 from musetools.lips.folder import lips_errors, of_lips, with_lips
 
 TOLD = LipSync(0.0, (-10.0, 10.0), 0.0, (-1.0, 1.0), 0.7, 0.9999, 10.0, 0.6)
@@ -90,7 +90,7 @@ def test_a_series_that_does_not_fit(tmp_path):
 
 def test_lips_that_forbid_training(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "a.mp4")
-    for sync, found in ((at(300), "By the lips sound 300 ms late"), (at(100), None), (unknown("no sound"), None)):
+    for sync, found in ((at(300), "By the lips sound 300 ms late"), (at(100), None), (LipSync(why="no sound"), None)):
         monkeypatch.setattr(module, "_sync", lambda *_, sync=sync: sync)
         with lips_errors(None) as error_of:
             reason = error_of(clip)

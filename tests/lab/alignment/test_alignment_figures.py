@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from musetools import RECIPES
 from musetools.lab.alignment import MeasuredLag, Mouth, click_figure, mouth_figure, plosive_figure, sampler_figure
 from musetools.lips import MouthModel, MouthSeries
-from musetools.lips.estimate import match, unknown
+from musetools.lips.estimate import LipSync, match
 from musetools.recipes.sampler import audit_sampler
 
 RATE = 16_000
@@ -63,7 +63,7 @@ FIGURES = {  # name: figure, units, texts
     "clicks of all": (lambda: click_figure(clicks(list(RECIPES)), 29.97), CLICK_UNITS, CLICKS),
     "a mouth, audio late": (lambda: mouth_figure(mouth()), MOUTH_UNITS, SEEN),
     "a mouth, no estimate": (
-        lambda: mouth_figure(replace(mouth(), sync=unknown("wrong sound"))),
+        lambda: mouth_figure(replace(mouth(), sync=LipSync(why="wrong sound"))),
         MOUTH_UNITS,
         ["Not known by how much sound is late: wrong sound"],
     ),
