@@ -43,17 +43,10 @@ class MelWindows:
         self._samples = Ring()
         self._next_row = 0  # first row of the next window's hop
         # A file's STFT reaches 200 samples either side of a frame's centre; the last centre lies a hop before the end.
-        self._before, self._after = (HALF_FFT, HALF_FFT - MEL_HOP) if spec.padding == "mel" else (0, 0)
-
-    @property
-    def reach(self) -> int:
-        """Samples past its end that a window's last mel frame covers."""
-        return self._after
-
-    @property
-    def n_padded(self) -> int:
-        """Samples past the end whose rows may be kept, at most."""
-        return 2 * self.window.hop * ROW_SAMPLES if self.keep_padding else 0
+        # `reach` is how many samples past its end a window's last mel frame covers.
+        self._before, self.reach = (HALF_FFT, HALF_FFT - MEL_HOP) if spec.padding == "mel" else (0, 0)
+        # samples past the end whose rows may be kept, at most
+        self.n_padded = 2 * spec.window.hop * ROW_SAMPLES if spec.keep_padding else 0
 
     @property
     def n_samples(self) -> int:
@@ -64,7 +57,7 @@ class MelWindows:
         """Take the next samples, float32; return the windows that they complete."""
         self._samples.append(samples)
         windows = []
-        while self._end_of_next() * ROW_SAMPLES + self._after <= self.n_samples:
+        while self._end_of_next() * ROW_SAMPLES + self.reach <= self.n_samples:
             windows.append(self._cut(self._end_of_next(), self.window.hop))
         return windows
 
@@ -100,7 +93,7 @@ class MelWindows:
         if self.padding == "audio":
             samples = self._samples[start:end]
             return centred_log_mel(np.pad(samples, (0, max(0, self._padded - len(samples)))), self.n_mels)
-        first, last = max(0, start - self._before), end + self._after
+        first, last = max(0, start - self._before), end + self.reach
         # what lies beyond the file's ends, its own mirror image has to give
         mirrored = HALF_FFT if start == 0 else 0, max(0, last - self.n_samples)
         padded = np.pad(self._samples[first : min(last, self.n_samples)], mirrored, mode="reflect")

@@ -12,9 +12,8 @@ HOMES = {
     "datasets": ["audit_frame_files", "numbered_encoder", "trace_dataset"],
     "identify": ["identify_rows", "traced_recipe"],
     "made": ["identify_features"],
-    "profile": ["WindowLag", "profile", "window_lag"],
+    "profile": ["profile", "window_lag"],
     "recipe": ["RECIPES", "Recipe", "add_positions", "recipe_of", "register"],
-    "sampler": ["SamplerAudit", "audit_sampler"],
     "trace": ["Trace", "TraceError", "trace_rows"],
 }
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=HOMES)

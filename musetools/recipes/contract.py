@@ -142,10 +142,8 @@ class AudioContract(ShownAsText):
 
         Parameters
         ----------
-        audio : path, binary file or (array, sample_rate)
-            Its audio.
-        encoder : Encoder
-            With the contract's weights.
+        audio, encoder
+            As in `audio2feat`; the encoder with the contract's weights.
         fps : float or Fraction, optional
             Frame rate of the video that is made; by default the one of training, where that had one.
 
