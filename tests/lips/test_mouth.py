@@ -142,7 +142,7 @@ def test_what_has_no_lips_is_an_error(tmp_path, track):
     with pytest.raises(ParameterError, match="32 x 16 pixels: no face can be measured below 64"):
         mouth_measures(film(tmp_path / "tiny.mp4", size=(32, 16)), cache=None)
     with pytest.raises(AudioError, match="not there"):
-        mouth_measures(tmp_path / "gone.mp4", cache=None)
+        mouth_measures(tmp_path / "gone.mp4", cache=tmp_path)
 
 
 def test_without_mediapipe_it_says_what_to_install(tmp_path, monkeypatch):

@@ -150,6 +150,8 @@ def stops(features):
         (lambda f: [], "no chunks"),
         (lambda f: [np.zeros((50, 384)), np.zeros((45, 384))], "one shape is expected"),
         (lambda f: gather(f) + np.nan, "not finite"),
+        (lambda f: np.full((3, 50, 384), 1e30), "no row of the features"),
+        (lambda f: np.zeros((0, 50, 384)), "no chunks"),
     ],
 )
 def test_what_is_no_gather(chunker, expected):
