@@ -151,7 +151,7 @@ def _decoded(chunks: np.ndarray, near: float, end: int) -> np.ndarray:
     words = chunks[..., : chunks.shape[-1] // WORD * WORD].reshape(*chunks.shape[:-1], -1, WORD)
     digits = np.rint(words[..., 0, :DIGITS].clip(0, BASE - 1)).astype(np.int64)
     numbers = (digits * BASE ** np.arange(DIGITS)).sum(-1) - 1
-    apart = np.abs(words - _code(numbers)[..., None, :]).max((-2, -1))
+    apart = np.abs(words - _code(numbers)[..., None, :]).reshape(*numbers.shape, -1).max(-1)
     return np.where((apart <= near) & (numbers < end), numbers, NONE)
 
 
