@@ -13,8 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Queue
-from threading import Thread
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from musetools.errors import AudioError
@@ -22,6 +21,7 @@ from musetools.errors import AudioError
 __all__ = ["Ahead", "Worker", "side_by_side", "usable_cores"]
 
 Item = TypeVar("Item")
+END = object()  # after a generator's last item
 
 
 class Worker:
@@ -109,64 +109,39 @@ def usable_cores() -> int:
 
 
 class Ahead(Generic[Item]):
-    """Runs a generator in a thread, at most a few items before whoever iterates over this; raises there what it raises.
+    """Runs a generator in a thread of its own, at most `most` items ahead; whoever iterates meets what it raises.
 
-    Parameters
-    ----------
-    items : generator
-        Run, and closed, in the thread alone.
-    most : int
-        Items that may wait.
+    The generator is closed in that thread, too.
     """
 
     def __init__(self, items: Iterator[Item], most: int):
-        self._waiting: Queue[tuple[bool, Any]] = Queue(most)
-        self._left = self._ended = False
-        self._thread = Thread(target=self._fill, args=(items,), daemon=True)
-        self._thread.start()
+        self._items, self._pool = items, ThreadPoolExecutor(1)
+        self._waiting = deque(self._ask() for _ in range(most))
 
-    def _fill(self, items: Iterator[Item]) -> None:
-        end = StopIteration()
-        try:
-            for item in items:
-                self._waiting.put((False, item))
-                if self._left:
-                    items.close()
-                    break
-        except BaseException as error:
-            end = error
-        self._waiting.put((True, end))
+    def _ask(self) -> "Future[Item]":
+        return self._pool.submit(next, self._items, END)
 
     def __iter__(self) -> "Ahead[Item]":
         return self
 
     def __next__(self) -> Item:
-        if self._ended:
+        if not self._waiting or (item := self._waiting.popleft().result()) is END:
             raise StopIteration
-        self._ended, item = self._waiting.get()
-        if self._ended:
-            raise item
+        self._waiting.append(self._ask())
         return item
 
     def close(self) -> None:
         """End the generator where it stands; returns when its thread is done."""
-        self._left = True
-        while not self._ended:
-            self._ended, _ = self._waiting.get()
-        self._thread.join()
+        while self._waiting:
+            self._waiting.pop().cancel()
+        with self._pool, suppress(RuntimeError):  # it is closed already
+            self._pool.submit(self._items.close)
 
 
 def side_by_side(calls: Iterable[Callable[[], Item]], threads: int, start: Callable[[], None]) -> Iterator[Item]:
-    """Yield what calls return, in their order.
+    """Yield what calls return, in their order; `threads` of them run at a time, and one more is ready.
 
-    Parameters
-    ----------
-    calls : iterable of callables
-        Asked for the next one by one, in the thread that iterates.
-    threads : int
-        Calls that run at a time; one more is ready.
-    start : callable
-        Called first in each thread.
+    `start` is called first in each thread; the next call is asked for in the thread that iterates.
     """
     running: deque[Future[Item]] = deque()
     with ThreadPoolExecutor(threads, initializer=start) as pool:

@@ -109,32 +109,30 @@ class Manifest:
 
     def append(self, line: bytes) -> None:
         """Append what `line_of` returned, whole and on disk when this returns; only while `writing`."""
-        with self._cannot_write("the clip is not in the store"):
+        self._write({self._read_to: line}, "the clip is not in the store")
+        self.refresh()
+
+    def drop_truncated(self) -> None:
+        """Blank the lines that cannot be read: every other line stays where other processes know it; only `writing`."""
+        blanks = {offset: b" " * length for offset, (length, _) in self._truncated.items()}
+        self._write(blanks, "its truncated lines are still there")
+        self._truncated.clear()
+
+    def _write(self, content: dict[int, bytes], otherwise: str) -> None:
+        """Write at offsets, behind or within what was read; a line that a killed process left without its end goes."""
+        with self._cannot_write(otherwise):
             try:
                 with open(self.path, "r+b") as file:
-                    file.truncate(self._read_to)  # a line that a killed process left without its end is not glued to
-                    file.seek(0, os.SEEK_END)
-                    file.write(line)
+                    file.truncate(self._read_to)
+                    for offset, piece in content.items():
+                        file.seek(offset)
+                        file.write(piece)
                     file.flush()
                     os.fsync(file.fileno())
             except OSError:
                 with suppress(OSError):
                     os.truncate(self.path, self._read_to)
                 raise
-        self.refresh()
-
-    def drop_truncated(self) -> None:
-        """Blank the lines that cannot be read: every other line stays where other processes know it; only `writing`."""
-        if not self._truncated and self.path.stat().st_size == self._read_to:
-            return
-        with self._cannot_write("its truncated lines are still there"), open(self.path, "r+b") as file:
-            file.truncate(self._read_to)
-            for offset, (length, _) in self._truncated.items():
-                file.seek(offset)
-                file.write(b" " * length)
-            file.flush()
-            os.fsync(file.fileno())
-        self._truncated.clear()
 
     def _settled(self) -> bytes:
         """Return what follows the last whole line when no other process is appending."""

@@ -1,9 +1,7 @@
 """Features that one can trust for a year of training: made, opened, added to, verified and merged."""
 
-import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -17,10 +15,10 @@ from musetools.errors import OutputError, StoreError, one_of
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
-from musetools.files import PART, replacing, sha256_of, write_whole
+from musetools.files import PART, replacing, save_rows, sha256_of, write_whole
 from musetools.recipes.contract import differing
-from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
-from musetools.train.integrity import file_name, write_rows
+from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
+from musetools.train.integrity import file_name, storable
 from musetools.train.manifest import Record, check_clip_id, line_of
 from musetools.train.provenance import FORMAT, SourceFile, provenance_of, renamed
 from musetools.train.schema import DTYPES, STORE
@@ -29,6 +27,7 @@ from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
 __all__ = ["FeatureStore"]
 
 PROVENANCE = "store.json"
+BLOCK = 60 * ROW_RATE  # rows that are copied at a time
 
 
 class FeatureStore(StoredFeatures):
@@ -54,12 +53,12 @@ class FeatureStore(StoredFeatures):
     def create(
         cls, root: str | os.PathLike, spec: str | FeatureSpec, encoder: Encoder, *, dtype: str = "float32"
     ) -> "FeatureStore":
-        """Make an empty store.
+        """Make an empty store, or open the one that is there, if it was made in the same way.
 
         Parameters
         ----------
         root : path
-            A folder that is not there yet, or empty.
+            A folder that is not there yet, or empty, or the store's.
         spec : FeatureSpec or str
             How its features are made.
         encoder : Encoder
@@ -70,14 +69,16 @@ class FeatureStore(StoredFeatures):
         Raises
         ------
         StoreError
-            If something is there already.
+            If something else is there already.
         OutputError
             If the folder cannot be written.
         """
         one_of("dtype", dtype, DTYPES)
         root, provenance = Path(root), provenance_of(FeatureSpec.named(spec), encoder, dtype)
         if root.exists() and not _is_bare(root):
-            raise StoreError(f"{root} is not empty: open a store with FeatureStore.open, or name another folder")
+            there = cls.open(root)
+            there._check_equal(provenance)
+            return there
         try:
             (root / CLIPS).mkdir(parents=True, exist_ok=True)
             (root / MANIFEST).touch()
@@ -105,7 +106,7 @@ class FeatureStore(StoredFeatures):
             return cls(root, renamed(provenance))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
-                f"{root} holds no store ({error.filename} is missing): FeatureStore.create makes one"
+                f"{root} holds no store ({error.filename} is missing): FeatureStore.create makes one in a new folder"
             ) from None
         except OSError as error:
             raise StoreError(f"{error.filename} cannot be read: {error.strerror}. Change its permissions") from None
@@ -192,7 +193,8 @@ class FeatureStore(StoredFeatures):
         rate, folder = str(exact_fps(fps)) if fps is not None else None, self.root / CLIPS
         with ExitStack() as lock:
             with replacing(folder / file_name(clip)) as file:
-                n_rows = write_rows(file, rows, self.row_shape, self.dtype)
+                blocks = storable(rows, self.row_shape, self.dtype)
+                n_rows = save_rows(file, blocks, self.row_shape, self.dtype.newbyteorder("<").str)
                 n_bytes, sha256 = file.tell(), sha256_of(file)
                 # from here to the line in the manifest no other process can add
                 lock.enter_context(self.manifest.writing())
@@ -215,18 +217,14 @@ class FeatureStore(StoredFeatures):
                     source=source() if callable(source) else source,
                 )
                 line = line_of(record)  # raises before the file takes its place
-            self._append(record, line, old)
+            try:
+                self.manifest.append(line)
+            except OutputError:
+                file.path.unlink(missing_ok=True)
+                raise
+            if old and old.file != record.file:
+                (folder / old.file).unlink(missing_ok=True)
         return self.record(clip)
-
-    def _append(self, record: Record, line: bytes, old: Record | None = None) -> None:
-        """Put a clip whose file is there into the manifest, or remove that file; only while it is written to."""
-        try:
-            self.manifest.append(line)
-        except OutputError:
-            (self.root / CLIPS / record.file).unlink(missing_ok=True)
-            raise
-        if old and old.file != record.file:
-            (self.root / CLIPS / old.file).unlink(missing_ok=True)
 
     def merge(self, other: "FeatureStore") -> int:
         """Copy the clips of another store of equal provenance into this one; return how many were not there yet.
@@ -244,20 +242,15 @@ class FeatureStore(StoredFeatures):
             names = ", ".join(map(repr, clashes[:5]))
             raise StoreError(f"both stores have other clips called {names}: rename or remove one")
         missing = [clip for clip in other if clip not in self]
-        for clip in missing:
-            self._copy(clip, other)
+        for record in map(other.record, missing):
+            rows = other[record.clip]
+            if other._fault(record):
+                raise StoreError(f"clip {record.clip!r} of {other.root} is damaged: repair that store first")
+            blocks = np.array_split(rows, 1 + len(rows) // BLOCK)
+            self.add_rows(
+                record.clip, blocks, record.samples, source=record.source, fps=record.rate, n_frames=record.frames
+            )
         return len(missing)
-
-    def _copy(self, clip: str, other: "FeatureStore") -> None:
-        record = dataclasses.replace(other.record(clip), file=file_name(clip))
-        with self.manifest.writing():
-            self.manifest.check_free(clip, replace=False)
-            with other.file(clip) as source, replacing(self.root / CLIPS / record.file) as file:
-                source.seek(0)
-                shutil.copyfileobj(source, file)
-                if sha256_of(file) != record.sha256:
-                    raise StoreError(f"clip {clip!r} of {other.root} is damaged: repair that store first")
-            self._append(record, line_of(record))
 
     def check_provenance(self, encoder: Encoder) -> None:
         """Raise StoreError, showing both, if what this encoder makes here and now does not belong into the store."""

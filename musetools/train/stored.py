@@ -1,7 +1,8 @@
 """What a store of features holds, as one reads it: one ``.npy`` a clip, a manifest, and how all of it was made."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import tokenize
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,16 +13,17 @@ from musetools.chunks.settings import ChunkSettings
 from musetools.errors import OutputError, ParameterError, StoreError
 from musetools.features.encoder import Encoder
 from musetools.features.spec import FeatureSpec
-from musetools.files import sweep
+from musetools.files import sha256_of, sweep
 from musetools.recipes.contract import AudioContract
 from musetools.table import ShownAsText
-from musetools.train import integrity
+from musetools.train.integrity import StoreCheck
 from musetools.train.manifest import Manifest, Record, line_of
 from musetools.train.shards import Shards, write_shards
 
 __all__ = ["CLIPS", "MANIFEST", "StoredFeatures"]
 
 MANIFEST, CLIPS = "manifest.jsonl", "clips"
+AGAIN = "make the clip again (verify(repair=True) puts it on the list)"
 
 
 class StoredFeatures(ShownAsText):
@@ -75,13 +77,34 @@ class StoredFeatures(ShownAsText):
         known = known or self.record(clip)
         try:
             if self.record(clip) == known:
-                return integrity.open_checked(self.path(clip), known, self.dtype, self.row_shape)
+                return self._opened(known)
         except StoreError:
             with suppress(OSError):
                 self.manifest.refresh()  # another process may have replaced it
             if self.record(clip) == known:
                 raise
         raise StoreError(f"clip {clip!r} was replaced since {self.root} was opened: open the store again")
+
+    def _opened(self, record: Record) -> BinaryIO:
+        """Open a clip's file where its numbers begin; StoreError if it is not the file that was written."""
+        path, header = self.root / CLIPS / record.file, None
+        try:
+            file = open(path, "rb")  # noqa: SIM115  handed on open
+        except OSError as error:
+            raise StoreError(f"clip {record.clip!r}: {path} cannot be opened ({error.strerror}): {AGAIN}") from None
+        size = os.fstat(file.fileno()).st_size
+        # what numpy's parser raises for a damaged header
+        with suppress(ValueError, SyntaxError, tokenize.TokenError):
+            if size == record.bytes and np.lib.format.read_magic(file) == (1, 0):
+                header = np.lib.format.read_array_header_1_0(file)
+        if header == ((record.rows, *self.row_shape), False, self.dtype):
+            return file
+        file.close()
+        found = f"{size} bytes" if size != record.bytes else f"header {header}"
+        raise StoreError(
+            f"clip {record.clip!r}: {path} is damaged: {record.bytes} bytes of {record.rows} rows of {self.dtype} "
+            f"expected, found {found}: {AGAIN}"
+        )
 
     def size_mib(self) -> float:
         """Return what the clips' files take together, in MiB."""
@@ -96,7 +119,7 @@ class StoredFeatures(ShownAsText):
     def __iter__(self) -> Iterator[str]:
         return iter(self.clips)
 
-    def verify(self, *, repair: bool = False) -> integrity.StoreCheck:
+    def verify(self, *, repair: bool = False) -> StoreCheck:
         """Read every file and compare size, header and SHA-256 with the manifest.
 
         Parameters
@@ -111,37 +134,47 @@ class StoredFeatures(ShownAsText):
         StoreCheck
         """
         self.manifest.refresh()
-        checked, seen = len(self), dict(self.manifest.records)
-        bad = self._faults(seen)
-        # a clip that another process has replaced meanwhile is judged again
-        while bad and not repair and (now := self._known_now(bad)) != {clip: seen[clip] for clip in bad}:
-            seen, bad = now, self._faults(now)
+        checked, bad = len(self), self._bad(self.clips)
         if repair:
-            bad = self._repair(bad)
-        orphans = integrity.orphans(self.root / CLIPS, self.manifest.records.values())
-        return integrity.StoreCheck(checked, bad, orphans)
+            sweep(self.root / CLIPS)
+            with self.manifest.writing():
+                bad = self._bad(bad)
+                self._quarantine(bad.values())
+        else:  # another process may replace a clip while it is read: until two looks agree
+            while bad and (again := self._bad(bad)) != bad:
+                bad = again
+        files = {path.name for path in (self.root / CLIPS).iterdir()}
+        orphans = files - {record.file for record in self.manifest.records.values()}
+        return StoreCheck(checked, {clip: fault for clip, (_, fault) in bad.items()}, tuple(sorted(orphans)))
 
-    def _repair(self, suspects: Iterable[str]) -> dict[str, str]:
-        """Quarantine the clips that are bad while nobody else writes; return them."""
-        sweep(self.root / CLIPS)
-        with self.manifest.writing():
-            bad = self._faults(self._known_now(suspects))
-            self.manifest.drop_truncated()
-            for clip, reason in bad.items():
-                try:
-                    self.path(clip).unlink(missing_ok=True)
-                except OSError as error:
-                    raise OutputError(f"cannot remove {self.path(clip)}: {error.strerror}. Remove it") from None
-                self.manifest.append(line_of({"clip": clip, "bad": reason}))
-        return bad
-
-    def _known_now(self, clips: Iterable[str]) -> dict[str, Record]:
+    def _bad(self, clips: Iterable[str]) -> dict[str, tuple[Record, str]]:
+        """Read the files of clips as they are now; return those that are not what was written, with the reason."""
         self.manifest.refresh()
-        records = self.manifest.records
-        return {clip: records[clip] for clip in clips if clip in records}
+        records = [self.manifest.records[clip] for clip in clips if clip in self]
+        return {record.clip: (record, fault) for record in records if (fault := self._fault(record))}
 
-    def _faults(self, records: Mapping[str, Record]) -> dict[str, str]:
-        return integrity.faults(self.root / CLIPS, records, self.dtype, self.row_shape)
+    def _fault(self, record: Record) -> str:
+        """Say what is wrong with a clip's file; "" if it is what was written."""
+        try:
+            with self._opened(record) as file:
+                found = sha256_of(file)
+        except StoreError as error:
+            return str(error)
+        except OSError as error:
+            return f"{record.file} cannot be read ({error.strerror}): {AGAIN}"
+        if found == record.sha256:
+            return ""
+        return f"its numbers are not those that were written: SHA-256 {found[:12]}, {record.sha256[:12]} expected"
+
+    def _quarantine(self, bad: Iterable[tuple[Record, str]]) -> None:
+        """Remove clips, and lines of the manifest that cannot be read; only while nobody else writes."""
+        self.manifest.drop_truncated()
+        for record, fault in bad:
+            try:
+                (path := self.root / CLIPS / record.file).unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot remove {path}: {error.strerror}. Remove it") from None
+            self.manifest.append(line_of({"clip": record.clip, "bad": fault}))
 
     def contract(
         self, settings: ChunkSettings, encoder: Encoder | None = None, *, positional_encoding: bool = False
