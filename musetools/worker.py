@@ -13,7 +13,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from queue import Queue
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from musetools.errors import AudioError
@@ -21,7 +22,6 @@ from musetools.errors import AudioError
 __all__ = ["Ahead", "Worker", "side_by_side", "usable_cores"]
 
 Item = TypeVar("Item")
-END = object()  # after a generator's last item
 
 
 class Worker:
@@ -115,27 +115,40 @@ class Ahead(Generic[Item]):
     """
 
     def __init__(self, items: Iterator[Item], most: int):
-        self._items, self._pool = items, ThreadPoolExecutor(1)
-        self._waiting = deque(self._ask() for _ in range(most))
+        self._waiting: Queue[tuple[bool, Any]] = Queue(most)
+        self._left = self._ended = False
+        self._thread = Thread(target=self._fill, args=(items,), daemon=True)
+        self._thread.start()
 
-    def _ask(self) -> "Future[Item]":
-        return self._pool.submit(next, self._items, END)
+    def _fill(self, items: Iterator[Item]) -> None:
+        end = StopIteration()
+        try:
+            for item in items:
+                self._waiting.put((False, item))
+                if self._left:
+                    items.close()
+                    break
+        except BaseException as error:
+            end = error
+        self._waiting.put((True, end))
 
     def __iter__(self) -> "Ahead[Item]":
         return self
 
     def __next__(self) -> Item:
-        if not self._waiting or (item := self._waiting.popleft().result()) is END:
+        if self._ended:
             raise StopIteration
-        self._waiting.append(self._ask())
+        self._ended, item = self._waiting.get()
+        if self._ended:
+            raise item
         return item
 
     def close(self) -> None:
         """End the generator where it stands; returns when its thread is done."""
-        while self._waiting:
-            self._waiting.pop().cancel()
-        with self._pool, suppress(RuntimeError):  # it is closed already
-            self._pool.submit(self._items.close)
+        self._left = True
+        while not self._ended:
+            self._ended, _ = self._waiting.get()
+        self._thread.join()
 
 
 def side_by_side(calls: Iterable[Callable[[], Item]], threads: int, start: Callable[[], None]) -> Iterator[Item]:

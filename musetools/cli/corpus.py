@@ -5,15 +5,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+import musetools as mt  # whose names load what they need
 from musetools.cli.group import echo, encoder_option, main, track_options
 from musetools.errors import StoreError
-
-if TYPE_CHECKING:
-    from musetools import Encoder, FeatureStore
 
 __all__ = ["extract", "stores"]
 
@@ -49,18 +47,20 @@ def extract(
     """Extract the features of SOURCES into a store; a rerun goes on where it stopped.
 
     SOURCES are media files, folders, globs, and .csv or .parquet tables with a column path, and clip, fps and frames
-    where they are known. Exit code 1 if a file failed or was not come to.
+    where they are known. Exit code 1 if a file failed or is still to do.
     """
-    from musetools import extract as run
-    from musetools import load_encoder
-
     there = _opened(root, spec, dtype)
     if there is not None and precision in (None, "auto"):  # which was resolved when the store was made
         precision = there.provenance["encoder"]["dtype"]
-    weights = load_encoder(encoder, device=device, dtype=precision or "float32")
-    store = cache(lambda: _made(root, weights, spec, dtype) if there is None else there)
+    weights = mt.load_encoder(encoder, device=device, dtype=precision or "float32")
+
+    @cache
+    def store() -> "mt.FeatureStore":
+        made = {"spec": spec or "musetools", "encoder": weights, "dtype": dtype or "float32"}
+        return mt.FeatureStore.create(root, **made) if there is None else there
+
     with _by_lips(weights, how) if lips else nullcontext() as refuse:
-        report = run(sources, store, weights, refuse=refuse, **how)
+        report = mt.extract(sources, store, weights, refuse=refuse, **how)
     echo(report)
     echo(store())
     if weights.choice:
@@ -68,38 +68,23 @@ def extract(
     sys.exit(report.exit_code)
 
 
-def _by_lips(weights: "Encoder", how: dict[str, Any]) -> AbstractContextManager[Callable[[Path], str | None]]:
-    from musetools import load_encoder
-    from musetools.lips import MouthModel
-    from musetools.lips.folder import lips_errors
-
-    encoder = weights if MouthModel.load().fits(weights) else load_encoder("tiny.en")
-    return lips_errors(encoder, audio_track=how["audio_track"], video_track=how["video_track"])
-
-
-def _made(root: Path, weights: "Encoder", spec: str | None, dtype: str | None) -> "FeatureStore":
-    """Make a store, or open the one that another job has made meanwhile."""
-    from musetools import FeatureStore
-
-    try:
-        return FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
-    except StoreError:
-        if (store := _opened(root, spec, dtype)) is None:
-            raise
-        return store
-
-
-def _opened(root: Path, spec: str | None, dtype: str | None) -> "FeatureStore | None":
+def _opened(root: Path, spec: str | None, dtype: str | None) -> "mt.FeatureStore | None":
     """Open a store that holds what is asked for; None if there is none."""
-    from musetools import FeatureSpec, FeatureStore
-
     if not (root / "store.json").exists():
         return None
-    store = FeatureStore.open(root)
-    for asked, holds in ((spec and FeatureSpec.named(spec), store.spec), (dtype, str(store.dtype))):
+    store = mt.FeatureStore.open(root)
+    for asked, holds in ((spec and mt.FeatureSpec.named(spec), store.spec), (dtype, str(store.dtype))):
         if asked not in (None, holds):
             raise StoreError(f"{root} holds {holds}, asked for is {asked}. Leave that out, or use a new store")
     return store
+
+
+def _by_lips(weights: "mt.Encoder", how: dict[str, Any]) -> AbstractContextManager[Callable[[Path], str | None]]:
+    from musetools.lips import MouthModel
+    from musetools.lips.folder import lips_errors
+
+    encoder = weights if MouthModel.load().fits(weights) else mt.load_encoder("tiny.en")
+    return lips_errors(encoder, audio_track=how["audio_track"], video_track=how["video_track"])
 
 
 @main.group("store")
@@ -114,10 +99,9 @@ _store_folder = click.argument("root", metavar="DIR", type=click.Path(path_type=
 @_store_folder
 def verify(root: Path) -> None:
     """Read every file of DIR, a store or its exported shards, and compare it with the list; exit code 1 at damage."""
-    from musetools import FeatureStore
     from musetools.train import verify_shards
 
-    found = verify_shards(root) if (root / "index.json").exists() else FeatureStore.open(root).verify()
+    found = verify_shards(root) if (root / "index.json").exists() else mt.FeatureStore.open(root).verify()
     echo(found)
     sys.exit(0 if found.ok else 1)
 
@@ -126,9 +110,7 @@ def verify(root: Path) -> None:
 @_store_folder
 def repair(root: Path) -> None:
     """Remove from the store DIR what is damaged, so that the next extraction makes it again."""
-    from musetools import FeatureStore
-
-    found = FeatureStore.open(root).verify(repair=True)
+    found = mt.FeatureStore.open(root).verify(repair=True)
     echo(found)
     echo(f"{len(found.bad)} clips were removed: extract makes them again")
 
@@ -137,9 +119,7 @@ def repair(root: Path) -> None:
 @_store_folder
 def info(root: Path) -> None:
     """Show what the store DIR holds and how it was made."""
-    from musetools import FeatureStore
-
-    store = FeatureStore.open(root)
+    store = mt.FeatureStore.open(root)
     echo(f"{store}\n{store.size_mib():.0f} MiB, {store.spec}")
     echo(", ".join(f"{name} {version}" for name, version in store.provenance["libraries"].items()))
 
@@ -149,11 +129,9 @@ def info(root: Path) -> None:
 @click.argument("others", metavar="OTHERS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 def merge(root: Path, others: tuple[Path, ...]) -> None:
     """Copy the clips of OTHERS, stores that were made in the same way, into the store DIR."""
-    from musetools import FeatureStore
-
-    store = FeatureStore.open(root)
+    store = mt.FeatureStore.open(root)
     for other in others:
-        echo(f"{store.merge(FeatureStore.open(other))} clips of {other} are new")
+        echo(f"{store.merge(mt.FeatureStore.open(other))} clips of {other} are new")
     echo(store)
 
 
@@ -163,6 +141,4 @@ def merge(root: Path, others: tuple[Path, ...]) -> None:
 @click.option("--shard-size", type=click.IntRange(1), default=256, show_default=True, help="Clips a shard.")
 def export(root: Path, folder: Path, shard_size: int) -> None:
     """Write the store DIR as tar shards for webdataset into FOLDER."""
-    from musetools import FeatureStore
-
-    echo(FeatureStore.open(root).export_webdataset(folder, shard_size))
+    echo(mt.FeatureStore.open(root).export_webdataset(folder, shard_size))

@@ -6,8 +6,9 @@ clip that ends its process for ever.
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from types import ModuleType
 
 import torch
 
@@ -20,7 +21,7 @@ from musetools.train.sources import ClipSource
 from musetools.train.store import FeatureStore
 from musetools.train.stored import CLIPS
 
-__all__ = ["made_on_ray"]
+__all__ = ["connected", "made_on_ray"]
 
 MOST_CLIPS = 32  # that a task takes
 QUEUED = 2  # tasks for each encoder: one that runs and one that waits
@@ -28,51 +29,39 @@ DECODERS = 2  # for each encoder: one clip is encoded while the next is read
 MOST_DEATHS = 3  # of processes that a clip is tried in
 
 
-def made_on_ray(
-    todo: Sequence[ClipSource],
-    store: FeatureStore,
-    encoder: Encoder,
-    options: Options,
-    address: str | None,
-) -> Iterator[Outcome]:
-    """Yield what becomes of each clip on a cluster that sees files and store under the same paths, in no fixed order.
-
-    Paths must be absolute. A task takes a GPU and a CPU for each worker, or without GPUs as many CPUs as torch has
-    threads here: the same number of threads gives the same bytes. Clips whose task ended with its process or machine
-    are tried again, alone.
-    """
+@contextmanager
+def connected(address: str | None) -> Iterator[ModuleType]:
+    """Join a Ray cluster, or start one here, unless this process has done so; ParameterError if none answers."""
     try:
         import ray
     except ImportError:
         raise MissingExtraError("engine=\"ray\" needs Ray: pip install 'musetools[ray]'") from None
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, address or "local")
+    if ray.is_initialized():
+        yield ray
+        return
     try:
-        yield from _followed(ray, todo, store, encoder, options)
-    finally:
-        sweep(store.root / CLIPS)  # what killed machines left
-        store.manifest.refresh()
-        if ours:
-            ray.shutdown()
-
-
-def _connect(ray: Any, address: str) -> None:
-    """Join a cluster, or start one; ParameterError if none answers."""
-    try:
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         why = str(error).strip().partition("\n")[0]
         raise ParameterError(
             f"no Ray cluster answers at {address!r} ({why}). Start one with `ray start --head`, or leave --address out "
             "to use this machine"
         ) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
 
 
-def _followed(
-    ray: Any, todo: Sequence[ClipSource], store: FeatureStore, encoder: Encoder, options: Options
+def made_on_ray(
+    ray: ModuleType, todo: Sequence[ClipSource], store: FeatureStore, encoder: Encoder, options: Options
 ) -> Iterator[Outcome]:
-    """Keep every encoder busy, and no more than that; hand out what comes back."""
+    """Yield what becomes of each clip on a cluster that sees files and store under the same paths, in no fixed order.
+
+    Paths must be absolute. A task takes a GPU and a CPU for each worker, or without GPUs as many CPUs as torch has
+    threads here: the same number of threads gives the same bytes. Every encoder is kept busy, and no more than that.
+    Clips whose task ended with its process or machine are tried again, alone.
+    """
     gpus, cpus, workers = _needs(ray, options.workers)
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=0)(_run)
     weights = [ray.put(encoder.to("cpu"))]  # in a list, so that a task fetches it once a process
@@ -87,21 +76,23 @@ def _followed(
             (first, *_), _ = ray.wait(list(running))
             part = running.pop(first)
             try:
-                yield from (_seen(outcome, deaths) for outcome in ray.get(first))
+                outcomes = ray.get(first)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except ray.exceptions.RayError as error:
                 deaths.update(part)
-                again = [source for source in part if deaths[source] < MOST_DEATHS]
-                waiting.extendleft([source] for source in again)
-                lost = (_lost(source, store, str(error)) for source in part if source not in again)
-                yield from (_seen(outcome, deaths) for outcome in lost)
+                waiting.extendleft([source] for source in part if deaths[source] < MOST_DEATHS)
+                outcomes = [_lost(source, store, str(error)) for source in part if deaths[source] >= MOST_DEATHS]
+            for outcome in outcomes:  # a clip is new that a task had added before it ended with its machine
+                yield replace(outcome, there=False) if deaths[outcome.source] else outcome
     finally:
         for one in running:
             ray.cancel(one, force=True)
+        sweep(store.root / CLIPS)  # what killed machines left
+        store.manifest.refresh()
 
 
-def _needs(ray: Any, workers: int | None) -> tuple[int, int, int]:
+def _needs(ray: ModuleType, workers: int | None) -> tuple[int, int, int]:
     """Return the GPUs, the CPUs and the decoders of a task."""
     there = ray.cluster_resources()
     largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
@@ -111,7 +102,7 @@ def _needs(ray: Any, workers: int | None) -> tuple[int, int, int]:
     return 1, max(1, int(min(largest, workers))), workers
 
 
-def _encoders(ray: Any, cpus: int, gpus: int) -> int:
+def _encoders(ray: ModuleType, cpus: int, gpus: int) -> int:
     """Return how many encoders the cluster has room for now: machines come and go."""
     there = ray.cluster_resources()
     return max(1, int(min(there.get("CPU", 0) // cpus, there.get("GPU", 0) if gpus else float("inf"))))
@@ -121,11 +112,6 @@ def _parts(todo: Sequence[ClipSource], n_encoders: int) -> Iterator[list[ClipSou
     """Cut the clips into parts, of which every encoder gets several."""
     size = max(1, min(MOST_CLIPS, len(todo) // (4 * n_encoders)))
     return (list(todo[start : start + size]) for start in range(0, len(todo), size))
-
-
-def _seen(outcome: Outcome, deaths: Counter) -> Outcome:
-    """Count a clip as new that a task had added before it ended with its machine."""
-    return replace(outcome, there=False) if outcome.there and deaths[outcome.source] else outcome
 
 
 def _lost(source: ClipSource, store: FeatureStore, reason: str) -> Outcome:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def extract(
     ExtractReport
         Kept in the store, too, as ``report.json`` and ``report.html``. Where another process adds the same files to the
         store, a clip counts as added by the one that was faster, and as there already for the other. Where the store
-        cannot be written to, the clips that were not come to are listed as left.
+        cannot be written to, the clips that are still to do are listed.
 
     Raises
     ------
@@ -123,24 +124,45 @@ def extract(
     options = Options(recipe_of(check), lenient, audio_track, video_track, workers)
     every, found = find_clips(sources)
     clips = in_shard(every, shard)
-    store = store() if callable(store) else store
-    store.check_provenance(encoder)
-    if engine == "ray":  # its processes have working folders of their own
-        clips = [replace(source, path=source.path.absolute()) for source in clips]
-    for folder in (store.root, store.root / CLIPS):
-        sweep(folder)
     report = ExtractReport(
         found=len(clips) + len(found.closed), passed_over=found.summary(), elsewhere=len(every) - len(clips)
     )
-    known, todo = _sorted_out(found, clips, store, refuse)
-    with (
-        _in_turn(todo, store) as todo,
-        tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,
-        closing(_made(engine, todo, store, encoder, options, address)) as made,
-    ):
-        _follow(chain(known, made), todo, report, on_error == "raise", bar)
+    with _engine(engine, address) as made:  # before there is a store: where no cluster answers, none is made
+        if engine == "ray":  # its processes have working folders of their own
+            clips = [replace(source, path=source.path.absolute()) for source in clips]
+        store = store() if callable(store) else store
+        store.check_provenance(encoder)
+        for folder in (store.root, store.root / CLIPS):
+            sweep(folder)
+        known, todo = _sorted_out(found, clips, store, refuse)
+        with (
+            _in_turn(todo, store) as todo,
+            tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,
+            closing(made(todo, store, encoder, options)) as outcomes,
+        ):
+            _follow(chain(known, outcomes), todo, report, on_error == "raise", bar)
     _keep(report, store.root, shard)
     return report
+
+
+@contextmanager
+def _engine(engine: str, address: str | None) -> Iterator[Callable[..., Iterator[Outcome]]]:
+    """Give the function that adds clips to a store and yields what becomes of each."""
+    if engine == "local":
+        yield _made_here
+        return
+    from musetools.train.cluster import connected, made_on_ray
+
+    with connected(address) as ray:
+        yield partial(made_on_ray, ray)
+
+
+def _made_here(
+    todo: Sequence[ClipSource], store: FeatureStore, encoder: Encoder, options: Options
+) -> Iterator[Outcome]:
+    workers = options.workers or min(8, max(2, usable_cores()))
+    with Pipeline(store, encoder, replace(options, workers=min(workers, len(todo)))) as pipeline:
+        yield from pipeline.run(todo)
 
 
 def _sorted_out(
@@ -175,27 +197,6 @@ def _in_turn(todo: list[ClipSource], store: FeatureStore) -> Iterator[list[ClipS
         yield todo
     finally:
         lock.release()
-
-
-def _made(
-    engine: str,
-    todo: list[ClipSource],
-    store: FeatureStore,
-    encoder: Encoder,
-    options: Options,
-    address: str | None,
-) -> Iterator[Outcome]:
-    """Yield what becomes of each clip."""
-    if not todo:
-        return
-    if engine == "ray":
-        from musetools.train.cluster import made_on_ray
-
-        yield from made_on_ray(todo, store, encoder, options, address)
-        return
-    workers = options.workers or min(8, max(2, usable_cores()))
-    with Pipeline(store, encoder, replace(options, workers=min(workers, len(todo)))) as pipeline:
-        yield from pipeline.run(todo)
 
 
 def _follow(

@@ -83,42 +83,46 @@ class Pipeline(ExitStack):
     # --- read
 
     def _started(self, clips: Iterable[ClipSource]) -> Iterator[_Reading]:
-        """Yield clips that are being read; as many more are as there are idle processes."""
-        running: deque[tuple[_Reading, Worker]] = deque()
+        """Yield clips in order; while one is out, as many as there are processes are being read."""
+        running: deque[_Reading] = deque()
 
         def end_oldest() -> None:
-            reading, worker = running.popleft()
-            reading.items.close()
-            self._idle.append(worker)
+            if items := running.popleft().items:
+                items.close()
 
         try:
             for clip in clips:
-                if self._is_added(clip):
-                    yield _Reading(clip)
-                    continue
-                while not self._idle:
-                    yield running[0][0]
+                running.append(self._begun(clip))
+                if len(running) == self.options.workers:
+                    yield running[0]
                     end_oldest()
-                reading, worker = _Reading(clip), self._idle.pop()
-                running.append((reading, worker))
-                reading.items = Ahead(self._items(reading, worker), BLOCKS_AHEAD)
             while running:
-                yield running[0][0]
+                yield running[0]
                 end_oldest()
         finally:
             while running:
                 end_oldest()
 
-    def _items(self, reading: _Reading, worker: Worker) -> Iterator[MediaInfo | np.ndarray | Timeline]:
-        """Yield what a clip's process reads; runs in a thread of its own."""
+    def _begun(self, source: ClipSource) -> _Reading:
+        """Begin to read a clip, unless another process was faster."""
+        reading = _Reading(source)
+        if not self._is_added(source):
+            reading.items = Ahead(self._items(reading), BLOCKS_AHEAD)
+        return reading
+
+    def _items(self, reading: _Reading) -> Iterator[MediaInfo | np.ndarray | Timeline]:
+        """Yield what an idle process reads of a clip; runs in a thread of its own."""
         name_of(path := reading.source.path)  # raises for what is no file
         tracks = {"audio_track": self.options.audio_track, "video_track": self.options.video_track}
-        decoder = self.store.spec.decoder
-        with closing(worker.run(read_media, path, decoder=decoder, decode_video=False, **tracks)) as items:
-            info = next(items)
-            reading.file = SourceFile.of(path, info)
-            yield info
-            yield from items
+        worker, decoder = self._idle.pop(), self.store.spec.decoder
+        try:
+            with closing(worker.run(read_media, path, decoder=decoder, decode_video=False, **tracks)) as items:
+                info = next(items)
+                reading.file = SourceFile.of(path, info)
+                yield info
+                yield from items
+        finally:
+            self._idle.append(worker)
 
     def _is_added(self, source: ClipSource) -> bool:
         """Tell whether another process was faster, as far as is known."""

@@ -35,9 +35,9 @@ class ExtractReport:
     remade: list[str] = field(default_factory=list)  # clips whose file, or rate in the table, has changed since
     skipped: list[str] = field(default_factory=list)  # clips that were there already, of the same file
     failed: dict[str, str] = field(default_factory=dict)  # files that gave no clip, with the reason
-    left: list[str] = field(default_factory=list)  # clips that were not come to
+    left: list[str] = field(default_factory=list)  # clips that are still to do
     found: int = 0  # all of these together
-    stopped: str = ""  # why they were not
+    stopped: str = ""  # why clips are still to do
     audits: list[ClipAudit] = field(default_factory=list)  # what the check found in the clips that are new
     aligned: dict[str, Timeline] = field(default_factory=dict)  # new clips whose sound was moved to its time stamps
     passed_over: str = ""  # how many files of the folders are no media, by suffix, and folders that cannot be searched
@@ -47,7 +47,7 @@ class ExtractReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no file failed and none was left."""
+        """Whether no file failed and no clip is still to do."""
         return not self.failed and not self.left
 
     @property
@@ -85,7 +85,7 @@ class ExtractReport:
         if self.remade:
             counts += f"; {len(self.remade)} made again, as their file or table has changed: {_listed(self.remade)}"
         if self.left:
-            counts += f"; {len(self.left)} left, run again to go on: {self.stopped}"
+            counts += f"; {len(self.left)} still to do, run again to go on: {self.stopped}"
         if self.elsewhere:
             counts += f"; {self.elsewhere} in other shards"
         if self.passed_over:

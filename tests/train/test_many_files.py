@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_midway(tmp_path, corpus, small, monkeypatch):
     assert len(report.left) > 150
     assert "No space left on device" in report.stopped
     assert "MiB are free in" in report.stopped
-    assert f"{len(report.left)} left, run again to go on: cannot write" in repr(report)
+    assert f"{len(report.left)} still to do, run again to go on: cannot write" in repr(report)
     assert (store.verify().ok, store.verify().orphans) == (True, ())
     monkeypatch.setattr(os, "fsync", real)
     again = extract([corpus], store, small, progress=False)

@@ -78,8 +78,15 @@ def test_no_cluster_where_it_is_looked_for(tmp_path, small, monkeypatch):
         raise ConnectionError("Could not find any running Ray instance.\nmore")
 
     monkeypatch.setattr(ray, "init", fails)
-    store = FeatureStore.create(tmp_path / "store", "musetools", small)
-    clip = tmp_path / "a.wav"
+    root, clip = tmp_path / "store", tmp_path / "a.wav"
     soundfile.write(clip, np.sin(np.arange(16_000) / 9), 16_000)
     with pytest.raises(ParameterError, match=r"no Ray cluster answers at 'auto' .*instance.\)\. Start one"):
-        extract([clip], store, small, engine="ray", address="auto", progress=False)
+        extract(
+            [clip],
+            lambda: FeatureStore.create(root, "musetools", small),
+            small,
+            engine="ray",
+            address="auto",
+            progress=False,
+        )
+    assert not root.exists()
