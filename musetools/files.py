@@ -3,8 +3,8 @@
 import hashlib
 import io
 import os
+import secrets
 import shutil
-import tempfile
 import time
 import warnings
 from collections import Counter
@@ -58,25 +58,12 @@ def sha256_of(file: BinaryIO) -> str:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when the block ends well.
+    """Open a temporary file beside `path`, to be read and written, that takes its place when the block ends well.
 
     Whoever has the old file open or mapped keeps it whole. If the block fails, the temporary file is removed and the
-    old file stays; what the block itself raises is passed on as it is.
-
-    Parameters
-    ----------
-    path : path
-        The name that the finished file gets.
-
-    Yields
-    ------
-    binary file
-        Open for reading and writing; its attribute `path` is the final name, which may be changed within the folder.
-
-    Raises
-    ------
-    OutputError
-        If the folder is missing or read-only, or the disk is full: with the path and the space that is left.
+    old file stays; what the block itself raises is passed on as it is. The file's `path` is its final name, which may
+    be changed within the folder. OutputError, with the space that is left, if the folder is missing or read-only, or
+    the disk is full.
     """
     path = Path(path)
     with _cannot_write(path):
@@ -87,7 +74,6 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
             with _cannot_write(path):
                 file.flush()
                 os.fsync(file.fileno())
-                os.chmod(file.name, 0o666 & ~_umask())
                 if not fcntl:
                     file.close()  # Windows moves no open file
                 os.replace(file.name, file.path)  # while it is locked: `sweep` takes what nobody holds
@@ -99,13 +85,9 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 class _Part(io.BufferedRandom):
     """A temporary file whose failure to write is an OutputError about the file that it stands for."""
 
-    def __init__(self, raw: io.FileIO, name: str, path: Path):
-        super().__init__(raw)
-        self._name, self.path = name, path
-
-    @property
-    def name(self) -> str:
-        return self._name
+    def __init__(self, path: Path):
+        super().__init__(io.FileIO(path.with_name(f".{path.name[:64]}.{secrets.token_hex(4)}{PART}"), "x+"))
+        self.path = path
 
     def write(self, content: bytes) -> int:
         with _cannot_write(self.path):
@@ -119,12 +101,11 @@ class _Part(io.BufferedRandom):
 def _locked_part(path: Path) -> _Part:
     """Make a temporary file that is locked as long as its writer lives."""
     while True:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=PART)
-        file = _Part(io.FileIO(descriptor, "r+"), name, path)
+        file = _Part(path)
         if not fcntl:
             return file
         fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
+        if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # swept before it was locked
 
@@ -166,13 +147,6 @@ def _take_abandoned(path: Path) -> None:
     path.unlink()  # closed: Windows removes no open file
 
 
-def _umask() -> int:
-    """Read the process's umask, which mkstemp ignores."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _space(folder: Path) -> str:
     """Say how much room a folder has, if it is there to be asked."""
     if not folder.is_dir():
@@ -189,24 +163,7 @@ def make_folder(folder: Path) -> None:
 
 
 def save_rows(file: BinaryIO, blocks: Iterable[np.ndarray], row_shape: tuple[int, ...], dtype: str = "<f4") -> int:
-    """Write rows to a ``.npy`` file as they come, whose number is known only at the end.
-
-    Parameters
-    ----------
-    file : binary file
-        Open for writing, at its start.
-    blocks : iterable of ndarray, shape (n, *row_shape)
-        Rows in order.
-    row_shape : tuple of int
-        Shape of one row.
-    dtype : str, default "<f4"
-        Type that the file stores.
-
-    Returns
-    -------
-    int
-        Number of rows written.
-    """
+    """Write blocks of rows, (n, *row_shape), to a new ``.npy`` file as they come; return the number of rows."""
     n_rows, header = 0, {"descr": dtype, "fortran_order": False, "shape": (0, *row_shape)}
     np.lib.format.write_array_header_1_0(file, header)
     for block in blocks:

@@ -124,7 +124,7 @@ def die_at(step: int) -> None:
 
         return call
 
-    for name in ("fsync", "replace", "chmod", "unlink"):
+    for name in ("fsync", "replace", "unlink"):
         setattr(os, name, deadly(getattr(os, name)))
 
 

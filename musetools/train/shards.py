@@ -19,7 +19,7 @@ from musetools.train.integrity import StoreCheck
 from musetools.train.manifest import Record
 from musetools.train.schema import SHARD_INDEX
 
-__all__ = ["Shards", "open_shards", "verify_shards", "write_shards"]
+__all__ = ["Shards", "verify_shards", "write_shards"]
 
 INDEX, SHARDS = "index.json", "shard-*.tar"
 BEGUN = ".exporting"  # there while shards are written: without it they are somebody's
@@ -116,19 +116,15 @@ def verify_shards(folder: str | os.PathLike) -> StoreCheck:
     StoreError
         If there is no index, or none that can be read.
     """
-    shards = open_shards(folder)
-    found = {shard["url"]: _fault(shards.folder / shard["url"], shard) for shard in shards.shards}
-    orphans = {path.name for path in shards.folder.glob(SHARDS)} - found.keys()
-    return StoreCheck(shards.clips, {name: fault for name, fault in found.items() if fault}, tuple(sorted(orphans)))
-
-
-def open_shards(folder: str | os.PathLike) -> Shards:
-    """Read the index of a folder of shards; StoreError if there is none."""
     path = Path(folder) / INDEX
     try:
-        return Shards(Path(folder), tuple(SHARD_INDEX.parse(path.read_bytes())["shardlist"]))
+        shards = SHARD_INDEX.parse(path.read_bytes())["shardlist"]
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} is no index of shards ({error}): export the store again") from None
+    found = {shard["url"]: _fault(path.with_name(shard["url"]), shard) for shard in shards}
+    orphans = {shard.name for shard in path.parent.glob(SHARDS)} - found.keys()
+    bad = {name: fault for name, fault in found.items() if fault}
+    return StoreCheck(sum(shard["nsamples"] for shard in shards), bad, tuple(sorted(orphans)))
 
 
 def _fault(path: Path, shard: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from stores import (
 
 from musetools import FeatureStore, OutputError, StoreError
 
-STEPS = 5  # on the disk for a clip: its file synced, given its permissions, moved, tidied up after, its line synced
+STEPS = 4  # on the disk for a clip: its file synced, moved, tidied up after, its line synced
 NAMES = [f"clip_{number:02d}" for number in range(8)]
 
 
