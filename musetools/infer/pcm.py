@@ -81,8 +81,10 @@ class PcmInput:
     def _mono(self, planes: np.ndarray) -> np.ndarray:
         if self.decoder == "librosa":
             mono = np.mean(planes, axis=0)
-            self._resampler = self._resampler or (SoxrMono(self.rate) if self.rate != SAMPLE_RATE else None)
-            return self._resampler.push(mono) if self._resampler else mono
+            if self.rate == SAMPLE_RATE:
+                return mono
+            self._resampler = self._resampler or SoxrMono(self.rate)
+            return self._resampler.push(mono)
         if self.rate == SAMPLE_RATE and len(planes) == 1:
             return planes[0]
         self._resampler = self._resampler or SwresampleMono()

@@ -119,12 +119,9 @@ class ChunkStream(ShownAsText):
     def reset(self) -> None:
         """Start anew with frame 0, whatever came before."""
         with self._busy:
-            self._start()
-
-    def _start(self) -> None:
-        self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
-        self.frames = LiveFrames(self.encoder, self.spec, self.fps, self.context, self.edge)
-        self._ended = ""
+            self._pcm = PcmInput(self.sample_rate, self.spec.decoder, self.non_finite)
+            self.frames = LiveFrames(self.encoder, self.spec, self.fps, self.context, self.edge)
+            self._ended = ""
 
     @property
     def latency_s(self) -> float:

@@ -66,7 +66,7 @@ def extract(
         absolute) and, where they are known, ``clip`` (its id), ``fps`` and ``frames`` of the video that it belongs to.
         A mapping names the clips as it likes.
     store : FeatureStore or callable
-        Where they go; or a function that makes it, called once all other arguments are checked.
+        Where they go; or a function that makes it, called once all other arguments are checked, and a cluster answers.
     encoder : Encoder
         The one that the store was made with.
     check : Recipe or str, default "musetools"

@@ -20,27 +20,9 @@ ROWS_PER_FILE = 2  # k.npy holds rows 2k and 2k + 1
 def export_frame_files(store: FeatureStore, folder: str | os.PathLike) -> dict[str, int]:
     """Write each clip as MuseTalk's ``train_codes`` read them: ``clip/k.npy``, (2 · layers, width), rows 2k and 2k + 1.
 
-    Parameters
-    ----------
-    store : FeatureStore
-        Where the features are.
-    folder : path
-        Where the clips' folders go.
-
-    Returns
-    -------
-    dict of str to int
-        Files of each clip. Every clip has a folder of its own and counts from 0: appended to one folder, audio and
-        images drift two frames apart a clip (FACTS, K12).
-
-    Raises
-    ------
-    OutputError
-        If a clip's folder is there already, or nothing can be written.
-
-    Notes
-    -----
-    Source: ``scripts/data.py`` of the branch ``train_codes`` (TMElyralab/MuseTalk).
+    Return the number of files of each clip. Every clip has a folder of its own and counts from 0: appended to one
+    folder, audio and images drift two frames apart a clip (FACTS, K12). OutputError if a clip's folder is there, or
+    nothing can be written. Source: ``scripts/data.py`` of the branch ``train_codes`` (TMElyralab/MuseTalk).
     """
     written = {}
     for clip in store:
@@ -58,28 +40,11 @@ def export_frame_files(store: FeatureStore, folder: str | os.PathLike) -> dict[s
 
 
 def import_frame_files(store: FeatureStore, clip: str, folder: str | os.PathLike, **known) -> int:
-    """Add a folder of ``k.npy`` files to a store as one clip.
+    """Add a folder of files ``0.npy`` … without a gap, each (2 · layers, width), as one clip; return its rows.
 
-    Parameters
-    ----------
-    store : FeatureStore
-        Made with the spec ("musetalk-v1") and the weights that the files were made with; no file says.
-    clip : str
-        Its id.
-    folder : path
-        Files ``0.npy`` … without a gap, each (2 · layers, width).
-    **known
-        Passed to `FeatureStore.add_rows`: ``fps``, ``n_frames``, ``n_samples``.
-
-    Returns
-    -------
-    int
-        Rows added.
-
-    Raises
-    ------
-    StoreError
-        If a number is missing, or a file is not what it should be.
+    The store must be of the spec ("musetalk-v1") and the weights that the files were made with; no file says. `known`
+    is passed to `FeatureStore.add_rows`: ``fps``, ``n_frames``, ``n_samples``. StoreError if a number is missing, or a
+    file is not what it should be.
     """
     folder = Path(folder)
     files, missing = numbered_files(folder, (".npy",)) if folder.is_dir() else ([], 0)
@@ -107,24 +72,9 @@ def export_embeds(store: FeatureStore, clip: str, path: str | os.PathLike) -> No
 
 
 def import_embeds(store: FeatureStore, clip: str, path: str | os.PathLike, **known) -> int:
-    """Add a LatentSync ``_embeds.pt`` to a store as a clip; what is no plain tensor is refused, not run.
+    """Add a LatentSync ``_embeds.pt`` as a clip, as `import_frame_files` does; return its rows.
 
-    Parameters
-    ----------
-    store, clip, **known
-        As in `import_frame_files`.
-    path : path
-        The file.
-
-    Returns
-    -------
-    int
-        Rows added.
-
-    Raises
-    ------
-    StoreError
-        If it holds anything but one tensor (n_rows, n_layers, width).
+    StoreError if it holds anything but one tensor (n_rows, n_layers, width); what is no plain tensor is never run.
     """
     try:
         rows = load_pickled(path)

@@ -16,11 +16,7 @@ SEED_STEP = 1_000_003
 
 
 class SeededOrder(DistributedSampler):
-    """The order of an epoch: a permutation by seed and epoch, of which each rank takes its share.
-
-    Of `n` items, rank `rank` of `world` takes an equal share; the rest is left for other epochs. `epoch` says which
-    permutation it is.
-    """
+    """The order of n items in an epoch: a permutation by seed and epoch, of which each rank takes an equal share."""
 
     def __init__(self, n: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1):
         if not 0 <= rank < world:
@@ -36,22 +32,9 @@ class SeededOrder(DistributedSampler):
 class ChunkLoader:
     """Batches of a `ChunkDataset`, epoch after epoch, resumable to the batch.
 
-    Parameters
-    ----------
-    dataset : ChunkDataset
-        What to load.
-    batch_size : int
-        Items a batch; the last batch of an epoch may be smaller.
-    seed, shuffle
-        Seed of the order, and whether it is shuffled at all.
-    rank, world : int
-        Which share of how many this process takes.
-    **options
-        Passed to `torch.utils.data.DataLoader`: ``num_workers``, ``pin_memory``, …
-
-    Notes
-    -----
-    Features alone load fastest without workers; use workers where `frames` decodes video.
+    This process takes share `rank` of `world` equal ones; what cannot be shared out is left for other epochs. `options`
+    go to `torch.utils.data.DataLoader`. Features alone load fastest without workers; use workers where the dataset's
+    `frames` decodes video.
     """
 
     def __init__(
@@ -96,13 +79,7 @@ class ChunkLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the order was left.
-
-        Raises
-        ------
-        ParameterError
-            If the state is of another dataset, seed, batch size or number of ranks.
-        """
+        """Go on where the order was left; ParameterError if it was of another dataset, seed, batch size or world."""
         ours = self.state_dict() | {name: state.get(name) for name in ("epoch", "batches")}
         if other := differing(ours, {name: state.get(name) for name in ours}, "here", "there"):
             raise ParameterError(

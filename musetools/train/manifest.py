@@ -98,14 +98,11 @@ class Manifest:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock under which one process at a time appends, having read what the others did."""
-        lock = FileLock(self.path.with_name(LOCK))
         with self._cannot_write("the store is as it was"):
-            lock.acquire(poll_interval=POLL_S)
-        try:
+            held = FileLock(self.path.with_name(LOCK)).acquire(poll_interval=POLL_S)
+        with held:
             self.refresh()
             yield
-        finally:
-            lock.release()
 
     def append(self, line: bytes) -> None:
         """Append what `line_of` returned, whole and on disk when this returns; only while `writing`."""
@@ -178,11 +175,11 @@ class Manifest:
             self._by_form[_folded(clip)] = self._by_file[record.file.lower()] = clip
 
     def _warn(self, length: int) -> None:
-        message = (
+        warnings.warn(
             f"{self.path}: a truncated line of {length} bytes is dropped; its clip is not in the store, make it again. "
-            "verify(repair=True) ends this warning"
+            "verify(repair=True) ends this warning",
+            stacklevel=5,
         )
-        warnings.warn(message, stacklevel=5)
 
 
 def line_of(entry: Record | dict[str, Any]) -> bytes:
