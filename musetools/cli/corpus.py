@@ -49,6 +49,8 @@ def extract(
     SOURCES are media files, folders, globs, and .csv or .parquet tables with a column path, and clip, fps and frames
     where they are known. Exit code 1 if a file failed or is still to do.
     """
+    from musetools import extract as run
+
     there = _opened(root, spec, dtype)
     if there is not None and precision in (None, "auto"):  # which was resolved when the store was made
         precision = there.provenance["encoder"]["dtype"]
@@ -60,7 +62,7 @@ def extract(
         return mt.FeatureStore.create(root, **made) if there is None else there
 
     with _by_lips(weights, how) if lips else nullcontext() as refuse:
-        report = mt.extract(sources, store, weights, refuse=refuse, **how)
+        report = run(sources, store, weights, refuse=refuse, **how)
     echo(report)
     echo(store())
     if weights.choice:

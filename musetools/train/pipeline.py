@@ -65,6 +65,11 @@ class _Reading:
     moved: Timeline | None = None  # where its sound lies, if it was moved there
     error: Exception | None = None
 
+    def close(self) -> None:
+        """Read no more of it."""
+        if self.items:
+            self.items.close()
+
 
 class Pipeline(ExitStack):
     """Adds clips to a store; its processes go on from run to run until the pipeline is closed."""
@@ -85,23 +90,18 @@ class Pipeline(ExitStack):
     def _started(self, clips: Iterable[ClipSource]) -> Iterator[_Reading]:
         """Yield clips in order; while one is out, as many as there are processes are being read."""
         running: deque[_Reading] = deque()
-
-        def end_oldest() -> None:
-            if items := running.popleft().items:
-                items.close()
-
         try:
             for clip in clips:
                 running.append(self._begun(clip))
                 if len(running) == self.options.workers:
                     yield running[0]
-                    end_oldest()
+                    running.popleft().close()
             while running:
                 yield running[0]
-                end_oldest()
+                running.popleft().close()
         finally:
-            while running:
-                end_oldest()
+            for reading in running:
+                reading.close()
 
     def _begun(self, source: ClipSource) -> _Reading:
         """Begin to read a clip, unless another process was faster."""
