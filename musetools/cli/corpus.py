@@ -58,8 +58,14 @@ def extract(
 
     @cache
     def store() -> "mt.FeatureStore":
-        made = {"spec": spec or "musetools", "encoder": weights, "dtype": dtype or "float32"}
-        return mt.FeatureStore.create(root, **made) if there is None else there
+        if there is not None:
+            return there
+        try:
+            return mt.FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
+        except StoreError:
+            if (made := _opened(root, spec, dtype)) is None:  # by another job, meanwhile
+                raise
+            return made
 
     with _by_lips(weights, how) if lips else nullcontext() as refuse:
         report = run(sources, store, weights, refuse=refuse, **how)

@@ -53,12 +53,12 @@ class FeatureStore(StoredFeatures):
     def create(
         cls, root: str | os.PathLike, spec: str | FeatureSpec, encoder: Encoder, *, dtype: str = "float32"
     ) -> "FeatureStore":
-        """Make an empty store, or open the one that is there, if it was made in the same way.
+        """Make an empty store.
 
         Parameters
         ----------
         root : path
-            A folder that is not there yet, or empty, or the store's.
+            A folder that is not there yet, or empty.
         spec : FeatureSpec or str
             How its features are made.
         encoder : Encoder
@@ -69,16 +69,14 @@ class FeatureStore(StoredFeatures):
         Raises
         ------
         StoreError
-            If something else is there already.
+            If something is there already.
         OutputError
             If the folder cannot be written.
         """
         one_of("dtype", dtype, DTYPES)
         root, provenance = Path(root), provenance_of(FeatureSpec.named(spec), encoder, dtype)
         if root.exists() and not _is_bare(root):
-            there = cls.open(root)
-            there._check_equal(provenance)
-            return there
+            raise StoreError(f"{root} is not empty: open a store with FeatureStore.open, or name another folder")
         try:
             (root / CLIPS).mkdir(parents=True, exist_ok=True)
             (root / MANIFEST).touch()

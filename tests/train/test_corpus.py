@@ -412,7 +412,7 @@ def test_a_folder_that_is_no_store(tmp_path, good, command):
     result = command(good, root=good)
     assert result.exit_code == 1
     assert result.output.count("\n") == 1
-    assert "holds no store" in result.output
+    assert "is not empty" in result.output
     assert sorted(path.name for path in good.iterdir()) == list(GOOD)
 
 
