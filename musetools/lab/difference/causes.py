@@ -14,28 +14,48 @@ from musetools.features.encoder import Encoder, load_encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
-from musetools.lab.content import Gap, gap_of, looped
-from musetools.lab.difference.places import Places, measure_places
+from musetools.lab.content import STEP, WINDOW, Content, Gap, content_of, gap_of, looped, turned_windows
 from musetools.recipes.recipe import sinusoids
 from musetools.table import SHADES, Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["RULE", "SHADE", "Cause", "Causes", "measure_causes"]
+__all__ = ["CAUSE_OF", "EVERY_PAIR", "RULE", "SHADE", "Cause", "Causes", "Places", "measure_causes", "measure_places"]
 
 SHORT_S = 10  # of a clip that leaves most of its window to padding
 ELSEWHERE, BOUNDARY = "cut elsewhere: the same sound 15 s later in its window", "segment boundary every 30 s"
 PADDED = f"padded with zeros in the mel or with silence, clip of {SHORT_S} s"
 PEAK, DECODER = "mel peak of the file or of the window", "decoded by ffmpeg or by librosa"
 POSITIONS, END = "positional encoding added on one side alone", "past the end: rows of zeros or of encoded silence"
+CAUSE_OF = {  # what a pair may make differently, and the cause that is measured for it
+    "decoder": DECODER,
+    "mel_peak": PEAK,
+    "padding": PADDED,
+    "positional encoding": POSITIONS,
+    "keep_padding": END,
+}
+EVERY_PAIR = (ELSEWHERE, BOUNDARY)  # where a clip lies in the encoder's window, no recipe says
 V1, V15 = "musetalk-v1", "musetalk-v1.5"
 QUIET_DB = -20  # of the quieter half, where the peak of the file is not that of the window
 CHUNK_ROWS = 10
+HALF = WINDOW // 2  # rows: the same sound half a window later
+MIDDLE = slice(WINDOW // 4, WINDOW // 2 - 125)  # places that, as those half a window later, are far from both ends
+SMOOTH = 5  # rows: 100 ms
+SEEN = 1.5  # times what rows in the middle differ by
 SAFE_SHARE, SAFE_WORST = 0.1, 1.0
 SHADE = {"yes": SHADES["good"], "single values are not": SHADES["fair"], "no": SHADES["bad"]}  # by verdict
 RULE = (
     f"Safe: in every layer the rms is at most {SAFE_SHARE:g} of what neighbouring rows (20 ms) differ by, and no "
     f"single value is off by more than {SAFE_WORST:g} standard deviation of the content."
 )
+
+
+@dataclass(frozen=True)
+class Places(Content):
+    """The content of features, and what depends on the place in the encoder's window alone."""
+
+    moved: Gap  # the same sound, half a window later
+    reach: int  # rows on each side of a segment boundary that differ visibly more than those in the middle
+    boundary: Gap  # of these rows, beyond what another place does; where there are none, of the first
 
 
 @dataclass(frozen=True)
@@ -60,11 +80,6 @@ class Cause:
             return "no"
         return "yes" if self.gap.worst <= SAFE_WORST else "single values are not"
 
-    @property
-    def safe(self) -> bool:
-        """Whether it satisfies `RULE`."""
-        return self.verdict == "yes"
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Causes(Answer):
@@ -79,15 +94,15 @@ class Causes(Answer):
 
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
-        worst, safe = self.found[0], [cause for cause in self.found if cause.safe]
-        boundary, beside = self.content[V1].boundary, self.content[V1].neighbours
+        worst, safe = self.found[0], [cause for cause in self.found if cause.verdict == "yes"]
+        v1, beside = self.content[V1], self.content[V1].neighbours
         cheapest = f": {'; '.join(f'{c.name} ({c.spec})' for c in safe)}" if safe else ""
         return [
             f"The most costly difference, “{worst.name}”, costs {worst.cost:.2g} standard deviations of the content in "
             f"layer {worst.gap.rms.argmax()}; neighbouring rows differ by {beside.min():.2g} to {beside.max():.2g}.",
             f"{len(safe)} of {len(self.found)} differences are safe{cheapest}.",
-            f"A segment boundary changes {2 * boundary.reach} rows, {boundary.reach} on each side of it, by "
-            f"{boundary.gap.rms.min():.2g} to {boundary.gap.rms.max():.2g} standard deviations of the content.",
+            f"A segment boundary changes {2 * v1.reach} rows, {v1.reach} on each side of it, by "
+            f"{v1.boundary.rms.min():.2g} to {v1.boundary.rms.max():.2g} standard deviations of the content.",
         ]
 
     def results(self) -> dict[str, list[float]]:
@@ -96,20 +111,16 @@ class Causes(Answer):
 
     def table(self) -> Table:
         """Return what each costs, layer by layer."""
-        layers = [f"layer {i}" for i in range(len(self.found[0].gap.rms))]
-        lines = [
-            [c.name, c.spec, *(_short(x) for x in c.gap.rms), _worst(c.gap), c.where, c.verdict] for c in self.found
-        ]
-        beside = [
-            ["neighbouring rows, for comparison", name, *map(_short, c.neighbours), "–", "all", "–"]
-            for name, c in self.content.items()
-        ]
+        lines = [[c.name, c.spec, *map(_short, c.gap.rms), _worst(c.gap), c.where, c.verdict] for c in self.found]
+        for name, content in self.content.items():
+            lines.append(["neighbouring rows, for comparison", name, *map(_short, content.neighbours), "–", "all", "–"])
         caption = (
             f"rms over the content's standard deviation · weights: {self.weights}. {RULE} Content: the features "
             "without the mean of each place in the window."
         )
+        layers = [f"layer {i}" for i in range(len(self.found[0].gap.rms))]
         head = ["difference", "features", *layers, "worst single value", "rows concerned", "safe?"]
-        return Table(head, [*lines, *beside], caption, [SHADE[cause.verdict] for cause in self.found])
+        return Table(head, lines, caption, [SHADE[cause.verdict] for cause in self.found])
 
 
 def _short(number: float) -> str:
@@ -144,19 +155,37 @@ def measure_causes(source: Source, encoder: Encoder, *, bfloat16: Encoder | None
     bfloat16 = bfloat16 or load_encoder(encoder.name, dtype="bfloat16", device=encoder.device.type)
     waveform = load_audio(source, decoder="ffmpeg")
     content = {spec: measure_places(looped(waveform), encoder, spec) for spec in (V1, V15)}
-    found = []
-    for spec, places in content.items():
-        found.append(_cause(ELSEWHERE, spec, places, places.moved, "all"))
-        found.append(
-            _cause(BOUNDARY, spec, places, places.boundary.gap, f"{2 * places.boundary.reach} around each boundary")
-        )
+    gaps = [(ELSEWHERE, spec, places.moved, "all") for spec, places in content.items()]
+    gaps += [(BOUNDARY, spec, p.boundary, f"{2 * p.reach} around each boundary") for spec, p in content.items()]
     for name, spec, difference, where in _differences(source, waveform, encoder, bfloat16):
-        found.append(_cause(name, spec, content[spec], gap_of(difference, content[spec].std), where))
+        gaps.append((name, spec, gap_of(difference, content[spec].std), where))
+    found = [Cause(name, spec, gap, gap.rms / content[spec].neighbours, where) for name, spec, gap, where in gaps]
     return Causes(encoder.name, content, tuple(sorted(found, key=lambda cause: -cause.cost)))
 
 
-def _cause(name: str, spec: str, content: Places, gap: Gap, where: str) -> Cause:
-    return Cause(name, spec, gap, gap.rms / content.neighbours, where)
+def measure_places(waveform: np.ndarray, encoder: Encoder, spec: str | FeatureSpec) -> Places:
+    """Measure the content of a waveform's features, and what their place in the window does to them."""
+    windows = turned_windows(waveform, encoder, spec)
+    content, moved = content_of(windows), _half_later(windows, slice(0, HALF))
+    windows -= windows.mean(axis=0)  # so that places alone make no difference
+    # rows near a window's ends, against the same sound in the middle of another window
+    start = _half_later(windows, slice(0, STEP))
+    end = np.roll(_half_later(windows, slice(HALF - STEP, HALF)), -HALF // STEP, axis=0)[:, ::-1]
+    near = np.concatenate([start, end])  # by distance from a boundary, after it and before it
+    by_row = np.sqrt(np.square(near).mean(axis=(0, 3))) / content.std
+    middle = gap_of(_half_later(windows, MIDDLE), content.std).rms
+    # layer 0 attends to nothing: what most other layers see of a boundary says how far it reaches
+    ratio = np.median(by_row[:, 1:] / middle[1:], axis=1)
+    smooth = np.convolve(ratio, np.ones(SMOOTH) / SMOOTH, "valid")
+    reach = int(np.argmin(np.append(smooth > SEEN, False)))
+    boundary = gap_of(near[:, : max(1, reach)], content.std)
+    return Places(content.std, content.neighbours, gap_of(moved, content.std), reach, boundary)
+
+
+def _half_later(windows: np.ndarray, places: slice) -> np.ndarray:
+    """Return by how much the same sounds differ at some places and half a window later, (n_windows, n, ...)."""
+    earlier = np.roll(windows, HALF // STEP, axis=0)  # the window that starts half a window before each
+    return windows[:, places] - earlier[:, places.start + HALF : places.stop + HALF]
 
 
 def _differences(

@@ -1,7 +1,7 @@
 """Two recipes on one clip at one frame rate: frames, rows and lag from index matrices, values from features."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
 import numpy as np
@@ -15,14 +15,18 @@ from musetools.lab.answer import Answer
 from musetools.recipes.profile import MINUTE_S, Profile, profile
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import Table, spans
-from musetools.timing import COMMON_FPS, SAMPLE_RATE
+from musetools.timing import SAMPLE_RATE, exact_fps
 
-__all__ = ["SIGNS", "STOPS", "Comparison", "Features", "ValueDifference", "compare", "compare_at", "make_features"]
+__all__ = ["KINDS", "SIGNS", "STOPS", "Comparison", "Made", "ValueDifference"]
+__all__ += ["compare", "compare_features", "make_features"]
 
 EQUAL, EDGES, VALUES = "interchangeable", "alike but for edges", "same rows, other values"
 ROWS, STOPS = "other rows", "stops"
-SIGNS = {EQUAL: "●", EDGES: "◐", VALUES: "○", ROWS: "✕", STOPS: "–"}  # by category
+SIGNS = {EQUAL: "●", EDGES: "◐", VALUES: "○", ROWS: "✕", STOPS: "–"}  # by category of a pair
+SAME, MADE, ALONE = "same chunk", "same rows, made differently", "one side alone has a chunk"
+KINDS = (SAME, MADE, ROWS, ALONE)  # of a frame
 EDGE_FIELDS = {"keep_padding"}  # what a spec may differ in without a difference inside the clip
+Made = dict[FeatureSpec, tuple[np.ndarray, int]]  # features of a clip, and its samples: some decoders give one more
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,27 @@ class Comparison(Answer):
     b: Profile
     spec_differences: tuple[tuple[str, str, str], ...]  # name, value of `a`, value of `b`
     values: ValueDifference | None = None  # where audio was given
+    where: str = f"{MINUTE_S} s"  # the stretch that was compared: of a minute, index matrices alone
 
     @property
     def names(self) -> tuple[str, str]:
         """Names of the two recipes."""
         return self.a.recipe.name, self.b.recipe.name
+
+    @property
+    def pair(self) -> str:
+        """Their names in a text."""
+        return " and ".join(self.names)
+
+    @property
+    def fps(self) -> float:
+        """Video frames per second, exactly what both take the rate for."""
+        return float(exact_fps(self.a.fps))
+
+    @property
+    def stops(self) -> str:
+        """Why one of the two stops; empty where both run."""
+        return self.a.stops or self.b.stops
 
     @property
     def shared(self) -> np.ndarray:
@@ -86,7 +106,7 @@ class Comparison(Answer):
     @property
     def category(self) -> str:
         """Whether one may replace the other: one of the keys of `SIGNS`."""
-        if self.a.stops or self.b.stops:
+        if self.stops:
             return STOPS
         differ, inside = self.rows_differ() > 0, self.interior()
         if (differ & inside).any() or (differ.any() and not inside.any()):
@@ -95,6 +115,18 @@ class Comparison(Answer):
             return VALUES
         same = self.a.frames == self.b.frames and not differ.any() and not self.spec_differences
         return EQUAL if same else EDGES
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """What becomes of each frame from 0 on that either has: one of `KINDS`."""
+        kinds = np.full(max(self.a.frames.stop, self.b.frames.stop), ALONE, dtype=object)
+        kinds[self.shared] = np.where(self.rows_differ() > 0, ROWS, MADE if self.made_differently else SAME)
+        return kinds
+
+    def counts(self) -> dict[str, int]:
+        """Count frames by kind."""
+        kinds = self.kinds
+        return {kind: int((kinds == kind).sum()) for kind in KINDS}
 
     def sentences(self) -> list[str]:
         """Write what was found, computed from the numbers."""
@@ -132,7 +164,7 @@ class Comparison(Answer):
         names = ["frames", "first frame", "lag in ms", "frames at an edge", "rows of zeros"]
         facts = [(len(p.rows), p.first_frame, p.lag_text(), p.edge_frames, p.zero_rows) for p in (self.a, self.b)]
         lines = [*zip(names, *facts, strict=True), *self.spec_differences]
-        return Table([f"at {float(self.a.fps):g} fps", *self.names], lines)
+        return Table([f"at {self.fps:.5g} fps", *self.names], lines)
 
 
 def _shared(a: range, b: range) -> np.ndarray:
@@ -150,35 +182,12 @@ def _gap(by_layer: np.ndarray) -> str:
     return f"differ by {low:.2g} to {high:.2g} standard deviations, most in layer {by_layer.argmax()}"
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Features of a clip, and the clip's samples at 16 kHz: decoders that resample may differ by one."""
-
-    rows: np.ndarray
-    n_samples: int
-
-
-def make_features(source: Source, encoder: Encoder, recipes: Iterable[str | Recipe]) -> dict[FeatureSpec, Features]:
-    """Make a clip's features, once for each way in which some recipes make them.
-
-    Parameters
-    ----------
-    source : path, binary file or (array, sample_rate)
-        The clip.
-    encoder : Encoder
-        The weights.
-    recipes : iterable of Recipe or str
-        The pipelines.
-
-    Returns
-    -------
-    dict of FeatureSpec to Features
-        By each recipe's ``features``.
-    """
+def make_features(source: Source, encoder: Encoder, recipes: Iterable[Recipe]) -> Made:
+    """Make a clip's features, once for each way in which some recipes make them."""
     made = {}
-    for spec in dict.fromkeys(recipe_of(recipe).features for recipe in recipes):
+    for spec in dict.fromkeys(recipe.features for recipe in recipes):
         rows = FeatureRows(source, encoder, spec)
-        made[spec] = Features(rows.array(), rows.n_samples)
+        made[spec] = rows.array(), rows.n_samples
     return made
 
 
@@ -217,52 +226,25 @@ def compare(
     AudioError, EncoderError
         If the audio or the weights cannot be used.
     """
-    return compare_at(a, b, source, rates=(fps,), context=context, encoder=encoder)[0]
+    recipes = recipe_of(a), recipe_of(b)
+    if source is None:
+        return compare_features(*recipes, {}, fps=fps, context=context)
+    encoder = as_encoder(encoder)
+    return compare_features(*recipes, make_features(source, encoder, recipes), encoder.name, fps=fps, context=context)
 
 
-def compare_at(
-    a: str | Recipe,
-    b: str | Recipe,
-    source: Source | None = None,
-    *,
-    rates: Iterable[float | Fraction] = COMMON_FPS,
-    context: tuple[int, int] = (2, 2),
-    encoder: str | Encoder = "tiny",
-    features: Mapping[FeatureSpec, Features] | None = None,
-) -> list[Comparison]:
-    """Compare two recipes at several frame rates, making the features once.
-
-    Parameters
-    ----------
-    a, b, source, context, encoder
-        As for `compare`.
-    rates : iterable of float or Fraction
-        Frame rates.
-    features : dict of FeatureSpec to Features, optional
-        What `make_features` returned for the source, which is not needed then.
-
-    Returns
-    -------
-    list of Comparison
-        One for each frame rate.
-    """
-    recipes = a, b = recipe_of(a), recipe_of(b)
-    if source is not None and features is None:
-        encoder = as_encoder(encoder)
-        features = make_features(source, encoder, recipes)
-    ours, theirs = map(_settings, recipes)
+def compare_features(
+    a: Recipe, b: Recipe, made: Made, weights: str = "", *, fps: float | Fraction, context: tuple[int, int] = (2, 2)
+) -> Comparison:
+    """Compare two recipes on what `make_features` returned; where that is empty, index matrices alone for a minute."""
+    ours, theirs = _settings(a), _settings(b)
     differences = tuple((name, value, theirs[name]) for name, value in ours.items() if value != theirs[name])
-    compared = []
-    for fps in rates:
-        lengths = [features[r.features].n_samples if features else MINUTE_S * SAMPLE_RATE for r in recipes]
-        both = [profile(recipe, n, fps, context) for recipe, n in zip(recipes, lengths, strict=True)]
-        values = None
-        if features and not any(p.stops for p in both):
-            made = [features[recipe.features] for recipe in recipes]
-            chunks = [r.chunks(one.rows, one.n_samples, fps, context) for r, one in zip(recipes, made, strict=True)]
-            values = _value_difference(*chunks, encoder.name)
-        compared.append(Comparison(*both, differences, values))
-    return compared
+    lengths = [made[r.features][1] if made else MINUTE_S * SAMPLE_RATE for r in (a, b)]
+    found = Comparison(*(profile(r, n, fps, context) for r, n in zip((a, b), lengths, strict=True)), differences)
+    if made and not found.stops:
+        chunks = [recipe.chunks(*made[recipe.features], fps, context) for recipe in (a, b)]
+        found = replace(found, values=_value_difference(*chunks, weights))
+    return replace(found, where="the clip") if made else found
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:

@@ -11,7 +11,7 @@ from musetools.recipes.recipe import RECIPES, Recipe, recipe_of
 from musetools.table import Table
 from musetools.timing import COMMON_FPS
 
-__all__ = ["ComparisonMatrix", "LagTable", "compare_all", "lag_table", "rate_table"]
+__all__ = ["LagTable", "compare_all", "lag_table", "rate_table"]
 
 
 def rate_table(comparisons: Iterable[Comparison]) -> Table:
@@ -31,8 +31,8 @@ def rate_table(comparisons: Iterable[Comparison]) -> Table:
 
 
 def _table_row(compared: Comparison) -> list[str]:
-    rate, lags = f"{float(compared.a.fps):g}", [p.lag_text() for p in (compared.a, compared.b)]
-    if compared.category == STOPS:
+    rate, lags = f"{compared.fps:.5g}", [p.lag_text() for p in (compared.a, compared.b)]
+    if compared.stops:
         return [rate, "–", "–", *lags, "–", STOPS]
     inside, gap = compared.interior(), "–"
     if compared.values and inside.any():
@@ -71,28 +71,7 @@ def lag_table(fps: Sequence[float | Fraction] = COMMON_FPS, recipes: Iterable[st
     return LagTable(tuple(fps), {r.name: tuple(profile(r, fps=rate) for rate in fps) for r in map(recipe_of, recipes)})
 
 
-@dataclass(frozen=True, repr=False)
-class ComparisonMatrix(Answer):
-    """Every recipe against every other at one frame rate."""
-
-    fps: float | Fraction
-    names: tuple[str, ...]
-    pairs: dict[tuple[str, str], Comparison]  # each pair in the order of `names`
-
-    def category(self, a: str, b: str) -> str:
-        """Return the category of a pair, in either order."""
-        return (self.pairs.get((a, b)) or self.pairs[b, a]).category
-
-    def table(self) -> Table:
-        """Return a sign for each pair."""
-        lines = [
-            [f"{i} {a}", *(SIGNS[self.category(a, b)] for b in self.names)] for i, a in enumerate(self.names, start=1)
-        ]
-        caption = f"At {float(self.fps):g} fps: " + ", ".join(f"{sign} {category}" for category, sign in SIGNS.items())
-        return Table(["", *map(str, range(1, len(self.names) + 1))], lines, caption)
-
-
-def compare_all(recipes: Iterable[str | Recipe] = RECIPES, *, fps: float | Fraction = 25) -> ComparisonMatrix:
+def compare_all(recipes: Iterable[str | Recipe] = RECIPES, *, fps: float | Fraction = 25) -> Table:
     """Compare every recipe with every other, by index matrix and feature spec, over a minute.
 
     Parameters
@@ -104,8 +83,14 @@ def compare_all(recipes: Iterable[str | Recipe] = RECIPES, *, fps: float | Fract
 
     Returns
     -------
-    ComparisonMatrix
+    Table
+        A sign for each pair.
     """
     chosen = list(map(recipe_of, recipes))
-    pairs = {(a.name, b.name): compare(a, b, fps=fps) for i, a in enumerate(chosen) for b in chosen[i:]}
-    return ComparisonMatrix(fps, tuple(recipe.name for recipe in chosen), pairs)
+    signs = {(a.name, b.name): SIGNS[compare(a, b, fps=fps).category] for i, a in enumerate(chosen) for b in chosen[i:]}
+    lines = [
+        [f"{i} {a.name}", *(signs.get((a.name, b.name)) or signs[b.name, a.name] for b in chosen)]
+        for i, a in enumerate(chosen, start=1)
+    ]
+    caption = f"At {float(fps):g} fps: " + ", ".join(f"{sign} {category}" for category, sign in SIGNS.items())
+    return Table(["", *map(str, range(1, len(chosen) + 1))], lines, caption)

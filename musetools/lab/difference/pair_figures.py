@@ -1,21 +1,29 @@
-"""Figures of pairs of recipes at several frame rates, and of every recipe over a minute."""
+"""Figures of pairs of recipes, of every recipe over a minute, and of what differences cost."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from musetools.lab.difference.measure import Comparison
+from musetools.lab.difference.causes import Causes
+from musetools.lab.difference.measure import KINDS, Comparison
 from musetools.lab.difference.overview import LagTable
+from musetools.lab.difference.silence import SITUATIONS, Silence
 from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
 from musetools.recipes.profile import Profile
-from musetools.timing import exact_fps
 
-__all__ = ["lag_figure", "rate_figure", "value_figure"]
+__all__ = ["cause_figure", "lag_figure", "outcome_figure", "rate_figure", "silence_figure", "value_figure"]
 
 LATE_MS = 40  # a frame at 25 fps
+VERDICTS = {  # marker and colour
+    "yes": ("o", COLOURS["green"]),
+    "single values are not": ("D", COLOURS["orange"]),
+    "no": ("s", COLOURS["black"]),
+}
+KIND_COLOURS = dict(zip(KINDS, (COLOURS["sky"], COLOURS["yellow"], COLOURS["black"], COLOURS["purple"]), strict=True))
+LEAST = 1e-5  # content standard deviations: what is less is drawn here
 
 
 def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
@@ -33,22 +41,17 @@ def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
     n_rows = comparisons[0].a.rows.shape[1]
     with figure(2, len(comparisons), sharex=True, sharey="row", figsize=(11, 4.4)) as (fig, axes):
         for (above, below), compared in zip(axes.T, comparisons, strict=True):
-            fps, stops = float(exact_fps(compared.a.fps)), compared.a.stops or compared.b.stops
-            _draw_lag(above, compared.a, TRAIN, "-", compared.names[0])
-            _draw_lag(above, compared.b, INFER, "--", compared.names[1])
-            below.plot(compared.shared / fps, compared.rows_differ(), color=COLOURS["black"])
-            count = "one stops" if stops else f"{compared.differing} of {len(compared.shared)} differ"
-            above.set_title(f"{float(compared.a.fps):g} fps: {count}")
+            for side, colour, style in ((compared.a, TRAIN, "-"), (compared.b, INFER, "--")):
+                times = np.array(side.frames) / compared.fps
+                above.plot(times, side.lag_ms, style, color=colour, linewidth=1.2, label=side.recipe.name)
+            below.plot(compared.shared / compared.fps, compared.rows_differ(), color=COLOURS["black"])
+            count = "one stops" if compared.stops else f"{compared.differing} of {len(compared.shared)} differ"
+            above.set_title(f"{compared.fps:.5g} fps: {count}")
             below.set_xlabel("time in s")
         axes[0, 0].set_ylabel("lag in ms")
         axes[1, 0].set(ylabel=f"rows that differ,\nof {n_rows}", ylim=(-0.5, n_rows + 0.5))
         fig.legend(handles=axes[0, 0].get_lines(), loc="outside lower center", ncols=2)
     return fig
-
-
-def _draw_lag(ax: Axes, side: Profile, colour: str, style: str, label: str) -> None:
-    times = np.array(side.frames) / float(exact_fps(side.fps))
-    ax.plot(times, side.lag_ms, style, color=colour, linewidth=1.2, label=label)
 
 
 def lag_figure(table: LagTable) -> Figure:
@@ -118,7 +121,7 @@ def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure
     -------
     Figure
     """
-    values, fps = found.values, float(exact_fps(found.a.fps))
+    values, fps = found.values, found.fps
     n_frames, n_layers = values.relative.shape
     first = values.frames[0] if n_frames else 0
     with figure(1, 2, figsize=(11, 3.8), width_ratios=(3, 2)) as (fig, axes):
@@ -133,10 +136,116 @@ def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure
         )
         measured = [c for c in comparisons if c.values is not None]
         for compared, (mark, colour) in zip(measured, MARKS.items(), strict=False):
-            inside, label = compared.values.by_layer(compared.interior()), f"{float(compared.a.fps):g} fps"
+            inside, label = compared.values.by_layer(compared.interior()), f"{compared.fps:.5g} fps"
             by_layer.plot(inside, mark, color=colour, fillstyle="none", label=label)
         by_layer.set(xlabel="layer", ylabel="difference in standard deviations", xticks=range(n_layers))
         by_layer.set_ylim(bottom=0)
         by_layer.set_title("Inside the clip, by layer")
         by_layer.legend()
+    return fig
+
+
+def cause_figure(causes: Causes) -> Figure:
+    """Draw what each difference costs, the most costly first: the layer that suffers most, and the range of the others.
+
+    Parameters
+    ----------
+    causes : Causes
+        What `measure_causes` returned.
+
+    Returns
+    -------
+    Figure
+    """
+    found = causes.found
+    beside = np.concatenate([content.neighbours for content in causes.content.values()])
+    with figure(figsize=(10, 1.6 + 0.33 * len(found))) as (fig, axes):
+        ax = axes[0, 0]
+        ax.axvspan(beside.min(), beside.max(), color="0.9", label="neighbouring rows, 20 ms apart")
+        for verdict, (marker, colour) in VERDICTS.items():
+            places = [y for y, cause in enumerate(found) if cause.verdict == verdict]
+            costs = [max(found[y].cost, LEAST) for y in places]
+            ax.plot(costs, places, marker, color=colour, label=f"safe: {verdict}")
+            least = [max(found[y].gap.rms.min(), LEAST) for y in places]
+            ax.hlines(places, least, costs, color=colour, linewidth=1.5)
+        ax.set_yticks(range(len(found)), [f"{cause.name} ({cause.spec})" for cause in found])
+        ax.invert_yaxis()
+        ax.set(xscale="log", xlabel="rms over the content's standard deviation")
+        n_safe = sum(cause.verdict == "yes" for cause in found)
+        title = f"{n_safe} of {len(found)} differences are safe; the most costly one costs {found[0].cost:.2g} std"
+        fig.suptitle(f"{title} · weights: {causes.weights}", x=0.01, ha="left", fontsize=11, fontweight="bold")
+        ax.set_title("Line: all layers; mark: the layer that suffers most", fontweight="normal", fontsize=10)
+        fig.legend(loc="outside lower center", ncols=4)
+    return fig
+
+
+def silence_figure(silence: Silence) -> Figure:
+    """Draw how far rows of silence are from those of padding, of speech and of each other, a panel for each spec.
+
+    Parameters
+    ----------
+    silence : Silence
+        What `measure_silence` returned.
+
+    Returns
+    -------
+    Figure
+    """
+    highest = max(matrix.max() for matrix in silence.distances.values())
+    with figure(1, len(silence.distances), sharey=True, figsize=(11, 4.8)) as (fig, axes):
+        for ax, (spec, matrix) in zip(axes[0], silence.distances.items(), strict=True):
+            shown = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=highest)
+            for (y, x), value in np.ndenumerate(matrix):
+                colour = "white" if value < 0.6 * highest else "black"
+                ax.text(x, y, f"{value:.2g}" if value else "–", ha="center", va="center", color=colour, fontsize=9)
+            ax.set_xticks(range(len(SITUATIONS)), SITUATIONS, rotation=35, ha="right")
+            ax.set_yticks(range(len(SITUATIONS)), SITUATIONS)
+            ax.set(xlabel="rows of", ylabel="rows of" if ax is axes[0, 0] else "")
+            quiet = matrix[0, 1:-1]
+            ax.set_title(
+                f"{spec}: silence is {quiet.min():.2g} to {quiet.max():.2g}\nfrom padding, speech {matrix[0, -1]:.2g}"
+            )
+            ax.spines[:].set_visible(False)
+            ax.tick_params(length=0)
+        label = "distance of rows: rms over the content's\nstandard deviation, mean of the layers"
+        fig.colorbar(shown, ax=axes, label=f"{label}\nweights: {silence.weights}")
+    return fig
+
+
+def outcome_figure(comparisons: Sequence[Comparison]) -> Figure:
+    """Draw what becomes of each frame of one or more pairs of recipes, a strip each.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        Pairs on a clip or over a minute.
+
+    Returns
+    -------
+    Figure
+    """
+    longest = max(len(compared.kinds) / compared.fps for compared in comparisons)
+    with figure(figsize=(11, 1.5 + 0.55 * len(comparisons))) as (fig, axes):
+        ax = axes[0, 0]
+        for y, compared in enumerate(comparisons):
+            kinds, fps = compared.kinds, compared.fps
+            for kind, colour in KIND_COLOURS.items():
+                here = np.flatnonzero(kinds == kind)
+                starts = here[np.diff(here, prepend=-2) > 1]
+                stops = here[np.diff(here, append=1e9) > 1] + 1
+                spans = [(a / fps, b / fps - a / fps) for a, b in zip(starts, stops, strict=True)]
+                # an edge of a few frames is thinner than a line: its outline keeps it visible
+                ax.broken_barh(spans, (y - 0.32, 0.64), facecolor=colour, edgecolor=colour, linewidth=1)
+            counts = "; ".join(f"{count} {kind}" for kind, count in compared.counts().items() if count)
+            ax.text(len(kinds) / fps + 0.5, y, counts, va="center", fontsize=9)
+        labels = ["\n".join(compared.names) + f", {compared.where}" for compared in comparisons]
+        ax.set_yticks(range(len(comparisons)), labels)
+        ax.set(xlabel="time of the frame in s", ylim=(len(comparisons) - 0.5, -0.5))
+        ax.set_xlim(-0.01 * longest, 1.9 * longest)  # counts stand at the right
+        ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= longest])
+        first = np.concatenate([compared.kinds for compared in comparisons[:2]])  # of a clip and over a minute
+        share = f"{100 * (first == KINDS[0]).mean():.1f} %"
+        ax.set_title(f"{comparisons[0].pair}: {share} of all frames get the same chunk on both sides")
+        handles = [Patch(color=colour, label=kind) for kind, colour in KIND_COLOURS.items()]
+        fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig

@@ -18,7 +18,7 @@ from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
 from musetools.lab.content import gap_of, looped
-from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
+from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps, frame_count
 
 __all__ = ["SITUATIONS", "Silence", "measure_silence"]
 
@@ -31,56 +31,39 @@ SITUATIONS = (PADDING, DIGITAL, NOISE, ONLY_DIGITAL, ONLY_NOISE, SPEECH)
 PAUSES = (DIGITAL, NOISE)
 
 
-@dataclass(frozen=True)
-class Caught:
-    """What a mask of silent chunks finds in a clip."""
-
-    silent_frames: int  # whose own loudness is below the threshold
-    silent_chunks: int  # of them, those whose chunk covers nothing else
-    frames: int
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Silence(Answer):
     """How far rows of silence are from those of padding and of each other, and what a mask would catch."""
 
     weights: str
-    fps: Fraction
     below_dbfs: float
     distances: dict[str, np.ndarray]  # by spec, (6, 6) in the order of `SITUATIONS`: rms over content, mean of layers
-    caught: dict[str, Caught]  # by the kind of pause, and for the clip itself as "the clip"
-
-    def distance(self, spec: str, a: str, b: str) -> float:
-        """Return the distance of two situations."""
-        return float(self.distances[spec][SITUATIONS.index(a), SITUATIONS.index(b)])
+    # by the kind of pause and for "the clip": silent frames, and of them those whose chunk covers nothing else
+    caught: dict[str, tuple[int, int]]
+    n_frames: int  # of the clip
 
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
-        return [*map(self._of_spec, self.distances), *self._of_mask()]
+        pauses = [f"{self.caught[kind][1]} of {self.caught[kind][0]} frames of a {kind}" for kind in PAUSES]
+        silent, masked = self.caught["the clip"]
+        return [
+            *map(self._of_spec, self.distances),
+            f"Chunks.silent at {self.below_dbfs:g} dBFS marks {', '.join(pauses)}: "
+            "chunks that reach into speech are not silent.",
+            f"In the clip itself {silent} of {self.n_frames} frames are silent, and of their chunks {masked}.",
+        ]
 
     def _of_spec(self, spec: str) -> str:
-        said = self.distance(spec, PADDING, SPEECH)
-        parts = [f"{what} {100 * self.distance(spec, PADDING, what) / said:.0f} %" for what in SITUATIONS[1:-1]]
+        *silent, speech = self.distances[spec][SITUATIONS.index(PADDING), 1:]
+        parts = [f"{name} {100 * far / speech:.0f} %" for name, far in zip(SITUATIONS[1:], silent, strict=False)]
         return (
-            f"{spec}: of the distance between padding and speech ({said:.2g}), silence is this far from padding: "
+            f"{spec}: of the distance between padding and speech ({speech:.2g}), silence is this far from padding: "
             f"{', '.join(parts)}."
         )
 
-    def _of_mask(self) -> list[str]:
-        pauses = ", ".join(
-            f"{self.caught[kind].silent_chunks} of {self.caught[kind].silent_frames} frames of a {kind}"
-            for kind in PAUSES
-        )
-        clip = self.caught["the clip"]
-        return [
-            f"Chunks.silent at {self.below_dbfs:g} dBFS marks {pauses}: chunks that reach into speech are not silent.",
-            f"In the clip itself {clip.silent_frames} of {clip.frames} frames are silent, and of their chunks "
-            f"{clip.silent_chunks}.",
-        ]
-
     def results(self) -> dict[str, object]:
         """Return what a notebook records: distances by spec, silent frames and chunks by kind of pause."""
-        caught = {kind: [found.silent_frames, found.silent_chunks] for kind, found in self.caught.items()}
+        caught = {kind: list(found) for kind, found in self.caught.items()}
         return {"distances": {spec: matrix.tolist() for spec, matrix in self.distances.items()}, "caught": caught}
 
 
@@ -113,11 +96,10 @@ def measure_silence(
     """
     clips = _clips(looped(waveform, BEFORE_S + PAUSE_S + AFTER_S))
     distances = {spec: _distances(clips, encoder, spec, std) for spec, std in content.items()}
-    rate = float(exact_fps(fps))
-    pause = slice(round(BEFORE_S * rate), round((BEFORE_S + PAUSE_S) * rate))
-    caught = {kind: _caught(clips[kind], fps, below_dbfs, pause) for kind in PAUSES}
+    start, stop = (round(seconds * float(exact_fps(fps))) for seconds in (BEFORE_S, BEFORE_S + PAUSE_S))
+    caught = {kind: _caught(clips[kind], fps, below_dbfs, slice(start, stop)) for kind in PAUSES}
     caught["the clip"] = _caught(waveform, fps, below_dbfs, slice(None))
-    return Silence(encoder.name, exact_fps(fps), below_dbfs, distances, caught)
+    return Silence(encoder.name, below_dbfs, distances, caught, frame_count(len(waveform), fps))
 
 
 def _clips(speech: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,9 +117,9 @@ def _distances(clips: dict[str, np.ndarray], encoder: Encoder, spec: str, std: n
     return np.array([[gap_of(a - b, std).rms.mean() for b in rows] for a in rows])
 
 
-def _caught(waveform: np.ndarray, fps: float | Fraction, below_dbfs: float, frames: slice) -> Caught:
+def _caught(waveform: np.ndarray, fps: float | Fraction, below_dbfs: float, frames: slice) -> tuple[int, int]:
     """Count silent frames and chunks, of some frames of a clip."""
     dbfs, n_rows = loudness(waveform, fps), len(waveform) // ROW_SAMPLES
     chunks = Chunks(np.empty((n_rows, 1, 1)), chunk_rows(n_rows, fps, n_frames=len(dbfs)), fps)
     silent, quiet = chunks.silent(dbfs, below_dbfs=below_dbfs)[frames], dbfs[frames] < below_dbfs
-    return Caught(int(quiet.sum()), int((silent & quiet).sum()), len(quiet))
+    return int(quiet.sum()), int((silent & quiet).sum())

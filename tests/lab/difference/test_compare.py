@@ -16,7 +16,6 @@ from musetools.features.extract import FeatureRows
 from musetools.lab.difference import (
     compare,
     compare_all,
-    compare_at,
     edge_figure,
     evaluate,
     frame_figure,
@@ -235,20 +234,12 @@ def made(monkeypatch) -> list[tuple]:
     return calls
 
 
-def test_several_rates_make_features_once(small, made):
-    rates = (24, 25, 29.97, 30)
-    many = compare_at(*V15, clip(3), rates=rates, encoder=small)
-    assert len(made) == 2
-    alone = compare(*V15, clip(3), fps=29.97, encoder=small)
-    np.testing.assert_array_equal(many[2].values.relative, alone.values.relative)
-
-
 @pytest.mark.parametrize(("train", "infer", "n_specs"), [(*V15, 3), ("musetools", "latentsync", 2)])
 def test_the_answer_makes_features_once_for_each_spec(train, infer, n_specs, small, made, tmp_path):
     answer = evaluate(SPEECH, train, infer, small, fps=29.97, folder=tmp_path)
     assert len(made) == n_specs
     alone = compare(train, infer, SPEECH, fps=29.97, encoder=small)
-    assert answer.sentences() == alone.sentences()
+    assert answer.sentences() == answer.comparisons[3].sentences() == alone.sentences()
     np.testing.assert_array_equal(answer.compared.values.relative, alone.values.relative)
     np.testing.assert_array_equal(np.load(tmp_path / "clip.npy"), answer.rows_of(train))
     for name, recipe in answer.recipes.items():
@@ -319,7 +310,7 @@ def test_html_is_escaped(small):
 
 def test_a_table_of_rates(small):
     rates = (24, 25, 29.97, 50)
-    many = compare_at("musetools", "musetalk-v1.5-infer", clip(4), rates=rates, encoder=small)
+    many = [compare("musetools", "musetalk-v1.5-infer", clip(4), fps=fps, encoder=small) for fps in rates]
     table = rate_table(many)
     lines = dict(zip(rates, table.lines, strict=True))
     assert [line[0] for line in table.lines] == ["24", "25", "29.97", "50"]
@@ -348,24 +339,21 @@ def test_rates_may_be_fractions():
 
 
 def test_all_against_all():
-    matrix = compare_all()
-    assert matrix.names == tuple(RECIPES)
-    for a in RECIPES:
-        assert matrix.category(a, a) == "interchangeable"
-        assert matrix.category(a, "latentsync") == matrix.category("latentsync", a) == compare("latentsync", a).category
-    lines = matrix.table().lines
-    assert [line[0] for line in lines] == [f"{i} {name}" for i, name in enumerate(RECIPES, start=1)]
-    signs = np.array([line[1:] for line in lines])
+    table = compare_all()
+    assert [line[0] for line in table.lines] == [f"{i} {name}" for i, name in enumerate(RECIPES, start=1)]
+    signs = np.array([line[1:] for line in table.lines])
+    for i, a in enumerate(RECIPES):
+        assert signs[i, i] == "●"
+        column = list(RECIPES).index("latentsync")
+        assert signs[i, column] == signs[column, i] == measure.SIGNS[compare("latentsync", a).category]
     assert (signs == signs.T).all()
-    assert (np.diag(signs) == "●").all()
     for sign in np.unique(signs):
-        assert sign in matrix.table().caption
+        assert sign in table.caption
 
 
 def test_some_against_each_other():
-    matrix = compare_all((name for name in ("latentsync", "musetalk-v1.5-infer")), fps=50)
-    assert matrix.names == ("latentsync", "musetalk-v1.5-infer")
-    assert matrix.category("musetalk-v1.5-infer", "latentsync") == "stops"
+    table = compare_all((name for name in ("latentsync", "musetalk-v1.5-infer")), fps=50)
+    assert [line[1:] for line in table.lines] == [["●", "–"], ["–", "–"]]
 
 
 def late(features, fps):

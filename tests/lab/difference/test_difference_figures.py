@@ -10,7 +10,6 @@ from oracles import speech
 from musetools import RECIPES, audio2feat
 from musetools.lab.difference import (
     compare,
-    compare_at,
     edge_figure,
     feature_figure,
     frame_figure,
@@ -42,7 +41,12 @@ def chunks(made, n_samples: int, *names: str) -> dict:
 
 
 def compared(made, pair: tuple[str, str], seconds: float, rates: tuple = (25,)) -> list:
-    return compare_at(*pair, (made.waveform[: int(seconds * RATE)], RATE), rates=rates, encoder=made.encoder)
+    source = made.waveform[: int(seconds * RATE)], RATE
+    return [compare(*pair, source, fps=fps, encoder=made.encoder) for fps in rates]
+
+
+def at_rates(pair: tuple[str, str], rates: tuple) -> list:
+    return [compare(*pair, fps=fps) for fps in rates]
 
 
 def fps_texts(rates: tuple) -> list[str]:
@@ -56,7 +60,7 @@ def rate_figures(made):
     cases = ((V15, (24, 25, 29.97, 50)), (STOPS_AT_50[::-1], (50, 25)), (BOTH_STOP, (29.97,)), (NO_LAG, (NTSC, 25)))
     for pair, rates in cases:
         units = {"time in s", "lag in ms", "rows that differ,\nof 10"}
-        yield rate_figure(compare_at(*pair, rates=rates)), units, [*pair, *fps_texts(rates)]
+        yield rate_figure(at_rates(pair, rates)), units, [*pair, *fps_texts(rates)]
 
 
 def lag_figures(made):
@@ -115,7 +119,7 @@ def test_figures(figures, made):
 @pytest.mark.parametrize("pair", [STOPS_AT_50, BOTH_STOP], ids="-".join)
 def test_where_one_stops_is_written(pair):
     rates = (24, 25, 29.97, 50)
-    titles = [ax.get_title("left") for ax in rate_figure(compare_at(*pair, rates=rates)).axes[:4]]
+    titles = [ax.get_title("left") for ax in rate_figure(at_rates(pair, rates)).axes[:4]]
     for fps, title in zip(rates, titles, strict=True):
         assert ("stops" in title) == (compare(*pair, fps=fps).category == STOPS)
 
