@@ -8,8 +8,7 @@ training set. The ``…_figure`` functions draw.
 from musetools.lab.alignment.converter import Conversion, ConverterAudit, audit_converter
 from musetools.lab.alignment.figures import answer_box, click_figure, mouth_figure, plosive_figure, sampler_figure
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
-from musetools.lab.alignment.measure import Alignment, check_store, evaluate
-from musetools.lab.alignment.mouth import Mouth, look_at_mouth
+from musetools.lab.alignment.measure import Alignment, Mouth, check_store, evaluate, look_at_mouth
 
 __all__ = ["Alignment", "Conversion", "ConverterAudit", "MeasuredLag", "Mouth", "answer_box", "audit_converter"]
 __all__ += ["check_store", "click_figure", "evaluate", "look_at_mouth", "measure_lags", "mouth_figure"]

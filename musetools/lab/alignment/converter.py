@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -34,6 +35,7 @@ SEGMENT, SEGMENT_S = "-c copy -f segment", 10
 CUT = (*SEGMENT.split(), "-map", "0", "-segment_time", str(SEGMENT_S), "-reset_timestamps", "1")
 QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
 WAV = ("-vn", "-acodec", "pcm_s16le", "-f", "wav", "-ar", str(SAMPLE_RATE), "-ac", "1")
+Run = Callable[..., str]  # runs the program with some arguments and returns what it prints
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,14 @@ class Conversion:
     note: str = ""  # why something was not measured
 
     @property
-    def mean_ms(self) -> float | None:
-        """Mean of `late_ms`; None if nothing was measured."""
-        return float(np.mean(self.late_ms)) if self.late_ms else None
+    def mean_ms(self) -> float:
+        """Mean of `late_ms`."""
+        return float(np.mean(self.late_ms))
 
     @property
-    def audio_minus_video_ms(self) -> float | None:
+    def audio_minus_video_ms(self) -> float:
         """How much longer the audio is than the video."""
-        return None if self.audio_s is None else 1000 * (self.audio_s - self.video_s)
+        return 1000 * (self.audio_s - self.video_s)
 
     def cells(self) -> list[str]:
         """Return a table row."""
@@ -72,36 +74,32 @@ class Conversion:
 class ConverterAudit(Answer):
     """What the ffmpeg program of this machine does to sync."""
 
-    program: str  # its path, or the name that was not found
-    version: str = ""  # first line of `ffmpeg -version`; empty without the program
+    version: str = ""  # first line of `ffmpeg -version`
     conversions: tuple[Conversion, ...] = ()  # one for each frame rate and option
     segments: tuple[Conversion, ...] = ()  # of a clip of 40 s; that clip itself, with a note, if it could not be cut
-
-    @property
-    def available(self) -> bool:
-        """Whether there is such a program."""
-        return bool(self.version)
+    missing: str = ""  # why there is no program to measure
 
     def sentences(self) -> list[str]:
         """Write what was found, computed from the numbers."""
-        if not self.available:
-            missing = f"There is no program {self.program!r} on this machine, so what it does to sync was not measured."
-            return [f"{missing} musetools needs none; to audit one, apt install ffmpeg, or pass ffmpeg=PATH."]
+        if self.missing:
+            advice = "musetools needs none; to audit one, apt install ffmpeg, or pass ffmpeg=PATH."
+            return [f"{self.missing}, so what it does to sync was not measured. {advice}"]
         version = self.version.partition(" Copyright")[0]
         return [f"Measured with {version}.", *self._of_options(), *self._of_segments(), *self._of_failures()]
 
     def _of_options(self) -> Iterator[str]:
         for option in OPTIONS:
-            measured = [c for c in self.conversions if c.option == option and c.mean_ms is not None]
-            late = ", ".join(f"{signed(c.mean_ms)} ms at {c.clip}" for c in measured if abs(c.mean_ms) > MATTERS_MS)
-            kept = ", ".join(c.clip for c in measured if abs(c.mean_ms) <= MATTERS_MS)
+            measured = [c for c in self.conversions if c.option == option and c.late_ms]
+            late = [f"{signed(c.mean_ms)} ms at {c.clip}" for c in measured if abs(c.mean_ms) > MATTERS_MS]
+            kept = [c.clip for c in measured if abs(c.mean_ms) <= MATTERS_MS]
             if late:
-                yield f"{option} moves video against audio (positive: video late): {late}. Prepare no clips with it."
+                moved = ", ".join(late)
+                yield f"{option} moves video against audio (positive: video late): {moved}. Prepare no clips with it."
             if kept:
-                yield f"{option} keeps them together within {MATTERS_MS:g} ms on average at {kept}."
+                yield f"{option} keeps them together within {MATTERS_MS:g} ms on average at {', '.join(kept)}."
 
     def _of_segments(self) -> Iterator[str]:
-        if self.segments and self.segments[0].mean_ms is not None:
+        if self.segments and self.segments[0].late_ms:
             mean = signed(self.segments[0].mean_ms)
             yield f"Video minus wav in the first segment, frames counted from 0: {mean} ms."
         if lengths := [clip.video_s for clip in self.segments[:-1] if clip.video_s]:  # the last is what was left
@@ -111,7 +109,7 @@ class ConverterAudit(Answer):
             yield f"Length of a segment's wav minus that of its video: {signed(min(apart))}…{signed(max(apart))} ms."
 
     def _of_failures(self) -> Iterator[str]:
-        failed = {}  # one sentence for each reason: where the program is broken, it is always the same
+        failed = {}  # one sentence for each reason
         for c in (*self.conversions, *self.segments):
             failed.setdefault(c.note, []).append(f"{c.option} at {c.clip}")
         yield from (f"Not measured ({why}): {', '.join(what)}." for why, what in failed.items() if why)
@@ -121,95 +119,71 @@ class ConverterAudit(Answer):
         head = ["clip", "option", "flashes", "mean, ms", "range, ms", "lengths", "note"]
         caption = "Video minus audio, positive: video late. Segments: frame i at i/25 s against the wav."
         lines = [c.cells() for c in (*self.conversions, *self.segments)]
-        return Table(head, lines, caption) if self.available else None
+        return None if self.missing else Table(head, lines, caption)
 
 
 def audit_converter(ffmpeg: str | os.PathLike = "ffmpeg") -> ConverterAudit:
-    """Measure what the ffmpeg program of this machine does to audio-visual sync.
+    """Measure what the ffmpeg program of this machine, a name looked up on PATH or a path, does to audio-visual sync.
 
-    Parameters
-    ----------
-    ffmpeg : str or path, default "ffmpeg"
-        The program: a name looked up on PATH, or a path.
-
-    Returns
-    -------
-    ConverterAudit
-        `available` is False without the program; what fails has a note, and the rest goes on.
-
-    Raises
-    ------
-    OutputError
-        If the clips cannot be written.
+    What fails has a note, and the rest goes on; OutputError if the clips cannot be written.
     """
     if not (found := shutil.which(ffmpeg)):
-        return ConverterAudit(os.fspath(ffmpeg))
-    program = os.path.abspath(found)  # it is going to run in another folder
+        return ConverterAudit(missing=f"There is no program {os.fspath(ffmpeg)!r} on this machine")
     try:
         with tempfile.TemporaryDirectory(prefix="musetools-") as name:
             folder = Path(name)
-            conversions = tuple(c for fps in SOURCE_FPS for c in _conversions(program, fps, folder))
-            segments = tuple(_segments(program, folder))
-            return ConverterAudit(program, _version(program, folder), conversions, segments)
+            run = partial(_run, os.path.abspath(found), folder)
+            try:
+                version = run("-version").partition("\n")[0]
+            except MusetoolsError as error:
+                return ConverterAudit(missing=str(error))
+            conversions = tuple(c for fps in SOURCE_FPS for c in _conversions(run, fps, folder))
+            return ConverterAudit(version, conversions, tuple(_segments(run, folder)))
     except OSError as error:
         raise OutputError(f"cannot write the clips of the audit: {error}. Set TMPDIR to a folder with space") from None
 
 
 def _run(program: str, folder: Path, *arguments: str) -> str:
     """Run the program in a folder and return what it prints; MusetoolsError, with what it says, if it fails."""
+    # names are relative to the folder: a % in its path would be taken for a pattern
+    options = {"cwd": folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S, "check": True}
     try:
-        # names are relative to the folder: a % in its path would be taken for a pattern
-        options = {"cwd": folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
-        done = subprocess.run([program, *arguments], **options)
-    except subprocess.TimeoutExpired:
-        raise MusetoolsError(f"{program} had not ended after {TIMEOUT_S} s. Run it where less else runs") from None
-    except OSError as error:
-        raise MusetoolsError(f"{program} cannot be run: {error.strerror}. Pass ffmpeg=PATH of one that can") from None
-    if done.returncode:
-        errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-        raise MusetoolsError(f"{program} ended with {done.returncode}: {errors[-1]}. Pass ffmpeg=PATH of another")
-    return done.stdout.decode(errors="replace")
+        return subprocess.run([program, *arguments], encoding="utf-8", errors="replace", **options).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        said = error.stderr.strip().splitlines() if isinstance(error, subprocess.CalledProcessError) else ()
+        raise MusetoolsError(f"{program} failed: {said[-1] if said else error}") from None
 
 
-def _version(program: str, folder: Path) -> str:
-    try:
-        return _run(program, folder, "-version").splitlines()[0]
-    except (MusetoolsError, IndexError):
-        return f"{program}, which reports no version"
-
-
-def _conversions(program: str, fps: Fraction, folder: Path) -> Iterator[Conversion]:
+def _conversions(run: Run, fps: Fraction, folder: Path) -> Iterator[Conversion]:
     """Convert a clip of one frame rate with every option, and measure."""
     source = write_flash_clip(folder / f"source_{float(fps):.3f}.mp4", fps, CLIP_S)
     for number, option in enumerate(OPTIONS):
         result = source.with_name(f"{source.stem}_{number}.mp4")
         arguments = ("-i", source.name, *option.split(), *CONVERT, result.name)
-        yield _measured(Conversion(f"{float(fps):.5g} fps", option), program, arguments, result, result, fps)
+        yield _measured(Conversion(f"{float(fps):.5g} fps", option), run, arguments, result, result, fps)
 
 
-def _segments(program: str, folder: Path) -> Iterator[Conversion]:
+def _segments(run: Run, folder: Path) -> Iterator[Conversion]:
     """Cut a long clip into segments, extract the wav of each, and measure them as training reads them."""
     # B-frames as in what the conversion to 25 fps leaves: they make the wavs shorter than the clips
     source = write_flash_clip(folder / "long.mp4", TARGET_FPS, LONG_S, b_frames=3, key_frames=KEY_FRAMES)
     try:
-        _run(program, folder, *QUIET, "-i", source.name, *CUT, "clip%03d.mp4")
-        clips, note = sorted(folder.glob("clip*.mp4")), f"{program} reported no error but left no segment"
+        run(*QUIET, "-i", source.name, *CUT, "clip%03d.mp4")
     except MusetoolsError as error:
-        clips, note = [], str(error)
-    for clip in clips:
+        yield Conversion(source.name, SEGMENT, note=str(error))
+        return
+    for clip in sorted(folder.glob("clip*.mp4")):
         wav = clip.with_suffix(".wav")
         arguments = ("-i", clip.name, *WAV, wav.name)
-        yield _measured(Conversion(clip.name, SEGMENT), program, arguments, clip, wav, TARGET_FPS, counted=True)
-    if not clips:
-        yield Conversion(source.name, SEGMENT, note=note)
+        yield _measured(Conversion(clip.name, SEGMENT), run, arguments, clip, wav, TARGET_FPS, counted=True)
 
 
 def _measured(
-    result: Conversion, program: str, arguments: tuple, video: Path, audio: Path, fps: float, *, counted: bool = False
+    result: Conversion, run: Run, arguments: tuple, video: Path, audio: Path, fps: float, *, counted: bool = False
 ) -> Conversion:
     """Run the program, and find flashes and clicks in what it wrote; see `flash_starts`."""
     try:
-        _run(program, video.parent, *QUIET, *arguments)
+        run(*QUIET, *arguments)
         starts, n_frames = flash_starts(video, fps, counted=counted)
         clicks, audio_s = click_times(audio)
         result = replace(result, video_s=n_frames / TARGET_FPS, audio_s=audio_s)

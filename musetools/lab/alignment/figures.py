@@ -7,15 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from musetools.lab.alignment.lag import MeasuredLag
-from musetools.lab.alignment.measure import Alignment
-from musetools.lab.alignment.mouth import Mouth
+from musetools.lab.alignment.measure import Alignment, Mouth
 from musetools.lab.answer import AnswerBox
 from musetools.lab.look import COLOURS, figure
-from musetools.lips import LipSync, mouth_images
+from musetools.lips import mouth_images
 from musetools.lips.estimate import in_words
 from musetools.lips.expected import GRID_RATE
 from musetools.recipes.sampler import SamplerAudit
-from musetools.table import signed
 from musetools.timing import SAMPLE_RATE
 
 __all__ = ["answer_box", "click_figure", "mouth_figure", "plosive_figure", "sampler_figure"]
@@ -87,7 +85,8 @@ def mouth_figure(mouth: Mouth) -> Figure:
         label = f"expected from {BASIS[sync.method]}, moved by the offset"
         above.plot(moved, expected, color=COLOURS["black"], lw=1, ls="--", label=label)
         above.set(xlabel="time in s", ylabel="opening, in\ndeviations", xlim=(0, min(len(seen) / GRID_RATE, SHOWN_S)))
-        above.set_title(_sentence(sync))
+        said, _, match = str(sync).rpartition(" (")
+        above.set_title(f"{said[0].upper()}{said[1:]}\n({match}")
         if sync.curve is not None:
             shifts = np.linspace(-1000 * sync.reach_s, 1000 * sync.reach_s, len(sync.curve))
             below.plot(shifts, sync.curve, color=COLOURS["purple"], label="correlation")
@@ -97,14 +96,6 @@ def mouth_figure(mouth: Mouth) -> Figure:
         below.set(xlabel="sound late by, in ms", ylabel="correlation of seen\nand expected")
         fig.legend(loc="outside lower center", ncols=4)
     return fig
-
-
-def _sentence(sync: LipSync) -> str:
-    if sync.offset_ms is None:
-        return f"Not known by how much sound is late: {sync.why}"
-    low, high = map(signed, sync.interval_ms)
-    match = f"correlation {sync.correlation:.2f}, confidence {sync.confidence_text}"
-    return f"{in_words(sync.offset_ms).capitalize()} ({low} … {high} ms), {match}"
 
 
 def plosive_figure(mouth: Mouth, waveform: np.ndarray, clip: str | os.PathLike) -> Figure | None:
@@ -136,22 +127,15 @@ def plosive_figure(mouth: Mouth, waveform: np.ndarray, clip: str | os.PathLike) 
             above.imshow(image, extent=(times[frame] - half, times[frame] + half, 0, 1), aspect="auto")
             below.axvline(times[frame], color="0.8", lw=0.8, zorder=0)
         above.set(xlim=(start, end), yticks=[])
-        above.set_title(f"Lips shut at {times[shut]:.2f} s; {_burst(mouth.sync)}")
+        offset_ms = mouth.sync.offset_ms
+        late = "the offset is not known" if offset_ms is None else f"by the offset {in_words(offset_ms)}"
+        above.set_title(f"Lips shut at {times[shut]:.2f} s; {late}")
         places = np.arange(max(0, round(start * SAMPLE_RATE)), min(len(waveform), round(end * SAMPLE_RATE)))
         below.plot(places / SAMPLE_RATE, waveform[places], color=COLOURS["black"], lw=0.5, label="sound in the file")
-        below.axvline(
-            times[shut] + (mouth.sync.offset_ms or 0) / 1000, color=COLOURS["purple"], label="its place in the sound"
-        )
+        below.axvline(times[shut] + (offset_ms or 0) / 1000, color=COLOURS["purple"], label="its place in the sound")
         below.set(xlabel="time in s", ylabel="sample")
         fig.legend(loc="outside lower center", ncols=2)
     return fig
-
-
-def _burst(sync: LipSync) -> str:
-    if sync.offset_ms is None:
-        return "the offset is not known"
-    side = "later" if sync.offset_ms > 0 else "earlier"
-    return f"by the offset the sound of that moment comes {abs(sync.offset_ms):.0f} ms {side}"
 
 
 def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:
@@ -167,14 +151,14 @@ def sampler_figure(samplers: Sequence[SamplerAudit]) -> Figure:
     Figure
     """
     places = np.arange(len(samplers))
+    audio, mel = ([100 * s.wrong_audio_share for s in samplers], [100 * s.wrong_mel_share for s in samplers])
     with figure(figsize=(9, 3)) as (fig, axes):
         ax = axes[0, 0]
-        for shift, shares, colour, label in (
-            (-0.2, [s.wrong_audio_share for s in samplers], COLOURS["purple"], "audio of another half minute (K5)"),
-            (0.2, [s.wrong_mel_share for s in samplers], COLOURS["sky"], "wrong mel for the sync loss (K6)"),
+        for bars in (
+            ax.bar(places - 0.2, audio, 0.4, color=COLOURS["purple"], label="audio of another half minute (K5)"),
+            ax.bar(places + 0.2, mel, 0.4, color=COLOURS["sky"], label="wrong mel for the sync loss (K6)"),
         ):
-            bars = ax.bar(places + shift, [100 * share for share in shares], 0.4, color=colour, label=label)
-            ax.bar_label(bars, [f"{100 * share:.1f}" for share in shares], padding=2)
+            ax.bar_label(bars, fmt="%.1f", padding=2)
         ax.set_xticks(places, [f"{s.n_frames} frames\n{s.n_frames / 25:.0f} s at 25 fps" for s in samplers])
         ax.set_ylabel("starts in %")
         ax.margins(y=0.2)

@@ -1,6 +1,6 @@
 """Clips that flash and click at the same times, and finding both again: they show what moves video against audio."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,34 +20,27 @@ CLICK_HZ, CLICK_S, CLICKS_ABOVE = 3000, 0.006, 0.2
 
 
 def write_flash_clip(
-    path: Path,
-    fps: float | Fraction,
-    seconds: float,
-    *,
-    video_late_ms: float = 0,
-    b_frames: int = 0,
-    key_frames: Iterable[int] = (),
+    path: Path, fps: float | Fraction, seconds: float, *, b_frames: int = 0, key_frames: Collection[int] = ()
 ) -> Path:
     """Write a dark clip with flashes at irregular times and a click at the start of each, as H.264 and AAC.
 
-    Flashes come `video_late_ms` later than their clicks; there are at most `b_frames` B-frames in a row; `key_frames`
-    are numbers of frames that become key frames, besides the first.
+    There are at most `b_frames` B-frames in a row; `key_frames` are numbers of key frames besides the first.
     """
-    fps, forced = exact_fps(fps), set(key_frames)
+    fps = exact_fps(fps)
     starts = EDGE_S + np.cumsum(np.random.default_rng(0).uniform(*SPACING_S, int(seconds / SPACING_S[0])))
     flashes = np.round(starts[starts < seconds - EDGE_S - FADE / fps] * float(fps)).astype(int)
     with av.open(str(path), "w") as clip:
         video = clip.add_stream("libx264", rate=fps, width=SIZE, height=SIZE, pix_fmt="yuv420p")
         video.options = X264 | {"bf": str(b_frames)}
         audio = clip.add_stream("aac", rate=RATE, layout="mono")
-        packets = [p for frame in _frames(flashes, fps, seconds, forced) for p in video.encode(frame)]
-        packets += audio.encode(_clicks(flashes / float(fps) - video_late_ms / 1000, seconds))
+        packets = [p for frame in _frames(flashes, fps, seconds, key_frames) for p in video.encode(frame)]
+        packets += audio.encode(_clicks(flashes / float(fps), seconds))
         packets += video.encode() + audio.encode()
         clip.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
     return path
 
 
-def _frames(flashes: np.ndarray, fps: Fraction, seconds: float, forced: set[int]) -> Iterator[av.VideoFrame]:
+def _frames(flashes: np.ndarray, fps: Fraction, seconds: float, forced: Collection[int]) -> Iterator[av.VideoFrame]:
     """Yield the frames: the first of a flash is the brightest, every next one a step darker."""
     lumas = np.full(int(seconds * fps), DARK, np.uint8)
     for step in range(FADE):

@@ -2,29 +2,65 @@
 
 import os
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from musetools.audio.load import load_audio
+from musetools.audio.loudness import loudness
 from musetools.check.clip import ClipAudit, audit_clip, known_samples
 from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, audit_folder, worst_first
 from musetools.features.encoder import Encoder
 from musetools.lab.alignment.converter import ConverterAudit, audit_converter
 from musetools.lab.alignment.lag import MeasuredLag, measure_lags
-from musetools.lab.alignment.mouth import Mouth, look_at_mouth
 from musetools.lab.answer import Answer
+from musetools.lab.project import project_file
+from musetools.lips import LipSync, MouthModel, MouthSeries, mouth_measures, read_mouth
+from musetools.lips.estimate import compared, expected_and_sync
 from musetools.lips.folder import WARNING_MS, with_sync
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.recipes.sampler import SamplerAudit, audit_sampler
 from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 from musetools.train.store import FeatureStore
 
-__all__ = ["Alignment", "check_store", "evaluate"]
+__all__ = ["Alignment", "Mouth", "check_store", "evaluate", "look_at_mouth"]
 
 NAMED = 5  # clips that the answer names
+FINE_FPS = 100  # values of loudness a second in which a burst is looked for
+SHUT, BURST_S = 0.25, 0.08  # share of frames in which lips count as shut; length of the burst, and of what is before it
 LENGTHS = (750, 800, 1000, 1500)  # frames of clips whose starts are replayed beside those of the clip itself
+
+
+@dataclass(frozen=True, eq=False)
+class Mouth:
+    """A clip's mouth and its sound."""
+
+    seen: MouthSeries
+    expected: np.ndarray  # (n_rows, n_measures): the mouth expected from the sound
+    sync: LipSync
+
+    def curves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mouth seen and the one expected, (n_points,) each, 100 a second, mean 0 and deviation 1."""
+        even, known, wanted = compared(self.seen, self.expected)
+        seen, expected = even.mean(axis=1), wanted.mean(axis=1)
+        seen = np.where(known, seen / max(seen[known].std(), 1e-9), np.nan)
+        return seen, expected / max(expected.std(), 1e-9)
+
+    def plosive(self, waveform: np.ndarray) -> int | None:
+        """Return the frame with shut lips after which sound, moved to the mouth, rises most; None without pictures."""
+        lips, times = self.seen.values[:, 0], self.seen.times_s + (self.sync.offset_ms or 0) / 1000
+        if self.seen.places is None or not np.isfinite(lips).any():
+            return None
+        loud = np.maximum(loudness(waveform, FINE_FPS), -70)
+        sums = np.concatenate([[0.0], np.cumsum(loud)])
+        here, step = np.rint(times * FINE_FPS).astype(int), round(BURST_S * FINE_FPS)
+        before, middle, after = (np.clip(here + k * step, 0, len(loud)) for k in (-1, 0, 1))
+        rise = (sums[after] - 2 * sums[middle] + sums[before]) / step
+        inside = (here >= step) & (here < len(loud) - step)
+        shut = lips <= np.nanquantile(lips, SHUT)
+        return int(np.argmax(np.where(inside & shut, rise, -np.inf)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,7 +117,9 @@ def evaluate(
     encoder : Encoder
         Any weights for the clicks; tiny.en for the mouth of people.
     mouth : str, default "auto"
-        Where the mouth's series is from, see `look_at_mouth`.
+        Where the mouth's series is from. "face": measured in the video by MediaPipe; "none"; or a table (see
+        `read_mouth`). "auto": the csv of the clip's name beside it where there is one, as for the drawn talker,
+        otherwise the face where MediaPipe is installed.
     frames_per_sample : int, default 16
         Frames in one item of the training loader.
 
@@ -93,8 +131,8 @@ def evaluate(
     ------
     ParameterError
         If there is no clip with video and audio, or the table does not belong to it.
-    AudioError
-        If its audio cannot be decoded.
+    AudioError, MissingExtraError, EncoderError
+        If its audio cannot be decoded, or as `mouth_measures`.
     """
     folder = audit_folder(clips, recipe)
     clip = folder.focus
@@ -106,6 +144,24 @@ def evaluate(
     samplers = [audit_sampler(n, frames_per_sample) for n in sorted({clip.n_frames, *LENGTHS})]
     clicks = measure_lags(encoder, float(clip.fps))
     return Alignment(folder, clip, waveform, seen, clicks, samplers, audit_converter())
+
+
+def look_at_mouth(
+    clip: str | os.PathLike, waveform: np.ndarray, frames_s: np.ndarray, encoder: Encoder, mouth: str = "auto"
+) -> Mouth | None:
+    """Compare a clip's mouth with its sound, a waveform at 16 kHz; None without a series.
+
+    The mouth is expected from the rows of the encoder if that is tiny.en, otherwise from loudness; so is a drawn mouth,
+    by the rule that it was drawn by. `frames_s` are the times at which frames are shown; errors are as of `evaluate`.
+    """
+    beside = Path(clip).with_suffix(".csv")
+    if mouth == "auto":
+        mouth = str(beside) if beside.is_file() else "face" if find_spec("mediapipe") else "none"
+    if mouth == "none":
+        return None
+    seen = mouth_measures(clip) if mouth == "face" else read_mouth(project_file(mouth), frames_s)
+    model = MouthModel.load()
+    return Mouth(seen, *expected_and_sync(seen, waveform, encoder if model.fits(encoder) else None, model))
 
 
 def check_store(

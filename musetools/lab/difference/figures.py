@@ -118,28 +118,21 @@ def edge_figure(chunks: dict[str, Chunks], *, n_frames: int = 5) -> Figure:
     Figure
     """
     stop = max(side.frames.stop for side in chunks.values())
+    tables = np.full((len(chunks), stop, next(iter(chunks.values())).rows.shape[1]), NO_CHUNK)
+    for table, side in zip(tables, chunks.values(), strict=True):
+        table[side.frames.start : side.frames.stop] = side.rows
+    differ = (tables != tables[0]).any(axis=(0, 2))
     ends = {"first": range(min(n_frames, stop)), "last": range(max(0, stop - n_frames), stop)}
     with figure(len(chunks), 2, figsize=(11, 0.36 * len(chunks) * n_frames + 2)) as (fig, axes):
         for across, (end, frames) in zip(axes.T, ends.items(), strict=True):
-            tables = [_table(side, frames) for side in chunks.values()]
-            differ = np.any([table != tables[0] for table in tables], axis=(0, 2))
             for ax, name, table, colour in zip(across, chunks, tables, SIDES, strict=False):
-                _draw_table(ax, table, frames, differ, colour)
+                _draw_table(ax, table[frames], frames, differ[frames], colour)
                 ax.set_title(f"{name}: {end} frames", color=colour)
             across[-1].set_xlabel("position in the chunk")
         key = [Patch(facecolor=colour, edgecolor="0.8", label=label) for label, colour in CELLS.items()]
         key.append(Patch(facecolor="white", edgecolor="black", linewidth=2, label="framed: the sides differ"))
         fig.legend(handles=key, loc="outside lower center", ncols=5)
     return fig
-
-
-def _table(chunks: Chunks, frames: range) -> np.ndarray:
-    """Return the rows of some frames, `NO_CHUNK` for those that have none."""
-    table = np.full((len(frames), chunks.rows.shape[1]), NO_CHUNK)
-    for line, frame in zip(table, frames, strict=True):
-        if frame in chunks.frames:
-            line[:] = rows_of(chunks, frame)
-    return table
 
 
 def _draw_table(ax: Axes, table: np.ndarray, frames: range, framed: np.ndarray, colour: str) -> None:

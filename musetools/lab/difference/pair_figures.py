@@ -17,6 +17,7 @@ from musetools.recipes.profile import Profile
 __all__ = ["cause_figure", "lag_figure", "outcome_figure", "rate_figure", "silence_figure", "value_figure"]
 
 LATE_MS = 40  # a frame at 25 fps
+LAG_TICKS = {-10_000: "−10 s", -1000: "−1 s", -100: "−100", 0: "0", 100: "100", 1000: "1 s", 10_000: "10 s"}
 VERDICTS = {  # marker and colour
     "yes": ("o", COLOURS["green"]),
     "single values are not": ("D", COLOURS["orange"]),
@@ -66,45 +67,35 @@ def lag_figure(table: LagTable) -> Figure:
     -------
     Figure
     """
-    names = list(table.recipes)
-    with figure(figsize=(10, 0.62 * len(names) + 1.9)) as (fig, axes):
+    largest = {name: _largest_ms(profiles) for name, profiles in table.recipes.items()}
+    with figure(figsize=(10, 0.62 * len(largest) + 1.9)) as (fig, axes):
         ax = axes[0, 0]
         for i, (fps, (mark, colour)) in enumerate(zip(table.fps, MARKS.items(), strict=False)):
-            places = np.arange(len(names)) + 0.18 * (i - (len(table.fps) - 1) / 2)
+            places = np.arange(len(largest)) + 0.18 * (i - (len(table.fps) - 1) / 2)
             lags = [profiles[i].lag for profiles in table.recipes.values()]
             ax.hlines(places, [lag.min_ms for lag in lags], [lag.max_ms for lag in lags], color=colour, linewidth=2)
             ax.plot([lag.mean_ms for lag in lags], places, mark[0], color=colour, label=f"{float(fps):g} fps, mean")
         ax.axvline(0, color="0.6", zorder=0)
         ax.set_xscale("symlog", linthresh=100)
-        ax.set_xticks(
-            [-10_000, -1000, -100, 0, 100, 1000, 10_000], ["−10 s", "−1 s", "−100", "0", "100", "1 s", "10 s"]
-        )
-        ax.set_yticks(range(len(names)), [f"{name}: {_most(profiles)}" for name, profiles in table.recipes.items()])
-        ax.set(
-            xlabel="lag over a minute in ms (linear from −100 to 100), line: its range", ylim=(len(names) - 0.5, -0.5)
-        )
-        late = [n for n, profiles in table.recipes.items() if _largest(profiles) >= LATE_MS]
-        ax.set_title(f"{len(late)} of {len(names)} recipes put sound {LATE_MS} ms or more away from the mouth", x=0)
+        ax.set_xticks(list(LAG_TICKS), LAG_TICKS.values())
+        ax.set_yticks(range(len(largest)), [f"{name}: {_up_to(lag_ms)}" for name, lag_ms in largest.items()])
+        ax.set_ylim(len(largest) - 0.5, -0.5)
+        ax.set_xlabel("lag over a minute in ms (linear from −100 to 100), line: its range")
+        late = sum(lag_ms >= LATE_MS for lag_ms in largest.values())
+        ax.set_title(f"{late} of {len(largest)} recipes put sound {LATE_MS} ms or more away from the mouth", x=0)
         fig.legend(loc="outside lower center", ncols=4)
     return fig
 
 
-def _largest(profiles: Sequence[Profile]) -> float:
-    lags = [abs(lag) for p in profiles if len(p.interior) for lag in (p.lag.min_ms, p.lag.max_ms)]
-    return max(lags, default=0.0)
+def _largest_ms(profiles: Sequence[Profile]) -> float:
+    """Return the largest lag either way; NaN where no frame has one."""
+    return float(np.fmax.reduce([abs(lag) for p in profiles for lag in (p.lag.min_ms, p.lag.max_ms)]))
 
 
-def _most(profiles: Sequence[Profile]) -> str:
-    if not any(len(p.interior) for p in profiles):
+def _up_to(lag_ms: float) -> str:
+    if np.isnan(lag_ms):
         return "no lag: every chunk holds zeros"
-    lag_ms = _largest(profiles)
     return f"up to {lag_ms / 1000:.2g} s" if lag_ms >= 1000 else f"up to {lag_ms:.0f} ms"
-
-
-def _log_scale(image: np.ma.MaskedArray) -> LogNorm:
-    """Scale colours to what differs: from a thousandth of the largest on, since edges differ far more than the rest."""
-    largest = float(image.max()) if image.count() else 1.0
-    return LogNorm(max(float(image.min()) if image.count() else 0.1, largest / 1000), largest * 1.0001, clip=True)
 
 
 def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure:
@@ -121,14 +112,16 @@ def value_figure(found: Comparison, comparisons: Sequence[Comparison]) -> Figure
     -------
     Figure
     """
-    values, fps = found.values, found.fps
-    n_frames, n_layers = values.relative.shape
-    first = values.frames[0] if n_frames else 0
+    values, fps, relative = found.values, found.fps, found.values.relative
+    n_frames, n_layers = relative.shape
+    first, largest = values.frames[0] if n_frames else 0, relative.max(initial=0) or 1.0
+    # from a thousandth of the largest on: edges differ far more than the rest
+    scale = LogNorm(max(relative[relative > 0].min(initial=largest), largest / 1000), largest * 1.0001, clip=True)
     with figure(1, 2, figsize=(11, 3.8), width_ratios=(3, 2)) as (fig, axes):
         over_time, by_layer = axes[0]
-        image = np.ma.masked_equal(values.relative.T if n_frames else np.zeros((n_layers, 1)), 0)
+        image = np.ma.masked_equal(relative.T if n_frames else np.zeros((n_layers, 1)), 0)
         extent = (first / fps, (first + image.shape[1]) / fps, n_layers - 0.5, -0.5)
-        shown = over_time.imshow(image, aspect="auto", extent=extent, cmap="cividis", norm=_log_scale(image))
+        shown = over_time.imshow(image, aspect="auto", extent=extent, cmap="cividis", norm=scale)
         fig.colorbar(shown, ax=over_time, label="difference in standard\ndeviations (white: equal)", pad=0.01)
         over_time.set(xlabel="time in s", ylabel="layer", yticks=range(n_layers))
         over_time.set_title(
@@ -229,13 +222,11 @@ def outcome_figure(comparisons: Sequence[Comparison]) -> Figure:
         ax = axes[0, 0]
         for y, compared in enumerate(comparisons):
             kinds, fps = compared.kinds, compared.fps
-            for kind, colour in KIND_COLOURS.items():
-                here = np.flatnonzero(kinds == kind)
-                starts = here[np.diff(here, prepend=-2) > 1]
-                stops = here[np.diff(here, append=1e9) > 1] + 1
-                spans = [(a / fps, b / fps - a / fps) for a, b in zip(starts, stops, strict=True)]
-                # an edge of a few frames is thinner than a line: its outline keeps it visible
-                ax.broken_barh(spans, (y - 0.32, 0.64), facecolor=colour, edgecolor=colour, linewidth=1)
+            starts = np.flatnonzero(np.append(True, kinds[1:] != kinds[:-1]))
+            spans = zip(starts / fps, np.diff(starts, append=len(kinds)) / fps, strict=True)
+            colours = [KIND_COLOURS[kind] for kind in kinds[starts]]
+            # an edge of a few frames is thinner than a line: its outline keeps it visible
+            ax.broken_barh(list(spans), (y - 0.32, 0.64), facecolors=colours, edgecolors=colours, linewidth=1)
             counts = "; ".join(f"{count} {kind}" for kind, count in compared.counts().items() if count)
             ax.text(len(kinds) / fps + 0.5, y, counts, va="center", fontsize=9)
         labels = ["\n".join(compared.names) + f", {compared.where}" for compared in comparisons]

@@ -31,7 +31,6 @@ class Effect(Answer):
     published: dict[str, Outcome]  # MuseTalk's pairs as they are run, by version; the first one is asked about
     matching: Outcome  # training and inference alike
     control: Outcome  # a model of shuffled openings, which has nothing to learn
-    canonical: Outcome  # the matching model on chunks of the recipe musetools at 25 fps
     grid: dict[tuple[str, float], Outcome]  # by inference recipe and common frame rate, where the recipe does not stop
     agreements: dict[str, Agreement]  # by recipe, at 25 fps
     differing: dict[str, Outcome]  # by single difference, at 25 fps
@@ -84,31 +83,32 @@ class Effect(Answer):
 
     def cost_table(self) -> Table:
         """Return what every difference costs: first the published pair as it is run, then the most costly first."""
+        shown, costs = self.shown, self.costs
         first = next(iter(self.pairs))
-        costs = {first: self.costs[first], **self.costs}
         lines = [
-            [name, signed(cost, 3), _verdict(cost), self.shown[name].r2_text, _why(self.shown[name])]
-            for name, cost in costs.items()
+            [name, signed(cost, 3), _verdict(cost), shown[name].r2_text, _why(shown[name])]
+            for name, cost in {first: costs[first], **costs}.items()
         ]
         caption = (
             "Costs: R² from training's chunks less R² here. Recipes at a frame rate: their model was trained with "
             "positional encoding if they add it, so that time and features alone differ; the pairs as they are run are "
-            f"not mended so. Weights: {self.weights}."
+            "not mended so."
         )
-        shades = [SHADE[_verdict(cost)] for cost in costs.values()]
-        return Table(["what differs", "costs of R²", "verdict", "R²", "what is seen"], lines, caption, shades)
+        shades = [SHADE[verdict] for _, _, verdict, *_ in lines]
+        return self._table(["what differs", "costs of R²", "verdict", "R²", "what is seen"], lines, caption, shades)
 
     def outcome_table(self) -> Table:
         """Return every recipe at every frame rate."""
         head = ["recipe", "fps", "trained on", "R²", "error", "first second", "last second"]
         head += ["delay in ms", "expected", "drift in ms/s", "expected"]
+        lines = [[f"{o.recipe}, as it is run", f"{o.fps:g}", *_cells(o)] for o in self.published.values()]
+        for name, fps in product(INFERENCE, COMMON_FPS):
+            lines.append([name, f"{fps:g}", *_cells(self.grid.get((name, fps)))])
         caption = (
             f"Errors are root mean squares of an opening ({self.control.talker.unit}); R², error and delay without the "
-            f"first and last second. Positive delay: the mouth moves late. Weights: {self.weights}."
+            "first and last second. Positive delay: the mouth moves late."
         )
-        pairs = [[f"{o.recipe}, as it is run", f"{o.fps:g}", *_cells(o)] for o in self.published.values()]
-        runs = [(name, fps, self.grid.get((name, fps))) for name, fps in product(INFERENCE, COMMON_FPS)]
-        return Table(head, pairs + [[name, f"{fps:g}", *_cells(outcome)] for name, fps, outcome in runs], caption)
+        return self._table(head, lines, caption)
 
     def difference_table(self) -> Table:
         """Return the pairs as they are run, the matching pair, then single differences at 25 fps, most costly first."""
@@ -116,13 +116,16 @@ class Effect(Answer):
         head = ["difference", "trained on", "R²", "error", "correlation", "mean offset"]
         lines = [
             [name, o.model.name, o.r2_text, f"{o.error:.3f}", f"{o.delay.correlation:.3f}", signed(o.bias, 3)]
-            for name, o in {**self.pairs, "none: the matching pair": self.canonical, **differing}.items()
+            for name, o in {
+                **self.pairs,
+                "none: the matching pair": self.grid["musetools", TRAIN_FPS],
+                **differing,
+            }.items()
         ]
-        caption = (
-            f"25 fps, openings {self.control.talker.unit}. Single differences are chunked by the recipe musetools. "
-            f"Weights: {self.weights}."
+        unit = self.control.talker.unit
+        return self._table(
+            head, lines, f"25 fps, openings {unit}. Single differences are chunked by the recipe musetools."
         )
-        return Table(head, lines, caption)
 
     def agreement_table(self) -> Table:
         """Return how far predictions from inference's chunks are those from training's."""
@@ -132,10 +135,12 @@ class Effect(Answer):
             for name, a in self.agreements.items()
         ]
         caption = (
-            "25 fps; against training's chunks of the same speech, same model. Frames that training drops are left "
-            f"out. Weights: {self.weights}."
+            "25 fps; against training's chunks of the same speech, same model. Frames that training drops are left out."
         )
-        return Table(head, lines, caption)
+        return self._table(head, lines, caption)
+
+    def _table(self, head: list[str], lines: list[list[str]], caption: str, shades: Sequence[str] = ()) -> Table:
+        return Table(head, lines, f"{caption} Weights: {self.weights}.", shades)
 
 
 def _verdict(cost: float) -> str:
@@ -163,21 +168,19 @@ def _why(outcome: Outcome) -> str:
     return ", ".join([*reasons, f"correlation {delay.correlation:.2f} without delay"])
 
 
-def evaluate(
-    training: Sequence[Talker],
-    held_out: Talker,
-    encoder: Encoder,
-    halved: Encoder,
-    folder: Path,
-) -> Effect:
+def evaluate(training: Sequence[Talker], held_out: Talker, encoder: Encoder, halved: Encoder, folder: Path) -> Effect:
     """Train on training's chunks, predict from those of every inference recipe: the answer of notebook 06.
 
     Parameters
     ----------
-    training, held_out, encoder, folder
-        As for `Experiment`.
-    halved : Encoder
-        The same weights in bfloat16.
+    training : sequence of Talker
+        Clips to train on.
+    held_out : Talker
+        Speech to predict, 4 s or more.
+    encoder, halved : Encoder
+        The weights, and the same in bfloat16.
+    folder : path
+        Where stores are written, one a training side.
 
     Returns
     -------
@@ -199,7 +202,6 @@ def effect_of(experiment: Experiment, halved: Encoder) -> Effect:
         published(experiment),
         experiment.trained(model),
         experiment.outcome("musetools", model=experiment.model("v1.5", shuffled=True)),
-        experiment.outcome("musetools", model=model),
         grid,
         {name: experiment.agreement(outcome) for (name, fps), outcome in grid.items() if fps == TRAIN_FPS},
         differences(experiment, halved),

@@ -16,6 +16,7 @@ REACH_S, DRIFT_REACH = 3.0, 0.06  # s, s/s: how far either side is looked for at
 NEAR_S = 0.3  # how far from the line through all stretches a single one's delay may lie
 SIMPLEX = (0.02, 0.002)  # s, s/s: first steps of the search over the whole clip
 SHORTEST_S = 2.0
+Truth = Callable[[np.ndarray], np.ndarray]  # openings at any times
 
 
 @dataclass(frozen=True)
@@ -29,36 +30,20 @@ class Delay:
     windows_ms: np.ndarray  # (n,): delay in it
 
 
-def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[np.ndarray], np.ndarray]) -> Delay:
+def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Truth) -> Delay:
     """Find the delay, and its growth, at which a prediction correlates best with the truth.
 
     No expected delay enters: all delays up to 3 s either side, and more in long clips, are tried in stretches of
     6 s; the straight line along which the stretches match best is where the search over the whole clip starts.
 
-    Parameters
-    ----------
-    prediction : ndarray of float, shape (n_frames,)
-        A model's prediction for each frame.
-    times_s : ndarray of float, shape (n_frames,)
-        The time of each frame, ascending; frames may be missing.
-    truth : callable
-        The true openings at any times, so that precision does not end at whole frames.
-
-    Returns
-    -------
-    Delay
-
-    Raises
-    ------
-    ParameterError
-        If the frames cover less than 2 s, or the prediction does not move.
+    Prediction and times, ascending, are one of each frame, (n_frames,); frames may be missing. The truth is a function
+    of any times, so that precision does not end at whole frames. ParameterError if the frames cover less than 2 s, or
+    the prediction does not move.
     """
-    prediction, times_s = np.asarray(prediction, np.float64), np.asarray(times_s, np.float64)
     covered = float(np.ptp(times_s)) if len(times_s) else 0.0
-    if prediction.shape != times_s.shape or covered < SHORTEST_S or np.ptp(prediction) == 0:
+    if covered < SHORTEST_S or np.ptp(prediction) == 0:
         raise ParameterError(
-            f"a delay needs {SHORTEST_S:g} s or more of a prediction that moves, a time for each; got "
-            f"{prediction.shape} over {covered:.2f} s, times {times_s.shape}"
+            f"a delay needs {SHORTEST_S:g} s of a prediction that moves; got {covered:.2f} s of frames"
         )
     middle = times_s.mean()
     shifts, places, match = _curves(prediction, times_s, truth)
@@ -76,15 +61,13 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[
     return Delay(1000 * float(delay), 1000 * float(drift), -float(best.fun), places, 1000 * np.array(found))
 
 
-def _curves(
-    prediction: np.ndarray, times_s: np.ndarray, truth: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _curves(prediction: np.ndarray, times_s: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Correlate each stretch in which the prediction moves at every delay: delays, middles, (stretches, delays)."""
-    reach = max(REACH_S, DRIFT_REACH * float(np.ptp(times_s)))
-    shifts = np.arange(-round(reach / STEP_S), round(reach / STEP_S) + 1) * STEP_S
+    covered = float(np.ptp(times_s))
+    furthest = round(max(REACH_S, DRIFT_REACH * covered) / STEP_S)
+    shifts = np.arange(-furthest, furthest + 1) * STEP_S
+    edges = np.linspace(times_s[0], times_s[-1], max(1, int(covered / WINDOW_S)) + 1)[1:-1]
     places, match = [], []
-    n_windows = max(1, int(np.ptp(times_s) / WINDOW_S))
-    edges = np.linspace(times_s[0], times_s[-1], n_windows + 1)[1:-1]
     for stretch in np.split(np.arange(len(times_s)), np.searchsorted(times_s, edges)):
         part, times = prediction[stretch], times_s[stretch]
         if len(part) > 1 and np.ptp(part) > 0:

@@ -1,6 +1,5 @@
 """A model learns mouth openings from training's chunks, and predicts from those of every inference recipe."""
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -16,8 +15,7 @@ from musetools.errors import ParameterError, RecipeError
 from musetools.features.encoder import Encoder
 from musetools.features.extract import audio2feat
 from musetools.features.spec import FeatureSpec
-from musetools.lab.effect.model import Model, ridge
-from musetools.lab.effect.outcome import EDGE_S, Agreement, Outcome
+from musetools.lab.effect.outcome import EDGE_S, Agreement, Model, Outcome, ridge
 from musetools.lab.speech import Talker
 from musetools.recipes.recipe import RECIPES, Recipe, add_positions, recipe_of
 from musetools.timing import COMMON_FPS, ROW_SAMPLES, SAMPLE_RATE
@@ -26,7 +24,6 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["INFERENCE", "SIDES", "TRAIN_FPS", "Experiment", "differences", "published"]
 
-BATCH = 128
 TRAIN_FPS = 25  # what MuseTalk converts every training video to
 LIVE = FeatureSpec.named("live")
 SIDES = {  # how a training side makes features, and its edge rule
@@ -40,23 +37,14 @@ INFERENCE = tuple(name for name in RECIPES if not name.endswith("-train"))
 class Experiment:
     """Speech to train on, speech held out, an encoder, and what is made of them, each thing once.
 
-    Parameters
-    ----------
-    training : sequence of Talker
-        Clips to train on.
-    held_out : Talker
-        Speech to predict, 4 s or more.
-    encoder : Encoder
-        The weights.
-    folder : path
-        Where stores are written, one a training side.
+    Stores are written to a folder, one a training side.
     """
 
     def __init__(self, training: Sequence[Talker], held_out: Talker, encoder: Encoder, folder: Path):
         if held_out.duration_s < 4 * EDGE_S:
             raise ParameterError(f"hold out {4 * EDGE_S:g} s of speech or more; got {held_out.duration_s:.2f} s")
-        names = Counter(talker.name for talker in training)
-        if twice := [name for name, n in names.items() if n > 1]:
+        names = [talker.name for talker in training]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise ParameterError(f"clips to train on need names of their own; got {', '.join(twice)} twice. Rename one")
         self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
         self._models: dict[tuple[str, bool, bool], Model] = {}
@@ -101,41 +89,20 @@ class Experiment:
         features: np.ndarray | None = None,
         positional_encoding: bool | None = None,
     ) -> Outcome:
-        """Predict the held-out speech from a recipe's chunks.
+        """Predict the held-out speech from a recipe's chunks; RecipeError if the recipe stops at this frame rate.
 
-        Parameters
-        ----------
-        recipe : Recipe or str
-            How chunks are made.
-        fps : float, default 25
-            Frame rate, as it is passed to the recipe.
-        model : Model, optional
-            What predicts; by default the model of the recipe's version (v1 or v1.5), with positions if it adds them.
-        features : ndarray, optional
-            What is chunked; by default the recipe's own features.
-        positional_encoding : bool, optional
-            Whether it is added; by default as the recipe does.
-
-        Returns
-        -------
-        Outcome
-
-        Raises
-        ------
-        RecipeError
-            If the recipe stops at this frame rate.
+        By default by the model of the recipe's version (v1 or v1.5), from the recipe's own features, positional
+        encoding added on both sides as the recipe does.
         """
         recipe, n_samples = recipe_of(recipe), len(self.held_out.waveform)
-        recipe.chunk_rows(n_samples, fps)  # stops, if it does, before anything is encoded
         chunks = recipe.chunks(self.features(recipe.features) if features is None else features, n_samples, fps)
         if model is None:
             side = "v1.5" if recipe.features.final_norm else "v1"
             model = self.model(side, positional_encoding=recipe.positional_encoding)
         added = recipe.positional_encoding if positional_encoding is None else positional_encoding
-        prediction = model.predict((chunks.batch(i, i + BATCH) for i in range(0, len(chunks), BATCH)), added)
         times = np.array(chunks.frames) / float(chunks.fps)
         inside = times < self.held_out.duration_s
-        series = (values[inside] for values in (times, prediction, chunks.lag_ms()))
+        series = (values[inside] for values in (times, model.predict(chunks, added), chunks.lag_ms()))
         return Outcome(recipe.name, fps, model, *series, self.held_out)
 
     def grid(self) -> dict[tuple[str, float], Outcome]:
@@ -149,7 +116,7 @@ class Experiment:
     def trained(self, model: Model) -> Outcome:
         """Predict the held-out speech from the chunks of the model's own training side."""
         batch = _whole(self.dataset(model.side, held_out=True))
-        prediction, frames = model.predict([batch["audio"].numpy()], model.positional_encoding), batch["frame"].numpy()
+        prediction, frames = model.predict(batch["audio"].numpy(), model.positional_encoding), batch["frame"].numpy()
         rows = chunk_rows(len(self.held_out.waveform) // ROW_SAMPLES, TRAIN_FPS, edge="zeros")
         lag, name = row_lag_ms(rows, TRAIN_FPS)[frames], f"training's chunks, {model.side}"
         return Outcome(name, TRAIN_FPS, model, frames / TRAIN_FPS, prediction, lag, self.held_out)
@@ -175,15 +142,6 @@ def published(experiment: Experiment) -> dict[str, Outcome]:
 
     The model learned from the training recipe's chunks, positional encoding added there or not, and predicts from the
     inference recipe's, where it is added or not: v1.5's training adds none, its inference does (K1).
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The experiment.
-
-    Returns
-    -------
-    dict of str to Outcome
     """
     outcomes = {}
     for side in ("v1.5", "v1"):
@@ -195,32 +153,22 @@ def published(experiment: Experiment) -> dict[str, Outcome]:
 def differences(experiment: Experiment, halved: Encoder) -> dict[str, Outcome]:
     """Return what single differences do at 25 fps, apart from timing: all are chunked as "musetools" does.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        The experiment.
-    halved : Encoder
-        The same weights in bfloat16.
-
-    Returns
-    -------
-    dict of str to Outcome
-        By what differs. What they are to be compared with is ``experiment.outcome("musetools")``.
+    `halved` are the weights in bfloat16. All are to be compared with ``experiment.outcome("musetools")``.
     """
     plain, placed = (experiment.model("v1.5", positional_encoding=added) for added in (False, True))
     ours, v1 = (RECIPES[name].features for name in ("musetools", "musetalk-v1-infer"))
-    canonical, bfloat16 = experiment.features(ours), experiment.features(ours, halved)
+    canonical, live = experiment.features(ours), experiment.features(LIVE)
 
     def outcome(features: np.ndarray, model: Model = plain, *, positional_encoding: bool = False) -> Outcome:
         return experiment.outcome("musetools", model=model, features=features, positional_encoding=positional_encoding)
 
     return {
         "features stored in float16": outcome(canonical.astype(np.float16)),
-        "encoder in bfloat16": outcome(bfloat16),
+        "encoder in bfloat16": outcome(experiment.features(ours, halved)),
         "positional encoding on both sides": outcome(canonical, placed, positional_encoding=True),
         "positional encoding at inference alone": outcome(canonical, positional_encoding=True),
         "positional encoding in training alone": outcome(canonical, placed),
         "v1 features into a v1.5-trained model": outcome(experiment.features(v1)),
-        "live features into an offline-trained model": outcome(experiment.features(LIVE)),
-        "live features into a live-trained model": outcome(experiment.features(LIVE), experiment.model("live")),
+        "live features into an offline-trained model": outcome(live),
+        "live features into a live-trained model": outcome(live, experiment.model("live")),
     }

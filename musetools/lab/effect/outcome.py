@@ -1,20 +1,73 @@
-"""What a model makes of a recipe's chunks: how well it predicts, how late, and where it differs from training."""
+"""A small model of mouth openings, and what it makes of a recipe's chunks: how well it predicts, how late."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import solve
 
 from musetools.lab.effect.delay import Delay, measure_delay
-from musetools.lab.effect.model import Model
 from musetools.lab.speech import Talker
 from musetools.recipes.profile import WindowLag, lag_statistics
+from musetools.recipes.recipe import sinusoids
 from musetools.table import minus
 
-__all__ = ["EDGE_S", "Agreement", "Outcome"]
+__all__ = ["EDGE_S", "Agreement", "Model", "Outcome", "ridge"]
 
 EDGE_S = 1.0  # the first and last second, measured apart from the rest
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the ridge, as shares of the mean squared length of a chunk
+HELD_BACK = 4  # one in so many of the training frames, the last ones, chooses among them
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A linear model: one frame's mouth opening from its chunk."""
+
+    side: str  # the training side whose chunks it learned from, one of `SIDES`
+    positional_encoding: bool  # whether MuseTalk's was added to them
+    weights: np.ndarray  # (rows_per_chunk · n_layers · width,)
+    bias: float
+
+    @property
+    def name(self) -> str:
+        """What it was trained on."""
+        return f"{self.side}, {'with' if self.positional_encoding else 'no'} positions"
+
+    def predict(self, chunks: Sequence[np.ndarray], positional_encoding: bool) -> np.ndarray:
+        """Predict openings; that of a chunk does not depend on the chunks around it, to the last bit."""
+        added = sinusoids(*chunks[0].shape) if positional_encoding else 0
+        place = np.empty_like(self.weights)  # always the same memory: at another alignment sums may round otherwise
+        openings = []
+        for chunk in chunks:
+            place[:] = (chunk + added).reshape(-1)
+            openings.append(self.bias + float(np.einsum("i,i->", place, self.weights)))
+        return np.array(openings)
+
+
+def ridge(chunks: np.ndarray, openings: np.ndarray) -> tuple[np.ndarray, float]:
+    """Fit a linear model to standardised chunks, (n_frames, rows · layers, width) in the order of time.
+
+    The strength that does best on the last quarter of the frames, fitted to the others, is taken for the fit to all.
+    Returns weights, float64 (rows · layers · width,), and bias.
+    """
+    x = chunks.reshape(len(chunks), -1).astype(np.float64)
+    mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
+    x -= mean
+    x /= spread
+    products, first = x @ x.T, len(x) - len(x) // HELD_BACK
+
+    def fit(n: int, strength: float) -> np.ndarray:
+        damped = products[:n, :n] + strength * products.diagonal().mean() * np.eye(n)
+        return solve(damped, openings[:n] - openings[:n].mean(), assume_a="pos")
+
+    def loss(strength: float) -> float:
+        guess = openings[:first].mean() + products[first:, :first] @ fit(first, strength)
+        return float(np.square(guess - openings[first:]).mean())
+
+    weights = x.T @ fit(len(x), min(STRENGTHS, key=loss)) / spread
+    return weights, float(openings.mean() - mean @ weights)
 
 
 @dataclass(frozen=True)

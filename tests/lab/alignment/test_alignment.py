@@ -32,7 +32,7 @@ def clip(n_frames: int) -> ClipAudit:
 
 def answer_of(*audits: ClipAudit, errors_ms: tuple = (1.0,), mouth: Mouth | None = None) -> Alignment:
     clicks = {str(i): lag_of(error) for i, error in enumerate(errors_ms)}
-    return Alignment(FolderAudit(audits), audits[0], np.zeros(1), mouth, clicks, [], ConverterAudit("none"))
+    return Alignment(FolderAudit(audits), audits[0], np.zeros(1), mouth, clicks, [], ConverterAudit(missing="none"))
 
 
 def test_a_good_folder():
@@ -73,7 +73,7 @@ def test_a_few_of_many_are_named(tmp_path):
 
 def test_the_answer_on_a_clip(encoder, monkeypatch):
     monkeypatch.setattr("musetools.lab.alignment.measure.measure_lags", lambda *_: {"musetools": lag_of(1)})
-    monkeypatch.setattr("musetools.lab.alignment.measure.audit_converter", lambda: ConverterAudit("none"))
+    monkeypatch.setattr("musetools.lab.alignment.measure.audit_converter", lambda: ConverterAudit(missing="none"))
     answer = evaluate(DATA / "talker_25.mp4", "musetools", encoder)
     assert answer.mouth.seen.drawn
     assert answer.mouth.sync.offset_ms == pytest.approx(0, abs=10)

@@ -65,7 +65,7 @@ FIGURES = {  # name: figure, units, texts
     "a mouth, no estimate": (
         lambda: mouth_figure(replace(mouth(), sync=LipSync(why="wrong sound"))),
         MOUTH_UNITS,
-        ["Not known by how much sound is late: wrong sound"],
+        ["Cannot tell: wrong sound"],
     ),
     "the loader": (lambda: sampler(600, 750, 800, 1000), {"starts in %"}, LOADER),
     "the loader without a start": (lambda: sampler(0), {"starts in %"}, ["1 of 1 get"]),
@@ -113,7 +113,9 @@ def test_a_plosive_is_the_shut_lips_before_the_loudest_rise(monkeypatch):
     drawn = "musetools.lab.alignment.figures.mouth_images"
     monkeypatch.setattr(drawn, lambda clip, series, frames: [np.zeros((8, 8, 3), np.uint8)] * len(frames))
     figure = plosive_figure(seen, waveform, "clip.mp4")
-    check(figure, {"sample", "time in s"}, ["Lips shut at 3.00 s", "ms later", "sound in the file"])
+    check(
+        figure, {"sample", "time in s"}, ["Lips shut at 3.00 s; by the offset sound", " ms late", "sound in the file"]
+    )
     assert len(figure.axes[0].images) == 9
 
 

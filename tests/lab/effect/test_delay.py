@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musetools import ParameterError
-from musetools.lab.effect import measure_delay
+from musetools.lab.effect.delay import measure_delay
 
 
 def truth_at(times_s: np.ndarray) -> np.ndarray:
@@ -42,9 +42,9 @@ STILL, RISING = np.zeros(100), np.arange(100.0)
 
 @pytest.mark.parametrize(
     ("prediction", "times"),
-    [(STILL, RISING / 25), (RISING[:10], RISING[:10] / 25), (RISING[:99], RISING / 25), (RISING[:0], RISING[:0])],
-    ids=["still", "short", "unequal", "empty"],
+    [(STILL, RISING / 25), (RISING[:10], RISING[:10] / 25), (RISING[:0], RISING[:0])],
+    ids=["still", "short", "empty"],
 )
 def test_what_has_no_delay(prediction, times):
-    with pytest.raises(ParameterError, match="2 s or more"):
+    with pytest.raises(ParameterError, match="needs 2 s of a prediction that moves"):
         measure_delay(prediction, times, truth_at)

@@ -11,21 +11,13 @@ from figure_checks import check
 from torch.utils.data import DataLoader
 
 from musetools import RECIPES, ParameterError, RecipeError, audio2feat
-from musetools.lab.effect import (
-    Effect,
-    Experiment,
-    Model,
-    answer_box,
-    delay_figure,
-    prediction_figure,
-    r2_figure,
-    ridge,
-)
+from musetools.lab.effect import Effect, Experiment, answer_box, delay_figure, prediction_figure, r2_figure
 from musetools.lab.effect.answer import SHADE, effect_of
 from musetools.lab.effect.measure import INFERENCE, SIDES
+from musetools.lab.effect.outcome import Model, ridge
 from musetools.lab.speech import Talker, find_talkers, hold_out
 from musetools.lips import read_mouth
-from musetools.recipes.recipe import Recipe
+from musetools.recipes.recipe import Recipe, add_positions
 from musetools.timing import COMMON_FPS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,7 +101,7 @@ def test_the_matching_pair_learns_and_the_control_does_not(effect):
 
 
 def test_single_differences(effect):
-    costs = {name: effect.canonical.r2 - outcome.r2 for name, outcome in effect.differing.items()}
+    costs = {name: effect.grid["musetools", 25].r2 - outcome.r2 for name, outcome in effect.differing.items()}
     assert len(costs) == 8
     assert abs(costs["features stored in float16"]) < 0.01
     assert abs(costs["positional encoding on both sides"]) < 0.01
@@ -215,19 +207,19 @@ def test_ridge_finds_a_linear_rule():
     rng = np.random.default_rng(1)
     chunks, rule = rng.normal(3, 2, (600, 4, 5)).astype(np.float32), rng.normal(size=20)
     openings = chunks.reshape(600, -1) @ rule + 0.5
-    weights, bias, strength = ridge(chunks, openings)
-    assert strength == 0.01
-    model = Model("v1", False, weights, bias, strength)
-    assert np.corrcoef(model.predict([chunks], False), openings)[0, 1] > 0.999
+    model = Model("v1", False, *ridge(chunks, openings))
+    assert np.corrcoef(model.predict(chunks, False), openings)[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_a_prediction_does_not_depend_on_its_batch(added):
+def test_a_prediction_does_not_depend_on_the_chunks_around(added):
     rng = np.random.default_rng(2)
     chunks = rng.normal(size=(100, 10, 64)).astype(np.float32)
-    model = Model("v1", added, rng.normal(size=640), 0.1, 1.0)
-    batches = [chunks[start : start + 7] for start in range(0, 100, 7)]
-    np.testing.assert_array_equal(model.predict(batches, added), model.predict([chunks], added))
+    model = Model("v1", added, rng.normal(size=640), 0.1)
+    parts = [model.predict(chunks[start : start + 7], added) for start in range(0, 100, 7)]
+    np.testing.assert_array_equal(np.concatenate(parts), model.predict(chunks, added))
+    given = add_positions(chunks) if added else chunks
+    np.testing.assert_allclose(model.predict(chunks, added), 0.1 + given.reshape(100, -1) @ model.weights)
 
 
 # --- figures, tables, sentences
