@@ -28,7 +28,7 @@ def answer_box(answer: Alignment) -> AnswerBox:
     said, mouth = answer.sentences(), answer.mouth
     person = mouth is not None and mouth.sync.method == "rows"
     drawn = mouth_figure(mouth) if person else click_figure(answer.clicks, float(answer.clip.fps))
-    return AnswerBox([*said[:2], said[-1]] if len(said) > 2 else said, drawn)
+    return AnswerBox([*said[:2], said[-1]], drawn)
 
 
 def click_figure(measured: dict[str, MeasuredLag], fps: float) -> Figure:

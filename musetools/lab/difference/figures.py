@@ -1,5 +1,6 @@
-"""Figures of training's and inference's chunks: of one clip, of one frame."""
+"""Figures of training's and inference's chunks: of one frame, of one clip, of every frame of several pairs."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -11,10 +12,11 @@ from matplotlib.patches import Patch, Rectangle
 from musetools.chunks.rows import ZERO_ROW
 from musetools.chunks.sequence import Chunks
 from musetools.features.mel import whole_log_mel
+from musetools.lab.difference.measure import KINDS, Comparison
 from musetools.lab.look import COLOURS, INFER, OWN, TRAIN, covered, figure, rows_of, span_s
 from musetools.timing import MEL_HOP, ROW_RATE, SAMPLE_RATE
 
-__all__ = ["edge_figure", "feature_figure", "frame_figure", "input_figure"]
+__all__ = ["edge_figure", "feature_figure", "frame_figure", "input_figure", "outcome_figure"]
 
 CELLS = {  # what a cell of an index matrix holds, and its colour
     "row of the features": "#EAF4FB",
@@ -24,6 +26,8 @@ CELLS = {  # what a cell of an index matrix holds, and its colour
 }
 NO_CHUNK = ZERO_ROW - 1  # drawn for the rows of a frame that has no chunk
 SIDES = (TRAIN, INFER, OWN)
+KIND_COLOURS = dict(zip(KINDS, (COLOURS["sky"], COLOURS["yellow"], COLOURS["black"], COLOURS["purple"]), strict=True))
+MARGIN_S, N_FRAMES = 0.4, 5  # shown either side of a frame, and at each end of a clip
 
 
 def feature_figure(features: np.ndarray, *, weights: str, title: str) -> Figure:
@@ -57,7 +61,7 @@ def feature_figure(features: np.ndarray, *, weights: str, title: str) -> Figure:
     return fig
 
 
-def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *, margin_s: float = 0.4) -> Figure:
+def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int) -> Figure:
     """Draw what the chunk of one video frame covers: the waveform and log-mel around it, and the chunk's rows.
 
     Parameters
@@ -68,15 +72,13 @@ def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *,
         One to three recipes' chunks of that waveform, by their names, training first.
     frame : int
         Number of the video frame.
-    margin_s : float, default 0.4
-        Seconds shown either side of the frame.
 
     Returns
     -------
     Figure
     """
     start, placed, log_mel = float(frame / next(iter(chunks.values())).fps), [], whole_log_mel(waveform)
-    first, stop = (max(0, int((start + side) * SAMPLE_RATE)) for side in (-margin_s, margin_s))
+    first, stop = (max(0, int((start + side) * SAMPLE_RATE)) for side in (-MARGIN_S, MARGIN_S))
     samples = waveform[first:stop]
     with figure(2, 1, sharex=True, figsize=(9, 5)) as (fig, axes):
         sound, mel = axes[:, 0]
@@ -95,7 +97,7 @@ def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *,
                     ax.axvline(edge, *height, color=colour)
         sound.axvline(start, color=COLOURS["black"], linestyle="--", label=f"frame {frame} starts")
         mel.axvline(start, color=COLOURS["black"], linestyle="--")
-        sound.set(xlim=(max(0, start - margin_s), start + margin_s), ylabel="amplitude\n(full scale 1)")
+        sound.set(xlim=(max(0, start - MARGIN_S), start + MARGIN_S), ylabel="amplitude\n(full scale 1)")
         mel.set(xlabel="time in s", ylabel="mel bin")
         between = ";\n" if len(placed) > 2 else "; "
         sound.set_title(f"Frame {frame}: {between.join(placed)}")
@@ -103,15 +105,13 @@ def frame_figure(waveform: np.ndarray, chunks: dict[str, Chunks], frame: int, *,
     return fig
 
 
-def edge_figure(chunks: dict[str, Chunks], *, n_frames: int = 5) -> Figure:
+def edge_figure(chunks: dict[str, Chunks]) -> Figure:
     """Draw index matrices at both ends of a clip, with a frame around what differs.
 
     Parameters
     ----------
     chunks : dict of str to Chunks
         Two or three recipes' chunks of one clip, by their names, training first.
-    n_frames : int, default 5
-        Frames shown at each end.
 
     Returns
     -------
@@ -122,8 +122,8 @@ def edge_figure(chunks: dict[str, Chunks], *, n_frames: int = 5) -> Figure:
     for table, side in zip(tables, chunks.values(), strict=True):
         table[side.frames.start : side.frames.stop] = side.rows
     differ = (tables != tables[0]).any(axis=(0, 2))
-    ends = {"first": range(min(n_frames, stop)), "last": range(max(0, stop - n_frames), stop)}
-    with figure(len(chunks), 2, figsize=(11, 0.36 * len(chunks) * n_frames + 2)) as (fig, axes):
+    ends = {"first": range(min(N_FRAMES, stop)), "last": range(max(0, stop - N_FRAMES), stop)}
+    with figure(len(chunks), 2, figsize=(11, 0.36 * len(chunks) * N_FRAMES + 2)) as (fig, axes):
         for across, (end, frames) in zip(axes.T, ends.items(), strict=True):
             for ax, name, table, colour in zip(across, chunks, tables, SIDES, strict=False):
                 _draw_table(ax, table[frames], frames, differ[frames], colour)
@@ -178,4 +178,41 @@ def input_figure(given: dict[str, np.ndarray], *, frame: int, weights: str) -> F
         axes[0, 0].set_ylabel("row of the chunk (row, then layer)")
         fig.colorbar(shown, ax=axes, label="value", pad=0.01, extend="both")
         fig.suptitle(f"What the model is given for frame {frame} · weights: {weights}", x=0.01, ha="left", fontsize=11)
+    return fig
+
+
+def outcome_figure(comparisons: Sequence[Comparison]) -> Figure:
+    """Draw what becomes of each frame of one or more pairs of recipes, a strip each.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        Pairs on a clip or over a minute.
+
+    Returns
+    -------
+    Figure
+    """
+    longest = max(len(compared.kinds) / compared.fps for compared in comparisons)
+    with figure(figsize=(11, 1.5 + 0.55 * len(comparisons))) as (fig, axes):
+        ax = axes[0, 0]
+        for y, compared in enumerate(comparisons):
+            kinds, fps = compared.kinds, compared.fps
+            starts = np.flatnonzero(np.append(True, kinds[1:] != kinds[:-1]))
+            spans = zip(starts / fps, np.diff(starts, append=len(kinds)) / fps, strict=True)
+            colours = [KIND_COLOURS[kind] for kind in kinds[starts]]
+            # an edge of a few frames is thinner than a line: its outline keeps it visible
+            ax.broken_barh(list(spans), (y - 0.32, 0.64), facecolors=colours, edgecolors=colours, linewidth=1)
+            counts = "; ".join(f"{count} {kind}" for kind, count in compared.counts().items() if count)
+            ax.text(len(kinds) / fps + 0.5, y, counts, va="center", fontsize=9)
+        labels = ["\n".join(compared.names) + f", {compared.where}" for compared in comparisons]
+        ax.set_yticks(range(len(comparisons)), labels)
+        ax.set(xlabel="time of the frame in s", ylim=(len(comparisons) - 0.5, -0.5))
+        ax.set_xlim(-0.01 * longest, 1.9 * longest)  # counts stand at the right
+        ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= longest])
+        first = np.concatenate([compared.kinds for compared in comparisons[:2]])  # of a clip and over a minute
+        share = f"{100 * (first == KINDS[0]).mean():.1f} %"
+        ax.set_title(f"{comparisons[0].pair}: {share} of all frames get the same chunk on both sides")
+        handles = [Patch(color=colour, label=kind) for kind, colour in KIND_COLOURS.items()]
+        fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig

@@ -1,7 +1,7 @@
 """Two recipes on one clip at one frame rate: frames, rows and lag from index matrices, values from features."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
 import numpy as np
@@ -55,8 +55,8 @@ class Comparison(Answer):
     a: Profile
     b: Profile
     spec_differences: tuple[tuple[str, str, str], ...]  # name, value of `a`, value of `b`
-    values: ValueDifference | None = None  # where audio was given
-    where: str = f"{MINUTE_S} s"  # the stretch that was compared: of a minute, index matrices alone
+    values: ValueDifference | None  # where audio was given and neither stops
+    where: str  # what was compared: a clip, or "60 s" by index matrix alone
 
     @property
     def names(self) -> tuple[str, str]:
@@ -142,22 +142,17 @@ class Comparison(Answer):
         for mine, other in ((self.a, self.b), (self.b, self.a)):
             if alone := [i for i in mine.frames if i not in other.frames]:
                 yield f"{mine.recipe.name} alone has {_frames(len(alone))}: {spans(alone)}."
-        for p in (self.a, self.b):
-            if p.zero_rows:
-                yield f"{p.recipe.name} pads its chunks with {p.zero_rows} rows of zeros in all."
-        yield f"Lag in ms: {', '.join(f'{p.recipe.name} {p.lag_text()}' for p in (self.a, self.b))}."
 
     def _of_values(self) -> Iterator[str]:
         differences = "; ".join(f"{name} is {a} against {b}" for name, a, b in self.spec_differences)
         same = "Both make their features in the same way."
         yield f"They make their features differently: {differences}." if differences else same
-        if self.values is None:
-            return
-        inside, weights = self.interior(), self.values.weights
-        yield f"{len(self.values.equal)} of {len(inside)} chunks are equal bit for bit (weights: {weights})."
-        for name, chosen in (("Inside the clip", inside), ("At its edges", ~inside)):
-            if chosen.any():
-                yield f"{name}, chunks {_gap(self.values.by_layer(chosen))} ({_frames(chosen.sum())})."
+        if self.values:
+            inside, equal = self.interior(), len(self.values.equal)
+            yield f"{equal} of {len(inside)} chunks are equal bit for bit (weights: {self.values.weights})."
+            for name, chosen in (("Inside the clip", inside), ("At its edges", ~inside)):
+                if chosen.any():
+                    yield f"{name}, chunks {_gap(self.values.by_layer(chosen))} ({_frames(chosen.sum())})."
 
     def table(self) -> Table:
         """Return what each of the two does."""
@@ -239,12 +234,12 @@ def compare_features(
     """Compare two recipes on what `make_features` returned; where that is empty, index matrices alone for a minute."""
     ours, theirs = _settings(a), _settings(b)
     differences = tuple((name, value, theirs[name]) for name, value in ours.items() if value != theirs[name])
-    lengths = [made[r.features][1] if made else MINUTE_S * SAMPLE_RATE for r in (a, b)]
-    found = Comparison(*(profile(r, n, fps, context) for r, n in zip((a, b), lengths, strict=True)), differences)
-    if made and not found.stops:
-        chunks = [recipe.chunks(*made[recipe.features], fps, context) for recipe in (a, b)]
-        found = replace(found, values=_value_difference(*chunks, weights))
-    return replace(found, where="the clip") if made else found
+    lengths = [made[recipe.features][1] if made else MINUTE_S * SAMPLE_RATE for recipe in (a, b)]
+    both = [profile(recipe, n, fps, context) for recipe, n in zip((a, b), lengths, strict=True)]
+    values = None
+    if made and not any(p.stops for p in both):
+        values = _value_difference(*(r.chunks(*made[r.features], fps, context) for r in (a, b)), weights)
+    return Comparison(*both, differences, values, "the clip" if made else f"{MINUTE_S} s")
 
 
 def _settings(recipe: Recipe) -> dict[str, str]:

@@ -1,20 +1,19 @@
-"""Figures of pairs of recipes, of every recipe over a minute, and of what differences cost."""
+"""Figures of pairs of recipes at several frame rates, of every recipe over a minute, and of what differences cost."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from musetools.lab.difference.causes import Causes
-from musetools.lab.difference.measure import KINDS, Comparison
+from musetools.lab.difference.measure import Comparison
 from musetools.lab.difference.overview import LagTable
 from musetools.lab.difference.silence import SITUATIONS, Silence
 from musetools.lab.look import COLOURS, INFER, MARKS, TRAIN, figure
 from musetools.recipes.profile import Profile
 
-__all__ = ["cause_figure", "lag_figure", "outcome_figure", "rate_figure", "silence_figure", "value_figure"]
+__all__ = ["cause_figure", "lag_figure", "rate_figure", "silence_figure", "value_figure"]
 
 LATE_MS = 40  # a frame at 25 fps
 LAG_TICKS = {-10_000: "−10 s", -1000: "−1 s", -100: "−100", 0: "0", 100: "100", 1000: "1 s", 10_000: "10 s"}
@@ -23,7 +22,6 @@ VERDICTS = {  # marker and colour
     "single values are not": ("D", COLOURS["orange"]),
     "no": ("s", COLOURS["black"]),
 }
-KIND_COLOURS = dict(zip(KINDS, (COLOURS["sky"], COLOURS["yellow"], COLOURS["black"], COLOURS["purple"]), strict=True))
 LEAST = 1e-5  # content standard deviations: what is less is drawn here
 
 
@@ -202,41 +200,4 @@ def silence_figure(silence: Silence) -> Figure:
             ax.tick_params(length=0)
         label = "distance of rows: rms over the content's\nstandard deviation, mean of the layers"
         fig.colorbar(shown, ax=axes, label=f"{label}\nweights: {silence.weights}")
-    return fig
-
-
-def outcome_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """Draw what becomes of each frame of one or more pairs of recipes, a strip each.
-
-    Parameters
-    ----------
-    comparisons : sequence of Comparison
-        Pairs on a clip or over a minute.
-
-    Returns
-    -------
-    Figure
-    """
-    longest = max(len(compared.kinds) / compared.fps for compared in comparisons)
-    with figure(figsize=(11, 1.5 + 0.55 * len(comparisons))) as (fig, axes):
-        ax = axes[0, 0]
-        for y, compared in enumerate(comparisons):
-            kinds, fps = compared.kinds, compared.fps
-            starts = np.flatnonzero(np.append(True, kinds[1:] != kinds[:-1]))
-            spans = zip(starts / fps, np.diff(starts, append=len(kinds)) / fps, strict=True)
-            colours = [KIND_COLOURS[kind] for kind in kinds[starts]]
-            # an edge of a few frames is thinner than a line: its outline keeps it visible
-            ax.broken_barh(list(spans), (y - 0.32, 0.64), facecolors=colours, edgecolors=colours, linewidth=1)
-            counts = "; ".join(f"{count} {kind}" for kind, count in compared.counts().items() if count)
-            ax.text(len(kinds) / fps + 0.5, y, counts, va="center", fontsize=9)
-        labels = ["\n".join(compared.names) + f", {compared.where}" for compared in comparisons]
-        ax.set_yticks(range(len(comparisons)), labels)
-        ax.set(xlabel="time of the frame in s", ylim=(len(comparisons) - 0.5, -0.5))
-        ax.set_xlim(-0.01 * longest, 1.9 * longest)  # counts stand at the right
-        ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= longest])
-        first = np.concatenate([compared.kinds for compared in comparisons[:2]])  # of a clip and over a minute
-        share = f"{100 * (first == KINDS[0]).mean():.1f} %"
-        ax.set_title(f"{comparisons[0].pair}: {share} of all frames get the same chunk on both sides")
-        handles = [Patch(color=colour, label=kind) for kind, colour in KIND_COLOURS.items()]
-        fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig

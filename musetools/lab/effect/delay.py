@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from musetools.errors import ParameterError
-
 __all__ = ["Delay", "measure_delay"]
 
 WINDOW_S = 6.0  # stretches in which every delay is tried
@@ -15,7 +13,6 @@ STEP_S = 0.02  # from one delay to the next
 REACH_S, DRIFT_REACH = 3.0, 0.06  # s, s/s: how far either side is looked for at least, and for which drifts
 NEAR_S = 0.3  # how far from the line through all stretches a single one's delay may lie
 SIMPLEX = (0.02, 0.002)  # s, s/s: first steps of the search over the whole clip
-SHORTEST_S = 2.0
 Truth = Callable[[np.ndarray], np.ndarray]  # openings at any times
 
 
@@ -36,15 +33,9 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Truth) -> 
     No expected delay enters: all delays up to 3 s either side, and more in long clips, are tried in stretches of
     6 s; the straight line along which the stretches match best is where the search over the whole clip starts.
 
-    Prediction and times, ascending, are one of each frame, (n_frames,); frames may be missing. The truth is a function
-    of any times, so that precision does not end at whole frames. ParameterError if the frames cover less than 2 s, or
-    the prediction does not move.
+    Prediction and times, ascending, are one of each frame, (n_frames,). The truth is a function of any times, so that
+    precision does not end at whole frames.
     """
-    covered = float(np.ptp(times_s)) if len(times_s) else 0.0
-    if covered < SHORTEST_S or np.ptp(prediction) == 0:
-        raise ParameterError(
-            f"a delay needs {SHORTEST_S:g} s of a prediction that moves; got {covered:.2f} s of frames"
-        )
     middle = times_s.mean()
     shifts, places, match = _curves(prediction, times_s, truth)
     start = _line(shifts, places - middle, match)
@@ -62,7 +53,7 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Truth) -> 
 
 
 def _curves(prediction: np.ndarray, times_s: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlate each stretch in which the prediction moves at every delay: delays, middles, (stretches, delays)."""
+    """Correlate each stretch at every delay: delays, middles, (stretches, delays)."""
     covered = float(np.ptp(times_s))
     furthest = round(max(REACH_S, DRIFT_REACH * covered) / STEP_S)
     shifts = np.arange(-furthest, furthest + 1) * STEP_S
@@ -70,9 +61,8 @@ def _curves(prediction: np.ndarray, times_s: np.ndarray, truth: Truth) -> tuple[
     places, match = [], []
     for stretch in np.split(np.arange(len(times_s)), np.searchsorted(times_s, edges)):
         part, times = prediction[stretch], times_s[stretch]
-        if len(part) > 1 and np.ptp(part) > 0:
-            places.append(times.mean())
-            match.append([_correlation(part, series) for series in truth(times - shifts[:, None])])
+        places.append(times.mean())
+        match.append([_correlation(part, series) for series in truth(times - shifts[:, None])])
     return shifts, np.array(places), np.array(match)
 
 

@@ -89,13 +89,13 @@ def frame_figures(made):
         figure = frame_figure(made.waveform, chunks(made, 2 * RATE, *names), frame)
         dropped = ["musetalk-v1-train no chunk"] if names == V1 and frame != 20 else []
         yield figure, units, [f"Frame {frame}", *names, *dropped]
-    yield frame_figure(made.waveform[:RATE], chunks(made, RATE, *V1), 26, margin_s=2), units, ["Frame 26"]
+    yield frame_figure(made.waveform[:RATE], chunks(made, RATE, *V1), 26), units, ["Frame 26"]
 
 
 def edge_figures(made):
-    """At 0.16 s training has no frame at all; at 0.08 s there are fewer frames than are asked for."""
-    for n_samples, n_frames in ((2 * RATE, 5), (2560, 1), (1280, 5)):
-        figure = edge_figure(chunks(made, n_samples, *V1), n_frames=n_frames)
+    """At 0.16 s training has no frame at all; at 0.08 s there are fewer frames than are shown."""
+    for n_samples in (2 * RATE, 2560, 1280):
+        figure = edge_figure(chunks(made, n_samples, *V1))
         texts = ["musetalk-v1-train: first frames", "musetools: last frames", "row of zeros"]
         yield figure, {"position in the chunk"}, texts
 
