@@ -30,12 +30,11 @@ KEY_FRAMES = (283, 447, 655, 820)  # of the long clip, as scenes would set them:
 MATTERS_MS = 20.0  # a mean below half a frame may be the rounding to whole frames
 # the commands of scripts/preprocess.py (TMElyralab/MuseTalk), but segments of 10 s instead of 30 s
 OPTIONS = ("-r 25", "-vf fps=25")  # the first is that script's
-CONVERT = ("-crf", "15", "-c:v", "libx264", "-pix_fmt", "yuv420p")
+CONVERT = "-crf 15 -c:v libx264 -pix_fmt yuv420p"
 SEGMENT, SEGMENT_S = "-c copy -f segment", 10
-CUT = (*SEGMENT.split(), "-map", "0", "-segment_time", str(SEGMENT_S), "-reset_timestamps", "1")
-QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error", "-y")
-WAV = ("-vn", "-acodec", "pcm_s16le", "-f", "wav", "-ar", str(SAMPLE_RATE), "-ac", "1")
-Run = Callable[..., str]  # runs the program with some arguments and returns what it prints
+WAV = f"-vn -acodec pcm_s16le -f wav -ar {SAMPLE_RATE} -ac 1"
+QUIET = "-nostdin -hide_banner -loglevel error -y"
+Run = Callable[[str], str]  # runs the program with arguments and returns what it prints
 
 
 @dataclass(frozen=True)
@@ -143,12 +142,13 @@ def audit_converter(ffmpeg: str | os.PathLike = "ffmpeg") -> ConverterAudit:
         raise OutputError(f"cannot write the clips of the audit: {error}. Set TMPDIR to a folder with space") from None
 
 
-def _run(program: str, folder: Path, *arguments: str) -> str:
+def _run(program: str, folder: Path, arguments: str) -> str:
     """Run the program in a folder and return what it prints; MusetoolsError, with what it says, if it fails."""
-    # names are relative to the folder: a % in its path would be taken for a pattern
+    # names are relative to the folder: a % or a space in its path would be taken for more than a name
+    command = [program, *f"{QUIET} {arguments}".split()]
     options = {"cwd": folder, "stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S, "check": True}
     try:
-        return subprocess.run([program, *arguments], encoding="utf-8", errors="replace", **options).stdout
+        return subprocess.run(command, encoding="utf-8", errors="replace", **options).stdout
     except (OSError, subprocess.SubprocessError) as error:
         said = error.stderr.strip().splitlines() if isinstance(error, subprocess.CalledProcessError) else ()
         raise MusetoolsError(f"{program} failed: {said[-1] if said else error}") from None
@@ -159,7 +159,7 @@ def _conversions(run: Run, fps: Fraction, folder: Path) -> Iterator[Conversion]:
     source = write_flash_clip(folder / f"source_{float(fps):.3f}.mp4", fps, CLIP_S)
     for number, option in enumerate(OPTIONS):
         result = source.with_name(f"{source.stem}_{number}.mp4")
-        arguments = ("-i", source.name, *option.split(), *CONVERT, result.name)
+        arguments = f"-i {source.name} {option} {CONVERT} {result.name}"
         yield _measured(Conversion(f"{float(fps):.5g} fps", option), run, arguments, result, result, fps)
 
 
@@ -168,22 +168,22 @@ def _segments(run: Run, folder: Path) -> Iterator[Conversion]:
     # B-frames as in what the conversion to 25 fps leaves: they make the wavs shorter than the clips
     source = write_flash_clip(folder / "long.mp4", TARGET_FPS, LONG_S, b_frames=3, key_frames=KEY_FRAMES)
     try:
-        run(*QUIET, "-i", source.name, *CUT, "clip%03d.mp4")
+        run(f"-i {source.name} {SEGMENT} -map 0 -segment_time {SEGMENT_S} -reset_timestamps 1 clip%03d.mp4")
     except MusetoolsError as error:
         yield Conversion(source.name, SEGMENT, note=str(error))
         return
     for clip in sorted(folder.glob("clip*.mp4")):
         wav = clip.with_suffix(".wav")
-        arguments = ("-i", clip.name, *WAV, wav.name)
+        arguments = f"-i {clip.name} {WAV} {wav.name}"
         yield _measured(Conversion(clip.name, SEGMENT), run, arguments, clip, wav, TARGET_FPS, counted=True)
 
 
 def _measured(
-    result: Conversion, run: Run, arguments: tuple, video: Path, audio: Path, fps: float, *, counted: bool = False
+    result: Conversion, run: Run, arguments: str, video: Path, audio: Path, fps: float, *, counted: bool = False
 ) -> Conversion:
     """Run the program, and find flashes and clicks in what it wrote; see `flash_starts`."""
     try:
-        run(*QUIET, *arguments)
+        run(arguments)
         starts, n_frames = flash_starts(video, fps, counted=counted)
         clicks, audio_s = click_times(audio)
         result = replace(result, video_s=n_frames / TARGET_FPS, audio_s=audio_s)

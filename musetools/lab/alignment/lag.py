@@ -52,28 +52,9 @@ def measure_lags(
 ) -> dict[str, MeasuredLag]:
     """Send clicks through decoder, log-mel and encoder, and find them again in layer 0 of each recipe's chunks.
 
-    Layer 0 is the encoder's input embedding, before attention spreads a click over all rows.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        Any weights.
-    fps : float or Fraction, default 25
-        Frame rate, as it is passed to the recipes.
-    recipes : iterable of Recipe or str
-        By default all; those that stop at this frame rate are left out.
-    seconds : float, default 12
-        Length of the waveform.
-
-    Returns
-    -------
-    dict of str to MeasuredLag
-        By name of the recipe.
-
-    Raises
-    ------
-    ParameterError
-        If no click was found in the interior of a recipe's chunks.
+    Layer 0 is the encoder's input embedding, before attention spreads a click over all rows: any weights will do.
+    Recipes that stop at the frame rate are left out; ParameterError if no click was found in the interior of a
+    recipe's chunks. The measurements are by name of the recipe.
     """
     click_s, waveforms = _waveforms(seconds)
     embedding, n_samples, made, measured = encoder.truncated(1), len(waveforms[0]), {}, {}
@@ -106,11 +87,12 @@ def _lag_of(name: str, clicking: Chunks, plain: Chunks, click_s: np.ndarray) -> 
     weight = change.sum(axis=1)
     centre = (change * places).sum(axis=1) / np.maximum(weight, 1e-12)
     middle = (real * places).sum(axis=1) / np.maximum(real.sum(axis=1), 1)
-    half_ms, middle_ms = ROW_MS * places[-1] / 2, clicking.rows.max(axis=1) * ROW_MS - ROW_MS * places[-1] / 2
+    span_ms = ROW_MS * places[-1]
+    middle_ms = ROW_MS * clicking.rows.max(axis=1) - span_ms / 2
     found = []
     for click_ms in 1000 * click_s:
         # chunks that can hold this click, not the one before or after it
-        near = ~np.isnan(expected) & (np.abs(middle_ms - click_ms) < 2 * half_ms)
+        near = ~np.isnan(expected) & (np.abs(middle_ms - click_ms) < span_ms)
         if near.any():
             sure = near & (weight > 0.5 * weight[near].max())
             index = int(np.argmin(np.where(sure, np.abs(centre - middle), np.inf)))

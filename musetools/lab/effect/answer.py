@@ -196,7 +196,7 @@ def evaluate(training: Sequence[Talker], held_out: Talker, encoder: Encoder, hal
 
 def effect_of(experiment: Experiment, halved: Encoder) -> Effect:
     """Return what an experiment shows; `halved` are its weights in bfloat16."""
-    model, grid = experiment.model("v1.5"), experiment.grid()
+    model, grid = experiment.model("v1.5", positional_encoding=False), experiment.grid()
     return Effect(
         experiment.encoder.name,
         published(experiment),

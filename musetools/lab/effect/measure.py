@@ -47,8 +47,8 @@ class Experiment:
         if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise ParameterError(f"clips to train on need names of their own; got {', '.join(twice)} twice. Rename one")
         self.training, self.held_out, self.encoder, self.folder = list(training), held_out, encoder, Path(folder)
-        self._models: dict[tuple[str, bool, bool], Model] = {}
-        self.dataset, self.features, self.trained = map(cache, (self.dataset, self.features, self.trained))
+        made_once = self.dataset, self.model, self.features, self.trained
+        self.dataset, self.model, self.features, self.trained = map(cache, made_once)
 
     def dataset(self, side: str, *, held_out: bool = False) -> ChunkDataset:
         """Return training's chunks, from a store, of the clips to train on or of the held-out speech."""
@@ -66,15 +66,12 @@ class Experiment:
 
     def model(self, side: str, *, positional_encoding: bool = False, shuffled: bool = False) -> Model:
         """Return the model of a training side; with `shuffled` openings it has nothing to learn: the control."""
-        key = side, positional_encoding, shuffled
-        if key not in self._models:
-            batch = _whole(self.dataset(side))
-            chunks, openings = batch["audio"].numpy(), batch["opening"].numpy()
-            if shuffled:
-                openings = np.random.default_rng(0).permutation(openings)
-            fitted = ridge(add_positions(chunks) if positional_encoding else chunks, openings)
-            self._models[key] = Model(side, positional_encoding, *fitted)
-        return self._models[key]
+        batch = _whole(self.dataset(side))
+        chunks, openings = batch["audio"].numpy(), batch["opening"].numpy()
+        if shuffled:
+            openings = np.random.default_rng(0).permutation(openings)
+        given = add_positions(chunks) if positional_encoding else chunks
+        return Model(side, positional_encoding, *ridge(given, openings))
 
     def features(self, spec: FeatureSpec, encoder: Encoder | None = None) -> np.ndarray:
         """Return the held-out speech's features."""

@@ -43,7 +43,7 @@ def rewritten(source: Path, path: Path, *, sound_later_s: float = 0, keep=("vide
 def program(folder: Path, body: str) -> Path:
     """Write a program that stands in for ffmpeg, and says its version."""
     path = folder / "ffmpeg"
-    path.write_text(f'#!/bin/sh\n[ "$1" = -version ] && echo ffmpeg version 0 && exit\n{body}\n')
+    path.write_text(f'#!/bin/sh\ncase "$*" in *-version) echo ffmpeg version 0; exit;; esac\n{body}\n')
     path.chmod(0o755)
     return path
 
