@@ -121,12 +121,13 @@ def evaluate(
     recipes = {recipe.name: recipe for recipe in (train, infer, own) if recipe}
     recipes[CANONICAL] = RECIPES["musetools"]
     waveform, made = load_audio(source), features or make_features(source, encoder, recipes.values())
-    rows = {name: made[recipe.features][0] for name, recipe in recipes.items()}
+    chunks = {name: recipe.chunks(*made[recipe.features], fps, context) for name, recipe in recipes.items()}
     if folder is not None:
+        rows, n_samples = made[train.features]
         saved = Path(folder) / "clip.npy"
-        np.save(saved, rows[train.name], allow_pickle=False)
-        rows[train.name] = np.load(saved, mmap_mode="r", allow_pickle=False)
-    chunks = {name: recipe.chunks(rows[name], len(waveform), fps, context) for name, recipe in recipes.items()}
+        np.save(saved, rows, allow_pickle=False)
+        mapped = np.load(saved, mmap_mode="r", allow_pickle=False)
+        chunks[train.name] = train.chunks(mapped, n_samples, fps, context)
     compared = [
         compare_features(train, infer, made, encoder.name, fps=rate, context=context) for rate in (fps, *COMMON_FPS)
     ]

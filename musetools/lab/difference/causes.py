@@ -23,15 +23,12 @@ __all__ = ["CAUSE_OF", "EVERY_PAIR", "RULE", "SHADE", "Cause", "Causes", "Places
 
 SHORT_S = 10  # of a clip that leaves most of its window to padding
 ELSEWHERE, BOUNDARY = "cut elsewhere: the same sound 15 s later in its window", "segment boundary every 30 s"
-PADDED = f"padded with zeros in the mel or with silence, clip of {SHORT_S} s"
-PEAK, DECODER = "mel peak of the file or of the window", "decoded by ffmpeg or by librosa"
-POSITIONS, END = "positional encoding added on one side alone", "past the end: rows of zeros or of encoded silence"
 CAUSE_OF = {  # what a pair may make differently, and the cause that is measured for it
-    "decoder": DECODER,
-    "mel_peak": PEAK,
-    "padding": PADDED,
-    "positional encoding": POSITIONS,
-    "keep_padding": END,
+    "decoder": "decoded by ffmpeg or by librosa",
+    "mel_peak": "mel peak of the file or of the window",
+    "padding": f"padded with zeros in the mel or with silence, clip of {SHORT_S} s",
+    "positional encoding": "positional encoding added on one side alone",
+    "keep_padding": "past the end: rows of zeros or of encoded silence",
 }
 EVERY_PAIR = (ELSEWHERE, BOUNDARY)  # where a clip lies in the encoder's window, no recipe says
 V1, V15 = "musetalk-v1", "musetalk-v1.5"
@@ -205,20 +202,20 @@ def _differences(
         yield "computed in bfloat16", spec, made - features(loop, FeatureSpec.named(spec), bfloat16), "all"
     yield "v1's features or v1.5's", V1, rows[V1] - rows[V15], "all"
 
-    yield PEAK, V1, rows[V1] - features(loop, window_peak), "all"
+    yield CAUSE_OF["mel_peak"], V1, rows[V1] - features(loop, window_peak), "all"
     half, uneven = len(rows[V1]) // 2, loop.copy()
     uneven[: len(uneven) // 2] *= 10 ** (QUIET_DB / 20)
     quiet = features(uneven, v1)[:half] - features(uneven, window_peak)[:half]
-    yield f"{PEAK}, this half {-QUIET_DB} dB quieter", V1, quiet, "the quiet half"
+    yield f"{CAUSE_OF['mel_peak']}, this half {-QUIET_DB} dB quieter", V1, quiet, "the quiet half"
     padded = features(short, v1) - features(short, replace(window_peak, padding="audio"))
-    yield PADDED, V1, padded, "all of the last window"
+    yield CAUSE_OF["padding"], V1, padded, "all of the last window"
 
     a, b = (audio2feat(source, encoder, spec=replace(v1, decoder=decoder)) for decoder in ("ffmpeg", "librosa"))
     n_rows = min(len(a), len(b))
-    yield DECODER, V1, a[:n_rows] - b[:n_rows], "all"
+    yield CAUSE_OF["decoder"], V1, a[:n_rows] - b[:n_rows], "all"
 
     n_layers, width = rows[V15].shape[1:]
     encoding = sinusoids(CHUNK_ROWS * n_layers, width).reshape(CHUNK_ROWS, n_layers, width)
-    yield POSITIONS, V15, encoding, "all"
+    yield CAUSE_OF["positional encoding"], V15, encoding, "all"
     beyond = features(short, replace(v15, keep_padding=True))[SHORT_S * ROW_RATE :][:CHUNK_ROWS]
-    yield END, V15, beyond, "up to 6 a chunk, at the end"
+    yield CAUSE_OF["keep_padding"], V15, beyond, "up to 6 a chunk, at the end"

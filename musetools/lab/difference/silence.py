@@ -25,10 +25,9 @@ __all__ = ["SITUATIONS", "Silence", "measure_silence"]
 BEFORE_S, PAUSE_S, AFTER_S = 5, 2, 5
 MARGIN = 10  # rows: what is next to speech is left out
 NOISE_DBFS = -60
-PADDING, DIGITAL, NOISE, SPEECH = "padding after the end", "digital pause", "pause with noise", "speech"
-ONLY_DIGITAL, ONLY_NOISE = "digital silence alone", "noise alone"
-SITUATIONS = (PADDING, DIGITAL, NOISE, ONLY_DIGITAL, ONLY_NOISE, SPEECH)
-PAUSES = (DIGITAL, NOISE)
+SITUATIONS = ("padding after the end", "digital pause", "pause with noise")
+SITUATIONS += ("digital silence alone", "noise alone", "speech")
+PAUSES = SITUATIONS[1:3]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +53,7 @@ class Silence(Answer):
         ]
 
     def _of_spec(self, spec: str) -> str:
-        *silent, speech = self.distances[spec][SITUATIONS.index(PADDING), 1:]
+        *silent, speech = self.distances[spec][0, 1:]  # from padding
         parts = [f"{name} {100 * far / speech:.0f} %" for name, far in zip(SITUATIONS[1:], silent, strict=False)]
         return (
             f"{spec}: of the distance between padding and speech ({speech:.2g}), silence is this far from padding: "

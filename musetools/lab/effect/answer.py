@@ -47,14 +47,14 @@ class Effect(Answer):
 
     @property
     def shown(self) -> dict[str, Outcome]:
-        """Every outcome that has a cost, by what differs from the matching pair: pairs as they are run first."""
-        return self.pairs | self.differing | {outcome.title: outcome for outcome in self.grid.values()}
+        """Every outcome that has a cost, by what differs from the matching pair, the most costly first."""
+        found = self.pairs | self.differing | {outcome.title: outcome for outcome in self.grid.values()}
+        return dict(sorted(found.items(), key=lambda item: item[1].r2))
 
     @property
     def costs(self) -> dict[str, float]:
-        """What each of `shown` costs in R², the most costly first."""
-        costs = {name: self.matching.r2 - outcome.r2 for name, outcome in self.shown.items()}
-        return dict(sorted(costs.items(), key=lambda item: item[1], reverse=True))
+        """What each of `shown` costs in R²."""
+        return {name: self.matching.r2 - outcome.r2 for name, outcome in self.shown.items()}
 
     def sentences(self) -> list[str]:
         """Write the answer in three sentences: the published pair, what costs most and nothing, whether it is valid."""
@@ -83,11 +83,10 @@ class Effect(Answer):
 
     def cost_table(self) -> Table:
         """Return what every difference costs: first the published pair as it is run, then the most costly first."""
-        shown, costs = self.shown, self.costs
-        first = next(iter(self.pairs))
+        shown, costs, first = self.shown, self.costs, next(iter(self.pairs))
         lines = [
-            [name, signed(cost, 3), _verdict(cost), shown[name].r2_text, _why(shown[name])]
-            for name, cost in {first: costs[first], **costs}.items()
+            [name, signed(costs[name], 3), _verdict(costs[name]), shown[name].r2_text, _why(shown[name])]
+            for name in dict.fromkeys([first, *shown])
         ]
         caption = (
             "Costs: R² from training's chunks less R² here. Recipes at a frame rate: their model was trained with "

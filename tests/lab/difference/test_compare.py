@@ -219,6 +219,16 @@ def test_decoders_that_differ_by_a_sample(small):
     assert (len(found.a.rows), len(found.b.rows)) == (29, 30)
 
 
+def test_the_answer_s_chunks_are_those_that_are_compared(small, tmp_path):
+    """Each decoder's samples count, where they are one more than another's."""
+    pcm = soundfile.read(SPEECH, dtype="float32")[0][:52_918]
+    soundfile.write(tmp_path / "clip.wav", pcm, 44_100)
+    answer = evaluate(tmp_path / "clip.wav", "musetalk-v1.5-infer", "musetools", small, folder=tmp_path)
+    for side in (answer.compared.a, answer.compared.b):
+        np.testing.assert_array_equal(answer.chunks[side.recipe.name].rows, side.rows)
+    assert len(answer.chunks["musetalk-v1.5-infer"]) == len(answer.chunks["musetools"]) + 1
+
+
 def test_an_open_file_is_a_source(small):
     with open(SPEECH, "rb") as file:
         found = compare("musetools", "musetalk-v1-infer", file, encoder=small)
