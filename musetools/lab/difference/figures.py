@@ -199,10 +199,12 @@ def outcome_figure(comparisons: Sequence[Comparison]) -> Figure:
         for y, compared in enumerate(comparisons):
             kinds, fps = compared.kinds, compared.fps
             starts = np.flatnonzero(np.append(True, kinds[1:] != kinds[:-1]))
-            spans = zip(starts / fps, np.diff(starts, append=len(kinds)) / fps, strict=True)
-            colours = [KIND_COLOURS[kind] for kind in kinds[starts]]
-            # an edge of a few frames is thinner than a line: its outline keeps it visible
-            ax.broken_barh(list(spans), (y - 0.32, 0.64), facecolors=colours, edgecolors=colours, linewidth=1)
+            widths = np.diff(starts, append=len(kinds))
+            for kind, colour in KIND_COLOURS.items():
+                here = kinds[starts] == kind
+                spans = list(zip(starts[here] / fps, widths[here] / fps, strict=True))
+                # an edge of a few frames is thinner than a line: its outline, drawn last, keeps it visible
+                ax.broken_barh(spans, (y - 0.32, 0.64), facecolor=colour, edgecolor=colour, linewidth=1)
             counts = "; ".join(f"{count} {kind}" for kind, count in compared.counts().items() if count)
             ax.text(len(kinds) / fps + 0.5, y, counts, va="center", fontsize=9)
         labels = ["\n".join(compared.names) + f", {compared.where}" for compared in comparisons]
