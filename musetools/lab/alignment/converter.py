@@ -132,12 +132,11 @@ def audit_converter(ffmpeg: str | os.PathLike = "ffmpeg") -> ConverterAudit:
         with tempfile.TemporaryDirectory(prefix="musetools-") as name:
             folder = Path(name)
             run = partial(_run, os.path.abspath(found), folder)
-            try:
-                version = run("-version").partition("\n")[0]
-            except MusetoolsError as error:
-                return ConverterAudit(missing=str(error))
+            version = run("-version").partition("\n")[0]
             conversions = tuple(c for fps in SOURCE_FPS for c in _conversions(run, fps, folder))
             return ConverterAudit(version, conversions, tuple(_segments(run, folder)))
+    except MusetoolsError as error:  # of its version: later ones are notes
+        return ConverterAudit(missing=str(error))
     except OSError as error:
         raise OutputError(f"cannot write the clips of the audit: {error}. Set TMPDIR to a folder with space") from None
 
