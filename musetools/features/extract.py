@@ -156,7 +156,9 @@ def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> to
     mels = [normalised(w.log_mel, w.log_mel.max() if w.peak is None else w.peak) for w in windows]
     mels = [F.pad(mel, (0, _length(spec, w) - mel.shape[-1])) for mel, w in zip(mels, windows, strict=True)]
     mel = torch.stack(mels) if len(mels) > 1 else mels[0]
-    position = torch.tensor([window.first_row for window in windows]) if spec.window.positions == "clip" else 0
+    position = windows[0].first_row if spec.window.positions == "clip" else 0
+    if spec.window.positions == "clip" and len(windows) > 1:
+        position = torch.tensor([window.first_row for window in windows])
     if encoder.device.type == "cuda":  # from pinned memory, so that the processor goes on with the next windows
         mel = mel.pin_memory().to(encoder.device, non_blocking=True)
         position = position.pin_memory() if isinstance(position, torch.Tensor) else position
