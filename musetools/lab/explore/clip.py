@@ -1,4 +1,4 @@
-"""A media file read once: its waveform, its images, and how far the mouth is open; features as they are asked for."""
+"""A media file read once: waveform, images, how far the mouth is open; features, and a film for the browser."""
 
 import io
 import os
@@ -26,13 +26,20 @@ from musetools.lips import MouthModel, MouthSeries, read_mouth
 from musetools.lips.estimate import expected_and_sync
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = ["DEFAULT_FPS", "Clip", "Images", "read_clip"]
+__all__ = ["DEFAULT_FPS", "Clip", "Images", "film", "read_clip"]
 
 DEFAULT_FPS = 25  # of a file that has no video
 LONGEST_S = 300  # of a clip: its features, images and waveform stay in memory
 LONGEST_SIDE = 256  # pixels; more is not seen in a panel of a figure
 QUALITY = 95  # of the JPEGs in memory, some 10 kB each
 SLACK_S = 0.5e-3  # containers that count in milliseconds put a frame up to half of one too late
+
+# of a film
+LARGEST = 16_000_000  # bits: Jupyter drops messages of more than some 3 MB
+SOUND_BPS, MOST_BPS, LEAST_BPS = 32_000, 400_000, 20_000
+OPUS_RATE = 48_000  # Hz
+TICK = Fraction(1, 1000)  # WebM counts in ms
+KEY_FRAMES = 12  # images from one that stands alone to the next: going to a place decodes no more than these
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,21 +146,56 @@ def _read_images(path: Path) -> Images | None:
     with opened(path, f"the video of {name_of(path)}") as container:
         if (stream := chosen_video(container)) is None:
             return None
-        shown = sorted(dict(_decoded(container, stream)).items())
-    if not shown:
+        stream.thread_type = "AUTO"
+        jpegs = {frame.time: _jpeg(frame) for frame in shown_frames(container, stream)}
+    if not jpegs:
         raise AudioError(f"none of the images of {path} can be decoded and has a time stamp. Export it again")
-    return Images(np.array([time_s - shown[0][0] for time_s, _ in shown]), tuple(jpeg for _, jpeg in shown))
+    times = sorted(jpegs)
+    return Images(np.array(times) - times[0], tuple(jpegs[time] for time in times))
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, bytes]]:
-    """Yield each image's time on the container's clock, and the image as a JPEG."""
-    stream.thread_type = "AUTO"
-    return ((frame.time, _jpeg(frame)) for frame in shown_frames(container, stream))
-
-
-def _jpeg(frame: Any) -> bytes:
+def _jpeg(frame: av.VideoFrame) -> bytes:
     shrink = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
     width, height = (max(1, round(shrink * side)) for side in (frame.width, frame.height))
     image, file = frame.to_image(width=width, height=height), io.BytesIO()
     image.rotate(frame.rotation, expand=True).save(file, "jpeg", quality=QUALITY, subsampling=0)
     return file.getvalue()
+
+
+def film(clip: Clip) -> bytes:
+    """Return a clip's images and waveform as a WebM (VP8, Opus), or its waveform alone.
+
+    Every browser plays it, whatever the clip's own codecs are. Time 0 is the waveform's first sample, and images after
+    its last one are left out.
+    """
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm") as container:
+        packets = [*_sound(container, clip), *(_images(container, clip) if clip.images else ())]
+        for packet in sorted(packets, key=lambda one: one.dts * one.time_base):
+            container.mux(packet)
+    return file.getvalue()
+
+
+def _sound(container: Any, clip: Clip) -> Iterator[Any]:
+    stream = container.add_stream("libopus", rate=OPUS_RATE, layout="mono")
+    stream.bit_rate = SOUND_BPS
+    frame = av.AudioFrame.from_ndarray(clip.waveform[None], format="fltp", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)
+    yield from stream.encode(frame)
+    yield from stream.encode(None)
+
+
+def _images(container: Any, clip: Clip) -> Iterator[Any]:
+    height, width, _ = clip.images[0].shape
+    options = {"deadline": "realtime", "cpu-used": "8", "g": str(KEY_FRAMES)}
+    stream = container.add_stream("libvpx", rate=round(clip.fps or DEFAULT_FPS), options=options)
+    stream.width, stream.height, stream.pix_fmt = width // 2 * 2 or 2, height // 2 * 2 or 2, "yuv420p"
+    stream.codec_context.time_base = TICK
+    stream.codec_context.thread_count = 1  # on a busy machine, several took ten times as long
+    stream.bit_rate = int(np.clip(LARGEST / max(clip.duration_s, 1) - SOUND_BPS, LEAST_BPS, MOST_BPS))
+    for number, at_s in enumerate(clip.images.times_s[clip.images.times_s < clip.duration_s]):
+        frame = av.VideoFrame.from_ndarray(clip.images[number], format="rgb24")
+        frame = frame.reformat(stream.width, stream.height, "yuv420p")
+        frame.pts, frame.time_base = round(at_s / TICK), TICK
+        yield from stream.encode(frame)
+    yield from stream.encode(None)

@@ -18,9 +18,8 @@ from musetools.chunks.rows import checked_context
 from musetools.errors import MusetoolsError, ParameterError
 from musetools.features.encoder import Encoder, as_encoder
 from musetools.files import MEDIA, find_media, write_whole
-from musetools.lab.explore.clip import Clip, read_clip
+from musetools.lab.explore.clip import Clip, film, read_clip
 from musetools.lab.explore.figures import NEAR_MS, FrameView
-from musetools.lab.explore.film import film
 from musetools.lab.explore.measure import Scene, prepare
 from musetools.lab.explore.stage import Stage
 from musetools.lab.project import project_file
@@ -242,7 +241,7 @@ class Explorer(widgets.VBox):
             self.stage.figure = image
         self.sentences.value = f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in scene.sentences(frame))}</ul>"
         step, self._drawn, self._ahead = frame - self._drawn, frame, {}
-        if abs(step) == 1 and not plays and (after := frame + step) in scene.frames:  # most likely the next
+        if abs(step) == 1 and not plays and 0 <= (after := frame + step) <= self.frame.max:  # most likely the next
             self._ahead[after] = self.view.png(after), self.view.places()
 
 

@@ -100,21 +100,8 @@ class Scene:
     @cached_property
     def differs(self) -> np.ndarray:
         """Whether each frame takes other rows on the two sides; one without a chunk on a side that chunks does."""
-        taken = ([side.rows(i) for side in self.sides] for i in self.frames)
+        taken = ([side.rows(i) for side in self.sides] for i in range(self.n_frames))
         return np.array([not np.array_equal(*both) for both in taken])
-
-    @cached_property
-    def lags_ms(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lag of each frame on each side, NaN where it has none."""
-        lags = tuple(np.full(self.n_frames, np.nan) for _ in self.sides)
-        for lag, side in zip(lags, self.sides, strict=True):
-            lag[side.profile.frames.start : side.profile.frames.stop] = side.profile.lag_ms
-        return lags
-
-    @property
-    def frames(self) -> range:
-        """Numbers of the frames that can be shown."""
-        return range(self.n_frames)
 
     def next_difference(self, frame: int) -> int | None:
         """Return the next frame at which the two sides begin to take other rows, from the first on after the last."""
@@ -124,7 +111,7 @@ class Scene:
     @cached_property
     def worst_frame(self) -> int | None:
         """The frame whose two chunks differ most in value; None where all are equal, or one side has none."""
-        gaps = [(gap := self.difference(i)) is not None and float(np.square(gap).mean()) for i in self.frames]
+        gaps = [(gap := self.difference(i)) is not None and float(np.square(gap).mean()) for i in range(self.n_frames)]
         return int(np.argmax(gaps)) if any(gaps) else None
 
     @property
@@ -195,30 +182,28 @@ class Scene:
 
     def sentences(self, frame: int) -> list[str]:
         """Write what one frame is and gets, computed from the numbers."""
-        note = [self.rate_note] if self.rate_note else []
-        found = [self._frame_sentence(frame), *note, *(side.sentence(frame) for side in self.sides)]
+        start, stop = self.start_s(frame), self.start_s(frame + 1)
+        if frame < len(self.loudness):
+            below = f" (below {signed(SILENT_DBFS)} dBFS)" if self.silent[frame] else ""
+            found = [f"Frame {frame} lasts from {start:.3f} s to {stop:.3f} s: {self.level(frame)}{below}."]
+        else:
+            end = f"the audio ends at {self.clip.duration_s:.3f} s"
+            found = [f"Frame {frame} starts at {start:.3f} s and is not whole: {end}."]
+        if self.rate_note:
+            found.append(self.rate_note)
+        found += [side.sentence(frame) for side in self.sides]
         if (gap := self.difference(frame)) is not None:
-            found.append(self._difference_sentence(gap, *(side.rows(frame) for side in self.sides)))
+            a, b = (side.rows(frame) for side in self.sides)
+            same, size = int((a == b).sum()), float(np.sqrt(np.square(gap).mean()))
+            rows = "Both take the same rows" if same == len(a) else f"{same} of {len(a)} rows are the same"
+            values = f"differ by {size:.2g} standard deviations" if size else "are equal"
+            found.append(f"{rows}; the chunks {values}.")
         if (opening := self.opening(frame)) is not None:
             expected = float(np.interp(self.seen_s(frame), *self.expected))
             found.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide); sound suggests {expected:.2f}.")
         if positions := [side.name for side in self.sides if side.profile.recipe.positional_encoding]:
             found.append(f"Positional encoding, which {' and '.join(positions)} adds, is not drawn.")
         return found
-
-    def _frame_sentence(self, frame: int) -> str:
-        start, stop = self.start_s(frame), self.start_s(frame + 1)
-        if frame >= len(self.loudness):
-            end = f"the audio ends at {self.clip.duration_s:.3f} s"
-            return f"Frame {frame} starts at {start:.3f} s and is not whole: {end}."
-        below = f" (below {signed(SILENT_DBFS)} dBFS)" if self.silent[frame] else ""
-        return f"Frame {frame} lasts from {start:.3f} s to {stop:.3f} s: {self.level(frame)}{below}."
-
-    @staticmethod
-    def _difference_sentence(gap: np.ndarray, a: np.ndarray, b: np.ndarray) -> str:
-        same, size = int((a == b).sum()), float(np.sqrt(np.square(gap).mean()))
-        rows = "Both take the same rows" if same == len(a) else f"{same} of {len(a)} rows are the same"
-        return f"{rows}; the chunks " + (f"differ by {size:.2g} standard deviations." if size else "are equal.")
 
 
 def prepare(

@@ -36,9 +36,9 @@ def draw_strip(ax: Axes, scene: Scene, xlim: tuple[float, float]) -> None:
     edges_ms = 1000 * np.arange(scene.n_frames + 1) / float(scene.fps)
     across = ax.get_xaxis_transform()
     ax.stairs(scene.differs, edges_ms, fill=True, color=DIFFERS, linewidth=0, transform=across)
-    for lag, side, style in zip(scene.lags_ms, scene.sides, ("-", "--"), strict=True):
-        ax.plot(edges_ms[:-1], lag, style, color=side.colour, linewidth=1.5)
-    every = np.concatenate([(-FLAT_MS, FLAT_MS), *scene.lags_ms])
+    for side, style in zip(scene.sides, ("-", "--"), strict=True):
+        ax.plot(edges_ms[side.profile.frames], side.profile.lag_ms, style, color=side.colour, linewidth=1.5)
+    every = np.concatenate([(-FLAT_MS, FLAT_MS), *(side.profile.lag_ms for side in scene.sides)])
     ax.set(xlim=xlim, ylim=1.1 * np.array([np.nanmin(every), np.nanmax(every)]), ylabel="lag\nin ms")
     ax.set_xlabel("time in s", loc="right", labelpad=1)
     ax.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")

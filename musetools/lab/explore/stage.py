@@ -16,7 +16,7 @@ class Stage(anywidget.AnyWidget):
 
     # from the kernel to the browser
     figure = traitlets.Bytes().tag(sync=True)  # PNG or JPEG
-    film = traitlets.Bytes().tag(sync=True)  # WebM: what `musetools.lab.explore.film` made
+    film = traitlets.Bytes().tag(sync=True)  # WebM: what `clip.film` made
     has_images = traitlets.Bool().tag(sync=True)
     chunks = traitlets.List(traitlets.Bytes()).tag(sync=True)  # WAV of what each side's chunk covers
     roles = traitlets.List(traitlets.Unicode()).tag(sync=True)
