@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from html import escape
@@ -56,10 +56,8 @@ class Explorer(widgets.VBox):
 
     Attributes
     ----------
-    scene : Scene
-        What is shown.
-    view : FrameView
-        Draws it.
+    scene, view : Scene, FrameView
+        What is shown, and what draws it.
     clip, path, upload, train, infer, fps, left, right, zoom, frame, next_difference, worst_frame : widgets
         What is chosen.
     stage, sentences, message : widgets
@@ -86,23 +84,30 @@ class Explorer(widgets.VBox):
         first, others = project_file(clip), []
         with suppress(ParameterError):  # a clip of one's own needs no folder of others
             others = [path for _, path in find_media(project_file(folder))]
-        self._make_controls(list(dict.fromkeys([first, *others])), train, infer, checked_context(context))
+        self._labels = {path: path.name for path in (first, *others)}
+        self._make_controls(train, infer, checked_context(context))
         self.stage = Stage(roles=["training", "inference"])
         self.sentences, self.message = widgets.HTML(), widgets.HTML()
         self.scene: Scene | None = None
         self._settling, self._drawn = False, -2
         self._show(read_clip(first), fps)
-        self._wire()
-        chosen = [self.clip, self.upload, self.path]
-        ways = [self.train, self.infer, self.fps, self.left, self.right, self.zoom]
-        moves = [self.frame, self.next_difference, self.worst_frame]
-        rows = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in (chosen, ways, moves)]
+        chosen = {self.clip: self._choose_clip, self.upload: self._take_upload, self.path: self._take_path}
+        ways = self.train, self.infer, self.fps, self.left, self.right, self.zoom
+        for control, action in (chosen | dict.fromkeys(ways, self._choose_way)).items():
+            control.observe(lambda _, action=action: self._attempt(action), "value")
+        moves = self.frame, self.next_difference, self.worst_frame
+        self.frame.observe(lambda _: self._draw(), "value")
+        for button in moves[1:]:
+            button.on_click(lambda button: self._asked({"ask": button.description}))
+        self.stage.on_msg(lambda _, content, buffers: self._asked(content))
+        self.stage.observe(lambda change: self._follow(change.new), "asked_s")
+        rows = [widgets.HBox([*row], layout=widgets.Layout(flex_flow="row wrap")) for row in (chosen, ways, moves)]
         super().__init__([*rows, self.message, self.stage, self.sentences])
 
-    def _make_controls(self, paths: list[Path], train: str, infer: str, context: tuple[int, int]) -> None:
+    def _make_controls(self, train: str, infer: str, context: tuple[int, int]) -> None:
         recipes = list(dict.fromkeys([*RECIPES, train, infer]))
         narrow, middle, wide = (widgets.Layout(width=f"{px}px") for px in (90, 126, 238))
-        self.clip = widgets.Dropdown(options=[(path.name, path) for path in paths], description="clip", style=STYLE)
+        self.clip = widgets.Dropdown(description="clip", style=STYLE)
         self.upload = widgets.FileUpload(accept=ACCEPTED, description="upload a clip")
         self.path = widgets.Text(placeholder="or the path of a file, then Enter", continuous_update=False)
         self.path.layout.width = "380px"
@@ -120,18 +125,6 @@ class Explorer(widgets.VBox):
         self.frame = widgets.IntSlider(min=0, max=0, description="frame", layout=widgets.Layout(width="660px"))
         self.next_difference = widgets.Button(description="next difference", tooltip="where rows begin to differ: n")
         self.worst_frame = widgets.Button(description="worst frame", tooltip="whose chunks differ most: w")
-
-    def _wire(self) -> None:
-        self.frame.observe(lambda _: self._draw(), "value")
-        self.clip.observe(lambda _: self._attempt(self._choose_clip), "value")
-        self.upload.observe(lambda _: self._attempt(self._take_upload), "value")
-        self.path.observe(lambda _: self._attempt(self._take_path), "value")
-        for control in (self.train, self.infer, self.left, self.right, self.fps, self.zoom):
-            control.observe(lambda _: self._attempt(self._choose_way), "value")
-        self.next_difference.on_click(lambda _: self._asked({"ask": "next difference"}))
-        self.worst_frame.on_click(lambda _: self._asked({"ask": "worst frame"}))
-        self.stage.on_msg(lambda _, content, buffers: self._asked(content))
-        self.stage.observe(lambda change: self._follow(change.new), "asked_s")
 
     # --- what is asked for
 
@@ -158,8 +151,7 @@ class Explorer(widgets.VBox):
 
     def _take_path(self) -> None:
         if self.path.value.strip():
-            path = project_file(self.path.value.strip())
-            self._show(read_clip(path), label=path.name)
+            self._show(read_clip(project_file(self.path.value.strip())))
 
     def _take_upload(self) -> None:
         """Write what was uploaded to a file, since decoders read files, and show it."""
@@ -196,29 +188,26 @@ class Explorer(widgets.VBox):
     # --- what is shown
 
     def _show(self, clip: Clip, fps: float | None = None, label: str = "") -> None:
-        """Show a clip under what is chosen, at the same time as before; at its own rate unless one is given.
-
-        With a label it is to be chosen from then on.
-        """
-        time_s, is_new = (
-            (self.scene.start_s(self.frame.value), self.scene.clip is not clip) if self.scene else (0.0, True)
-        )
+        """Show a clip under what is chosen, at the same time as before; at its own rate unless one is given."""
+        before = self.scene
+        time_s, is_new = before.start_s(self.frame.value) if before else 0.0, not before or before.clip is not clip
         context, recipes = (self.left.value, self.right.value), (self.train.value, self.infer.value)
         scene = prepare(clip, *recipes, fps=fps, context=context, encoder=self._encoder)
         view = FrameView(scene, self.zoom.value)  # before anything is changed
         self.scene, self.view, self._ahead = scene, view, {}
+        self._labels.setdefault(clip.path, label or clip.name)
         self.stage.plays &= not is_new  # a player into which another clip is loaded stands still
-        self._settle(scene.frame_at(time_s), [(label, clip.path)] if label else [])
+        self._settle(scene.frame_at(time_s))
         self._draw()
         if is_new:
             with self.stage.hold_sync():
                 self.stage.has_images, self.stage.film = clip.images is not None, film(clip)
 
-    def _settle(self, frame: int, more: Sequence[tuple[str, Path]] = ()) -> None:
+    def _settle(self, frame: int) -> None:
         """Let the controls say what is shown, which is no wish to show anything else."""
         self._settling = True
         try:
-            self.clip.options = tuple(dict.fromkeys([*self.clip.options, *more]))  # chooses the first one
+            self.clip.options = [(label, path) for path, label in self._labels.items()]  # chooses the first one
             self.clip.value = self.scene.clip.path
             self.train.value, self.infer.value = (side.name for side in self.scene.sides)
             self.left.value, self.right.value = self.scene.context

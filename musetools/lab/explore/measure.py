@@ -83,6 +83,11 @@ class Scene:
         return max(len(self.loudness), *(side.profile.frames.stop for side in self.sides))
 
     @cached_property
+    def edges_ms(self) -> np.ndarray:
+        """Where frames start and end, shape (n_frames + 1,)."""
+        return 1000 * np.arange(self.n_frames + 1) / float(self.fps)
+
+    @cached_property
     def silent(self) -> np.ndarray:
         """Whether each frame's own audio lies below -50 dBFS; frames after the end of the audio are silent too."""
         quiet = np.ones(self.n_frames, bool)

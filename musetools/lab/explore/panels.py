@@ -2,9 +2,9 @@
 
 import textwrap
 from collections import Counter
+from itertools import zip_longest
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
@@ -18,30 +18,17 @@ from musetools.lab.look import COLOURS
 from musetools.table import spans
 from musetools.timing import ROW_MS
 
-__all__ = ["DIFFERS", "FULL", "PLAIN", "REPEATED", "ChunkPanels", "MouthPanel", "RowsPanel", "draw_strip"]
+__all__ = ["DIFFERS", "FULL", "PLAIN", "REPEATED", "START", "ChunkPanels", "MouthPanel", "RowsPanel"]
 
 REPEATED = COLOURS["yellow"]
 DIFFERS = "#F8F1A0"  # the same yellow, pale
-FLAT_MS = 30.0  # lag up to this fills no more than its part of the strip
 NUMBERED_MS = 500  # up to this reach there is room for the number of every row
-CELL = 0.38  # half the height of a row's cell
+CELL = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * (ROW_MS / 2, 0.38)  # corners around a row's place
 FULL = 3.0  # standard deviations at full colour
 SEEN = {"color": COLOURS["green"], "linewidth": 1.2}
-EXPECTED = {"color": "black", "linewidth": 0.9, "linestyle": (0, (2, 1))}
+EXPECTED = {"color": "black", "linewidth": 0.9, "linestyle": (0, (2, 1)), "zorder": 2.1}  # over what is seen
+START = {"color": "black", "linestyle": "--", "linewidth": 1}  # a line where the frame starts
 PLAIN = {"parse_math": False}  # a name with dollars is no formula
-
-
-def draw_strip(ax: Axes, scene: Scene, xlim: tuple[float, float]) -> None:
-    """Draw both sides' lag over the whole clip, and the frames at which they take other rows."""
-    edges_ms = 1000 * np.arange(scene.n_frames + 1) / float(scene.fps)
-    across = ax.get_xaxis_transform()
-    ax.stairs(scene.differs, edges_ms, fill=True, color=DIFFERS, linewidth=0, transform=across)
-    for side, style in zip(scene.sides, ("-", "--"), strict=True):
-        ax.plot(edges_ms[side.profile.frames], side.profile.lag_ms, style, color=side.colour, linewidth=1.5)
-    every = np.concatenate([(-FLAT_MS, FLAT_MS), *(side.profile.lag_ms for side in scene.sides)])
-    ax.set(xlim=xlim, ylim=1.1 * np.array([np.nanmin(every), np.nanmax(every)]), ylabel="lag\nin ms")
-    ax.set_xlabel("time in s", loc="right", labelpad=1)
-    ax.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")
 
 
 class RowsPanel:
@@ -52,16 +39,16 @@ class RowsPanel:
         ax.set(ylim=(-0.5, 1.5), xlabel="time in ms from the start of the frame")
         ax.set_yticks(range(2), [side.role for side in scene.sides], fontweight="bold")
         ax.tick_params(axis="y", length=0)
-        ax.axvline(0, color="black", linestyle="--", linewidth=1)
-        style, small = {"va": "center", "transform": moved, **PLAIN}, {"fontsize": 7, "rotation": 90, "ha": "center"}
+        ax.axvline(0, **START)
+        style = {"va": "center", "transform": moved, "animated": True, **PLAIN}
+        small = {"fontsize": 7, "rotation": 90, "ha": "center"}
         self.cells, self.numbers, self.notes = [], [], []
         for lane, (side, label) in enumerate(zip(scene.sides, ax.get_yticklabels(), strict=True)):
             label.set_color(side.colour)
-            cells = PolyCollection([], linewidth=1, edgecolor=side.colour, transform=moved)
+            cells = PolyCollection([], linewidth=1, edgecolor=side.colour, transform=moved, animated=True)
             self.cells.append(ax.add_collection(cells, autolim=False))
             self.numbers.append([ax.text(0, lane, "", **small, **style) for _ in range(side.profile.rows.shape[1])])
             self.notes.append(ax.text(0, lane, "", color=side.colour, **style))
-        self.artists: list[Artist] = [*self.cells, *self.numbers[0], *self.numbers[1], *self.notes]
 
     def show(self, frame: int) -> None:
         """Move to a frame."""
@@ -71,11 +58,9 @@ class RowsPanel:
             at = [ROW_MS * place for place, _ in taken]
             tint = 0.8 + 0.2 * np.array(to_rgb(side.colour))
             faces = ["white" if row == ZERO_ROW else REPEATED if n > 1 else tint for (_, row), n in taken.items()]
-            self.cells[lane].set(verts=[_cell(x, lane) for x in at], facecolor=faces)
+            self.cells[lane].set(verts=[np.add(CELL, (x, lane)) for x in at], facecolor=faces)
             numbers = ["" if row == ZERO_ROW else f"{row} ×{n}" if n > 1 else str(row) for (_, row), n in taken.items()]
-            for text in self.numbers[lane]:
-                text.set_visible(False)
-            for text, x, number in zip(self.numbers[lane], at, numbers, strict=False):
+            for text, x, number in zip_longest(self.numbers[lane], at, numbers, fillvalue=0):
                 text.set(x=x, text=number, visible=bool(number) and self.ax.get_xlim()[1] <= NUMBERED_MS)
             self._show_note(lane, frame, at)
 
@@ -92,11 +77,6 @@ class RowsPanel:
         note.set_text(f"rows {spans(taken)}" if reach > NUMBERED_MS and len(taken) else "")
 
 
-def _cell(x: float, lane: int) -> list[tuple[float, float]]:
-    left, right, low, high = x - ROW_MS / 2, x + ROW_MS / 2, lane - CELL, lane + CELL
-    return [(left, low), (left, high), (right, high), (right, low)]
-
-
 class ChunkPanels:
     """Both sides' chunks and their difference as images: a line for each row and layer."""
 
@@ -106,16 +86,15 @@ class ChunkPanels:
         self.images, self.notes, self.titles = [], [], []
         titles = [*((f"{side.role.capitalize()}'s chunk", side.colour) for side in scene.sides), ("", "black")]
         for ax, (title, colour) in zip(axes, titles, strict=True):
-            extent, scale = (0, width, n_rows * n_layers, 0), {"cmap": "PuOr", "vmin": -FULL, "vmax": FULL}
-            self.images.append(ax.imshow(np.zeros((1, 1)), aspect="auto", extent=extent, **scale))
+            style = {"aspect": "auto", "cmap": "PuOr", "vmin": -FULL, "vmax": FULL, "animated": True}
+            self.images.append(ax.imshow(np.zeros((1, 1)), extent=(0, width, n_rows * n_layers, 0), **style))
             ax.set(xticks=[0, width], facecolor="0.9")  # seen where rows of zeros are NaN, which is not drawn
             ax.set_xlabel("dimension", labelpad=-7)
             ax.set_yticks(n_layers * np.arange(0, n_rows, 2), np.arange(0, n_rows, 2))
-            style = {"transform": ax.transAxes, "color": colour, **PLAIN}
+            style = {"transform": ax.transAxes, "color": colour, "animated": True, **PLAIN}
             self.notes.append(ax.text(0.5, 0.5, "", ha="center", va="center", **style))
             self.titles.append(ax.text(0, 1.06, title, fontsize=9, fontweight="bold", **style))
         axes[0].set_ylabel(f"row of the chunk,\n{n_layers} layers each")
-        self.artists: list[Artist] = [*self.images, *self.notes, *self.titles]
 
     def show(self, frame: int) -> None:
         """Move to a frame."""
@@ -137,7 +116,7 @@ class MouthPanel:
     """How far the mouth is open, seen and expected from sound: around the frame, and over the whole clip."""
 
     def __init__(self, ax: Axes, whole: Axes, scene: Scene, shift: Affine2D):
-        self.scene, moved, self.keys, self.artists = scene, shift + ax.transData, [], []
+        self.scene, moved, self.keys = scene, {"transform": shift + ax.transData, "animated": True}, []
         ax.set(ylim=(-0.05, 1.05), xlabel="s", visible=scene.clip.openings is not None)
         ax.yaxis.tick_right()
         ax.xaxis.set_major_locator(LinearLocator(3))
@@ -145,14 +124,13 @@ class MouthPanel:
         ax.set_yticks([0, 1], ["shut", "wide"])
         if scene.clip.openings is None:
             return
-        self.text = ax.text(-0.1, 1.06, "", fontsize=9, fontweight="bold", transform=ax.transAxes)
-        (self.point,) = ax.plot([], [], "o", color="black", markersize=7, transform=moved)
-        self.artists = [self.text, self.point]
         series = (scene.expected, "mouth expected", EXPECTED), (scene.clip.openings, "mouth", SEEN)
         for (seconds, opening), label, style in series:
             whole.plot(1000 * seconds, whole.get_ylim()[1] * opening, **style)
-            self.artists[:0] = ax.plot(1000 * seconds, opening, **style, transform=moved)
+            ax.plot(1000 * seconds, opening, **style, **moved)
             self.keys.append(Line2D([], [], label=label, **style))
+        self.text = ax.text(-0.1, 1.06, "", fontsize=9, fontweight="bold", transform=ax.transAxes, animated=True)
+        (self.point,) = ax.plot([], [], "o", color="black", markersize=7, **moved)
 
     def show(self, frame: int) -> None:
         """Move to a frame."""

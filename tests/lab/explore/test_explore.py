@@ -319,7 +319,9 @@ def test_places_are_where_the_panels_are(view):
     assert 1 - top - height == pytest.approx(view.axes["strip"].get_position().y0)
     assert places["near"][0] == pytest.approx(view.axes["rows"].get_position().x0)
     assert (places["end_s"], places["reach_s"]) == (pytest.approx(12.08), 0.4)
-    assert FrameView(view.scene, 100).places()["reach_s"] == 0.1
+    closer = FrameView(view.scene, 150)
+    closer.png(95)
+    assert closer.places()["reach_s"] == 0.15
 
 
 def test_a_name_with_dollars_is_no_formula(tmp_path, small):
