@@ -14,40 +14,31 @@ __all__ = ["float16_figure", "rate_figure", "size_figure", "size_table", "worker
 AUDIO, STORE, OTHER = "the audio itself", "features in a store", "features in other layouts"
 ERROR = "largest error of float16"
 COLOUR_OF = {AUDIO: COLOURS["black"], STORE: TRAIN, OTHER: COLOURS["orange"], ERROR: TRAIN}
+KIND_OF = {SOURCE: AUDIO, PCM: AUDIO, FLOAT16: STORE, FLOAT32: STORE}  # of sizes
 
 
 def size_table(sizes: dict[str, int], duration_s: float, hours: float) -> Table:
     """Return the sizes of one clip by layout, and scaled to a corpus."""
-    scale = hours * 3600 / duration_s
-    cells = [
-        [name, f"{n / 1e6:.2f} MB", f"{n * scale / 1e9:.1f} GB", f"{n / sizes[PCM]:.2g}"] for name, n in sizes.items()
-    ]
+    scale = hours * 3600 / duration_s / 1e9
+    cells = [[name, f"{n / 1e6:.2f} MB", f"{n * scale:.1f} GB", f"{n / sizes[PCM]:.2g}"] for name, n in sizes.items()]
     return Table(["layout", f"{duration_s:.2f} s", f"{hours:g} h", "times PCM"], cells)
 
 
 def size_figure(sizes: dict[str, int], duration_s: float, hours: float) -> Figure:
     """Draw what a corpus takes on the disk in each layout."""
     gigabytes = {name: n * hours * 3600 / duration_s / 1e9 for name, n in sizes.items()}
-    kinds = {SOURCE: AUDIO, PCM: AUDIO, FLOAT16: STORE, FLOAT32: STORE}
-    return _bars(
-        gigabytes,
-        [f"{gb:,.0f} GB" for gb in gigabytes.values()],
-        [kinds.get(name, OTHER) for name in sizes],
-        f"Features in float32 take {sizes[FLOAT32] / sizes[PCM]:.0f} times the size of their 16-bit audio",
-        xlabel=f"GB on the disk for {hours:g} h",
-        xmargin=0.12,
-    )
+    kinds, labels = [KIND_OF.get(name, OTHER) for name in sizes], [f"{gb:,.0f} GB" for gb in gigabytes.values()]
+    title = f"Features in float32 take {sizes[FLOAT32] / sizes[PCM]:.0f} times the size of their 16-bit audio"
+    return _bars(gigabytes, labels, kinds, title, xlabel=f"GB on the disk for {hours:g} h", xmargin=0.12)
 
 
 def float16_figure(errors: np.ndarray, *, weights: str) -> Figure:
     """Draw the largest error of float16, layer by layer."""
+    values = {f"layer {i}": 1000 * error for i, error in enumerate(errors)}
+    labels = [f"{value:.2f}" for value in values.values()]
+    title = f"float16 is off by {errors.max():.2g} standard deviations at most · weights: {weights}"
     return _bars(
-        {f"layer {i}": 1000 * error for i, error in enumerate(errors)},
-        [f"{1000 * error:.2f}" for error in errors],
-        [ERROR] * len(errors),
-        f"float16 is off by {errors.max():.2g} standard deviations at most · weights: {weights}",
-        xlabel="thousandths of a standard deviation",
-        xmargin=0.1,
+        values, labels, [ERROR] * len(errors), title, xlabel="thousandths of a standard deviation", xmargin=0.1
     )
 
 

@@ -1,6 +1,7 @@
 """The layouts that are compared: datasets over one file a frame, over chunks on disk, and over stores."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from musetools.train.dataset import ChunkDataset
 from musetools.train.layouts import export_frame_files
 from musetools.train.store import FeatureStore
 
-__all__ = ["BASELINE", "ChunkFiles", "FrameFiles", "VideoFrames", "fill_store", "make_layouts"]
+__all__ = ["BASELINE", "ChunkFiles", "FrameFiles", "VideoFrames", "make_layouts"]
 
 BASELINE = "one npy a frame"
 CONTEXT = 2  # frames either side
@@ -67,51 +68,34 @@ class VideoFrames:
 
     def __init__(self, store: FeatureStore, size: int = 96):
         self.store, self.size = store, size
-        self._decoded: dict[str, torch.Tensor] = {}
 
     def __call__(self, clip: str, frame: int) -> torch.Tensor:
         """Return an image, uint8 (3, size, size)."""
-        if clip not in self._decoded:
-            if len(self._decoded) >= KEPT_VIDEOS:
-                self._decoded.pop(next(iter(self._decoded)))
-            self._decoded[clip] = self._decode(self.store.record(clip).source["path"])
-        return self._decoded[clip][frame]
-
-    def _decode(self, path: str) -> torch.Tensor:
-        with opened(path, path) as container:
-            if (stream := chosen_video(container)) is None:
-                raise ParameterError(f"{path} has no moving picture. Leave frames= out, or add clips with video")
-            shown = [frame.reformat(self.size, self.size, "rgb24").to_ndarray() for frame in container.decode(stream)]
-        return torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous()
+        return _images(self.store.record(clip).source["path"], self.size)[frame]
 
 
-def fill_store(store: FeatureStore, features: np.ndarray, n_clips: int, seconds: float) -> None:
-    """Add clips of a length, made of one clip's features over and over: a loader does not look at values.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        Where they are added.
-    features : ndarray, shape (n_rows, n_layers, width)
-        Rows to repeat.
-    n_clips : int
-        Clips to add.
-    seconds : float
-        Length of each.
-    """
-    wanted = np.arange(round(seconds * ROW_RATE))
-    for number in range(n_clips):
-        store.add_rows(f"clip_{number:05d}", features[(wanted + number) % len(features)], fps=25)
+@lru_cache(KEPT_VIDEOS)
+def _images(path: str, size: int) -> torch.Tensor:
+    with opened(path, path) as container:
+        if (stream := chosen_video(container)) is None:
+            raise ParameterError(f"{path} has no moving picture. Leave frames= out, or add clips with video")
+        shown = [frame.reformat(size, size, "rgb24").to_ndarray() for frame in container.decode(stream)]
+    return torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous()
 
 
 def make_layouts(
     folder: Path, features: np.ndarray, encoder: Encoder, n_clips: int, seconds: float
 ) -> dict[str, Dataset]:
-    """Write the same clips in every layout and return a dataset over each, the baseline first."""
+    """Write the same clips in every layout and return a dataset over each, the baseline first.
+
+    Every clip is made of these features over and over, from another row on: a loader does not look at values.
+    """
     (folder / "chunks").mkdir(parents=True)
     stores = {t: FeatureStore.create(folder / t, "musetools", encoder, dtype=t) for t in ("float32", "float16")}
+    rows = np.arange(round(seconds * ROW_RATE))
     for store in stores.values():
-        fill_store(store, features, n_clips, seconds)
+        for number in range(n_clips):
+            store.add_rows(f"clip_{number:05d}", features[(rows + number) % len(features)], fps=25)
     export_frame_files(stores["float32"], folder / "frames")
     return {
         BASELINE: FrameFiles(folder / "frames"),

@@ -3,7 +3,6 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +26,7 @@ from musetools.timing import SAMPLE_RATE
 from musetools.train.layouts import export_frame_files
 from musetools.train.store import FeatureStore
 
-__all__ = ["StorageCosts", "clip_sizes", "disk_bytes", "evaluate", "float16_error", "loading_rate"]
-__all__ += ["resident_growth", "stale_refusals"]
+__all__ = ["StorageCosts", "clip_sizes", "evaluate", "float16_error", "loading_rate", "stale_refusals"]
 
 SOURCE, PCM = "the media file's sound track", "16 kHz PCM, 16 bits"
 FLOAT32, FLOAT16 = "one npy a clip, float32", "one npy a clip, float16"
@@ -126,16 +124,14 @@ def evaluate(
     clip = store.clips[0]
     made = make_layouts(folder / "loading", store[clip], encoder, n_clips, seconds)
     epoch = made["store, float32"]
-    return StorageCosts(
-        store.record(clip).duration_s,
-        hours,
-        clip_sizes(store, clip, encoder, folder / "layouts"),
-        float16_error(store[clip]),
-        {name: loading_rate(dataset, n_items) for name, dataset in made.items()},
-        {n: loading_rate(epoch, n_items, workers=n) for n in WORKERS},
-        epoch.store.size_mib(),
-        resident_growth(lambda: loading_rate(epoch, len(epoch))),
-    )
+    sizes, errors = clip_sizes(store, clip, encoder, folder / "layouts"), float16_error(store[clip])
+    rates = {name: loading_rate(dataset, n_items) for name, dataset in made.items()}
+    worker_rates = {n: loading_rate(epoch, n_items, workers=n) for n in WORKERS}
+    before = resident_mib()
+    loading_rate(epoch, len(epoch))
+    grown = resident_mib() - before
+    duration_s = store.record(clip).duration_s
+    return StorageCosts(duration_s, hours, sizes, errors, rates, worker_rates, epoch.store.size_mib(), grown)
 
 
 def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -> dict[str, int]:
@@ -165,14 +161,17 @@ def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -
     export_frame_files(one, folder / "frames")
     np.save(folder / "float16.npy", features.astype(np.float16), allow_pickle=False)
     np.save(folder / "chunks.npy", feature2chunks(features, 25).batch(), allow_pickle=False)
-    return {
-        SOURCE: _sound_bytes(source),
-        PCM: disk_bytes([folder / "pcm.wav"]),
-        FLOAT16: disk_bytes([folder / "float16.npy"]),
-        FLOAT32: disk_bytes([one.path("clip")]),
-        FRAMES: disk_bytes((folder / "frames").rglob("*.npy")),
-        CHUNKS: disk_bytes([folder / "chunks.npy"]),
+    with opened(source, name_of(source)) as container:  # its images are no part of what features stand for
+        sound = sum(packet.size for packet in container.demux(chosen_audio(container, name_of(source))))
+    files = {
+        PCM: [folder / "pcm.wav"],
+        FLOAT16: [folder / "float16.npy"],
+        FLOAT32: [one.path("clip")],
+        FRAMES: (folder / "frames").rglob("*.npy"),
+        CHUNKS: [folder / "chunks.npy"],
     }
+    blocks = {name: sum(os.stat(path).st_blocks for path in paths) for name, paths in files.items()}
+    return {SOURCE: sound} | {name: 512 * n for name, n in blocks.items()}
 
 
 def float16_error(features: np.ndarray) -> np.ndarray:
@@ -215,18 +214,6 @@ def loading_rate(dataset: Dataset, n_items: int, *, workers: int = 0) -> float:
     return len(order) / (time.perf_counter() - start)
 
 
-def _sound_bytes(path: str) -> int:
-    """Add up the packets of a media file's sound: its images are no part of what features stand for."""
-    with opened(path, name_of(path)) as container:
-        sound = chosen_audio(container, name_of(path))
-        return sum(packet.size for packet in container.demux(sound))
-
-
-def disk_bytes(paths: Iterable[str | os.PathLike]) -> int:
-    """Add up what files take on the disk, whole blocks counted."""
-    return sum(os.stat(path).st_blocks * 512 for path in paths)
-
-
 def stale_refusals(store: FeatureStore, source: Source, other: Encoder, folder: str | os.PathLike) -> dict[str, str]:
     """Try to mix into a store what was made in another way, and return how each attempt is refused.
 
@@ -258,10 +245,3 @@ def stale_refusals(store: FeatureStore, source: Source, other: Encoder, folder: 
         except StoreError as error:
             refusals[name] = str(error).splitlines()[0]
     return refusals
-
-
-def resident_growth(run: Callable[[], object]) -> float:
-    """Return by how many MiB the resident memory grows while something runs."""
-    before = resident_mib()
-    run()
-    return resident_mib() - before
