@@ -146,8 +146,10 @@ def evaluate(
     exact, row_shape = encoders["float32"], (encoders["float32"].n_layers, encoders["float32"].width)
     store = FeatureStore.create(folder / "store", "musetools", exact)
     store.add("speech", (waveform, SAMPLE_RATE), exact)
+    weights = read_weights(encoder)
+    ways = {HUGGING_FACE: hugging_face(weights) if others else None, V1: v1_style(weights)}
+    ways = {name: way for name, way in ways.items() if way}
     with one_thread():
-        ways = _ways(encoder, others)
         recording = repeated_wav(waveform, 60 * plan.minutes, folder / "whole.wav")
         ours = {OURS + name: partial(audio2feat, recording, one) for name, one in encoders.items()}
         whole = race(ours | {name: partial(way, recording) for name, way in ways.items()}, plan.rounds)
@@ -166,13 +168,6 @@ def evaluate(
     return Performance(
         encoder, machine, plan.minutes, shares, whole, same, lengths, fit, limit_s, memory, bounds, errors, starts
     )
-
-
-def _ways(encoder: str, others: bool) -> dict[str, Extractor]:
-    """Return the published ways, from path to features, with our weights."""
-    weights = read_weights(encoder)
-    theirs = hugging_face(weights) if others else None
-    return ({HUGGING_FACE: theirs} if theirs else {}) | {V1: v1_style(weights)}
 
 
 def _differences(ways: dict[str, Extractor], encoder: Encoder, path: Path) -> dict[str, float]:

@@ -17,52 +17,35 @@ def whole_figure(answer: Performance) -> Figure:
     """Draw what each way from a file to features costs, as a multiple of ours in float32, with its spread."""
     names, base = list(answer.whole.seconds), OURS + "float32"
     ratios = np.array([answer.whole.ratio(name, base) for name in names])
-    with figure(figsize=(9, 1.4 + 0.45 * len(names))) as (fig, axes):
-        ax = axes[0, 0]
+    with figure(figsize=(9, 1.4 + 0.45 * len(names))) as (fig, [[ax]]):
         for kind, colour in (("musetools", OWN), ("published", THEIRS)):
             those = [i for i, name in enumerate(names) if name.startswith(OURS) == (kind == "musetools")]
             middle, low, high = ratios[those].T
             bars = ax.barh(those, middle, xerr=(middle - low, high - middle), color=colour, label=kind, capsize=4)
-            ax.bar_label(bars, [f"{ratio:.2f} times" for ratio in middle], label_type="center")
+            ax.bar_label(bars, fmt="{:.2f} times", label_type="center")
         ax.set(xlabel="times as long as musetools in float32 (median; line: least and most of the rounds)")
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
-        slowest = names[int(ratios[:, 0].argmax())]
-        ax.set_title(
-            f"{answer.minutes:g} min from file to features: {slowest} takes {ratios[:, 0].max():.1f} times as long"
-        )
+        slowest, times = names[int(ratios[:, 0].argmax())], ratios[:, 0].max()
+        ax.set_title(f"{answer.minutes:g} min from file to features: {slowest} takes {times:.1f} times as long")
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
 def share_figure(bounds: list[Bound], title: str) -> Figure:
-    """Draw which share of its limit each part reaches.
-
-    Parameters
-    ----------
-    bounds : list of Bound
-        Parts.
-    title : str
-        What is shown; the part that is farthest from its limit is added.
-
-    Returns
-    -------
-    Figure
-    """
+    """Draw which share of its limit each part reaches; `title` says of what, and is followed by the least."""
     worst = min(bounds, key=lambda bound: bound.share)
-    with figure(figsize=(9, 1.5 + 0.45 * len(bounds))) as (fig, axes):
-        ax = axes[0, 0]
+    with figure(figsize=(9, 1.5 + 0.45 * len(bounds))) as (fig, [[ax]]):
         names, shares = [b.name for b in bounds], np.array([100 * b.share for b in bounds])
         spread = shares - [100 * b.low for b in bounds], [100 * b.high for b in bounds] - shares
         ax.barh(names, shares, xerr=spread, color=OWN, capsize=4, label="reached; line: worst and best round")
         ends = [max(103, 100 * b.high + 3) for b in bounds]  # beside the line of the limit
         for number, bound in enumerate(bounds):
             ax.text(ends[number], number, bound.text, va="center")
-        ax.axvline(
-            100, color=LIMIT, linestyle="--", label="limit: " + ", ".join(dict.fromkeys(b.limit for b in bounds))
-        )
-        ax.set(xlabel="share of the limit in %", title=f"{title}: least, {100 * worst.share:.0f} %, by {worst.name}")
-        ax.set_xlim(0, max(ends) + 60)
+        limits = ", ".join(dict.fromkeys(b.limit for b in bounds))
+        ax.axvline(100, color=LIMIT, linestyle="--", label=f"limit: {limits}")
+        ax.set(xlabel="share of the limit in %", xlim=(0, max(ends) + 60))
+        ax.set_title(f"{title}: least, {100 * worst.share:.0f} %, by {worst.name}")
         ax.invert_yaxis()
         fig.legend(loc="outside lower center")
     return fig
@@ -70,8 +53,7 @@ def share_figure(bounds: list[Bound], title: str) -> Figure:
 
 def length_figure(answer: Performance) -> Figure:
     """Draw cost against length, the line that fits it, and what its products of matrices alone would take."""
-    with figure() as (fig, axes):
-        ax = axes[0, 0]
+    with figure() as (fig, [[ax]]):
         for (name, raced), (mark, colour) in zip(answer.lengths.items(), MARKS.items(), strict=False):
             lengths = sorted(map(float, raced.seconds))
             ax.plot(lengths, [raced.best(f"{length:g}") for length in lengths], mark, color=colour, label=name)
@@ -92,8 +74,7 @@ def length_figure(answer: Performance) -> Figure:
 def memory_figure(answer: Performance) -> Figure:
     """Draw the peak memory of extraction to a file against the length of the audio."""
     minutes, mib = list(answer.memory), list(answer.memory.values())
-    with figure(figsize=(9, 3)) as (fig, axes):
-        ax = axes[0, 0]
+    with figure(figsize=(9, 3)) as (fig, [[ax]]):
         ax.plot(minutes, mib, "o-", color=OWN, label="peak resident memory, Python and torch included")
         ax.axhline(400, color=LIMIT, linestyle="--", label="aim")
         ax.set_xticks(minutes, [f"{each:g}" for each in minutes])
@@ -106,8 +87,7 @@ def memory_figure(answer: Performance) -> Figure:
 def error_figure(answer: Performance) -> Figure:
     """Draw how far features of other types, and of windows that are not padded, lie from float32's, by layer."""
     largest = max(answer.errors["bfloat16"])
-    with figure() as (fig, axes):
-        ax = axes[0, 0]
+    with figure() as (fig, [[ax]]):
         for (name, errors), (mark, colour) in zip(answer.errors.items(), MARKS.items(), strict=False):
             ax.plot(errors, mark, color=colour, label=name)
         ax.set(yscale="log", xlabel="layer", ylabel="rms difference in standard\ndeviations of the layer")
@@ -119,11 +99,10 @@ def error_figure(answer: Performance) -> Figure:
 
 def start_figure(answer: Performance) -> Figure:
     """Draw what starting takes."""
-    names, seconds = list(answer.starts), list(answer.starts.values())
-    with figure(figsize=(9, 2.6)) as (fig, axes):
-        ax = axes[0, 0]
-        bars = ax.barh(names, seconds, color=OWN, label="time of the processor until it is done")
-        ax.bar_label(bars, [f"{second:.2f} s" for second in seconds], padding=4)
+    with figure(figsize=(9, 2.6)) as (fig, [[ax]]):
+        label = "time of the processor until it is done"
+        bars = ax.barh([*answer.starts], [*answer.starts.values()], color=OWN, label=label)
+        ax.bar_label(bars, fmt="{:.2f} s", padding=4)
         ax.set(xlabel="s", xmargin=0.1)
         ax.set_title(f"The command answers after {answer.starts['musetools --help']:.2f} s")
         ax.invert_yaxis()

@@ -45,6 +45,8 @@ KINDS = {  # parts of the names of torch's operations
 }
 REST = "sums, copies, other types"
 
+_all = partial(deque, maxlen=0)  # goes through what is to be timed, and keeps nothing
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -97,18 +99,7 @@ def encoder_shares(encoders: dict[str, Encoder], threads: Sequence[int], rounds:
 
 
 def operation_table(encoders: Sequence[Encoder]) -> Table:
-    """Tell by torch's profiler where the time of each encoder goes, on 30 s: the account of what is no product.
-
-    Parameters
-    ----------
-    encoders : sequence of Encoder
-        One in each type.
-
-    Returns
-    -------
-    Table
-        Shares of the time by kind of operation.
-    """
+    """Tell by torch's profiler where the time of each encoder goes, on 30 s: the account of what is no product."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else some builds write a line to stderr at each start
     lines = []
     for encoder in encoders:
@@ -167,7 +158,7 @@ def type_errors(waveform: np.ndarray, encoders: dict[str, Encoder]) -> dict[str,
 
 def decode_cost(path: Path, rounds: int) -> Bound:
     """Time `load_audio` next to PyAV doing the same without a check."""
-    raced = race({"ours": lambda: load_audio(path), "bare": lambda: _bare_decode(path)}, rounds)
+    raced = race({"ours": partial(load_audio, path), "bare": partial(_bare_decode, path)}, rounds)
     seconds = len(load_audio(path)) / SAMPLE_RATE
     text = f"{1000 * raced.best('ours') * 60 / seconds:.0f} ms a minute of {path.suffix[1:]}"
     return _bound("decoding", "PyAV without checks", raced.seconds["bare"], raced.seconds["ours"], text)
@@ -178,16 +169,12 @@ def chunk_costs(hours: float, row_shape: tuple[int, int], rounds: int) -> list[B
     features = np.ones((round(hours * 3600 * ROW_RATE), *row_shape), np.float32)
     chunks, room = feature2chunks(features, 25), np.empty_like(features[: 10 * COPIED])
     shape, edges = chunks[0].shape, range(0, len(chunks) - COPIED, COPIED)
-
-    def touched() -> None:
-        deque((chunk[0, 0] for chunk in feature2chunks(features, 25)), maxlen=0)
-
-    def views() -> None:
-        deque((features[2 * i : 2 * i + 10].reshape(shape)[0, 0] for i in range(len(chunks) - 5)), maxlen=0)
-
-    runs = {"touched": touched, "views": views}
-    runs |= {"batches": lambda: deque((chunks.batch(i, i + COPIED) for i in edges), maxlen=0)}
-    runs |= {"copies": lambda: deque((np.copyto(room, features[i : i + len(room)]) for i in edges), maxlen=0)}
+    runs = {
+        "touched": lambda: _all(chunk[0, 0] for chunk in feature2chunks(features, 25)),
+        "views": lambda: _all(features[2 * i : 2 * i + 10].reshape(shape)[0, 0] for i in range(len(chunks) - 5)),
+        "batches": lambda: _all(chunks.batch(i, i + COPIED) for i in edges),
+        "copies": lambda: _all(np.copyto(room, features[i : i + len(room)]) for i in edges),
+    }
     raced = race(runs, rounds)
     took, an_hour = raced.seconds, f"{1000 * raced.best('touched') / hours:.0f} ms an hour"
     rate = f"{len(edges) * COPIED * chunks[0].nbytes / raced.best('batches') / 1e9:.1f} GB/s"
@@ -211,7 +198,7 @@ def sampler_cost(store: FeatureStore, n_batches: int, rounds: int) -> Bound:
                 for item, place in zip(np.empty_like(buffer), batch, strict=True):  # a loader keeps its batches
                     os.preadv(file.fileno(), [item], place)
 
-        raced = race({"ours": lambda: deque(map(dataset.__getitems__, batches), maxlen=0), "bare": bare}, rounds)
+        raced = race({"ours": lambda: _all(map(dataset.__getitems__, batches)), "bare": bare}, rounds)
     text = f"{n_batches * BATCH / raced.best('ours') / 1000:.0f} thousand chunks a second"
     return _bound("training batches", "os.preadv into new memory", raced.seconds["bare"], raced.seconds["ours"], text)
 
@@ -245,7 +232,7 @@ def _products(encoder: Encoder, n_rows: int) -> Callable[[], None]:
     shapes = (encoder.n_layers - 1) * [*4 * [(width, width)], (width, 4 * width), (4 * width, width)]
     matrices = [torch.randn(shape).to(dtype) for shape in shapes]
     rows = {n: torch.randn(n_rows, n).to(dtype) for n in (width, 4 * width)}
-    return lambda: deque((rows[len(matrix)] @ matrix for matrix in matrices), maxlen=0)
+    return lambda: _all(rows[len(matrix)] @ matrix for matrix in matrices)
 
 
 def _bound(name: str, limit: str, least: np.ndarray, ours: np.ndarray, text: str) -> Bound:

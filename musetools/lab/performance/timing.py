@@ -4,14 +4,15 @@ Wall time counts whatever else runs. Time of the processor does not, but a busy 
 speed, so what is compared runs in turns, and a ratio is stated with its spread over the rounds.
 """
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import psutil
 import torch
 
 __all__ = ["PRODUCT_FLOPS", "Race", "matrix_peak", "peak_mib", "race", "start_times"]
@@ -54,20 +55,9 @@ class Race:
 def race(
     runs: Mapping[str, Callable[[], object]], rounds: int, *, clock: Callable[[], float] = time.process_time
 ) -> Race:
-    """Time runs in turns, after one round to warm up.
+    """Time runs in turns, `rounds` times each after one round to warm up.
 
-    Parameters
-    ----------
-    runs : mapping of str to callable
-        What to time, by name.
-    rounds : int
-        How often each is timed.
-    clock : callable, default time.process_time
-        `time.perf_counter` where threads wait for each other.
-
-    Returns
-    -------
-    Race
+    The clock gives seconds: `time.perf_counter` where threads wait for each other.
     """
     seconds = {name: np.empty(rounds) for name in runs}
     for number in range(-1, rounds):
@@ -92,12 +82,12 @@ def peak_mib(encoder: str, paths: list[str]) -> list[float]:
 
 def start_times(rounds: int) -> dict[str, float]:
     """Return what starting takes, in seconds of the processor, the least of some rounds."""
+    start = partial(subprocess.run, stdout=subprocess.DEVNULL, check=True)
+    runs = {name: partial(start, [sys.executable, *arguments]) for name, arguments in STARTS.items()}
+    raced = race(runs, rounds, clock=_children_s)
+    return {name: raced.best(name) for name in runs}
 
-    def once(arguments: list[str]) -> float:
-        before = psutil.Process().cpu_times()
-        subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
-        after = psutil.Process().cpu_times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    rows = [{name: once(arguments) for name, arguments in STARTS.items()} for _ in range(rounds)]
-    return {name: min(row[name] for row in rows) for name in STARTS}
+def _children_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system

@@ -65,8 +65,7 @@ def _rate_bars(rates: dict[str, float], ratios: list[str], title: str, how: str)
 
 def _bars(values: dict[str, float], labels: list[str], kinds: list[str], title: str, **axis: object) -> Figure:
     """Draw a labelled bar for each value, in the colour of its kind."""
-    with figure(figsize=(9, 1.3 + 0.4 * len(values))) as (fig, axes):
-        ax = axes[0, 0]
+    with figure(figsize=(9, 1.3 + 0.4 * len(values))) as (fig, [[ax]]):
         ax.set(title=title, **axis)
         bars = ax.barh(list(values), list(values.values()), color=[COLOUR_OF[kind] for kind in kinds])
         ax.bar_label(bars, labels, padding=4)

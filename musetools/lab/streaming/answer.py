@@ -93,9 +93,10 @@ class Streaming(Answer):
         """Write why the named specs are what they are: what half and twice their left context would change."""
         return [
             f"{name} sees {cost.window.left_s:g} s back, {cost.latency_s:.2f} s behind: half of that would lie "
-            f"{_percent(less.overall, cost.overall)} % farther from offline for "
-            f"{less.of_real_time / cost.of_real_time:.2f} times the computing, twice that "
-            f"{_percent(cost.overall, more.overall)} % nearer for {more.of_real_time / cost.of_real_time:.2f} times."
+            + minus(f"{100 * (less.overall / cost.overall - 1):.0f} % farther from offline for ")
+            + f"{less.of_real_time / cost.of_real_time:.2f} times the computing, twice that "
+            + minus(f"{100 * (cost.overall / more.overall - 1):.0f} % nearer for ")
+            + f"{more.of_real_time / cost.of_real_time:.2f} times."
             for name, (less, more) in self.beside.items()
             for cost in [self.costs[name]]
         ]
@@ -108,11 +109,6 @@ class Streaming(Answer):
         """Return how far stream and offline path are apart, by frame rate."""
         lines = [[f"{fps:g}", str(n), f"{error:g}"] for fps, (n, error) in self.errors.items()]
         return Table(["fps", "frames", "largest difference"], lines)
-
-
-def _percent(far: float, near: float) -> str:
-    """Write by how much one distance is above another."""
-    return minus(f"{100 * (far / near - 1):.0f}")
 
 
 def evaluate(
@@ -171,11 +167,11 @@ def evaluate(
     came = arrivals(stream, played)
     grid = trade(speech, encoder, lefts_s=lefts_s, rights_s=rights_s, hops_s=[hop_s], padded=padded, passes=passes)
     cost = partial(window_cost, speech, encoder, grid.offline, grid.content, passes=passes)
-    reference = audio2feat((longer, SAMPLE_RATE), encoder, spec=FeatureSpec(window=REFERENCE))
-    gaps = {}
-    for name, way in SEGMENTS.items():
-        features = audio2feat((longer, SAMPLE_RATE), encoder, spec=FeatureSpec(window=way))
-        gaps[name] = row_distance(features, reference, grid.content)
+    reference, *segments = (
+        audio2feat((longer, SAMPLE_RATE), encoder, spec=FeatureSpec(window=way))
+        for way in (REFERENCE, *SEGMENTS.values())
+    )
+    gaps = {name: row_distance(rows, reference, grid.content) for name, rows in zip(SEGMENTS, segments, strict=True)}
     # buffers do not depend on depth, so the encoder's input layer is enough to read the memory
     endless = ChunkStream(encoder.truncated(1), fps, window=EncoderWindow(2, 0.64, 0.2, None, positions="clip"))
     return Streaming(

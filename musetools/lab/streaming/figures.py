@@ -1,7 +1,5 @@
 """Live streams in a table and figures."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,15 +15,8 @@ from musetools.lab.streaming.measure import REFERENCE, WindowCost, segment_level
 from musetools.lab.streaming.trade import Trade
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 
-__all__ = [
-    "answer_box",
-    "grid_figure",
-    "layer_figure",
-    "memory_figure",
-    "segment_figure",
-    "timeline_figure",
-    "trade_figure",
-]
+__all__ = ["answer_box", "grid_figure", "layer_figure", "memory_figure", "segment_figure"]
+__all__ += ["timeline_figure", "trade_figure"]
 
 DISTANCE = "distance from offline\n(1: that of neighbouring rows)"
 
@@ -38,31 +29,20 @@ def answer_box(answer: Streaming) -> AnswerBox:
 def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:
     """Draw the distance from offline of every window over its computing: the ways to stream among a grid of windows.
 
-    Parameters
-    ----------
-    costs : dict of str to WindowCost
-        Ways to stream, by name; the last one is what the others are compared with.
-    trade : Trade
-        The grid, drawn as a line for each look-ahead.
-
-    Returns
-    -------
-    Figure
+    The last of the ways is what the others are compared with; the grid is drawn as a line for each look-ahead.
     """
-    with figure(figsize=(10, 4.6)) as (fig, axes):
-        ax = axes[0, 0]
+    with figure(figsize=(10, 4.6)) as (fig, [[ax]]):
         rights = sorted({cost.window.right_s for cost in trade.grid})
         for right_s, shade in zip(rights, np.linspace(0.8, 0.35, len(rights)), strict=True):
             line = sorted((c for c in trade.grid if c.window.right_s == right_s), key=lambda c: c.window.left_s)
             label = f"{right_s:g} s ahead, {line[0].latency_s:.2f} s behind"
-            ax.plot(*_places(line), "-", color=f"{shade:.2f}", marker=".", label=label)
+            ax.plot(*np.transpose([*map(_place, line)]), "-", color=f"{shade:.2f}", marker=".", label=label)
         for cost in line:
-            where = 100 * cost.of_real_time, cost.of_a_row
-            text = f"{cost.window.left_s:g} s back"
-            ax.annotate(text, where, (0, -12), textcoords="offset points", fontsize=8, ha="center")
+            text, below = f"{cost.window.left_s:g} s back", {"xytext": (0, -12), "textcoords": "offset points"}
+            ax.annotate(text, _place(cost), fontsize=8, ha="center", **below)
         for (name, cost), style in zip(costs.items(), _styles(len(costs)), strict=True):
             label = f"{name}, {cost.latency_s:.2f} s behind"
-            ax.plot(*_places([cost]), linestyle="none", markersize=9, label=label, **style)
+            ax.plot(*_place(cost), linestyle="none", markersize=9, label=label, **style)
         ax.set(xscale="log", yscale="log", ylabel=DISTANCE, xlabel="computing in % of real time, one thread")
         for axis, ticks in ((ax.xaxis, (1, 2, 5, 10, 20, 50, 100)), (ax.yaxis, (0.1, 0.2, 0.3, 0.5, 1, 2, 3))):
             low, high = axis.get_view_interval()
@@ -78,8 +58,8 @@ def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:
     return fig
 
 
-def _places(costs: Sequence[WindowCost]) -> tuple[list[float], list[float]]:
-    return [100 * cost.of_real_time for cost in costs], [cost.of_a_row for cost in costs]
+def _place(cost: WindowCost) -> tuple[float, float]:
+    return 100 * cost.of_real_time, cost.of_a_row
 
 
 def _styles(n: int) -> list[dict[str, str]]:
@@ -94,31 +74,30 @@ def grid_figure(trade: Trade) -> Figure:
 
     Colours span what was measured. If several hops were measured, the last one is drawn.
     """
-    hop = trade.grid[-1].window.hop_s
-    costs = [cost for cost in trade.grid if cost.window.hop_s == hop]
-    lefts, rights = (sorted({getattr(cost.window, name) for cost in costs}) for name in ("left_s", "right_s"))
-    grid = [[trade.cell(left, right, hop) for right in rights] for left in lefts]
-    far = np.array([[cost.of_a_row for cost in line] for line in grid])
-    busy = np.array([[100 * cost.of_real_time for cost in line] for line in grid])
+    last = [cost for cost in trade.grid if cost.window.hop_s == trade.grid[-1].window.hop_s]
+    costs = sorted(last, key=lambda cost: (cost.window.left_s, cost.window.right_s))
+    n_rights = len({cost.window.right_s for cost in costs})
+    far = np.reshape([cost.of_a_row for cost in costs], (-1, n_rights))
+    busy = np.reshape([100 * cost.of_real_time for cost in costs], (-1, n_rights))
     back, ahead = (far[0] - far[-1]).mean(), (far[:, 0] - far[:, -1]).mean()
     title = f"Distance falls by {back:.2f} with left context, by {ahead:.2f} with look-ahead"
-    with figure(1, 2, figsize=(11, 0.5 * len(grid) + 2.2)) as (fig, axes):
-        _draw_cells(axes[0, 0], grid, far, ".2f", DISTANCE, f"{title}\nweights: {trade.weights}")
+    with figure(1, 2, figsize=(11, 0.5 * len(far) + 2.2)) as (fig, axes):
+        _draw_cells(axes[0, 0], costs, far, ".2f", DISTANCE, f"{title}\nweights: {trade.weights}")
         label = "computing in % of real time,\none thread"
-        _draw_cells(axes[0, 1], grid, busy, ".1f", label, f"Computing takes up to {busy.max():.0f} % of real time")
+        _draw_cells(axes[0, 1], costs, busy, ".1f", label, f"Computing takes up to {busy.max():.0f} % of real time")
         axes[0, 0].set_ylabel("left context")
     return fig
 
 
-def _draw_cells(ax: Axes, grid: list[list[WindowCost]], values: np.ndarray, form: str, label: str, title: str) -> None:
-    shown = ax.imshow(values, cmap="cividis", aspect="auto")
+def _draw_cells(ax: Axes, costs: list[WindowCost], values: np.ndarray, form: str, label: str, title: str) -> None:
+    shown, (n_lefts, n_rights) = ax.imshow(values, cmap="cividis", aspect="auto"), values.shape
     middle = (values.min() + values.max()) / 2
     for (y, x), value in np.ndenumerate(values):
         ax.text(x, y, f"{value:{form}}", ha="center", va="center", color="white" if value < middle else "black")
     ax.figure.colorbar(shown, ax=ax, label=label, pad=0.02)
-    ahead = [f"{cost.window.right_s:g} s ahead\n{cost.latency_s:.2f} s behind" for cost in grid[0]]
-    ax.set_xticks(range(len(ahead)), ahead)
-    ax.set_yticks(range(len(grid)), [f"{costs[0].window.left_s:g} s" for costs in grid])
+    ahead = [f"{cost.window.right_s:g} s ahead\n{cost.latency_s:.2f} s behind" for cost in costs[:n_rights]]
+    ax.set_xticks(range(n_rights), ahead)
+    ax.set_yticks(range(n_lefts), [f"{cost.window.left_s:g} s" for cost in costs[::n_rights]])
     ax.tick_params(length=0)
     ax.set_title(title)
     ax.spines[:].set_visible(False)
@@ -135,7 +114,7 @@ def layer_figure(costs: dict[str, WindowCost], *, weights: str) -> Figure:
         top = max(costs, key=lambda name: costs[name].by_layer.max())
         worst = int(costs[top].by_layer.argmax())
         ax.set(
-            xlabel="layer", ylabel="distance from offline in standard\ndeviations of a layer's content", xticks=layers
+            xlabel="layer", xticks=layers, ylabel="distance from offline in standard\ndeviations of a layer's content"
         )
         ax.set_yscale("symlog", linthresh=0.5)
         ax.set_ylim(0, None)
@@ -153,8 +132,7 @@ def memory_figure(readings: np.ndarray) -> Figure:
     """Draw the memory of the process as hours of audio pass."""
     hours, mib = readings.T
     moves = np.ptp(mib[len(mib) // 10 :])
-    with figure(figsize=(9, 2.8)) as (fig, axes):
-        ax = axes[0, 0]
+    with figure(figsize=(9, 2.8)) as (fig, [[ax]]):
         ax.plot(hours, mib, color=INFER, label="this process, stream and encoder")
         ax.set(xlabel="hours of audio pushed", ylabel="resident memory in MiB")
         ax.set(xlim=(0, None), ylim=(0, 1.25 * mib.max()))
@@ -166,23 +144,11 @@ def memory_figure(readings: np.ndarray) -> Figure:
 def segment_figure(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow], *, weights: str) -> Figure:
     """Draw each row's distance from one with as much audio before as after it, over time, all layers together.
 
-    Parameters
-    ----------
-    gaps : dict of str to ndarray, shape (n_rows, n_layers)
-        What `row_distance` returns, for up to four kinds of segments.
-    windows : dict of str to EncoderWindow
-        Their windows.
-    weights : str
-        Name of the encoder.
-
-    Returns
-    -------
-    Figure
+    `gaps` are what `row_distance` returned for up to four kinds of segments, `windows` what these were made with.
     """
     n_rows = min(map(len, gaps.values()))
     inside = np.arange(REFERENCE.left, n_rows - REFERENCE.right)  # elsewhere the reference lacks audio
-    with figure(figsize=(9, 3.8)) as (fig, axes):
-        ax = axes[0, 0]
+    with figure(figsize=(9, 3.8)) as (fig, [[ax]]):
         for (name, rows), (mark, colour) in zip(gaps.items(), MARKS.items(), strict=False):
             level = np.sqrt(np.square(rows[inside]).mean(axis=1))
             ax.plot(inside / ROW_RATE, level, mark[1:], color=colour, linewidth=1, label=name)
@@ -190,11 +156,9 @@ def segment_figure(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow
             for row in range(hop, n_rows, hop):
                 label = f"its segment boundaries, every {hop / ROW_RATE:g} s" if row == hop else None
                 ax.axvline(row / ROW_RATE, linestyle=":", color=colour, label=label)
-        ax.set(
-            xlabel="time in s",
-            ylabel=f"distance from rows with {REFERENCE.left_s:g} s\neither side, in std. dev. of content",
-        )
-        ax.set(xlim=(REFERENCE.left / ROW_RATE, (n_rows - REFERENCE.right) / ROW_RATE), ylim=(0, None))
+        either = f"distance from rows with {REFERENCE.left_s:g} s\neither side, in std. dev. of content"
+        ax.set(xlabel="time in s", ylabel=either, ylim=(0, None))
+        ax.set_xlim(REFERENCE.left / ROW_RATE, (n_rows - REFERENCE.right) / ROW_RATE)
         levels = ", ".join(f"{name} {level:.2f}" for name, level in segment_levels(gaps, windows).items())
         ax.set_title(f"Farthest row beside a segment boundary: {levels}\nweights: {weights}")
         fig.legend(loc="outside lower center", ncols=2)

@@ -56,19 +56,9 @@ class WindowCost:
 
 
 def row_distance(features: np.ndarray, reference: np.ndarray, content: Content) -> np.ndarray:
-    """Measure how far each row is from that of a reference, layer by layer.
+    """Measure how far each row of (n_rows, n_layers, width) is from that of a reference; the shorter one counts.
 
-    Parameters
-    ----------
-    features, reference : ndarray, shape (n_rows, n_layers, width)
-        Of the same audio; the shorter one counts.
-    content : Content
-        What distances are stated in.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_rows, n_layers)
-        Root mean square of the difference, in standard deviations of that layer's content.
+    It is the root mean square of the difference, (n_rows, n_layers), in standard deviations of that layer's content.
     """
     n_rows = min(len(features), len(reference))
     gap = features[:n_rows].astype(np.float64) - reference[:n_rows]
@@ -156,12 +146,8 @@ def _centred(mel: MelWindow, window: EncoderWindow, encoder: Encoder) -> MelWind
 def segment_levels(gaps: dict[str, np.ndarray], windows: dict[str, EncoderWindow]) -> dict[str, float]:
     """Return by name the `row_distance`, all layers together, of the farthest row within 0.5 s of a segment boundary.
 
-    Parameters
-    ----------
-    gaps : dict of str to ndarray, shape (n_rows, n_layers)
-        Distances from the features of `REFERENCE`.
-    windows : dict of str to EncoderWindow
-        What each was made with; its segments are its hops.
+    `gaps` are distances, (n_rows, n_layers), from the features of `REFERENCE`; `windows` what each was made with: its
+    segments are its hops.
     """
     levels = {}
     for name, rows in gaps.items():
@@ -198,19 +184,7 @@ def stream_errors(
 def memory_over(stream: ChunkStream, waveform: np.ndarray, hours: float) -> np.ndarray:
     """Push a waveform over and over, and read the memory of this process after each time.
 
-    Parameters
-    ----------
-    stream : ChunkStream
-        At 16 kHz.
-    waveform : ndarray of float32, shape (n_samples,)
-        What is repeated.
-    hours : float
-        Audio that passes, at least.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, 2)
-        Hours passed, MiB resident.
+    Returns (n, 2), hours passed and MiB resident, until at least so many hours have passed.
     """
     hours_each, readings = len(waveform) / SAMPLE_RATE / 3600, []
     with one_thread():
@@ -222,13 +196,6 @@ def memory_over(stream: ChunkStream, waveform: np.ndarray, hours: float) -> np.n
 
 def arrivals(stream: ChunkStream, waveform: np.ndarray) -> np.recarray:
     """Play a waveform into a stream in real time, in blocks of 20 ms, and record when each chunk comes.
-
-    Parameters
-    ----------
-    stream : ChunkStream
-        At 16 kHz.
-    waveform : ndarray of float32, shape (n_samples,)
-        What is played.
 
     Returns
     -------

@@ -20,6 +20,7 @@ from musetools.timing import ROW_SAMPLES, SAMPLE_RATE
 __all__ = ["LEFTS_S", "RIGHTS_S", "Trade", "cost_table", "trade"]
 
 LEFTS_S, RIGHTS_S = (0.2, 2, 5, 10), (0.04, 0.2, 0.5)
+BESIDE_S = 0.2  # look-ahead with which other positions and padding are measured
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,11 +37,6 @@ class Trade(Answer):
         """Return every window, the nearest first."""
         costs = sorted((*self.grid, *self.others), key=lambda cost: cost.overall)
         return cost_table({str(place + 1): cost for place, cost in enumerate(costs)})
-
-    def cell(self, left_s: float, right_s: float, hop_s: float) -> WindowCost:
-        """Return the cost of one window of the grid."""
-        wanted = left_s, hop_s, right_s
-        return next(c for c in self.grid if (c.window.left_s, c.window.hop_s, c.window.right_s) == wanted)
 
 
 def cost_table(costs: dict[str, WindowCost]) -> Table:
@@ -59,15 +55,23 @@ def cost_table(costs: dict[str, WindowCost]) -> Table:
         ]
         for name, cost in costs.items()
     ]
-    any_cost = next(iter(costs.values()))
-    layers = [f"layer {i}" for i in range(len(any_cost.by_layer))]
-    head = ["", "left, hop, look-ahead in s", "padded to", "positions", "latency", "a step", "of one core"]
-    neighbours = ", ".join(f"{value:.2f}" for value in any_cost.neighbours)
+    first = next(iter(costs.values()))
+    head = [
+        "",
+        "left, hop, look-ahead in s",
+        "padded to",
+        "positions",
+        "latency",
+        "a step",
+        "of one core",
+        "all layers",
+    ]
+    neighbours = ", ".join(f"{value:.2f}" for value in first.neighbours)
     caption = (
         "Layers: distance from the offline features, in standard deviations of that layer's content; neighbouring "
         f"offline rows differ by {neighbours}. All layers: over what neighbouring rows differ by."
     )
-    return Table([*head, "all layers", *layers], cells, caption)
+    return Table([*head, *(f"layer {i}" for i in range(len(first.by_layer)))], cells, caption)
 
 
 def trade(
@@ -77,7 +81,6 @@ def trade(
     lefts_s: Sequence[float] = LEFTS_S,
     rights_s: Sequence[float] = RIGHTS_S,
     hops_s: Sequence[float] = (0.3,),
-    beside_s: float = 0.2,
     padded: bool = False,
     passes: int = 16,
 ) -> Trade:
@@ -91,10 +94,9 @@ def trade(
         The weights.
     lefts_s, rights_s, hops_s : sequence of float
         Left contexts, look-aheads and hops, in seconds, multiples of 0.02.
-    beside_s : float, default 0.2
-        Look-ahead with which other positions and padding are measured, at the last hop.
     padded : bool, default False
-        Whether windows padded to 30 s are measured too; that takes long.
+        Whether windows padded to 30 s are measured too; that takes long. These, and those with other positions, have
+        the last hop and 0.2 s of look-ahead.
     passes : int, default 16
         Encoder passes of each window, spread evenly over the waveform, at most.
 
@@ -111,10 +113,11 @@ def trade(
         cost(EncoderWindow(left, hop, right, None, positions="clip"))
         for left, right, hop in product(lefts_s, rights_s, hops_s)
     ]
-    others = []
-    for left in lefts_s:
-        window = partial(EncoderWindow, left, hops_s[-1], beside_s)
-        others += [cost(window(None)), cost(window(None, positions="clip"), fixed=True)]
-        if padded:
-            others += [cost(window(30, positions="clip")), cost(window(30))]
+    kinds = [(None, "window", False), (None, "clip", True)]  # padded to, positions, whether fixed in the middle
+    if padded:
+        kinds += [(30, "clip", False), (30, "window", False)]
+    others = [
+        cost(EncoderWindow(left, hops_s[-1], BESIDE_S, pad_to_s, positions=positions), fixed=fixed)
+        for left, (pad_to_s, positions, fixed) in product(lefts_s, kinds)
+    ]
     return Trade(encoder.name, content, offline, tuple(grid), tuple(others))

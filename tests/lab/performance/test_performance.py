@@ -12,7 +12,7 @@ from figure_checks import check, written
 from musetools import audio2feat, load_encoder
 from musetools.features.weights import read_weights
 from musetools.lab import performance
-from musetools.lab.performance import measure
+from musetools.lab.performance import baselines, measure, timing
 
 MEDIA = Path(__file__).resolve().parents[3] / "data" / "voice_a.m4a"
 PLAN = performance.Plan(1, False, 0.6, (1, 5, 10, 30, 60), (0.1, 0.2), 0.01, 2, 1)
@@ -69,23 +69,23 @@ def test_runs_take_turns_after_a_warm_up():
 
 
 def test_ratios_are_taken_round_by_round():
-    raced = performance.Race({"slow": np.array([2.0, 9, 8]), "fast": np.array([1.0, 3, 2])})
+    raced = timing.Race({"slow": np.array([2.0, 9, 8]), "fast": np.array([1.0, 3, 2])})
     assert raced.ratio("slow", "fast") == (3, 2, 4)
     assert raced.best("slow") == 2
 
 
 def test_operations_of_tiny(encoder):
     """FACTS section 6: 36.94 GFLOP for 30 s."""
-    assert performance.encoder_flops(encoder, 1500) == pytest.approx(36.94e9, rel=1e-3)
+    assert measure.encoder_flops(encoder, 1500) == pytest.approx(36.94e9, rel=1e-3)
 
 
 def test_a_line_is_found_in_whole_windows():
     costs = {f"{length}": np.array([0.01 * (-(-length // 30) * 30) + 0.5]) for length in (1, 10, 30, 61, 3600)}
-    fit = performance.fit_of(performance.Race(costs))
+    fit = measure.fit_of(timing.Race(costs))
     assert (fit.a_second, fit.once) == (pytest.approx(0.01), pytest.approx(0.5))
     assert fit.worst < 1e-9
     costs["61"] *= 2
-    assert performance.fit_of(performance.Race(costs)).worst > 0.2
+    assert measure.fit_of(timing.Race(costs)).worst > 0.2
 
 
 def test_errors_of_types_by_layer(encoder):
@@ -126,7 +126,7 @@ def test_everything_is_measured(answer):
     assert all(0 < bound.low <= bound.share <= bound.high for bound in (*answer.shares, *answer.bounds))
     assert list(answer.lengths["not padded"].seconds) == ["1", "5", "10"]
     assert list(answer.memory) == [0.1, 0.2]
-    assert answer.same[performance.V1] < 0.01
+    assert answer.same[baselines.V1] < 0.01
     assert len(answer.gains()) == 2
     assert torch.get_num_threads() >= 1
 
