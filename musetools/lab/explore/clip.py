@@ -12,16 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from musetools import AudioError, Encoder, FeatureSpec, ParameterError, load_audio, probe_media
 from musetools.audio.container import chosen_video, name_of, opened
-from musetools.audio.load import load_audio
-from musetools.audio.probe import probe_media
 from musetools.audio.shown import shown_frames
 from musetools.check.findings import is_plausible, timed_rate
-from musetools.errors import AudioError, ParameterError
-from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.mel import whole_log_mel
-from musetools.features.spec import FeatureSpec
 from musetools.lips import MouthModel, MouthSeries, read_mouth
 from musetools.lips.estimate import expected_and_sync
 from musetools.timing import ROW_RATE, SAMPLE_RATE

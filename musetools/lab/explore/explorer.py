@@ -10,20 +10,20 @@ from fractions import Fraction
 from html import escape
 from pathlib import Path
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
+import traitlets
 from IPython.display import Audio
 
+from musetools import RECIPES, Encoder, MusetoolsError, ParameterError
 from musetools.chunks.rows import checked_context
-from musetools.errors import MusetoolsError, ParameterError
-from musetools.features.encoder import Encoder, as_encoder
+from musetools.features.encoder import as_encoder
 from musetools.files import MEDIA, find_media, write_whole
 from musetools.lab.explore.clip import Clip, film, read_clip
 from musetools.lab.explore.figures import NEAR_MS, FrameView
 from musetools.lab.explore.measure import Scene, prepare
-from musetools.lab.explore.stage import Stage
 from musetools.lab.project import project_file
-from musetools.recipes.recipe import RECIPES
 from musetools.timing import SAMPLE_RATE
 
 __all__ = ["Explorer", "wav"]
@@ -31,6 +31,27 @@ __all__ = ["Explorer", "wav"]
 ACCEPTED = ",".join(("audio/*", "video/*", *MEDIA))
 ZOOMS_MS = (200, NEAR_MS, 2 * NEAR_MS, 4 * NEAR_MS)
 STYLE = {"description_width": "initial"}
+
+
+class Stage(anywidget.AnyWidget):
+    """The figure of a frame over which a clip plays; `stage.js` says what leads and what follows."""
+
+    _esm = Path(__file__).with_name("stage.js")
+    _css = Path(__file__).with_name("stage.css")
+
+    # from the kernel to the browser
+    figure = traitlets.Bytes().tag(sync=True)  # PNG or JPEG
+    film = traitlets.Bytes().tag(sync=True)  # WebM: what `clip.film` made
+    has_images = traitlets.Bool().tag(sync=True)
+    chunks = traitlets.List(traitlets.Bytes()).tag(sync=True)  # WAV of what each side's chunk covers
+    roles = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    start_s = traitlets.Float().tag(sync=True)  # when the frame that the figure shows starts
+    places = traitlets.Dict().tag(sync=True)  # where panels are in the figure, and which time they show
+    answered_s = traitlets.Float(-1.0).tag(sync=True)  # the last `asked_s` that was drawn
+
+    # from the browser to the kernel; keys come as messages {"ask": "next difference"}
+    plays = traitlets.Bool(False).tag(sync=True)
+    asked_s = traitlets.Float(-1.0).tag(sync=True)  # the time of the clip that is wanted
 
 
 class Explorer(widgets.VBox):
@@ -101,28 +122,24 @@ class Explorer(widgets.VBox):
             button.on_click(lambda button: self._asked({"ask": button.description}))
         self.stage.on_msg(lambda _, content, buffers: self._asked(content))
         self.stage.observe(lambda change: self._follow(change.new), "asked_s")
-        rows = [widgets.HBox([*row], layout=widgets.Layout(flex_flow="row wrap")) for row in (chosen, ways, moves)]
+        rows = [widgets.HBox([*row], layout={"flex_flow": "row wrap"}) for row in (chosen, ways, moves)]
         super().__init__([*rows, self.message, self.stage, self.sentences])
 
     def _make_controls(self, train: str, infer: str, context: tuple[int, int]) -> None:
-        recipes = list(dict.fromkeys([*RECIPES, train, infer]))
-        narrow, middle, wide = (widgets.Layout(width=f"{px}px") for px in (90, 126, 238))
+        narrow, middle, wide = ({"style": STYLE, "layout": {"width": f"{px}px"}} for px in (90, 126, 238))
+        recipes, most = list(dict.fromkeys([*RECIPES, train, infer])), max(20, *context)
+        zooms = [(f"± {ms} ms", ms) for ms in ZOOMS_MS]
         self.clip = widgets.Dropdown(description="clip", style=STYLE)
         self.upload = widgets.FileUpload(accept=ACCEPTED, description="upload a clip")
         self.path = widgets.Text(placeholder="or the path of a file, then Enter", continuous_update=False)
         self.path.layout.width = "380px"
-        self.train, self.infer = (
-            widgets.Dropdown(options=recipes, value=name, description=role, style=STYLE, layout=wide)
-            for name, role in ((train, "training"), (infer, "inference"))
-        )
-        self.fps = widgets.FloatText(description="fps", style=STYLE, layout=narrow)
-        self.left, self.right = (
-            widgets.BoundedIntText(value=n, min=0, max=max(20, n), description=side, style=STYLE, layout=layout)
-            for n, side, layout in zip(context, ("context left", "right"), (middle, narrow), strict=True)
-        )
-        zooms = [(f"± {ms} ms", ms) for ms in ZOOMS_MS]
-        self.zoom = widgets.Dropdown(options=zooms, value=NEAR_MS, description="zoom", style=STYLE, layout=middle)
-        self.frame = widgets.IntSlider(min=0, max=0, description="frame", layout=widgets.Layout(width="660px"))
+        self.train = widgets.Dropdown(options=recipes, value=train, description="training", **wide)
+        self.infer = widgets.Dropdown(options=recipes, value=infer, description="inference", **wide)
+        self.fps = widgets.FloatText(description="fps", **narrow)
+        self.left = widgets.BoundedIntText(value=context[0], max=most, description="context left", **middle)
+        self.right = widgets.BoundedIntText(value=context[1], max=most, description="right", **narrow)
+        self.zoom = widgets.Dropdown(options=zooms, value=NEAR_MS, description="zoom", **middle)
+        self.frame = widgets.IntSlider(description="frame", layout={"width": "660px"})
         self.next_difference = widgets.Button(description="next difference", tooltip="where rows begin to differ: n")
         self.worst_frame = widgets.Button(description="worst frame", tooltip="whose chunks differ most: w")
 

@@ -6,16 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
-from musetools.audio.loudness import loudness
+from musetools import Chunks, Encoder, ParameterError, Recipe, loudness
 from musetools.check.findings import SILENT_DBFS
 from musetools.chunks.rows import ZERO_ROW, chunk_offsets
-from musetools.chunks.sequence import Chunks
-from musetools.errors import ParameterError
-from musetools.features.encoder import Encoder
 from musetools.lab.explore.clip import DEFAULT_FPS, Clip
 from musetools.lab.look import INFER, TRAIN, covered, rows_of, span_s
 from musetools.recipes.profile import Profile, profile
-from musetools.recipes.recipe import Recipe, recipe_of
+from musetools.recipes.recipe import recipe_of
 from musetools.recipes.rows import as_passed
 from musetools.table import signed, spans
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps, frame_start

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from musetools.audio.load import load_audio
-from musetools.features.encoder import Encoder, load_encoder
-from musetools.features.extract import audio2feat
+from musetools import Encoder, FeatureStore, audio2feat, load_audio, load_encoder
 from musetools.features.fastest import processor
 from musetools.features.weights import read_weights
 from musetools.lab.answer import Answer
@@ -33,7 +31,6 @@ from musetools.lab.performance.timing import PRODUCT_FLOPS, Race, matrix_peak, p
 from musetools.lab.process import one_thread
 from musetools.table import Table
 from musetools.timing import SAMPLE_RATE
-from musetools.train.store import FeatureStore
 from musetools.worker import usable_cores
 
 __all__ = ["FULL", "QUICK", "Performance", "Plan", "evaluate"]

@@ -17,19 +17,13 @@ import numpy as np
 import soundfile
 import torch
 
-from musetools.audio.load import load_audio
-from musetools.chunks.sequence import feature2chunks
-from musetools.features.encoder import Encoder
-from musetools.features.extract import audio2feat
-from musetools.features.spec import EncoderWindow, FeatureSpec
-from musetools.infer.stream import ChunkStream
+from musetools import ChunkStream, Encoder, EncoderWindow, FeatureSpec, audio2feat, feature2chunks, load_audio
 from musetools.lab.content import gap_of
 from musetools.lab.performance.timing import PRODUCT_FLOPS, Race, matrix_peak, race
 from musetools.lab.process import one_thread, torch_threads
 from musetools.table import Table
 from musetools.timing import ROW_RATE, SAMPLE_RATE
-from musetools.train.dataset import ChunkDataset
-from musetools.train.store import FeatureStore
+from musetools.train import ChunkDataset, FeatureStore
 
 __all__ = ["Bound", "Fit", "chunk_costs", "decode_cost", "encoder_flops", "encoder_shares", "fit_of", "length_costs"]
 __all__ += ["live_costs", "operation_table", "repeated_wav", "sampler_cost", "type_errors"]

@@ -8,14 +8,10 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, Dataset
 
+from musetools import ChunkDataset, Encoder, FeatureStore, ParameterError, feature2chunks
 from musetools.audio.container import chosen_video, opened
-from musetools.chunks.sequence import feature2chunks
-from musetools.errors import ParameterError
-from musetools.features.encoder import Encoder
 from musetools.timing import ROW_RATE
-from musetools.train.dataset import ChunkDataset
 from musetools.train.layouts import export_frame_files
-from musetools.train.store import FeatureStore
 
 __all__ = ["BASELINE", "ChunkFiles", "FrameFiles", "VideoFrames", "make_layouts"]
 

@@ -11,20 +11,15 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from musetools import Encoder, FeatureSpec, FeatureStore, StoreError, feature2chunks, load_audio
 from musetools.audio.container import chosen_audio, name_of, opened
 from musetools.audio.decode import Source
-from musetools.audio.load import load_audio
-from musetools.chunks.sequence import feature2chunks
-from musetools.errors import StoreError
-from musetools.features.encoder import Encoder
-from musetools.features.spec import FeatureSpec
 from musetools.lab.answer import Answer
 from musetools.lab.process import resident_mib
 from musetools.lab.storage.layouts import BASELINE, make_layouts
 from musetools.table import Table
 from musetools.timing import SAMPLE_RATE
 from musetools.train.layouts import export_frame_files
-from musetools.train.store import FeatureStore
 
 __all__ = ["StorageCosts", "clip_sizes", "evaluate", "float16_error", "loading_rate", "stale_refusals"]
 

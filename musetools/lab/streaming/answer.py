@@ -6,11 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from musetools.errors import ParameterError
-from musetools.features.encoder import Encoder
-from musetools.features.extract import audio2feat
-from musetools.features.spec import EncoderWindow, FeatureSpec
-from musetools.infer.stream import ChunkStream
+from musetools import RECIPES, ChunkStream, Encoder, EncoderWindow, FeatureSpec, ParameterError, audio2feat
 from musetools.lab.answer import Answer
 from musetools.lab.streaming.measure import (
     REFERENCE,
@@ -23,7 +19,6 @@ from musetools.lab.streaming.measure import (
     window_cost,
 )
 from musetools.lab.streaming.trade import LEFTS_S, RIGHTS_S, Trade, cost_table, trade
-from musetools.recipes.recipe import RECIPES
 from musetools.table import Table, minus
 from musetools.timing import ROW_RATE, SAMPLE_RATE
 

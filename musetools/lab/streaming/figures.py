@@ -5,9 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from musetools import ChunkStream, EncoderWindow
 from musetools.check.findings import SILENT_DBFS
-from musetools.features.spec import EncoderWindow
-from musetools.infer.stream import ChunkStream
 from musetools.lab.answer import AnswerBox
 from musetools.lab.look import COLOURS, INFER, MARKS, figure
 from musetools.lab.streaming.answer import Streaming

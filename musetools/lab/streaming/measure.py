@@ -12,13 +12,9 @@ from math import ceil, inf
 
 import numpy as np
 
-from musetools.chunks.sequence import feature2chunks
-from musetools.errors import ParameterError
-from musetools.features.encoder import Encoder
-from musetools.features.extract import audio2feat, encode_window
-from musetools.features.spec import EncoderWindow, FeatureSpec
+from musetools import ChunkStream, Encoder, EncoderWindow, FeatureSpec, ParameterError, audio2feat, feature2chunks
+from musetools.features.extract import encode_window
 from musetools.features.windows import MelWindow, MelWindows
-from musetools.infer.stream import ChunkStream
 from musetools.lab.content import Content
 from musetools.lab.process import one_thread, resident_mib
 from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE

@@ -8,9 +8,7 @@ from math import ceil
 
 import numpy as np
 
-from musetools.features.encoder import Encoder
-from musetools.features.extract import audio2feat
-from musetools.features.spec import EncoderWindow
+from musetools import Encoder, EncoderWindow, audio2feat
 from musetools.lab.answer import Answer
 from musetools.lab.content import Content, measure_content
 from musetools.lab.streaming.measure import WindowCost, window_cost
@@ -41,37 +39,26 @@ class Trade(Answer):
 
 def cost_table(costs: dict[str, WindowCost]) -> Table:
     """Return what each way to stream costs, and how far it is from offline."""
-    cells = [
-        [
-            name,
-            f"{cost.window.left_s:g}, {cost.window.hop_s:g}, {cost.window.right_s:g}",
-            "not padded" if cost.window.pad_to_s is None else f"{cost.window.pad_to_s:g} s",
-            cost.positions,
-            f"{cost.latency_s:.2f} s",
-            f"{cost.step_ms:.1f} ms",
-            f"{100 * cost.of_real_time:.1f} %",
-            f"{cost.of_a_row:.2f}",
-            *(f"{value:.3f}" for value in cost.by_layer),
-        ]
+    lines = [
+        {
+            "": name,
+            "left, hop, look-ahead in s": f"{cost.window.left_s:g}, {cost.window.hop_s:g}, {cost.window.right_s:g}",
+            "padded to": "not padded" if cost.window.pad_to_s is None else f"{cost.window.pad_to_s:g} s",
+            "positions": cost.positions,
+            "latency": f"{cost.latency_s:.2f} s",
+            "a step": f"{cost.step_ms:.1f} ms",
+            "of one core": f"{100 * cost.of_real_time:.1f} %",
+            "all layers": f"{cost.of_a_row:.2f}",
+            **{f"layer {i}": f"{value:.3f}" for i, value in enumerate(cost.by_layer)},
+        }
         for name, cost in costs.items()
     ]
-    first = next(iter(costs.values()))
-    head = [
-        "",
-        "left, hop, look-ahead in s",
-        "padded to",
-        "positions",
-        "latency",
-        "a step",
-        "of one core",
-        "all layers",
-    ]
-    neighbours = ", ".join(f"{value:.2f}" for value in first.neighbours)
+    neighbours = ", ".join(f"{value:.2f}" for value in next(iter(costs.values())).neighbours)
     caption = (
         "Layers: distance from the offline features, in standard deviations of that layer's content; neighbouring "
         f"offline rows differ by {neighbours}. All layers: over what neighbouring rows differ by."
     )
-    return Table([*head, *(f"layer {i}" for i in range(len(first.by_layer)))], cells, caption)
+    return Table([*lines[0]], [[*line.values()] for line in lines], caption)
 
 
 def trade(
