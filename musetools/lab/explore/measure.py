@@ -87,9 +87,7 @@ class Scene:
     @cached_property
     def silent(self) -> np.ndarray:
         """Whether each frame's own audio lies below -50 dBFS; frames after the end of the audio are silent too."""
-        quiet = np.ones(self.n_frames, bool)
-        quiet[: len(self.loudness)] = self.loudness < SILENT_DBFS
-        return quiet
+        return np.append(self.loudness < SILENT_DBFS, np.ones(self.n_frames - len(self.loudness), bool))
 
     @cached_property
     def scale(self) -> tuple[np.ndarray, np.ndarray]:
@@ -224,18 +222,13 @@ def prepare(
     clip : Clip
         What `read_clip` returns; it keeps the features that are made of it.
     train, infer : Recipe or str
-        The recipes of the two sides.
+        The recipes of the two sides; one that stops on this input has no chunks, and its side says why.
     fps : float or Fraction, optional
         Video frames per second, as they are passed to both; by default the clip's own, 25 for one without video.
     context : (int, int), default (2, 2)
         Frames of audio left and right of a frame.
     encoder : Encoder
         The weights.
-
-    Returns
-    -------
-    Scene
-        A side whose pipeline stops on this input has no chunks and says why.
 
     Raises
     ------

@@ -140,7 +140,7 @@ def evaluate(
     encoders = {name: load_encoder(encoder, device="cpu", dtype=name) for name in TYPES}
     cores = usable_cores()
     shares = encoder_shares(encoders, sorted({1, cores if plan.threads else 1}), plan.rounds)
-    exact, row_shape = encoders["float32"], (encoders["float32"].n_layers, encoders["float32"].width)
+    exact = encoders["float32"]
     store = FeatureStore.create(folder / "store", "musetools", exact)
     store.add("speech", (waveform, SAMPLE_RATE), exact)
     weights = read_weights(encoder)
@@ -152,9 +152,8 @@ def evaluate(
         whole = race(ours | {name: partial(way, recording) for name, way in ways.items()}, plan.rounds)
         same = _differences(ways, exact, repeated_wav(waveform, SAME_S, folder / "same.wav"))
         lengths = length_costs(waveform, exact, plan.lengths_s, plan.rounds)
-        live = live_costs(waveform, encoders, 2 * plan.rounds)
-        bounds = [decode_cost(media, plan.rounds), *chunk_costs(plan.chunk_hours, row_shape, plan.rounds)]
-        bounds += [sampler_cost(store, plan.batches, plan.rounds), *live]
+        bounds = [decode_cost(media, plan.rounds), *chunk_costs(plan.chunk_hours, store.row_shape, plan.rounds)]
+        bounds += [sampler_cost(store, plan.batches, plan.rounds), *live_costs(waveform, encoders, 2 * plan.rounds)]
         errors = type_errors(waveform, encoders)
         product = race({"product": matrix_peak(torch.float32)}, 3 * plan.rounds).best("product")
     files = {m: str(repeated_wav(waveform, 60 * m, folder / f"{m:g}.wav")) for m in plan.memory_minutes}

@@ -130,23 +130,9 @@ def evaluate(
 
 
 def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -> dict[str, int]:
-    """Write one clip in every layout and return the bytes that each takes on the disk; its source's sound by packets.
+    """Write one clip of a float32 store in every layout to a new folder; return the bytes that each takes on the disk.
 
-    Parameters
-    ----------
-    store : FeatureStore
-        In float32, with clips that were extracted from files.
-    clip : str
-        Which clip.
-    encoder : Encoder
-        The store's.
-    folder : Path
-        A new folder to write to.
-
-    Returns
-    -------
-    dict of str to int
-        By layout.
+    Whole blocks count; of the clip's source, the packets of its sound.
     """
     folder.mkdir(parents=True)
     source, features = store.record(clip).source["path"], store[clip]
@@ -170,16 +156,7 @@ def clip_sizes(store: FeatureStore, clip: str, encoder: Encoder, folder: Path) -
 
 
 def float16_error(features: np.ndarray) -> np.ndarray:
-    """Measure what float16 costs: the largest error of each layer over that layer's standard deviation.
-
-    Parameters
-    ----------
-    features : ndarray of float32, shape (n_rows, n_layers, width)
-
-    Returns
-    -------
-    ndarray of float64, shape (n_layers,)
-    """
+    """Return the largest error of float16 in each layer of (n_rows, n_layers, width), in the layer's deviations."""
     error = np.abs(features - features.astype(np.float16).astype(np.float32)).max(axis=(0, 2))
     return error / features.astype(np.float64).std(axis=(0, 2))
 
@@ -187,19 +164,7 @@ def float16_error(features: np.ndarray) -> np.ndarray:
 def loading_rate(dataset: Dataset, n_items: int, *, workers: int = 0) -> float:
     """Measure how many items a second a DataLoader returns in random order, page cache warm.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        What to load.
-    n_items : int
-        Items to load, after as many to warm up.
-    workers : int, default 0
-        For the DataLoader.
-
-    Returns
-    -------
-    float
-        Items per second; with workers, their start is not counted.
+    As many items are loaded before, to warm up; the start of workers is not counted.
     """
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:n_items].tolist()
     loader = DataLoader(dataset, BATCH, sampler=order, num_workers=workers, persistent_workers=workers > 0)
@@ -215,7 +180,7 @@ def stale_refusals(store: FeatureStore, source: Source, other: Encoder, folder: 
     Parameters
     ----------
     store : FeatureStore
-        The store.
+        What is added to.
     source : path, binary file or (array, sample_rate)
         Audio to add.
     other : Encoder

@@ -169,17 +169,10 @@ def evaluate(
     gaps = {name: row_distance(rows, reference, grid.content) for name, rows in zip(SEGMENTS, segments, strict=True)}
     # buffers do not depend on depth, so the encoder's input layer is enough to read the memory
     endless = ChunkStream(encoder.truncated(1), fps, window=EncoderWindow(2, 0.64, 0.2, None, positions="clip"))
-    return Streaming(
-        errors,
-        grid,
-        {name: cost(way) for name, way in WAYS.items()},
-        {name: (cost(_looking_back(name, 0.5)), cost(_looking_back(name, 2))) for name in NAMED},
-        gaps,
-        played,
-        stream,
-        came,
-        memory_over(endless, voice, hours),
-    )
+    costs = {name: cost(way) for name, way in WAYS.items()}
+    beside = {name: (cost(_looking_back(name, 0.5)), cost(_looking_back(name, 2))) for name in NAMED}
+    memory = memory_over(endless, voice, hours)
+    return Streaming(errors, grid, costs, beside, gaps, played, stream, came, memory)
 
 
 def _looking_back(name: str, times: float) -> EncoderWindow:

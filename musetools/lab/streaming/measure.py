@@ -76,7 +76,7 @@ def window_cost(
     Parameters
     ----------
     waveform : ndarray of float32, shape (n_samples,)
-        16 kHz mono.
+        16 kHz mono. ParameterError if it is too short for one pass.
     encoder : Encoder
         The weights.
     offline : ndarray, shape (n_rows, n_layers, width)
@@ -90,15 +90,6 @@ def window_cost(
     passes : int, default 24
         Encoder passes that are measured, spread evenly over the waveform, at most; of short hops as many more as give
         20 rows for each.
-
-    Returns
-    -------
-    WindowCost
-
-    Raises
-    ------
-    ParameterError
-        If the waveform is too short for one pass.
     """
     stream = ChunkStream(encoder, LATENCY_FPS, window=window)
     spec = replace(stream.spec, window=replace(stream.spec.window, positions="clip")) if fixed else stream.spec
