@@ -87,7 +87,14 @@ def in_words(offset_ms: float) -> str:
     return f"sound {abs(offset_ms):.0f} ms {'late' if offset_ms > 0 else 'early'}"
 
 
-def lip_sync(mouth: MouthSeries, waveform: np.ndarray, encoder: Encoder | None, *, reach_s: float = REACH_S) -> LipSync:
+def lip_sync(
+    mouth: MouthSeries,
+    waveform: np.ndarray,
+    encoder: Encoder | None,
+    *,
+    reach_s: float = REACH_S,
+    model: MouthModel | None = None,
+) -> LipSync:
     """Estimate by how much sound is late against a mouth.
 
     Parameters
@@ -97,10 +104,12 @@ def lip_sync(mouth: MouthSeries, waveform: np.ndarray, encoder: Encoder | None, 
     waveform : ndarray of float32, shape (n_samples,)
         Mono, 16 kHz, on the clip's timeline: what `load_audio` returns.
     encoder : Encoder or None
-        tiny.en, whose rows the shipped model takes. None: loudness stands for the expected mouth, which says less of
-        people; so it does for a drawn mouth.
+        tiny.en, whose rows the model takes. None: loudness stands for the expected mouth, which says less of people; so
+        it does for a drawn mouth.
     reach_s : float, default 0.6
         Offsets that are searched on either side, at most 3 s.
+    model : MouthModel, optional
+        By default the one that musetools ships.
 
     Returns
     -------
@@ -116,7 +125,7 @@ def lip_sync(mouth: MouthSeries, waveform: np.ndarray, encoder: Encoder | None, 
     """
     if not 0 < reach_s <= FARTHEST_S:
         raise ParameterError(f"reach_s must be above 0 and at most {FARTHEST_S:g} s; got {reach_s!r}")
-    return expected_and_sync(mouth, waveform, encoder, MouthModel.load(), reach_s)[1]
+    return expected_and_sync(mouth, waveform, encoder, model or MouthModel.load(), reach_s)[1]
 
 
 def expected_and_sync(

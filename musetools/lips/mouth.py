@@ -96,7 +96,9 @@ def mouth_measures(
     return measured() if cache is None else kept(Path(cache), video, how, measured)
 
 
-def mouth_images(video: str | os.PathLike, series: MouthSeries, frames: Sequence[int]) -> list[np.ndarray]:
+def mouth_images(
+    video: str | os.PathLike, series: MouthSeries, frames: Sequence[int], *, video_track: int | None = None
+) -> list[np.ndarray]:
     """Cut the mouth out of some frames of a video.
 
     Parameters
@@ -107,6 +109,8 @@ def mouth_images(video: str | os.PathLike, series: MouthSeries, frames: Sequence
         What `mouth_measures` returned for it, with a face in each of the frames.
     frames : sequence of int
         Indices into the series.
+    video_track : int, optional
+        The track that was measured.
 
     Returns
     -------
@@ -115,7 +119,7 @@ def mouth_images(video: str | os.PathLike, series: MouthSeries, frames: Sequence
     """
     wanted, name = dict.fromkeys(frames), name_of(video)
     side = LIPS_SHARE * float(np.nanmax(series.places[list(wanted), 2]))
-    for i, (_, image) in enumerate(_images(video, name, None, False)):
+    for i, (_, image) in enumerate(_images(video, name, video_track, False)):
         if i in wanted:
             columns, rows = (np.rint(middle + np.arange(-side, side)).astype(int) for middle in series.places[i, :2])
             wanted[i] = image[np.clip(rows, 0, len(image) - 1)][:, np.clip(columns, 0, image.shape[1] - 1)]

@@ -27,6 +27,7 @@ CAUSE_OF = {  # what a pair may make differently, and the cause that is measured
     "decoder": "decoded by ffmpeg or by librosa",
     "mel_peak": "mel peak of the file or of the window",
     "padding": f"padded with zeros in the mel or with silence, clip of {SHORT_S} s",
+    "final_norm": "last layer normed on one side alone",
     "positional encoding": "positional encoding added on one side alone",
     "keep_padding": "past the end: rows of zeros or of encoded silence",
 }
@@ -214,6 +215,7 @@ def _differences(
     n_rows = min(len(a), len(b))
     yield CAUSE_OF["decoder"], V1, a[:n_rows] - b[:n_rows], "all"
 
+    yield CAUSE_OF["final_norm"], V15, rows[V15] - features(loop, replace(v15, final_norm=False)), "all"
     n_layers, width = rows[V15].shape[1:]
     encoding = sinusoids(CHUNK_ROWS * n_layers, width).reshape(CHUNK_ROWS, n_layers, width)
     yield CAUSE_OF["positional encoding"], V15, encoding, "all"

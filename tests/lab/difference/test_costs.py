@@ -1,6 +1,7 @@
 """What differences cost: measures against loops and planted differences, the rule, silence, what becomes of frames."""
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from musetools.lab.difference import (
     outcomes,
     silence_figure,
 )
-from musetools.lab.difference.causes import SMOOTH, Cause, Places, measure_places
+from musetools.lab.difference.causes import CAUSE_OF, SMOOTH, Cause, Places, measure_places
 from musetools.lab.difference.measure import KINDS
 from musetools.lab.difference.silence import SITUATIONS
 from musetools.table import SHADES
@@ -123,6 +124,20 @@ def test_causes_are_sorted_and_hold_what_was_measured(causes, clip, small):
     expected = gap_of(rows - rows.astype(np.float16).astype(np.float32), causes.content["musetalk-v1.5"].std)
     np.testing.assert_allclose(causes["stored in float16, musetalk-v1.5"].gap.rms, expected.rms, rtol=1e-5)
     assert causes.results().keys() == {f"{c.name}, {c.spec}" for c in causes.found}
+
+
+def test_whatever_two_recipes_make_differently_has_a_cost_but_their_window(causes):
+    """Where a clip lies in its window no recipe says."""
+    pairs = (compare(a, b, fps=25) for a, b in combinations(RECIPES, 2))
+    names = {name for pair in pairs for name, *_ in pair.spec_differences} - {"window"}
+    assert names == CAUSE_OF.keys()
+    assert all(causes[CAUSE_OF[name]].spec for name in names)
+
+
+def test_the_last_layer_alone_is_normed(causes):
+    rms = causes["last layer normed on one side alone"].gap.rms
+    assert rms[-1] > 0
+    assert not rms[:-1].any()
 
 
 def test_positions_cost_what_they_add(causes):
