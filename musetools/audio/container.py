@@ -31,6 +31,7 @@ PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"[playlist]", b"v=0")
 PLAYLIST_FORMATS = {"concat", "hls", "dash", "imf", "sdp", "hls,applehttp", "webm_dash_manifest", "rtsp"}
 # formats of sound alone, without time stamps, by FFmpeg's names and by those of `Structure`
 SOUND_ALONE = ("wav", "flac", "mp3", "aac", "aiff", "caf", "w64", "au")
+AT_ONCE = "00:00:00.0"  # how Matroska writes less than 100 ms
 STILLS = {"mjpeg", "png", "bmp", "gif", "webp", "tiff"}  # codecs of covers, if there is a single frame
 FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"free")  # of an mp4 that may have fragments
 MOST_PLANES = 7  # PyAV counts the planes of a frame with more one too many, and reads beyond its memory
@@ -153,7 +154,10 @@ def moving(stream: Any) -> bool:
     flags = stream.disposition
     if flags & (flags.attached_pic | flags.still_image | flags.timed_thumbnails):
         return False
-    still = 1 in (stream.frames, len(stream.index_entries) if not stream.frames else 0)
+    if stream.container.format.name.startswith("matroska"):  # whose index has an entry of any track while it is opened
+        still = stream.metadata.get("DURATION", "").startswith(AT_ONCE)
+    else:
+        still = 1 in (stream.frames, len(stream.index_entries) if not stream.frames else 0)
     return not (still and stream.codec_context and stream.codec_context.name in STILLS)
 
 

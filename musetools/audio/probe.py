@@ -33,6 +33,9 @@ __all__ = ["MediaInfo", "StreamInfo", "as_shown", "probe_media"]
 
 # codecs whose headers declare the ticks of a clock, no frame rate
 CLOCKED = ("h261", "h263", "h263i", "h263p", "mpeg4", "msmpeg4v2", "msmpeg4v3")
+GUESSED = ("aac", "amr", "mpegts", "mpeg", "ogg")  # formats whose headers declare no length
+GUESSED = ("aac", "amr", "mpegts", "mpeg", "ogg")  # formats whose headers declare no length
+LONGEST_BLOCK = 1024  # samples of Vorbis
 FASTEST = 1000  # fps; a header that declares more declares a clock
 UNKNOWN, NOTHING = Structure(), Timeline(decoded=False)
 SHOWN_VP8 = 0x10  # bit of a frame's first byte: frames without it serve others and are not shown
@@ -158,8 +161,7 @@ def _stream(stream: Any, stamps: np.ndarray | None, late_s: float) -> StreamInfo
     duration, codec = declared_s(stream), context.name if context else "unknown"
     if stream.type == "audio":
         lead = _lead(stream, start)
-        # Matroska's tag and Ogg's last page count from zero, and what comes before
-        if duration is not None and (stream.duration is None or stream.container.format.name == "ogg"):
+        if duration is not None and stream.duration is None:  # Matroska's tag counts from zero, and what comes before
             duration = max(0.0, duration - max(lead, start))
         return StreamInfo(
             "audio", codec, start, duration, Fraction(context.sample_rate) if context else None, lead_s=lead
@@ -191,7 +193,7 @@ def as_shown(info: MediaInfo, frames_s: list[float]) -> MediaInfo:
 def declared_s(stream: Any) -> float | None:
     """Return the length that a stream's header declares, in seconds; None where FFmpeg guesses it from the bit rate."""
     kind = stream.container.format.name
-    if kind in ("aac", "amr", "mpegts", "mpeg") or (kind == "mp3" and stream.type == "audio" and not stream.start_time):
+    if kind in GUESSED or (kind == "mp3" and stream.type == "audio" and not stream.start_time):
         return None
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
@@ -275,6 +277,8 @@ def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:
         kept = ends > start + base / 2
         at, ends = np.maximum(at[kept], start), ends[kept]
     off, limit = at[1:] - ends[:-1], max(BREAK_S, 2 * base)
+    if "vorbis" in sound.codec_context.name:  # FFmpeg does not know how long a block between two sizes is
+        limit = max(limit, LONGEST_BLOCK / sound.codec_context.sample_rate)
     apart = np.abs(off) > limit
     lone = apart[:-1] & apart[1:] & (np.abs(off[:-1] + off[1:]) <= limit)  # a packet after which all goes on as before
     apart[:-1] &= ~lone

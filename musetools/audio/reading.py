@@ -59,28 +59,32 @@ def read_media(
     name = os.fspath(path)
     tracks = {"audio_track": audio_track, "video_track": video_track}
     info = info or probe_media(path, **tracks)
-    frames = _frames_s(path, name, info, video_track, decode_video) if info.video else []
+    frames, disordered = _frames_s(path, name, info, video_track, decode_video) if info.video else ([], 0)
     times = SoundTimes(name, zero_s=frames[0] if frames else None)
     found = times.timeline(frames)
     if decode_video:
         info = as_shown(info, frames)
     yield replace(info, timeline=replace(info.timeline, frames_s=found.frames_s))
     yield from blocks_of_file(path, decoder, **tracks, times=times, structure=info.structure)
-    yield times.timeline(frames)
+    yield replace(times.timeline(frames), disordered=disordered)
 
 
-def _frames_s(path: str | os.PathLike, name: str, info: MediaInfo, number: int | None, decode: bool) -> list[float]:
-    """Return when each frame is shown, on the container's clock."""
+def _frames_s(
+    path: str | os.PathLike, name: str, info: MediaInfo, number: int | None, decode: bool
+) -> tuple[list[float], int]:
+    """Return when each frame is shown, on the container's clock, and how many are out of order."""
+    disordered = 0
     if decode:
         with opened(path, name) as container:
             stream = chosen_video(container, number)
             stream.thread_type = "AUTO"
             late = shown_late_s(path, stream.id, stream.time_base)
-            frames = sorted(at - late for at in shown_times(container, stream))
+            times, disordered = shown_times(container, stream)
+            frames = [at - late for at in times]
     else:
         first, zero = first_shown_s(path, name, info.structure, number), info.video.start_s
         packets = [zero + at for at in info.timeline.frames_s]
         frames = [] if first is None else [at for at in packets if at > first - ROUNDED_S]
     if not frames:
         raise AudioError(f"{name}: none of its {info.video.codec} frames can be decoded. Copy or export it again")
-    return frames
+    return frames, disordered

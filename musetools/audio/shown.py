@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from musetools.audio.container import check_structure, chosen_video, of_tracks, opened, shown_late_s
@@ -34,7 +34,7 @@ def packets_of(container: Any, *streams: Any) -> Iterator["av.Packet"]:
 def shown_frames(container: Any, stream: Any) -> Iterator["av.VideoFrame"]:
     """Yield the frames that a decoder shows; what it cannot show is left out."""
     frames = _decoded(packets_of(container, stream))
-    return _in_order(frames) if is_untimed(stream) else frames
+    return _in_order(frames) if stream.codec_context.has_b_frames else frames
 
 
 def _decoded(packets: Iterator["av.Packet"]) -> Iterator["av.VideoFrame"]:
@@ -61,9 +61,14 @@ def _in_order(frames: Iterator["av.VideoFrame"]) -> Iterator["av.VideoFrame"]:
             yield first
 
 
-def shown_times(container: Any, stream: Any) -> Iterator[float]:
-    """Yield when each frame is shown, on the container's clock."""
-    return (float(frame.pts * frame.time_base) for frame in shown_frames(container, stream))
+def shown_times(container: Any, stream: Any) -> tuple[list[float], int]:
+    """Return when each frame is shown, on the container's clock, and how many have an earlier time than the one before.
+
+    A file that was copied from AVI, or H.264 in MXF or WMV, may time frames as they are decoded.
+    """
+    times = [float(frame.pts * frame.time_base) for frame in _decoded(packets_of(container, stream))]
+    n_falling = 0 if is_untimed(stream) else sum(after < before for before, after in pairwise(times))
+    return sorted(times), n_falling
 
 
 def first_shown_s(source: Any, name: str, structure: Structure, number: int | None = None) -> float | None:

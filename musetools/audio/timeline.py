@@ -59,6 +59,7 @@ class Timeline:
     pieces: tuple[Piece, ...] = ()
     bad_s: tuple[float, ...] = ()  # packets of sound that cannot be decoded
     decoded: bool = True  # False: packets alone were read
+    disordered: int = 0  # frames whose time stamp is before that of the frame that a decoder shows before them
 
     @property
     def start_offset_s(self) -> float:

@@ -31,7 +31,7 @@ from musetools.timing import SAMPLE_RATE, exact_fps
 __all__ = ["ClipAudit", "ClipFacts", "audit_clip", "clip_facts", "judged", "known_samples"]
 
 QUICK = "packets alone were read: silence, damage, and frames or packets that cannot be decoded are not known"
-MENDED = {"start offset", "hole", "overlap", "length", "bad packet"}  # findings that `fix` mends as it is
+MENDED = {"start offset", "hole", "overlap", "length", "bad packet", "frame order"}  # what `fix` mends as it is
 SEVERAL = ("audio tracks", "video tracks")  # findings that say which track was judged, which `fix` must be told
 RATES_MENDED = {"variable rate", "declared rate", "drift", "lag", "recipe stops"}  # and with 25 fps
 

@@ -77,6 +77,12 @@ def of_streams(info: MediaInfo) -> Iterator[Finding]:
 
 def of_timeline(timeline: Timeline, recipe: Recipe) -> Iterator[Finding]:
     """Compare where sound lies with where a pipeline that counts samples puts it."""
+    if n := timeline.disordered:
+        sentence = (
+            f"{n} frames have an earlier time stamp than the one before them, as where B-frames are copied from AVI: "
+            "players show them out of order. Encode them again"
+        )
+        yield Finding("warning", "frame order", float(n), sentence)
     if timeline.pieces and timeline.frames_s:
         yield from _of_start(1000 * timeline.start_offset_s, _counting(recipe))
     for what, gaps, which in (

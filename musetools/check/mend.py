@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain, groupby, pairwise
+from itertools import chain, count, groupby, pairwise
 from operator import itemgetter, sub
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from musetools.audio.container import chosen_video, opened, shown_late_s
 from musetools.audio.decode import sound_frames
 from musetools.audio.load import load_audio
-from musetools.audio.probe import MediaInfo, probe_media
+from musetools.audio.probe import MediaInfo
 from musetools.audio.shown import first_shown_s, is_untimed, packets_of, shown_frames
 from musetools.audio.timeline import SoundTimes
 from musetools.check.clip import MENDED, RATES_MENDED, ClipAudit, audit_clip
@@ -32,6 +32,7 @@ __all__ = ["fix"]
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 FARTHEST_MS = 10_000
+FILTERED, COUNTED, KEPT = "filtered", "counted", "kept"  # when frames are shown that are encoded anew
 STEP = 1024  # samples of a frame of AAC
 AAC_RATES = (22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # below, its frames are too long
 USUAL_RATE = 48_000  # for others
@@ -89,12 +90,12 @@ def fix(
         got = f"got {target.name} and {sound_ms:g} ms"
         raise ParameterError(f"a new file is {', '.join(FORMATS)}, its sound moved by {FARTHEST_MS} ms at most; {got}")
     tracks = {"audio_track": audio_track, "video_track": video_track}
-    info = probe_media(source, **tracks)
-    if info.video is None:
+    before = audit_clip(source, **tracks)
+    if before.info and before.info.video is None:
         raise ParameterError(f"{source} has no video that its sound could be late against. Name a clip")
-    _check_mendable(audit_clip(source, **tracks))
+    _check_mendable(before)
     with replacing(target) as file:
-        _write(info, file, FORMATS[target.suffix.lower()], sound_ms / 1000, fps25, (audio_track, video_track))
+        _write(before, file, FORMATS[target.suffix.lower()], sound_ms / 1000, fps25, (audio_track, video_track))
         file.flush()
         audit = audit_clip(file.name)
         _verify(audit, load_audio(source, **tracks), source, sound_ms, fps25)
@@ -109,14 +110,16 @@ def _check_mendable(audit: ClipAudit) -> None:
 
 
 def _write(
-    info: MediaInfo, file: Any, kind: str, shift_s: float, fps25: bool, tracks: tuple[int | None, int | None]
+    before: ClipAudit, file: Any, kind: str, shift_s: float, fps25: bool, tracks: tuple[int | None, int | None]
 ) -> None:
-    source, (of_sound, of_video) = info.path, tracks
+    info, (of_sound, of_video) = before.info, tracks
+    source, copy = info.path, not (fps25 or before.timeline.disordered)
     if (zero := first_shown_s(source, source, info.structure, of_video)) is None:
         raise AudioError(f"{source}: none of its {info.video.codec} frames can be decoded. Copy or export it again")
     with _writing(file, kind, source) as out:
         rate = Fraction(25) if fps25 else timed_rate(info.video)
-        video = list(_video(source, out, zero, of_video, rate, copy=not fps25))
+        times = FILTERED if fps25 else KEPT if info.video.variable else COUNTED
+        video = list(_video(source, out, zero, of_video, rate, times, copy=copy))
         if not video:
             raise ParameterError(f"{source}: none of its frames can be used. Export it again")
         # an encoder's packets do not say how long they last
@@ -140,7 +143,9 @@ def _writing(file: Any, kind: str, source: str) -> Iterator[Any]:
         raise OutputError(f"{what}. Pass --fps25, or name another format") from None
 
 
-def _video(source: str, out: Any, zero: float, number: int | None, fps: Fraction, *, copy: bool) -> Iterator[Any]:
+def _video(
+    source: str, out: Any, zero: float, number: int | None, fps: Fraction, times: str, *, copy: bool
+) -> Iterator[Any]:
     """Yield packets of video, the first shown one at 0: copied where that is asked for and can be, else encoded."""
     with opened(source, source) as container:
         stream = chosen_video(container, number)
@@ -149,7 +154,7 @@ def _video(source: str, out: Any, zero: float, number: int | None, fps: Fraction
         if copy and not untimed and stream.codec_context.codec.canonical_name in out.supported_codecs:
             yield from _copied(container, stream, out, zero)
         else:
-            yield from _converted(container, stream, out, zero, fps)
+            yield from _converted(container, stream, out, zero, fps, times)
 
 
 def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]:
@@ -168,8 +173,8 @@ def _copied(container: Any, stream: Any, out: Any, zero: float) -> Iterator[Any]
         yield packet
 
 
-def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction) -> Iterator[Any]:
-    """Yield packets of the video at a rate, by FFmpeg's filter, and upright."""
+def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction, times: str) -> Iterator[Any]:
+    """Yield packets of the video, upright, at times by FFmpeg's filter for a rate, by counting, or as they are."""
     import av
 
     stream.thread_type, coder = "AUTO", None
@@ -177,15 +182,21 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
     if (first := next(frames, None)) is None:
         return
     turns, graph = round(first.rotation / 90) % 4, av.filter.Graph()
-    steps = ("fps", f"{fps}:start_time=0"), *UPRIGHT[turns], ("crop", EVEN), ("format", FORMAT), ("buffersink",)
+    steps = [("fps", f"{fps}:start_time=0")] if times == FILTERED else []
+    steps += [*UPRIGHT[turns], ("crop", EVEN), ("format", FORMAT), ("buffersink",)]
     graph.link_nodes(graph.add_buffer(template=stream), *(graph.add(*step) for step in steps)).configure()
     aspect = stream.codec_context.sample_aspect_ratio
+    number = count()
     for frame in chain([first], frames, [None]):
         if frame is not None:
             frame.pts -= round(zero / frame.time_base)
         graph.push(frame)
         for each in _pulled(graph):
-            coder = coder or _coder(out, fps, each, 1 / aspect if aspect and turns % 2 else aspect)
+            if times == COUNTED:
+                each.pts, each.time_base = next(number), 1 / fps
+            if coder is None:
+                coder = _coder(out, fps, each, 1 / aspect if aspect and turns % 2 else aspect)
+                coder.codec_context.time_base = each.time_base
             each.pict_type = av.video.frame.PictureType.NONE
             yield from coder.encode(each)
     if coder:

@@ -110,7 +110,10 @@ TIMES = [  # file, how it is written, what is read of it
         lambda path: write_clip(path, times=np.arange(3) / 12_800),
         {"frames_counted": 3, "timed_rate": 12_800},
     ),
-    ("clip.mov", lambda path: write_clip(path, codec="mjpeg"), {"timed_rate": 25, "frames_counted": 50}),
+    *(
+        (f"clip.{kind}", lambda path: write_clip(path, codec="mjpeg"), {"timed_rate": 25, "frames_counted": 50})
+        for kind in ("mov", "mkv")
+    ),
     ("12:30 {take} 100%d.mp4", lambda path: write_clip(path, seconds=0.2), {"frames_counted": 5, "variable": False}),
 ]
 

@@ -1,6 +1,7 @@
 """Sound lies where its time stamps say; every fault that people sent in is laid right, or refused by name."""
 
 import os
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from broken import (
     write,
 )
 from clips import write_clip
-from media import copied, mux, picture, speech
+from media import copied, mux, picture, speech, write_media
 
 import musetools as mt
 from musetools.audio import DECODERS, audio_blocks
@@ -604,3 +605,40 @@ def test_an_avi_that_was_piped_declares_no_length(tmp_path):
     audit = mt.audit_clip(tmp_path / "a.avi")
     assert not {"declared length", "frame count"} & {f.what for f in audit.findings}
     assert "unverified length" in {f.what for f in audit.findings}
+
+
+def test_a_fragmented_file_without_its_first_pieces_declares_no_length(tmp_path):
+    options = {"movflags": "empty_moov+default_base_moof", "frag_duration": "500000"}
+    content = write(tmp_path / "a.mp4", lambda c: sound(c, "aac", 4), **options).read_bytes()
+    moofs = [at.start() - 4 for at in re.finditer(b"moof", content)]
+    assert len(moofs) > 3
+    (tmp_path / "a.mp4").write_bytes(content[: moofs[0]] + content[moofs[2] :])
+    assert "declared length" not in {f.what for f in mt.audit_clip(tmp_path / "a.mp4").findings}
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_blocks_of_vorbis_are_no_holes(tmp_path, rate):
+    """FFmpeg does not know how long a block between two sizes is."""
+    clicks = np.zeros((6 * rate, 1), np.int16)
+    clicks[:: rate // 3] = 20_000
+    path = write_media(tmp_path / "a.ogg", clicks, rate)
+    for quick in (True, False):
+        assert not {"hole", "overlap"} & {f.what for f in mt.audit_clip(path, quick=quick).findings}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_flac_that_was_cut_without_its_header_is_refused(tmp_path, decoder):
+    """As FFmpeg cuts by copying: libsndfile makes up what is missing."""
+    path, cut = write(tmp_path / "a.flac", lambda c: sound(c, "flac", 6)), tmp_path / "b.flac"
+    with av.open(str(path)) as source, av.open(str(cut), "w") as target:
+        copy = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.size and packet.pts * packet.time_base >= 2:
+                packet.stream = copy
+                target.mux(packet)
+    content = bytearray(cut.read_bytes())
+    content[18:26] = path.read_bytes()[18:26]  # of the whole
+    cut.write_bytes(content)
+    with pytest.raises(mt.AudioError, match=r"was cut|declared"):
+        mt.load_audio(cut, decoder=decoder)
+    assert len(mt.load_audio(path, decoder=decoder)) == 96_000

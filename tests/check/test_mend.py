@@ -239,3 +239,36 @@ def test_frames_of_an_avi_are_written_in_the_order_in_which_they_are_shown(tmp_p
     before, after = images(source), images(tmp_path / "b.mp4")
     assert [at for at, _ in after] == sorted(at for at, _ in after)
     assert [gray for _, gray in after] == pytest.approx([gray for _, gray in before][: len(after)], abs=1)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_frames_that_are_timed_as_they_are_decoded_are_named_and_put_in_order(tmp_path, suffix):
+    """As where B-frames are copied from AVI."""
+    source = tmp_path / f"a{suffix}"
+    with av.open(str(write_clip(tmp_path / "even.mp4", b_frames=3))) as even, av.open(str(source), "w") as target:
+        copies = {stream: target.add_stream_from_template(stream) for stream in even.streams}
+        packets = [packet for packet in even.demux() if packet.size]
+        for packet in packets:
+            if packet.stream.type == "video":
+                packet.pts = packet.dts = packet.dts + 1024
+            packet.stream = copies[packet.stream]
+        mux(target, packets)
+    audit = audit_clip(source)
+    (found,) = (finding for finding in audit.findings if finding.what == "frame order")
+    assert (found.level, audit.mend.startswith("musetools fix")) == ("warning", True)
+    fix(source, tmp_path / "b.mp4")
+    before, after = images(source), images(tmp_path / "b.mp4")
+    assert [at for at, _ in before] != sorted(at for at, _ in before)
+    assert [at for at, _ in after] == sorted(at for at, _ in after)
+    assert [gray for _, gray in after] == pytest.approx([gray for _, gray in before], abs=1)
+
+
+def test_video_that_is_encoded_anew_keeps_its_uneven_times(tmp_path):
+    """A camera that dropped frames, into AVI."""
+    times = np.delete(np.arange(50), [10, 11, 30]) / 25
+    source = write_clip(tmp_path / "a.avi", times=times, b_frames=3)
+    fix(source, tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        found = [frame.time for frame in container.decode(video=0)]
+    assert found == pytest.approx(times, abs=1e-3)
+    assert [gray for _, gray in images(tmp_path / "b.mp4")] == pytest.approx([g for _, g in images(source)], abs=1)

@@ -183,8 +183,8 @@ def boxes(file: BinaryIO, size: int) -> Structure:
     verified = b"moof" not in names or b"mfra" in names or alone
     missing = max(0, place - size, indexed - size)
     tracks = list(tracks_in(file))
-    known = {"edits": edit_faults(tracks), "verified": verified, "trimmed": is_trimmed(tracks)}
-    return Structure("mp4", missing=missing, after=max(0, size - place), **known)
+    known = {"verified": verified, "sized": b"moof" not in names, "trimmed": is_trimmed(tracks)}
+    return Structure("mp4", missing=missing, after=max(0, size - place), edits=edit_faults(tracks), **known)
 
 
 def matroska(file: BinaryIO, size: int) -> Structure:

@@ -221,5 +221,11 @@ def flac(file: BinaryIO, size: int, place: int = 0) -> Structure:
         return Structure(
             "flac", fault=f"a second file begins at byte {second}: files were joined. Take them apart again"
         )
-    known = samples > 0
+    known, first = samples > 0, place + 4
+    while first < size and (block := read_at(file, first, 4)) and not block[0] & 0x80:  # up to the last one
+        first += 4 + int.from_bytes(block[1:], "big")
+    frame = read_at(file, first + 4 + int.from_bytes(read_at(file, first + 1, 3), "big"), 5)
+    if known and frame.startswith(b"\xff") and len(frame) == 5 and frame[4]:  # libsndfile makes up what is missing
+        fault = "its first frame is not number 0: it was cut, and its header is of the whole. Convert it again"
+        return Structure("flac", fault=fault)
     return Structure("flac", verified=known, sized=known, exact_s=samples / rate if samples and rate else None)
