@@ -261,8 +261,7 @@ def _of_packets(container: Any, video: Any, sound: Any) -> tuple[list[list[tuple
     if not first_key or not first_key[0]:
         return found, 0
     number, key = first_key
-    first = min(at for at, _ in found[0])
-    return [[(at, lasts) for at, lasts in found[0][number:] if at >= key], found[1]], key - first
+    return [[(at, lasts) for at, lasts in found[0][number:] if at >= key], found[1]], key - (video.start_time or 0)
 
 
 def _note(times: SoundTimes, packets: np.ndarray, sound: Any) -> None:

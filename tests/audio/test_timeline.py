@@ -22,7 +22,7 @@ from broken import (
     write,
 )
 from clips import write_clip
-from media import copied, mux, picture, speech, write_media
+from media import copied, film_packets, mux, picture, speech, write_media
 
 import musetools as mt
 from musetools.audio import DECODERS, audio_blocks
@@ -642,3 +642,16 @@ def test_a_flac_that_was_cut_without_its_header_is_refused(tmp_path, decoder):
     with pytest.raises(mt.AudioError, match=r"was cut|declared"):
         mt.load_audio(cut, decoder=decoder)
     assert len(mt.load_audio(path, decoder=decoder)) == 96_000
+
+
+@pytest.mark.parametrize("first", [30, 60, 90])
+def test_packets_know_where_a_stream_begins_that_was_cut_between_two_key_frames(tmp_path, first):
+    path = write(
+        tmp_path / "a.ts",
+        lambda c: film_packets(c, np.arange(100) / 25, Fraction(25), b_frames=3, between_keys=25),
+        lambda c: sound(c, "aac", 4),
+    )
+    path.write_bytes(path.read_bytes()[188 * first :])
+    quick, whole = (mt.audit_clip(path, quick=quick).timeline for quick in (True, False))
+    assert whole.start_offset_s < -0.1
+    assert quick.start_offset_s == pytest.approx(whole.start_offset_s, abs=0.001)
