@@ -58,8 +58,6 @@ def extract(
 
     @cache
     def store() -> "mt.FeatureStore":
-        if there is not None:
-            return there
         try:
             return mt.FeatureStore.create(root, spec or "musetools", weights, dtype=dtype or "float32")
         except StoreError:
@@ -68,9 +66,9 @@ def extract(
             return made
 
     with _by_lips(weights, how) if lips else nullcontext() as refuse:
-        report = run(sources, store, weights, refuse=refuse, **how)
+        report = run(sources, store if there is None else there, weights, refuse=refuse, **how)
     echo(report)
-    echo(store())
+    echo(store() if there is None else there)
     if weights.choice:
         echo(weights)
     sys.exit(report.exit_code)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -40,6 +41,8 @@ def record(**quantities: Any) -> None:
         If a value is NaN, infinite or of another type.
     """
     plain = {name: _plain(name, value) for name, value in quantities.items()}
+    if twice := [name for name, n in Counter(name for name, _ in flat(plain)).items() if n > 1]:
+        raise ParameterError(f"two results would be called {twice[0]!r}: rename one")
     text = "\n".join(map(_line, plain, plain.values()))
     folded = f"<details><summary>{len(plain)} results recorded</summary><pre>{escape(text)}</pre></details>"
     display({RESULT_MIME: plain, "text/plain": text, "text/html": folded}, raw=True)
@@ -52,7 +55,10 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         npy = base64.b64encode(npy_bytes(name, value)).decode()
         return {"npy": npy, "dtype": str(value.dtype), "shape": list(value.shape)}
-    return as_plain(f"the result {name!r}", value)
+    plain = as_plain(f"the result {name!r}", value)
+    if _is_array(plain):
+        raise ParameterError(f"the result {name!r} has the keys of an array, {', '.join(plain)}: rename one")
+    return plain
 
 
 def _line(name: str, plain: Any) -> str:

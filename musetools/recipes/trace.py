@@ -55,7 +55,7 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
     chunker : callable
         Takes features, float32 ``(n_rows, n_layers, width)``, and returns a chunk for each frame: an array, tensor,
         list or generator of ``(rows · n_layers, width)`` or ``(rows, n_layers, width)``, of any float type, on any
-        device; one batch of them is taken, too. It is called twice.
+        device; one batch of them is taken, too. It is called three times.
     n_rows : int
         Feature rows to send through it, 50 a second.
     n_layers, width : int
@@ -83,17 +83,19 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
             f"{n_rows} rows of {shape[0]} layers of {shape[1]} are {n_values / 2**28:.3g} GiB, at most "
             f"{MOST_VALUES / 2**28:g} are sent. Trace a shorter clip"
         )
-    chunks, others = (
-        collected(lambda first=first: chunker(_numbered(first, n_rows, *shape)), f"{n_rows} rows", shape)
-        for first in (0, 1)  # the second time every row has the number of the next one
-    )
+    sent = _numbered(0, n_rows, *shape), np.ones((n_rows, *shape), np.float32), _numbered(1, n_rows, *shape)
+    chunks, ones, others = (collected(lambda each=each: chunker(each), f"{n_rows} rows", shape) for each in sent)
     rows, encoded = _read(chunks, 0, n_rows)
-    if others.shape != chunks.shape:
-        raise TraceError(f"it gives {len(chunks)} chunks, then {len(others)} for as many rows of other values")
-    if (rows != ZERO_ROW).any() and np.array_equal(others, chunks):
-        raise TraceError(
-            "it gives the same chunks for other features: it keeps what it made. Make it anew at each call"
-        )
+    for again in (ones, others):
+        if again.shape != chunks.shape:
+            raise TraceError(f"it gives {len(chunks)} chunks, then {len(again)} for as many rows of other values")
+        if (rows != ZERO_ROW).any() and np.array_equal(again, chunks):
+            raise TraceError(
+                "it gives the same chunks for other features: it keeps what it made. Make it anew at each call"
+            )
+    added = sinusoids(rows.shape[1] * shape[0], shape[1]).reshape(chunks.shape[1:]) if encoded else 0
+    if (np.abs(ones - added - (rows != ZERO_ROW)[..., None, None]) > NEAR).any():
+        raise TraceError("it takes other rows where they have other values, or changes these: a chunker gathers")
     if not np.array_equal(_read(others, 1, n_rows)[0], rows):
         raise TraceError("it gives other chunks at each call: it draws at random, or keeps a state. Fix its seed")
     notes = ["MuseTalk's positional encoding is added to each chunk; it was taken off here"] if encoded else []
@@ -160,7 +162,8 @@ def _fault(values: np.ndarray, end: int) -> str:
     codes, word = _code(np.arange(end)), values[:WORD].astype(np.float64)
     scale = codes @ word / np.square(codes).sum(1)
     left = np.abs(word - scale[:, None] * codes).max(1) - SCALED * np.abs(scale)
-    if left.min() < 0:
+    scaled = scale[left.argmin()] * np.resize(codes[left.argmin()], len(values))
+    if left.min() < 0 and np.abs(values - scaled).max() < SCALED * abs(scale[left.argmin()]):
         return f"a row comes back times {scale[left.argmin()]:.4g}: values are rescaled, a chunker gathers"
     return "it is no row of the features: rows or layers are mixed or interpolated, or their values are changed"
 

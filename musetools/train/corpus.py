@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -127,14 +127,17 @@ def extract(
     report = ExtractReport(
         found=len(clips) + len(found.closed), passed_over=found.summary(), elsewhere=len(every) - len(clips)
     )
-    with _engine(engine, address) as made:  # before there is a store: where no cluster answers, none is made
+    with ExitStack() as stack:
+        made = None
         if engine == "ray":  # its processes have working folders of their own
             clips = [replace(source, path=source.path.absolute()) for source in clips]
-        store = store() if callable(store) else store
+        if callable(store):  # where no cluster answers, none is made
+            made, store = stack.enter_context(_engine(engine, address)), store()
         store.check_provenance(encoder)
         for folder in (store.root, store.root / CLIPS):
             sweep(folder)
         known, todo = _sorted_out(found, clips, store, refuse)
+        made = made or stack.enter_context(_engine(engine if todo else "local", address))
         with (
             _in_turn(todo, store) as todo,
             tqdm(total=report.found, unit="clip", file=sys.stderr, disable=None if progress else True) as bar,

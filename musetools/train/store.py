@@ -1,7 +1,9 @@
 """Features that one can trust for a year of training: made, opened, added to, verified and merged."""
 
+import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -17,7 +19,7 @@ from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
 from musetools.files import PART, replacing, save_rows, sha256_of, write_whole
 from musetools.recipes.contract import differing
-from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE, exact_fps
+from musetools.timing import ROW_SAMPLES, SAMPLE_RATE, exact_fps
 from musetools.train.integrity import file_name, storable
 from musetools.train.manifest import Record, check_clip_id, line_of
 from musetools.train.provenance import FORMAT, SourceFile, provenance_of, renamed
@@ -27,7 +29,6 @@ from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
 __all__ = ["FeatureStore"]
 
 PROVENANCE = "store.json"
-BLOCK = 60 * ROW_RATE  # rows that are copied at a time
 
 
 class FeatureStore(StoredFeatures):
@@ -215,14 +216,18 @@ class FeatureStore(StoredFeatures):
                     source=source() if callable(source) else source,
                 )
                 line = line_of(record)  # raises before the file takes its place
-            try:
-                self.manifest.append(line)
-            except OutputError:
-                file.path.unlink(missing_ok=True)
-                raise
-            if old and old.file != record.file:
-                (folder / old.file).unlink(missing_ok=True)
+            self._append(record, line, old)
         return self.record(clip)
+
+    def _append(self, record: Record, line: bytes, old: Record | None = None) -> None:
+        """Put a clip whose file is there into the manifest, or remove that file; only while it is written to."""
+        try:
+            self.manifest.append(line)
+        except OutputError:
+            (self.root / CLIPS / record.file).unlink(missing_ok=True)
+            raise
+        if old and old.file != record.file:
+            (self.root / CLIPS / old.file).unlink(missing_ok=True)
 
     def merge(self, other: "FeatureStore") -> int:
         """Copy the clips of another store of equal provenance into this one; return how many were not there yet.
@@ -240,15 +245,20 @@ class FeatureStore(StoredFeatures):
             names = ", ".join(map(repr, clashes[:5]))
             raise StoreError(f"both stores have other clips called {names}: rename or remove one")
         missing = [clip for clip in other if clip not in self]
-        for record in map(other.record, missing):
-            rows = other[record.clip]
-            if other._fault(record):
-                raise StoreError(f"clip {record.clip!r} of {other.root} is damaged: repair that store first")
-            blocks = np.array_split(rows, 1 + len(rows) // BLOCK)
-            self.add_rows(
-                record.clip, blocks, record.samples, source=record.source, fps=record.rate, n_frames=record.frames
-            )
+        for clip in missing:
+            self._copy(clip, other)
         return len(missing)
+
+    def _copy(self, clip: str, other: "FeatureStore") -> None:
+        record = dataclasses.replace(other.record(clip), file=file_name(clip))
+        with self.manifest.writing():
+            self.manifest.check_free(clip, replace=False)
+            with other.file(clip) as source, replacing(self.root / CLIPS / record.file) as file:
+                source.seek(0)
+                shutil.copyfileobj(source, file)
+                if sha256_of(file) != record.sha256:
+                    raise StoreError(f"clip {clip!r} of {other.root} is damaged: repair that store first")
+            self._append(record, line_of(record))
 
     def check_provenance(self, encoder: Encoder) -> None:
         """Raise StoreError, showing both, if what this encoder makes here and now does not belong into the store."""

@@ -133,6 +133,16 @@ def test_a_forged_record_is_refused(forged):
         read_results({"cells": [{"outputs": [{"output_type": "display_data", "data": {RESULT_MIME: forged}}]}]})
 
 
+def test_two_results_of_one_flat_name_are_refused():
+    with pytest.raises(ParameterError, match="two results would be called 'lag/a/b'"):
+        record(lag={"a/b": 1, "a": {"b": 2}})
+
+
+def test_a_result_with_the_keys_of_an_array_is_refused():
+    with pytest.raises(ParameterError, match="has the keys of an array"):
+        record(a={"npy": "x", "dtype": "y", "shape": [1]})
+
+
 def test_a_last_cell_that_stopped_after_its_record():
     assert read_results(executed({"n": 1}, {"n": 2})) == {"n": 2}
     with pytest.raises(ParameterError):

@@ -139,6 +139,10 @@ def stops(features):
         (layers_averaged, r"rows or layers are mixed"),
         (kept_in({}), r"the same chunks for other features: it keeps what it made"),
         (drawn, r"other chunks at each call: it draws at random"),
+        # what looks at values
+        (lambda f: gather(f)[: int(f.max()) // 4], r"31 chunks, then|no chunks"),
+        (lambda f: gather(f * (np.abs(f).mean(axis=(1, 2), keepdims=True) > 3)), r"where they have other values"),
+        (lambda f: gather(np.where(np.arange(384) < 192, f, 0)), r"their values are changed"),
         (lambda f: {"audio": gather(f)}, r"got dict with 'audio'"),
         (lambda f: None, r"got NoneType"),
         (lambda f: "chunks", r"got str"),

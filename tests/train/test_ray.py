@@ -90,3 +90,12 @@ def test_no_cluster_where_it_is_looked_for(tmp_path, small, monkeypatch):
             progress=False,
         )
     assert not root.exists()
+
+
+def test_no_cluster_is_needed_where_nothing_is_to_do(tmp_path, small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    clip = tmp_path / "a.wav"
+    soundfile.write(clip, np.sin(np.arange(16_000) / 9), 16_000)
+    store = FeatureStore.create(tmp_path / "store", "musetools", small)
+    assert len(extract([clip], store, small, progress=False).added) == 1
+    assert len(extract([clip], store, small, engine="ray", progress=False).skipped) == 1

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import unicodedata
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -607,3 +608,18 @@ def test_a_store_of_an_earlier_version_opens(store, small):
     opened = FeatureStore.open(store.root)
     assert opened.spec == store.spec
     opened.check_provenance(small)
+
+
+def test_damage_while_a_clip_is_merged_is_seen(tmp_path, small, store, monkeypatch):
+    other = make_store(tmp_path / "other", small, ["new"])
+    real = shutil.copyfileobj
+
+    def copies_wrongly(source, target):
+        real(source, target)
+        target.seek(-1, os.SEEK_END)
+        target.write(b"\x55")
+
+    monkeypatch.setattr(shutil, "copyfileobj", copies_wrongly)
+    with pytest.raises(StoreError, match=r"'new' of .* is damaged"):
+        store.merge(other)
+    assert "new" not in FeatureStore.open(store.root)

@@ -171,7 +171,9 @@ def _segments(run: Run, folder: Path) -> Iterator[Conversion]:
     except MusetoolsError as error:
         yield Conversion(source.name, SEGMENT, note=str(error))
         return
-    for clip in sorted(folder.glob("clip*.mp4")):
+    if not (clips := sorted(folder.glob("clip*.mp4"))):
+        yield Conversion(source.name, SEGMENT, note="the ffmpeg program reported no error but left no segment")
+    for clip in clips:
         wav = clip.with_suffix(".wav")
         arguments = f"-i {clip.name} {WAV} {wav.name}"
         yield _measured(Conversion(clip.name, SEGMENT), run, arguments, clip, wav, TARGET_FPS, counted=True)

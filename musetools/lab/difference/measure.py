@@ -142,6 +142,7 @@ class Comparison(Answer):
         for mine, other in ((self.a, self.b), (self.b, self.a)):
             if alone := [i for i in mine.frames if i not in other.frames]:
                 yield f"{mine.recipe.name} alone has {_frames(len(alone))}: {spans(alone)}."
+        yield f"Lag in ms: {', '.join(f'{p.recipe.name} {p.lag_text()}' for p in (self.a, self.b))}."
 
     def _of_values(self) -> Iterator[str]:
         differences = "; ".join(f"{name} is {a} against {b}" for name, a, b in self.spec_differences)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from musetools.errors import ParameterError
+
 __all__ = ["Delay", "measure_delay"]
 
 WINDOW_S = 6.0  # stretches in which every delay is tried
@@ -13,6 +15,7 @@ STEP_S = 0.02  # from one delay to the next
 REACH_S, DRIFT_REACH = 3.0, 0.06  # s, s/s: how far either side is looked for at least, and for which drifts
 NEAR_S = 0.3  # how far from the line through all stretches a single one's delay may lie
 SIMPLEX = (0.02, 0.002)  # s, s/s: first steps of the search over the whole clip
+SHORTEST_S = 2.0
 Truth = Callable[[np.ndarray], np.ndarray]  # openings at any times
 
 
@@ -36,6 +39,11 @@ def measure_delay(prediction: np.ndarray, times_s: np.ndarray, truth: Truth) -> 
     Prediction and times, ascending, are one of each frame, (n_frames,). The truth is a function of any times, so that
     precision does not end at whole frames.
     """
+    covered = float(np.ptp(times_s)) if len(times_s) else 0.0
+    if covered < SHORTEST_S or np.ptp(prediction) == 0:
+        raise ParameterError(
+            f"a delay needs {SHORTEST_S:g} s or more of a prediction that moves; got {covered:.2f} s. Take more"
+        )
     middle = times_s.mean()
     shifts, places, match = _curves(prediction, times_s, truth)
     start = _line(shifts, places - middle, match)

@@ -34,14 +34,19 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
     n_cells = sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     if n_cells != 1:
         raise ParameterError(f"a notebook has one cell tagged 'parameters'; this one has {n_cells}. Tag one")
-    defaults, got = {}, ""
     try:
-        for name, found in papermill.inspect_notebook(notebook).items():
-            got = f"; got {name} = {found['default']:.80}"
+        inspected = papermill.inspect_notebook(notebook)
+    except Exception as error:  # papermill raises many kinds, of a notebook that names no kernel, say
+        raise ParameterError(f"its parameters cannot be read: {error}. Save it again from Jupyter") from None
+    defaults = {}
+    for name, found in inspected.items():
+        try:
             defaults[name] = ast.literal_eval(found["default"])
-    except Exception:  # what names no kernel, or is no literal, raises many kinds
-        lines = "lines of name = literal, without # in a text"
-        raise ParameterError(f"the 'parameters' cell of a notebook with a kernel must have {lines}{got}") from None
+        except Exception:  # what is no literal raises many kinds
+            raise ParameterError(
+                "the 'parameters' cell must have lines of name = literal, without # in a text; got "
+                f"{name} = {found['default']:.80}"
+            ) from None
     return defaults
 
 

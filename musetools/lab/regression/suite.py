@@ -92,7 +92,8 @@ def run_suite(
     def run(case: Case, threads: int) -> CaseReport:
         output = out / f"{case.name}.ipynb"
         try:
-            weights = {"encoder": encoder} if encoder and "encoder" in declared(read_notebook(case.notebook)) else {}
+            takes = encoder is not None and "encoder" in declared(read_notebook(case.notebook))
+            weights = {"encoder": encoder} if takes else {}
             execute = partial(run_notebook, case.notebook, output, case.parameters | weights, timeout_s=case.timeout_s)
             if update:
                 return _updated(case, path_of[case], execute)

@@ -67,11 +67,12 @@ class VideoFrames:
 
     def __call__(self, clip: str, frame: int) -> torch.Tensor:
         """Return an image, uint8 (3, size, size)."""
-        return _images(self.store.record(clip).source["path"], self.size)[frame]
+        path = self.store.record(clip).source["path"]
+        return _images(path, os.stat(path).st_mtime_ns, self.size)[frame]
 
 
 @lru_cache(KEPT_VIDEOS)
-def _images(path: str, size: int) -> torch.Tensor:
+def _images(path: str, written_ns: int, size: int) -> torch.Tensor:
     with opened(path, path) as container:
         if (stream := chosen_video(container)) is None:
             raise ParameterError(f"{path} has no moving picture. Leave frames= out, or add clips with video")

@@ -165,7 +165,7 @@ def test_a_program_that_fails(short, tmp_path, monkeypatch):
 
 RUBBISH = 'for last; do :; done; [ "$last" = clip%03d.mp4 ] && last=clip000.mp4; echo no >"$last"'
 FAILING = {  # what the program does: its body, the notes on conversions, and those on segments by their names
-    "nothing": ("exit 0", "No such file", {}),
+    "nothing": ("exit 0", "No such file", {"long.mp4": "left no segment"}),
     "rubbish": (RUBBISH, "Invalid data", {"clip000.mp4": "Invalid data"}),
     "hangs": ("exec sleep 5", "timed out after 0.3 s", {"long.mp4": "timed out after 0.3 s"}),
 }

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from musetools import ParameterError
 from musetools.lab.effect.delay import measure_delay
 
 
@@ -34,3 +35,16 @@ def test_a_short_clip_has_a_delay_but_no_drift():
     times = np.arange(100) / 25
     found = measure_delay(truth_at(times - 0.06), times, truth_at)
     assert (round(found.ms), found.drift_ms_s) == (60, 0)
+
+
+STILL, RISING = np.zeros(100), np.arange(100.0)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "times"),
+    [(STILL, RISING / 25), (RISING[:10], RISING[:10] / 25), (RISING[:0], RISING[:0])],
+    ids=["still", "short", "empty"],
+)
+def test_what_has_no_delay(prediction, times):
+    with pytest.raises(ParameterError, match="2 s or more"):
+        measure_delay(prediction, times, truth_at)

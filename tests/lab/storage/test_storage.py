@@ -1,8 +1,10 @@
 """What storage and loading cost: layouts hold the same chunks, figures and sentences agree with the numbers."""
 
 import re
+import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -113,7 +115,6 @@ def videos(tmp_path_factory, small) -> FeatureStore:
 
 
 def test_images_of_a_video(videos):
-    import av
 
     images = storage.VideoFrames(videos, size=32)
     with av.open(str(VIDEO)) as container:
@@ -254,3 +255,17 @@ def test_bars_of_sizes_begin_at_nothing():
     (axes,) = storage.size_figure(ANSWER.sizes, ANSWER.duration_s, ANSWER.hours).axes
     assert axes.get_xscale() == "linear"
     assert axes.get_xlim()[0] == 0
+
+
+def test_a_video_that_was_replaced_is_decoded_again(tmp_path, small):
+    path, store = tmp_path / "a.mp4", FeatureStore.create(tmp_path / "store", "musetools", small)
+    shutil.copy(VIDEO, path)
+    assert extract([path], store, small, progress=False).ok
+    (clip,) = store.clips
+    first = storage.VideoFrames(store, size=8)(clip, 0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 16
+        black = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))
+        container.mux([*stream.encode(black), *stream.encode()])
+    assert not np.array_equal(storage.VideoFrames(store, size=8)(clip, 0), first)
