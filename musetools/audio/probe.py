@@ -34,7 +34,6 @@ __all__ = ["MediaInfo", "StreamInfo", "as_shown", "probe_media"]
 # codecs whose headers declare the ticks of a clock, no frame rate
 CLOCKED = ("h261", "h263", "h263i", "h263p", "mpeg4", "msmpeg4v2", "msmpeg4v3")
 GUESSED = ("aac", "amr", "mpegts", "mpeg", "ogg")  # formats whose headers declare no length
-GUESSED = ("aac", "amr", "mpegts", "mpeg", "ogg")  # formats whose headers declare no length
 LONGEST_BLOCK = 1024  # samples of Vorbis
 FASTEST = 1000  # fps; a header that declares more declares a clock
 UNKNOWN, NOTHING = Structure(), Timeline(decoded=False)

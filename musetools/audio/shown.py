@@ -25,8 +25,9 @@ def is_untimed(stream: Any) -> bool:
 
 def packets_of(container: Any, *streams: Any) -> Iterator["av.Packet"]:
     """Demux tracks; where nothing says when frames are shown, they are one after the other, from the first place on."""
+    untimed = any(map(is_untimed, streams))
     for packet in container.demux(streams):
-        if is_untimed(packet.stream):
+        if untimed:
             packet.pts = packet.dts
         yield packet
 

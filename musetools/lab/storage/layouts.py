@@ -10,6 +10,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from musetools import ChunkDataset, Encoder, FeatureStore, ParameterError, feature2chunks
 from musetools.audio.container import chosen_video, opened
+from musetools.audio.shown import shown_frames
 from musetools.timing import ROW_RATE
 from musetools.train.layouts import export_frame_files
 
@@ -76,7 +77,7 @@ def _images(path: str, written_ns: int, size: int) -> torch.Tensor:
     with opened(path, path) as container:
         if (stream := chosen_video(container)) is None:
             raise ParameterError(f"{path} has no moving picture. Leave frames= out, or add clips with video")
-        shown = [frame.reformat(size, size, "rgb24").to_ndarray() for frame in container.decode(stream)]
+        shown = [frame.reformat(size, size, "rgb24").to_ndarray() for frame in shown_frames(container, stream)]
     return torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous()
 
 
