@@ -27,7 +27,7 @@ __all__ = [
     "chunk_offsets",
     "chunk_rows",
 ]
-__all__ += ["frames_within", "row_lag_ms", "rows_around"]
+__all__ += ["frames_within", "interior_rows", "row_lag_ms", "rows_around"]
 
 EDGES = ("clamp", "zeros", "drop")
 LARGEST_COUNT = 2**53  # up to which a float is exact
@@ -106,8 +106,7 @@ class FrameRows:
 
     def first_rows(self) -> np.ndarray:
         """Return the first row of each chunk whose rows follow each other, -1 for a chunk at an edge."""
-        first, last = rows_around(self.frames, self.fps, self.context, [0, -1]).T
-        return np.where((first >= 0) & (last < self.n_rows), first, ZERO_ROW)
+        return interior_rows(rows_around(self.frames, self.fps, self.context, [0, -1]), self.n_rows)
 
 
 def chunk_frames(
@@ -151,6 +150,11 @@ def at_edges(rows: np.ndarray, n_rows: int | np.ndarray, edge: str) -> np.ndarra
     if edge == "clamp":
         return rows.clip(0, np.maximum(0, n_rows - 1))
     return np.where((rows >= 0) & (rows < n_rows), rows, ZERO_ROW)
+
+
+def interior_rows(rows: np.ndarray, n_rows: int | np.ndarray) -> np.ndarray:
+    """Return the first of the rows around each frame, -1 where some of them lie before the first or after the last."""
+    return np.where((rows[..., 0] >= 0) & (rows[..., -1] < n_rows), rows[..., 0], ZERO_ROW)
 
 
 def chunk_offsets(context: tuple[int, int]) -> np.ndarray:

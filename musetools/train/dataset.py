@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
-from musetools.chunks.rows import at_edges, chunk_frames, chunk_offsets, rows_around
+from musetools.chunks.rows import chunk_frames, chunk_offsets, rows_around
 from musetools.chunks.settings import ChunkSettings
 from musetools.errors import ContractError, ParameterError, StoreError
 from musetools.recipes.contract import AudioContract
@@ -140,7 +140,6 @@ class ChunkDataset(Dataset):
             warnings.warn(f"{len(self.left_out)} clips are too short for {self}, left out: {short}", stacklevel=3)
         records, rates, self._starts_of = zip(*kept, strict=True)
         self._clips = [record.clip for record in records]
-        self._n_rows = np.array([record.rows for record in records])
         self._ends = np.cumsum([len(starts) for starts in self._starts_of])
         self._stops = np.array([starts.stop for starts in self._starts_of])
         self._rates, self._rate_of = np.unique(rates, return_inverse=True)
@@ -180,7 +179,8 @@ class ChunkDataset(Dataset):
         buffer = np.empty((*rows.shape, *self.store.row_shape), self.store.dtype)  # numpy asks for huge pages
         names = [self._clips[clip] for clip in clips.tolist()]
         of_chunks = names if self.frames_per_sample == 1 else np.repeat(names, self.frames_per_sample).tolist()
-        self._files.read(of_chunks, rows.reshape(-1, rows.shape[-1]), buffer.reshape(-1, *buffer.shape[2:]))
+        around, out = rows.reshape(-1, rows.shape[-1]), buffer.reshape(-1, *buffer.shape[2:])
+        self._files.read(of_chunks, around, self.settings.edge, out)
         audio = torch.from_numpy(buffer).flatten(2, 3)
         firsts = firsts.tolist()
         extras = [self._extras(*item) for item in zip(names, firsts, strict=True)] if self.images else [{}] * len(names)
@@ -196,13 +196,12 @@ class ChunkDataset(Dataset):
         return clips, indices - self._ends[clips] + self._stops[clips]
 
     def _rows(self, clips: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-        """Return the index matrix of each item, shape (n_items, frames_per_sample, rows_per_chunk)."""
+        """Return the rows around the frames of each item, shape (n_items, frames_per_sample, rows_per_chunk)."""
         frames, rates = firsts[:, None] + np.arange(self.frames_per_sample), self._rate_of[clips]
         rows = np.empty((*frames.shape, self._rows_per_chunk), np.int64)
         for number, fps in enumerate(self._rates):
             those = rates == number if len(self._rates) > 1 else slice(None)
-            around = rows_around(frames[those], fps, self.settings.context)
-            rows[those] = at_edges(around, self._n_rows[clips[those], None, None], self.settings.edge)
+            rows[those] = rows_around(frames[those], fps, self.settings.context)
         return rows
 
     def _extras(self, clip: str, first: int) -> dict[str, Any]:

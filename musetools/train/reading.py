@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from musetools.chunks.rows import ZERO_ROW
-from musetools.chunks.sequence import first_rows, gather
+from musetools.chunks.rows import ZERO_ROW, at_edges, interior_rows
+from musetools.chunks.sequence import gather
 from musetools.errors import StoreError
 from musetools.train.manifest import Record
 from musetools.train.store import FeatureStore
@@ -24,20 +24,23 @@ class OpenFiles:
         self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
         self._open: dict[str, tuple[int, int]] = {}
 
-    def read(self, clips: Sequence[str], rows: np.ndarray, out: np.ndarray) -> None:
-        """Fill `out`, (chunks, rows, layers, width), with the chunk that each index of a matrix takes of its clip."""
+    def read(self, clips: Sequence[str], rows: np.ndarray, edge: str, out: np.ndarray) -> None:
+        """Fill `out`, (chunks, rows, layers, width), with the rows around each frame of its clip, by the edge rule."""
         room, size = memoryview(out.reshape(-1).view(np.uint8)), rows.shape[1] * self.row_bytes
-        for chunk, (clip, first) in enumerate(zip(clips, first_rows(rows).tolist(), strict=True)):
-            if first == ZERO_ROW:
-                self._gather(clip, rows[chunk], out[chunk])
+        n_rows = np.array([self.records[clip].rows for clip in clips])
+        firsts, places = interior_rows(rows, n_rows).tolist(), range(0, len(room), size)
+        for clip, first, place in zip(clips, firsts, places, strict=True):
+            if first != ZERO_ROW:
+                self._read(clip, first, room[place : place + size])
             else:
-                self._read(clip, first, room[chunk * size : (chunk + 1) * size])
+                chunk = place // size
+                self._gather(clip, at_edges(rows[chunk], n_rows[chunk], edge), out[chunk])
 
     def _read(self, clip: str, row: int, wanted: memoryview) -> None:
         """Fill memory with the rows from `row` on."""
-        descriptor, offset = self._opened(clip)
+        descriptor, offset = self._open.get(clip) or self._opened(clip)
         position = offset + row * self.row_bytes
-        while (got := _preadv(descriptor, [wanted], position)) < len(wanted):  # a signal may cut a read short
+        while (got := _preadv(descriptor, (wanted,), position)) < len(wanted):  # a signal may cut a read short
             if not got:
                 raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends after row {row}; make it again")
             position, wanted = position + got, wanted[got:]
@@ -54,8 +57,6 @@ class OpenFiles:
         out[...] = gather(span, np.where(rows == ZERO_ROW, ZERO_ROW, rows - first)).reshape(out.shape)
 
     def _opened(self, clip: str) -> tuple[int, int]:
-        if found := self._open.get(clip):
-            return found
         with self.store.file(clip, self.records[clip]) as file:
             self._open[clip] = os.dup(file.fileno()), file.tell()
         if len(self._open) > MAX_OPEN:
