@@ -13,7 +13,7 @@ import numpy as np
 
 from musetools.errors import ParameterError
 
-__all__ = ["exact_fps", "frame_count", "frame_start", "meant_rate"]
+__all__ = ["exact_fps", "floor_product", "frame_count", "frame_start", "meant_rate"]
 
 SAMPLE_RATE = 16_000  # samples a second of every waveform
 MEL_HOP = 160  # samples a mel frame: 10 ms
@@ -100,9 +100,13 @@ def frame_start(frame: int | range | np.ndarray, fps: float | Fraction, rate: in
     ndarray of int64
         One number for each frame, in the shape of `frame`.
     """
-    step = rate / exact_fps(fps)
-    frame = np.asarray(frame, np.int64)
-    last = int(frame.max(initial=1))
-    if last * max(step.as_integer_ratio()) >= 2**63:
-        frame = frame.astype(object)
-    return np.asarray(frame * step.numerator // step.denominator, np.int64)
+    return floor_product(frame, rate / exact_fps(fps))
+
+
+def floor_product(numbers: int | range | np.ndarray, factor: Fraction) -> np.ndarray:
+    """Return ``floor(n · factor)`` of whole numbers, int64, exact however large the terms of the fraction are."""
+    numbers = np.asarray(numbers, np.int64)
+    largest = int(np.abs(numbers).max(initial=1))
+    if largest * max(factor.as_integer_ratio()) >= 2**63:
+        numbers = numbers.astype(object)
+    return np.asarray(numbers * factor.numerator // factor.denominator, np.int64)

@@ -17,7 +17,7 @@ from musetools.chunks.rows import (
     row_lag_ms,
 )
 from musetools.errors import ParameterError, as_array
-from musetools.timing import ROW_RATE, exact_fps
+from musetools.timing import ROW_RATE, exact_fps, floor_product
 
 __all__ = ["Chunks", "are_contiguous", "feature2chunks", "first_rows", "gather"]
 
@@ -211,9 +211,9 @@ class Chunks(Sequence):
         first, last = np.where(real, self.rows, np.iinfo(np.int64).max).min(axis=1), self.rows.max(axis=1)
         first = np.where(real.any(axis=1), first, last)
         # row k covers (2k - 1)/100 … (2k + 1)/100 s, frame i covers i/fps … (i + 1)/fps: exact in whole numbers
-        numerator, denominator = self.fps.numerator, 2 * ROW_RATE * self.fps.denominator
-        start = ((2 * first - 1) * numerator // denominator).clip(0, len(loudness_dbfs))
-        stop = (-(-(2 * last + 1) * numerator // denominator)).clip(0, len(loudness_dbfs))
+        half_row = self.fps / (2 * ROW_RATE)
+        start = floor_product(2 * first - 1, half_row).clip(0, len(loudness_dbfs))
+        stop = (-floor_product(-(2 * last + 1), half_row)).clip(0, len(loudness_dbfs))
         loud = np.concatenate([[0], np.cumsum(loudness_dbfs >= below_dbfs)])
         return (loud[stop] == loud[start]) | ~real.any(axis=1)
 

@@ -379,6 +379,12 @@ def test_silent_chunks_are_those_of_a_loop(n_rows, rate, context, edge, loudness
     assert found.tolist() == slow_silent(chunks.rows.tolist(), loudness, exact, -50)
 
 
+def test_a_measured_rate_of_many_digits_makes_no_loud_chunk_silent():
+    """1998 frames in 79.93 s: a fraction of 17 digits, whose products with rows leave 64 bits after half a minute."""
+    chunks = feature2chunks(np.zeros((4000, 1, 1), np.float32), 1998 / 79.93)
+    assert not chunks.silent(np.zeros(len(chunks))).any()
+
+
 def test_a_pause_makes_fewer_chunks_silent_than_frames():
     """A chunk reaches 90 ms before its frame and 110 after its start: a pause of 15 frames leaves 15 - 5 silent."""
     loudness = np.full(100, -20.0)
