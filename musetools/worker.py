@@ -76,10 +76,10 @@ class Worker:
 
 
 def _started() -> subprocess.Popen:
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    command = [sys.executable, "-c", "from musetools.worker import serve; serve()"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, env={**os.environ, "PYTHONPATH": paths})
+    # modules come from where they come from here: `-c` alone would take those of the working folder first
+    code = "import sys; sys.path = sys.argv[1:]; from musetools.worker import serve; serve()"
+    paths = [path for path in sys.path if isinstance(path, str)]  # Python passes over others, too
+    return subprocess.Popen([sys.executable, "-c", code, *paths], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def serve() -> None:

@@ -1,6 +1,7 @@
 """A file that ends the process that reads it is a failure of that file alone."""
 
 import os
+import sys
 import threading
 from functools import partial
 
@@ -30,6 +31,14 @@ def test_what_a_generator_yields_and_raises():
         with pytest.raises(mt.AudioError, match=r"^b is no sound$"):
             list(worker.run(failing, "b"))
         assert list(worker.run(counting, "c")) == [0, 1, 2]  # the same process goes on
+
+
+def test_modules_come_from_where_they_come_from_here(tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise RuntimeError('a file of the working folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path] + [tmp_path])  # a Path is passed over
+    with Worker() as worker:
+        assert list(worker.run(counting, "a")) == [0, 1, 2]
 
 
 def test_a_generator_that_is_left_holds_nothing_up():
