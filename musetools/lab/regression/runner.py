@@ -148,7 +148,7 @@ def _environment(folder: Path, threads: int | None, more: Mapping[str, str]) -> 
 def _execute(folder: Path, job: dict[str, Any], timeout_s: float, env: dict[str, str]) -> None:
     """Execute in a process of its own; raise what went wrong."""
     (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
-    command = [sys.executable, "-m", "musetools.lab.regression.execute", str(folder)]
+    command = [sys.executable, "-P", "-m", "musetools.lab.regression.execute", str(folder)]  # not of the working folder
     try:
         with open(folder / LOG, "wb") as log:
             done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=timeout_s)

@@ -122,6 +122,13 @@ def test_parameters_arrive_as_they_were_given_in_a_folder_of_any_name(tmp_path):
     ]
 
 
+def test_a_module_of_the_working_folder_is_not_taken_for_pythons_own(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "queue.py").write_text("raise RuntimeError('a file of the working folder')")
+    monkeypatch.chdir(tmp_path / "work")
+    assert run_notebook(notebook(tmp_path / "good.ipynb", GOOD), tmp_path / "out.ipynb").status == PASSED
+
+
 @linux
 def test_a_good_run_leaves_its_results_in_its_notebook_and_nothing_else(tmp_path):
     run = run_notebook(notebook(tmp_path / "good.ipynb", ORPHANS, GOOD), tmp_path / "out.ipynb")
