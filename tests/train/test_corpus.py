@@ -290,6 +290,16 @@ def test_media_are_found_in_one_order(tmp_path):
     assert find_media(str(tmp_path)) == find_media(iter([tmp_path])) == found
 
 
+def test_links_to_folders_are_followed_but_in_no_circle(tmp_path):
+    for name in ("in/own.wav", "elsewhere/a/x.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    for link, folder in (("in/more", "elsewhere"), ("in/up", "in"), ("elsewhere/a/back", "in"), ("root", "in")):
+        (tmp_path / link).symlink_to(tmp_path / folder, target_is_directory=True)
+    for root in ("in", "root"):
+        assert [clip for clip, _ in find_media([tmp_path / root])] == ["more__a__x.wav", "own.wav"]
+
+
 def test_files_come_as_they_are_named(good):
     (good / "sound.xyz").touch()
     found = find_media([good / "d.m4a", good / "sound.xyz", str(good / "a.wav")])
