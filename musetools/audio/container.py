@@ -186,6 +186,8 @@ def _chosen(kind: str, tracks: Any, usable: list[Any], number: int | None) -> An
             raise ParameterError(
                 f"{kind}_track must be 1 … {len(tracks)}, the {kind} tracks that there are; got {number}"
             )
+        if not tracks[number - 1].codec_context:
+            raise ParameterError(f"no codec is known for {kind} track {number}. Choose another one, or export it again")
         return tracks[number - 1]
     return max(
         usable, key=lambda s: (s.frames != 1, bool(s.disposition & s.disposition.default), _n_channels(s)), default=None

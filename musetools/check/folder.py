@@ -2,20 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from musetools.check.clip import ClipAudit, ClipFacts, audit_clip, clip_facts, judged
+from musetools.check.clip import ClipAudit, ClipFacts, clip_facts, judged
 from musetools.check.findings import LEVELS
 from musetools.errors import AudioError, ParameterError
 from musetools.files import find_media
 from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.table import Table
-
-if TYPE_CHECKING:
-    from musetools.worker import Worker
 
 __all__ = ["FolderAudit", "audit_folder", "worst_first"]
 
@@ -86,19 +82,20 @@ def audit_folder(
     recipe, found = recipe_of(recipe), find_media(paths)
     tracks = {"audio_track": audio_track, "video_track": video_track}
     if quick or len(found) == 1:
-        audits = worst_first(audit_clip(path, recipe, quick=quick, **tracks) for _, path in found)
+        audits = worst_first(_judged(path, recipe, clip_facts(path, quick=quick, **tracks)) for _, path in found)
     else:
         from musetools.worker import Worker  # which one clip does not wait for
 
         with Worker() as worker:
-            audits = worst_first(_isolated(worker, path, recipe, tracks) for _, path in found)
+            audits = worst_first(_judged(path, recipe, worker.run(clip_facts, path, **tracks)) for _, path in found)
     return replace(audits, passed_over=found.summary())
 
 
-def _isolated(worker: "Worker", path: Path, recipe: Recipe, tracks: dict[str, int | None]) -> ClipAudit:
+def _judged(path: Path, recipe: Recipe, read: Iterator[ClipFacts]) -> ClipAudit:
+    """Judge what is read of a clip; one that ends its process, or lacks a track that is asked for, is a finding."""
     try:
-        facts = next(worker.run(clip_facts, path, **tracks))
-    except AudioError as error:
+        facts = next(read)
+    except (AudioError, ParameterError) as error:
         facts = ClipFacts(fault=("unreadable", str(error)))
     return judged(os.fspath(path), recipe, facts)
 

@@ -300,6 +300,27 @@ def test_the_default_track_is_decoded_and_judged(tmp_path):
         mt.load_audio(path, audio_track=3)
 
 
+def test_a_track_that_a_clip_lacks_or_that_no_codec_reads(tmp_path):
+    """Asked for one clip it is an error; among others it is a finding of the clip's own."""
+    two = write(tmp_path / "b.mkv", *[lambda container: sound(container, "aac", 3)] * 2)
+    write(tmp_path / "a.mkv", lambda container: sound(container, "aac", 3))
+    content = bytearray(two.read_bytes())
+    assert content.count(b"A_AAC") == 2
+    at = content.rindex(b"A_AAC")
+    content[at : at + 5] = b"A_XYZ"
+    (tmp_path / "c.mkv").write_bytes(content.replace(b"\xbf\x84", b"\xec\x84"))  # checksums become empty elements
+    for call in (mt.load_audio, mt.audit_clip):
+        with pytest.raises(mt.ParameterError, match="no codec is known for audio track 2"):
+            call(tmp_path / "c.mkv", audio_track=2)
+    for quick in (False, True):
+        audits = audit_folder(tmp_path, audio_track=2, quick=quick).audits
+        assert [(Path(one.name).name, one.level) for one in audits] == [
+            ("a.mkv", "error"),
+            ("c.mkv", "error"),
+            ("b.mkv", "ok"),
+        ]
+
+
 def test_without_a_default_the_track_of_most_channels_counts(tmp_path):
     """So the ffmpeg program chooses."""
     path = tmp_path / "a.ts"
