@@ -11,6 +11,7 @@ from deadly import DEADLY, counting, deadly_facts, deadly_media, failing
 from media import speech, write_media
 
 import musetools as mt
+from musetools import worker
 from musetools.check import folder
 from musetools.train import pipeline
 from musetools.worker import Ahead, Worker, side_by_side
@@ -90,6 +91,13 @@ def test_check_survives(clips, monkeypatch):
     audits = {os.path.basename(audit.name): audit for audit in folder.audit_folder(clips).audits}
     assert {name: audit.level for name, audit in audits.items()} == {"a.wav": "ok", DEADLY: "error", "z.wav": "ok"}
     assert "SIGSEGV" in audits[DEADLY].findings[0].sentence
+
+
+def test_clips_share_a_process(clips, monkeypatch):
+    started, start = [], worker._started
+    monkeypatch.setattr(worker, "_started", lambda: started.append(1) or start())
+    assert len(folder.audit_folder(clips).audits) == 3
+    assert len(started) == 1
 
 
 # --- calls side by side

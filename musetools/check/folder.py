@@ -94,7 +94,7 @@ def audit_folder(
 def _judged(path: Path, recipe: Recipe, read: Iterator[ClipFacts]) -> ClipAudit:
     """Judge what is read of a clip; one that ends its process, or lacks a track that is asked for, is a finding."""
     try:
-        facts = next(read)
+        (facts,) = read  # to its end, so that the process that reads goes on with the next clip
     except (AudioError, ParameterError) as error:
         facts = ClipFacts(fault=("unreadable", str(error)))
     return judged(os.fspath(path), recipe, facts)

@@ -93,7 +93,7 @@ def _sync(
         mouth, waveform = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
     else:
         try:
-            mouth, waveform = next(worker.run(_mouth_and_sound, clip.name, face=face, **tracks))
+            ((mouth, waveform),) = worker.run(_mouth_and_sound, clip.name, face=face, **tracks)
         except (AudioError, ParameterError) as error:
             return LipSync(reach_s=reach_s, why=str(error))
     sync = lip_sync(mouth, waveform, encoder, reach_s=reach_s)
