@@ -10,7 +10,7 @@ from oracles import encoder_of, reference, reference_states, speech
 from whisper.audio import log_mel_spectrogram
 
 from musetools import ParameterError, audio2feat, load_encoder
-from musetools.features.encoder import _attended_by_heads
+from musetools.features.encoder import _attended_by_heads, _convolved_by_product
 from musetools.features.weights import untrained_weights
 
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -127,6 +127,27 @@ def test_attention_by_heads_is_attention(n_batch):
     query, key, value = torch.randn(3, n_batch, 6, 50, 64, generator=torch.Generator().manual_seed(0))
     exact = torch.nn.functional.scaled_dot_product_attention(query, key, value)
     np.testing.assert_allclose(_attended_by_heads(query, key, value).numpy(), exact.numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 50])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_by_product_is_convolution(n_frames, stride):
+    random = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(shape, generator=random) for shape in ((2, 8, n_frames), (6, 8, 3), (6,)))
+    exact = torch.nn.functional.conv1d(x, weight, bias, stride=stride, padding=1)
+    got = _convolved_by_product(x, weight, bias, stride=stride)
+    np.testing.assert_allclose(got.numpy(), exact.numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9 has no such setting")
+def test_torchs_settings_of_precision_are_left_alone(mel):
+    try:
+        for asked in ("tf32", "ieee"):
+            torch.backends.fp32_precision = asked
+            SMALL.hidden_states(mel[:, :20])
+            assert torch.backends.cudnn.conv.fp32_precision == asked
+    finally:
+        torch.backends.fp32_precision = "none"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
