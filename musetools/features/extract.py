@@ -175,7 +175,7 @@ def _fetched(states: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Start to copy a GPU's states into pinned memory; return what waits for them."""
     host = torch.empty(states.shape, dtype=states.dtype, pin_memory=True).copy_(states, non_blocking=True)
     done = torch.cuda.Event()
-    done.record()
+    done.record(torch.cuda.current_stream(states.device))  # which may be another GPU than the current one
 
     def wait() -> torch.Tensor:
         done.synchronize()

@@ -1,5 +1,8 @@
 """What a GPU gets: windows in batches, decoded ahead. The same code runs here on the CPU, but for the copies."""
 
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +40,14 @@ def test_an_iteration_may_be_left(small, as_on_a_gpu):
     rows = iter(FeatureRows(AUDIO, small, FeatureSpec.named("musetools")))
     assert next(rows).shape == (1500, 2, 64)
     rows.close()
+
+
+def test_a_copy_is_awaited_on_the_gpu_that_it_comes_from(monkeypatch):
+    monkeypatch.setattr(torch, "empty", MagicMock())
+    monkeypatch.setattr(torch.cuda, "Event", event := MagicMock())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: f"stream of {device}")
+    extract._fetched(SimpleNamespace(shape=(1,), dtype=torch.float32, device="cuda:1"))()
+    event().record.assert_called_once_with("stream of cuda:1")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
