@@ -35,7 +35,7 @@ def probe_waveform() -> np.ndarray:
     Sample n is ``((n·(3 + n // 8000 % 7) % 160)·2 - 159 + (n·n % 7919 · 31 + 17·n) % 255 - 127) · level / 32768``:
     a buzz and noise. The level is 0, 55, 10, 2 or 0, each for 12000 samples in turn; from 30 s on, 0, 3, 0 and 0.
     """
-    n = np.arange(PROBE_SAMPLES)
+    n = np.arange(PROBE_SAMPLES, dtype=np.int64)  # whose squares the 32 bits of numpy 1 on Windows do not hold
     buzz = n * (3 + n // 8000 % 7) % 160 * 2 - 159
     noise = (n * n % 7919 * 31 + 17 * n) % 255 - 127
     level = np.array(LEVELS)[n // 12_000 % len(LEVELS)] // np.where(n < BOUNDARY_S * SAMPLE_RATE, 1, 16)

@@ -261,6 +261,12 @@ def test_one_chunk_among_hundreds_that_takes_another_row(contract, theirs):
     assert (step, "most that of frame 500; expected 996 997" in text) == ("rows", True)
 
 
+def test_the_probe_is_the_same_where_whole_numbers_have_32_bits(monkeypatch):
+    expected, arange = probe_waveform(), np.arange
+    monkeypatch.setattr(np, "arange", lambda *ends, dtype=np.int32: arange(*ends, dtype=dtype))
+    np.testing.assert_array_equal(probe_waveform(), expected)
+
+
 def test_the_probe_is_its_formula():
     """Computed again in Python's own integers."""
     waveform = probe_waveform()
