@@ -208,7 +208,8 @@ def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
             lines.append([f"{fps:g}", "–", "–", str(error)])
             continue
         matches = identify_rows(trace, fps, n_rows=n_rows)
-        lag = window_lag(trace.rows, fps)
+        known = matches and matches[0].equal == 1  # then with which frame it starts, too
+        lag = matches[0].lag if known else window_lag(trace.rows, fps)
         text = f"{lag.mean_ms:+.0f}"
         text = f"mean {text}, drift {lag.drift_ms_s:+.1f} ms/s" if abs(lag.drift_ms_s) > DRIFTS else text
         lines.append([f"{fps:g}", str(len(trace.rows)), text, "; ".join([matches.summary(), *trace.notes])])

@@ -1,5 +1,6 @@
 """Any chunker's index matrix is read off numbered rows; what is no gather is an error that says what it is."""
 
+import re
 import sys
 
 import numpy as np
@@ -236,6 +237,7 @@ import musetools as mt
 def chunks(features, fps):
     return mt.RECIPES["musetalk-v1.5-infer"].chunks(features, len(features) * 320, fps)
 late = lambda features, fps: mt.feature2chunks(features, fps)[3:]
+dropped = lambda features, fps: mt.RECIPES["musetalk-v1-train"].chunks(features, len(features) * 320, fps)
 odd = lambda features, fps: features[mt.chunk_rows(len(features), fps)[:, :9]]
 number = 3
 """
@@ -254,6 +256,8 @@ def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch
     assert "stops on 1000 rows: RecipeError" in lines[2]
     done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25"])
     assert "it is none of them" in done.stdout
+    done = CliRunner().invoke(main, ["trace", "own_code:dropped", "--fps", "25"])  # its first chunk is frame 2's
+    assert re.search(r"25 +1496 +\+0 +it is musetalk-v1-train:", done.stdout), done.stdout
     done = CliRunner().invoke(main, ["trace", "own_code:odd", "--fps", "25", "--fps", "30"])
     assert done.stdout.count("no known recipe gives chunks of so many rows") == 2
     for name, fault in (
