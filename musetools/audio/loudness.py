@@ -6,7 +6,7 @@ import numpy as np
 
 from musetools.audio.buffer import Ring
 from musetools.audio.resample import BLOCK_S
-from musetools.errors import ParameterError
+from musetools.errors import ParameterError, as_array
 from musetools.timing import SAMPLE_RATE, exact_fps, frame_count, frame_start
 
 __all__ = ["LoudnessMeter", "loudness"]
@@ -33,10 +33,12 @@ def loudness(waveform: np.ndarray, fps: float | Fraction) -> np.ndarray:
     Raises
     ------
     ParameterError
-        If `fps` is no frame rate, or the waveform has another shape.
+        If `fps` is no frame rate, or the waveform is of integers or has another shape.
     """
-    if np.ndim(waveform) != 1:
-        raise ParameterError(f"a waveform is mono, (n_samples,); got {np.shape(waveform)}. Mix it down")
+    waveform = as_array(waveform)
+    if waveform.ndim != 1 or waveform.dtype.kind != "f":
+        got = f"{waveform.dtype} {waveform.shape}"
+        raise ParameterError(f"a waveform is floats (n_samples,); got {got}. Use load_audio((array, sample_rate))")
     meter, step = LoudnessMeter(fps), BLOCK_S * SAMPLE_RATE
     return np.concatenate([meter.push(waveform[i : i + step]) for i in range(0, len(waveform) + 1, step)])
 

@@ -293,6 +293,13 @@ def test_loudness_hears_each_frame_alone():
     assert np.flatnonzero(loudness(waveform, 29.97) > -120).tolist() == [0]
 
 
+@pytest.mark.parametrize("waveform", [np.full(16_000, 9, np.int16), np.zeros((2, 16_000)), [[0.0], 1.0]])
+def test_loudness_is_of_floats_alone(waveform):
+    """Integers that were not scaled would all be loud."""
+    with pytest.raises(ParameterError, match=r"a waveform is floats .* Use load_audio"):
+        loudness(waveform, 25)
+
+
 @pytest.mark.parametrize("n", [0, 1, 639])
 def test_loudness_of_less_than_a_frame(n):
     assert loudness(np.ones(n, np.float32), 25).shape == (0,)
