@@ -58,7 +58,8 @@ class Chunks(Sequence):
     """A lazy sequence of chunks: features and the index matrix that says which rows each chunk takes.
 
     Behaves as the list that upstream code expects. A chunk whose rows follow each other is a view of the features; only
-    a chunk at an edge is a copy. A list of indices or a mask of bools gives those chunks as one new array.
+    a chunk at an edge is a copy. A list of indices or a mask of bools, or a tensor of either, gives those chunks as one
+    new array.
 
     Parameters
     ----------
@@ -117,6 +118,7 @@ class Chunks(Sequence):
             if frames.step != 1:
                 raise ParameterError(f"chunks are sliced in steps of 1; got {index}. Index chunks.rows for others")
             return Chunks(self.features, self._rows[index], self.fps, first_frame=frames.start)
+        index = as_array(index) if hasattr(index, "detach") else index  # a tensor
         if isinstance(index, (list, np.ndarray)) and np.ndim(index):
             return gather(self.features, self._rows[self._checked_indices(index)])
         if not isinstance(index, SupportsIndex):

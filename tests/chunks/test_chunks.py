@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipelines import numbered
@@ -170,7 +171,9 @@ def test_a_slice_with_steps_is_refused():
         feature2chunks(numbered(40), 25)[::2]
 
 
-@pytest.mark.parametrize("index", [[1, 2], [19, -20, 3, 3], [], np.array([4, 0]), np.arange(20) % 3 == 0, [True] * 20])
+@pytest.mark.parametrize(
+    "index", [[1, 2], [19, -20, 3, 3], [], np.array([4, 0]), np.arange(20) % 3 == 0, [True] * 20, torch.tensor([3, 0])]
+)
 def test_a_list_of_indices_or_a_mask_gives_an_array_as_numpy_does(index):
     chunks = feature2chunks(numbered(40), 25)
     taken = chunks[index]
