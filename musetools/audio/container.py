@@ -60,7 +60,7 @@ def name_of(source: Any) -> str:
     if isinstance(source, tuple):
         return "the array"
     if hasattr(source, "read") and hasattr(source, "seek") and not hasattr(source, "encoding"):
-        return str(getattr(source, "name", "the file object"))
+        return source.name if isinstance(getattr(source, "name", None), str) else "the file object"
     if not isinstance(source, (str, os.PathLike)):
         kind = type(source).__name__
         raise ParameterError(f"audio must be a path, a seekable binary file or (array, sample_rate); got {kind}")
@@ -129,9 +129,10 @@ def opened(source: Any, name: str, verb: str = "decoded") -> Iterator[Any]:
     if head.startswith(PLAYLISTS):
         raise AudioError(f"{name} is a playlist, which names other files, and no media file. Name the files themselves")
     try:
-        # an absolute path: FFmpeg takes "12:30.wav" for a protocol. Titles in Latin-1 are no reason to fail
+        # an absolute path: FFmpeg takes "12:30.wav" for a protocol
         where = source if hasattr(source, "read") else os.path.abspath(source)
-        with av.open(where, metadata_errors="replace") as container:
+        # "r": PyAV would ask a file object, which may say "w+b"; titles in Latin-1 are no reason to fail
+        with av.open(where, "r", metadata_errors="replace") as container:
             if container.format.name in PLAYLIST_FORMATS:
                 raise AudioError(f"{name} is a playlist ({container.format.name}). Name the files that it lists")
             yield container
@@ -183,9 +184,8 @@ def chosen_audio(container: Any, name: str, number: int | None = None) -> Any:
 def _chosen(kind: str, tracks: Any, usable: list[Any], number: int | None) -> Any:
     if number is not None:
         if not 1 <= number <= len(tracks):
-            raise ParameterError(
-                f"{kind}_track must be 1 … {len(tracks)}, the {kind} tracks that there are; got {number}"
-            )
+            there = f"1 … {len(tracks)}, the {kind} tracks that there are"
+            raise ParameterError(f"{kind}_track must be {there}; got {number}")
         if not tracks[number - 1].codec_context:
             raise ParameterError(f"no codec is known for {kind} track {number}. Choose another one, or export it again")
         return tracks[number - 1]

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from itertools import pairwise
+from tempfile import SpooledTemporaryFile
 
 import librosa
 import numpy as np
@@ -12,7 +13,7 @@ import psutil
 import pytest
 from media import FASTSTART, SPEECH, reference, speech, write_media, write_tone
 
-from musetools import ParameterError, audio_blocks, load_audio, loudness
+from musetools import AudioError, ParameterError, audio_blocks, load_audio, loudness
 from musetools.audio import DECODERS
 
 SECONDS = 5  # longer than a block
@@ -112,6 +113,19 @@ def test_file_objects_can_be_read_twice(media, kind, decoder):
             for _ in range(2):
                 np.testing.assert_array_equal(load_audio(source, decoder=decoder), expected)
             assert not source.closed
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("kind", ["24bit.flac", "film.mp4"])
+def test_an_upload_that_is_kept_in_memory_is_read(media, kind, decoder):
+    """Its mode is "w+b" and its name None, as where a web server hands it over."""
+    content = (media / kind).read_bytes()
+    with SpooledTemporaryFile(max_size=2**30) as upload:
+        upload.write(content)
+        np.testing.assert_array_equal(load_audio(upload, decoder=decoder), load_audio(media / kind, decoder=decoder))
+        upload.truncate(len(content) // 2)
+        with pytest.raises(AudioError, match="the file object"):
+            load_audio(upload, decoder=decoder)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
