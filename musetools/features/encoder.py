@@ -111,7 +111,7 @@ def _chosen(weights: EncoderWeights, device: torch.device) -> Choice:
     def pass_of(dtype: str) -> Callable[[], torch.Tensor]:
         return partial(Encoder("", weights.shallow(), device, dtype).hidden_states, silence)
 
-    silence = torch.zeros(weights.dims.n_mels, 2 * weights.dims.n_ctx)
+    silence = np.zeros((weights.dims.n_mels, 2 * weights.dims.n_ctx), np.float32)
     candidates = ["float32", "bfloat16"] if device.type == "cpu" else ["float16"]
     return fastest_type(weights.dims.n_state, candidates, pass_of)
 
@@ -175,14 +175,14 @@ class Encoder:
         ParameterError
             If the spectrogram has another number of mel bins, or is empty or longer than 30 s.
         """
-        mel = self._checked(torch.as_tensor(np.asarray(mel, np.float32) if isinstance(mel, np.ndarray) else mel))
+        mel = self._checked(torch.from_numpy(np.asarray(mel, np.float32)) if isinstance(mel, np.ndarray) else mel)
         x = self._convolved("conv1", mel.to(self.device, DTYPES[self.dtype]), stride=1)
         x = self._convolved("conv2", x, stride=2).transpose(1, 2)
         if isinstance(first_position, torch.Tensor):
             first_position = first_position.to(self.device, non_blocking=True)[:, None]
         positions = (first_position + torch.arange(x.shape[1], device=self.device)) % self.max_rows
         x = x + self._weights["positional_embedding"][positions]
-        states = torch.empty((*x.shape[:2], self.n_layers, self.width), device=self.device)
+        states = torch.empty((*x.shape[:2], self.n_layers, self.width), dtype=torch.float32, device=self.device)
         states[:, :, 0] = x
         for layer in range(1, self.n_layers):
             block = f"blocks.{layer - 1}."

@@ -158,7 +158,7 @@ def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> to
     mel = torch.stack(mels) if len(mels) > 1 else mels[0]
     position = windows[0].first_row if spec.window.positions == "clip" else 0
     if spec.window.positions == "clip" and len(windows) > 1:
-        position = torch.tensor([window.first_row for window in windows])
+        position = torch.tensor([window.first_row for window in windows], device="cpu")
     if encoder.device.type == "cuda":  # from pinned memory, so that the processor goes on with the next windows
         mel = mel.pin_memory().to(encoder.device, non_blocking=True)
         position = position.pin_memory() if isinstance(position, torch.Tensor) else position
@@ -173,7 +173,8 @@ def _kept(windows: list[MelWindow], states: torch.Tensor) -> Iterator[np.ndarray
 
 def _fetched(states: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Start to copy a GPU's states into pinned memory; return what waits for them."""
-    host = torch.empty(states.shape, dtype=states.dtype, pin_memory=True).copy_(states, non_blocking=True)
+    host = torch.empty(states.shape, dtype=states.dtype, device="cpu", pin_memory=True)
+    host.copy_(states, non_blocking=True)
     done = torch.cuda.Event()
     done.record(torch.cuda.current_stream(states.device))  # which may be another GPU than the current one
 
@@ -217,7 +218,7 @@ class FeatureRows:
 
     def array(self) -> np.ndarray:
         """Return all of it as one array, joined by all threads, as numpy would not."""
-        nothing = torch.empty(0, self.encoder.n_layers, self.encoder.width)
+        nothing = torch.empty(0, self.encoder.n_layers, self.encoder.width, dtype=torch.float32, device="cpu")
         return torch.cat([nothing, *map(torch.from_numpy, self)]).numpy()
 
     def windows(self) -> Iterator[MelWindow]:
@@ -247,6 +248,6 @@ def _with_peak(windows: Iterable[MelWindow], spool: tempfile.SpooledTemporaryFil
         peaks.append(window.log_mel.max().item())
         kept.append(replace(window, log_mel=None))
     spool.seek(0)
-    peak = torch.tensor(max(peaks))
+    peak = torch.tensor(max(peaks), dtype=torch.float32, device="cpu")
     for window in kept:
         yield replace(window, log_mel=torch.from_numpy(np.load(spool, allow_pickle=False)), peak=peak)

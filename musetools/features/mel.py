@@ -26,7 +26,7 @@ def _mel_filters(n_mels: int) -> torch.Tensor:
 
 @cache
 def _window() -> torch.Tensor:
-    return torch.hann_window(N_FFT)
+    return torch.hann_window(N_FFT, dtype=torch.float32, device="cpu")
 
 
 def log_mel(padded: np.ndarray, n_mels: int) -> torch.Tensor:

@@ -139,8 +139,8 @@ def _shapes(dims: EncoderDims) -> dict[str, tuple[int, ...]]:
 def _with_positions(state: dict[str, torch.Tensor], dims: EncoderDims) -> dict[str, torch.Tensor]:
     """Add the sinusoids, which are no parameter, where a file leaves them out; as `whisper.model.sinusoids`."""
     half = dims.n_state // 2
-    rates = torch.exp(-np.log(10_000) / (half - 1) * torch.arange(half))
-    angles = torch.arange(dims.n_ctx)[:, None] * rates[None]
+    dimension, place = (torch.arange(n, dtype=torch.float32, device="cpu") for n in (half, dims.n_ctx))
+    angles = place[:, None] * torch.exp(-np.log(10_000) / (half - 1) * dimension)
     return {"positional_embedding": torch.cat([angles.sin(), angles.cos()], dim=1), **state}
 
 
@@ -254,7 +254,7 @@ def _checked(path: Path, sizes: list[Any], found: Mapping[str, torch.Tensor | np
 
 def _float32(values: torch.Tensor | np.ndarray, name: str) -> torch.Tensor:
     """Return finite float32; a copy of tensors, which may lie in a mapped file."""
-    tensor = torch.as_tensor(values)
+    tensor = torch.as_tensor(values, device="cpu")
     if tensor.layout != torch.strided or not tensor.is_floating_point():
         kind = f"{tensor.dtype} {str(tensor.layout).removeprefix('torch.')}"
         raise EncoderError(f"{name} must be plain floats, got {kind}. Save the weights again as float32 or float16")

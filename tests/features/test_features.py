@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from checkpoints import save_openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from musetools import (
     audio2feat,
     load_encoder,
 )
+from musetools.features import mel
 from musetools.features.extract import FeatureRows
 
 ORACLES = {"musetalk-v1": published_v1, "musetalk-v1.5": published_v15}
@@ -364,3 +366,21 @@ def test_memory_stays_flat(spec, tmp_path, weights):
     bare, short, long = peaks_mib(tmp_path, minutes, name, spec)
     assert long < 1.1 * short
     assert long < bare + 200  # what libraries take depends on how they were built: torch for CUDA some 300 MiB more
+
+
+@pytest.mark.parametrize("spec", ["musetools", "musetalk-v1"])
+@pytest.mark.parametrize("default", [torch.float64, torch.float16, "meta"], ids=str)
+def test_what_a_process_creates_by_default_changes_nothing(spec, default, encoder):
+    audio = speech(5 * 16_000), 16_000
+    expected, dtype = audio2feat(audio, encoder, spec=spec), torch.get_default_dtype()
+    mel._window.cache_clear()
+    try:
+        (torch.set_default_device if default == "meta" else torch.set_default_dtype)(default)
+        there = load_encoder("untrained-tiny", device="cpu")
+        got = audio2feat(audio, there, spec=spec)
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_default_device(None)
+    assert there.fingerprint == encoder.fingerprint
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, expected)
