@@ -175,6 +175,9 @@ class Encoder:
         ParameterError
             If the spectrogram has another number of mel bins, or is empty or longer than 30 s.
         """
+        if torch.is_autocast_enabled(self.device.type):  # products are of the encoder's type, which is written down
+            with torch.autocast(self.device.type, enabled=False):
+                return self.hidden_states(mel, first_position=first_position, final_norm=final_norm)
         mel = self._checked(torch.from_numpy(np.asarray(mel, np.float32)) if isinstance(mel, np.ndarray) else mel)
         x = self._convolved("conv1", mel.to(self.device, DTYPES[self.dtype]), stride=1)
         x = self._convolved("conv2", x, stride=2).transpose(1, 2)

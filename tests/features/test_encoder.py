@@ -139,6 +139,12 @@ def test_convolution_by_product_is_convolution(n_frames, stride):
     np.testing.assert_allclose(got.numpy(), exact.numpy(), rtol=0, atol=1e-5)
 
 
+def test_autocast_changes_no_type(mel):
+    exact = SMALL.hidden_states(mel[:, :20])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(SMALL.hidden_states(mel[:, :20]).numpy(), exact.numpy())
+
+
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9 has no such setting")
 def test_torchs_settings_of_precision_are_left_alone(mel):
     try:
