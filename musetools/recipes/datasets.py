@@ -1,7 +1,7 @@
 """What a training Dataset takes for each frame, read by numbered files; and folders whose numbering drifts (K12)."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,7 +93,7 @@ def trace_dataset(
     """
     one_of("layout", layout, LAYOUTS)
 
-    def chunks(features: np.ndarray) -> list[Any]:
+    def chunks(features: np.ndarray) -> Iterator[Any]:
         with TemporaryDirectory() as name:
             folder = Path(name)
             if layout == "frames":
@@ -104,7 +104,7 @@ def trace_dataset(
                 np.save(folder / "clip.npy", stacked)
             made = dataset(folder)
             # a Dataset that never raises IndexError ends where it says, as in a DataLoader
-            return [made[i] for i in range(len(made))] if hasattr(made, "__len__") else list(made)
+            yield from (made[i] for i in range(len(made))) if hasattr(made, "__len__") else made
 
     return trace_rows(chunks, n_rows, n_layers=n_layers, width=width)
 

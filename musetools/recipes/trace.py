@@ -55,7 +55,7 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
     chunker : callable
         Takes features, float32 ``(n_rows, n_layers, width)``, and returns a chunk for each frame: an array, tensor,
         list or generator of ``(rows · n_layers, width)`` or ``(rows, n_layers, width)``, of any float type, on any
-        device; one batch of them is taken, too. It is called three times.
+        device; one batch of them is taken, too. It is called three times, and once more at a fault.
     n_rows : int
         Feature rows to send through it, 50 a second.
     n_layers, width : int
@@ -83,8 +83,26 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
             f"{n_rows} rows of {shape[0]} layers of {shape[1]} are {n_values / 2**28:.3g} GiB, at most "
             f"{MOST_VALUES / 2**28:g} are sent. Trace a shorter clip"
         )
-    sent = _numbered(0, n_rows, *shape), np.ones((n_rows, *shape), np.float32), _numbered(1, n_rows, *shape)
-    chunks, ones, others = (collected(lambda each=each: chunker(each), f"{n_rows} rows", shape) for each in sent)
+
+    def chunks_of(sent: np.ndarray) -> np.ndarray:
+        return collected(lambda: chunker(sent), f"{n_rows} rows", shape)
+
+    chunks = chunks_of(_numbered(0, n_rows, *shape))
+    try:
+        return _trace(
+            chunks, chunks_of(np.ones((n_rows, *shape), np.float32)), chunks_of(_numbered(1, n_rows, *shape)), n_rows
+        )
+    except TraceError:
+        if np.array_equal(chunks_of(_numbered(0, n_rows, *shape)), chunks):
+            raise
+        raise TraceError(
+            "it gives other chunks at each call: it draws at random, or keeps a state. Fix its seed, switch "
+            "dropout off, or make it anew at each call"
+        ) from None
+
+
+def _trace(chunks: np.ndarray, ones: np.ndarray, others: np.ndarray, n_rows: int) -> Trace:
+    """Read the index matrix of chunks of numbered rows, and compare it with chunks of ones and of other numbers."""
     rows, encoded = _read(chunks, 0, n_rows)
     for again in (ones, others):
         if again.shape != chunks.shape:
@@ -93,11 +111,10 @@ def trace_rows(chunker: Callable[[np.ndarray], Any], n_rows: int, *, n_layers: i
             raise TraceError(
                 "it gives the same chunks for other features: it keeps what it made. Make it anew at each call"
             )
-    added = sinusoids(rows.shape[1] * shape[0], shape[1]).reshape(chunks.shape[1:]) if encoded else 0
-    if (np.abs(ones - added - (rows != ZERO_ROW)[..., None, None]) > NEAR).any():
+    added = sinusoids(rows.shape[1] * chunks.shape[2], chunks.shape[3]).reshape(chunks.shape[1:]) if encoded else 0
+    changed = (np.abs(ones - added - (rows != ZERO_ROW)[..., None, None]) > NEAR).any()
+    if changed or not np.array_equal(_read(others, 1, n_rows)[0], rows):
         raise TraceError("it takes other rows where they have other values, or changes these: a chunker gathers")
-    if not np.array_equal(_read(others, 1, n_rows)[0], rows):
-        raise TraceError("it gives other chunks at each call: it draws at random, or keeps a state. Fix its seed")
     notes = ["MuseTalk's positional encoding is added to each chunk; it was taken off here"] if encoded else []
     return Trace(rows, tuple(notes))
 
@@ -174,14 +191,15 @@ def collected(call: Callable[[], Any], what: str, shape: Sequence[int]) -> np.nd
     try:
         given = call()
         if isinstance(given, Iterable) and not isinstance(given, (Mapping, str)) and not hasattr(given, "shape"):
-            given = list(given)  # a generator may raise on the way
+            given = [_array(one).copy() for one in given]  # a generator may raise on the way, or fill one array anew
+    except TraceError:
+        raise
     except (Exception, SystemExit) as error:  # whatever his code raises
         raise TraceError(f"the chunker stops on {what}: {type(error).__name__}: {error}") from error
     if isinstance(given, list):
-        parts = [_array(one) for one in given]
-        if len(shapes := {one.shape for one in parts}) > 1:
+        if len(shapes := {one.shape for one in given}) > 1:
             raise TraceError(f"chunks have shapes {sorted(shapes)[:4]}: one shape is expected")
-        chunks = np.stack(parts) if parts else np.empty(0)
+        chunks = np.stack(given) if given else np.empty(0)
     else:
         chunks = _array(given)
         if chunks.ndim < 3:
@@ -193,7 +211,10 @@ def collected(call: Callable[[], Any], what: str, shape: Sequence[int]) -> np.nd
     one = chunks.shape[1:]
     is_chunk = (len(one) == 2 and one[0] % n_layers == 0) or (len(one) == 3 and one[1] == n_layers)
     if not is_chunk or one[-1] != width:
-        raise TraceError(f"chunks must be (rows · {n_layers}, {width}) or (rows, {n_layers}, {width}); got {one}")
+        raise TraceError(
+            f"chunks must be (rows · {n_layers}, {width}) or (rows, {n_layers}, {width}), one for each "
+            f"frame; got {one}. Take batches apart"
+        )
     finite = np.isfinite(chunks).reshape(len(chunks), -1).all(axis=1)
     if not finite.all():
         raise TraceError(f"it holds values that are not finite (chunk {finite.argmin()})")
@@ -202,7 +223,8 @@ def collected(call: Callable[[], Any], what: str, shape: Sequence[int]) -> np.nd
 
 def _array(one: Any) -> np.ndarray:
     """Convert an array or a tensor of any float type on any device."""
-    if (array := as_array(one)).dtype.kind in "biuf":
+    if (array := as_array(one)).dtype.kind == "f":
         return array
     keys = f" with {', '.join(map(repr, list(one)[:3]))}" if isinstance(one, Mapping) else ""
-    raise TraceError(f"chunks are arrays or tensors of numbers; got {type(one).__name__}{keys}. Return these alone")
+    keys = f" of {one.dtype}" if hasattr(one, "dtype") else keys
+    raise TraceError(f"chunks are arrays or tensors of floats; got {type(one).__name__}{keys}. Return these alone")

@@ -21,6 +21,14 @@ def gather(features, fps=25.0):
     return np.asarray(mt.feature2chunks(features, fps))
 
 
+def one_array_anew(features):
+    """A generator that fills the same array for each frame."""
+    buffer = np.empty((50, 384), np.float32)
+    for chunk in gather(features):
+        buffer[:] = chunk
+        yield buffer
+
+
 SHAPES = {
     "array": gather,
     "rows and layers": lambda f: gather(f).reshape(-1, 10, 5, 384),
@@ -32,6 +40,7 @@ SHAPES = {
     "tensors with grad": lambda f: [torch.from_numpy(c.copy()).requires_grad_() for c in mt.feature2chunks(f, 25)],
     "bfloat16": lambda f: torch.from_numpy(gather(f)).bfloat16(),
     "half on the way": lambda f: gather(f.astype(np.float16)),
+    "one array, filled anew": one_array_anew,
     "a batch of one": lambda f: torch.from_numpy(gather(f))[None],
     "a batch of one, rows and layers": lambda f: gather(f).reshape(1, -1, 10, 5, 384),
 }
@@ -113,6 +122,21 @@ def kept_in(kept):
     return lambda features: kept.setdefault("chunks", gather(features))
 
 
+def kept_rows(kept):
+    """Return a chunker that puts the last rows of its last call before the first ones, as live code does."""
+
+    def chunker(features):
+        before = kept.pop() if kept else np.zeros_like(features[:10])
+        kept.append(features[-10:])
+        return gather(np.concatenate([before, features]))
+
+    return chunker
+
+
+def dropped(features):
+    return torch.nn.functional.dropout(torch.from_numpy(gather(features)))
+
+
 def drawn(features, dice=np.random.default_rng(0)):  # noqa: B008
     return gather(features)[dice.permutation(100)]
 
@@ -135,7 +159,10 @@ def stops(features):
         (neighbours_mixed, r"rows or layers are mixed"),
         (lambda f: (gather(f)[i : i + 10] for i in range(0, 150, 10)), r"chunks must be .*got \(10, 50, 384\)"),
         (lambda f: (gather(f), gather(f)), r"chunks must be .*got \(150, 50, 384\)"),
-        (fewer({}), r"150 chunks, then 140"),
+        (fewer({}), r"other chunks at each call: it draws at random"),
+        (kept_rows([]), r"other chunks at each call: .*keeps a state"),
+        (dropped, r"other chunks at each call: .*dropout"),
+        (lambda f: gather(f)[: 150 if f.max() > 1 else 140], r"150 chunks, then 140"),
         (last_layer, r"not all there.*layers \[4, 4, 4, 4, 4\].*n_layers=1"),
         (layers_averaged, r"rows or layers are mixed"),
         (kept_in({}), r"the same chunks for other features: it keeps what it made"),
@@ -145,6 +172,7 @@ def stops(features):
         (lambda f: gather(f * (np.abs(f).mean(axis=(1, 2), keepdims=True) > 3)), r"where they have other values"),
         (lambda f: gather(np.where(np.arange(384) < 192, f, 0)), r"their values are changed"),
         (lambda f: {"audio": gather(f)}, r"got dict with 'audio'"),
+        (lambda f: gather(f).astype(np.int8), r"of floats; got ndarray of int8"),
         (lambda f: None, r"got NoneType"),
         (lambda f: "chunks", r"got str"),
         (lambda f: 3.0, r"three or four axes; got \(\)"),
