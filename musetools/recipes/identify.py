@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from typing import Any
@@ -35,8 +36,9 @@ class RowsMatch:
     equal: float  # share of the frames that both have whose rows are equal, of all frames of either
     first_difference: int | None  # the first frame whose rows differ; None where all that both have are equal
     n_frames: int  # that the recipe gives
-    rows_apart: float  # mean distance of the rows that both give
+    rows_apart: float  # mean distance of the rows of these frames; a row lies as far from zeros as a chunk is long
     lag: WindowLag  # of the recipe
+    first_frame: int  # number of the frame that its first chunk is of
 
     def __repr__(self) -> str:
         where = "" if self.first_difference is None else f", first other at frame {self.first_difference}"
@@ -86,31 +88,36 @@ def identify_rows(rows: np.ndarray, fps: float | Fraction, *, n_rows: int | None
     n_rows = int(rows.max()) + 1 if n_rows is None else checked_count("n_rows", n_rows)
     context = _context(rows, fps)
     every = (_match(recipe, rows, n_rows * ROW_SAMPLES, fps, context) for recipe in RECIPES.values())
-    found = Matches(sorted((match for match in every if match), key=_nearness))
-    found.message = _message(found, len(rows), window_lag(rows, fps))
+    found = Matches(sorted((match for match in every if match), key=partial(_nearness, len(rows))))
+    found.message = _message(found, len(rows), window_lag(rows, fps), context)
     return found
 
 
-def _message(found: Matches, n_frames: int, lag: WindowLag) -> str:
+def _message(found: Matches, n_frames: int, lag: WindowLag, context: Context) -> str:
     if not found:
         return "no known recipe gives chunks of so many rows at such places"
-    if same := [match.recipe for match in found if match.equal == 1]:
-        return f"it is {' or '.join(same)}: every row of every frame is equal"
+    wide = "" if context == (2, 2) else f" with context {context}"
+    if same := [_named(match) for match in found if match.equal == 1]:
+        return f"it is {' or '.join(same)}{wide}: every row of every frame is equal"
     best, differ = found[0], []
     if frames := n_frames - best.n_frames:
         differ.append(f"{frames:+d} frames")
     if abs(later := lag.mean_ms - best.lag.mean_ms) > 0.5:
         differ.append(f"{later:+.0f} ms of lag")
-    if abs(drift := lag.drift_ms_s - best.lag.drift_ms_s) > DRIFTS:
+    if not math.isnan(later) and abs(drift := lag.drift_ms_s - best.lag.drift_ms_s) > DRIFTS:
         differ.append(f"{drift:+.1f} ms/s of drift")
     if best.first_difference is not None:
         differ.append(f"other rows from frame {best.first_difference} on")
-    return f"it is none of them: nearest is {best.recipe}, but for {', '.join(differ)}"
+    return f"it is none of them: nearest is {_named(best)}{wide}, but for {', '.join(differ)}"
 
 
-def _nearness(match: RowsMatch) -> tuple[float, float]:
+def _named(match: RowsMatch) -> str:
+    return match.recipe + (f" (its first chunk is of frame {match.first_frame})" if match.first_frame else "")
+
+
+def _nearness(n_frames: int, match: RowsMatch) -> tuple[float, float, int]:
     """Order matches by the share of frames that are equal; below the half that is chance, and distance counts."""
-    return -match.equal if match.equal > 0.5 else 0.0, match.rows_apart
+    return -match.equal if match.equal > 0.5 else 0.0, match.rows_apart, abs(match.n_frames - n_frames)
 
 
 def _context(rows: np.ndarray, fps: float | Fraction) -> Context:
@@ -134,13 +141,15 @@ def _match(
         return None
     if theirs.shape[1] != rows.shape[1]:
         return None
-    apart = np.abs(rows[: len(theirs)] - theirs[: len(rows)])
+    ours, same_frames = rows[: len(theirs)], theirs[: len(rows)]
+    one_is_zeros = (ours == ZERO_ROW) != (same_frames == ZERO_ROW)
+    apart = np.where(one_is_zeros, rows.shape[1], np.abs(ours - same_frames))
     other = np.flatnonzero(apart.any(axis=1))
     equal = (len(apart) - len(other)) / max(len(rows), len(theirs))
     lag = window_lag(theirs, fps, first_frame=first)
     first_difference = int(other[0]) if len(other) else None
     mean = float(apart.mean()) if len(apart) else np.inf
-    return RowsMatch(recipe.name, equal, first_difference, len(theirs), mean, lag)
+    return RowsMatch(recipe.name, equal, first_difference, len(theirs), mean, lag, first)
 
 
 def chunker_named(name: str) -> Callable[[np.ndarray, float], Any]:
@@ -210,7 +219,7 @@ def trace_at_rates(name: str, rates: Iterable[float], seconds: float) -> Table:
         matches = identify_rows(trace, fps, n_rows=n_rows)
         known = matches and matches[0].equal == 1  # then with which frame it starts, too
         lag = matches[0].lag if known else window_lag(trace.rows, fps)
-        text = f"{lag.mean_ms:+.0f}"
+        text = "–" if math.isnan(lag.mean_ms) else f"{lag.mean_ms:+.0f}"
         text = f"mean {text}, drift {lag.drift_ms_s:+.1f} ms/s" if abs(lag.drift_ms_s) > DRIFTS else text
         lines.append([f"{fps:g}", str(len(trace.rows)), text, "; ".join([matches.summary(), *trace.notes])])
     return Table(["fps", "frames", "lag in ms", "it"], lines)

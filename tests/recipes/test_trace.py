@@ -228,6 +228,32 @@ def test_the_nearest_is_the_nearest_in_time():
     assert "drift" not in found.summary()
 
 
+def test_a_recipe_that_drops_its_first_frames_is_named_with_its_first():
+    """The same matrix is wrong by 80 ms where its first chunk is of frame 0."""
+    rows = mt.chunk_rows(N_ROWS, 25, edge="drop")
+    named = "is musetalk-v1-train (its first chunk is of frame 2)"
+    assert f"it {named}: every row" in identify_rows(rows, 25, n_rows=N_ROWS).summary()
+    assert named in identify_rows(rows[:-1], 25, n_rows=N_ROWS).summary()
+
+
+def test_another_context_is_named():
+    summary = identify_rows(mt.chunk_rows(N_ROWS, 25, (2, 3)), 25, n_rows=N_ROWS).summary()
+    assert summary == "it is musetools with context (2, 3): every row of every frame is equal"
+
+
+def test_a_row_of_zeros_does_not_hide_the_recipe():
+    rows = mt.RECIPES["musetalk-v1-infer"].chunk_rows(N_ROWS * 320, 25)
+    rows[:, 0] = -1
+    assert identify_rows(rows, 25, n_rows=N_ROWS)[0].recipe == "musetalk-v1-infer"
+
+
+def test_chunks_without_a_lag_have_no_drift():
+    """Of rows that repeat, at a rate at which the nearest recipe drifts."""
+    rows = np.repeat(mt.RECIPES["musetalk-v1-train"].chunk_rows(N_ROWS * 320, 30)[:, :1], 10, axis=1)
+    summary = identify_rows(rows, 30, n_rows=N_ROWS).summary()
+    assert "drift" not in summary
+
+
 @pytest.mark.parametrize("rows", [np.zeros((3, 10)), np.zeros(10, int), np.zeros((0, 10), int)])
 def test_what_is_no_index_matrix(rows):
     with pytest.raises(mt.ParameterError, match=r"an index matrix is|rows must be whole numbers"):
@@ -266,6 +292,7 @@ def chunks(features, fps):
     return mt.RECIPES["musetalk-v1.5-infer"].chunks(features, len(features) * 320, fps)
 late = lambda features, fps: mt.feature2chunks(features, fps)[3:]
 dropped = lambda features, fps: mt.RECIPES["musetalk-v1-train"].chunks(features, len(features) * 320, fps)
+still = lambda features, fps: features[mt.chunk_rows(len(features), fps)[:, :1].repeat(10, 1)]
 odd = lambda features, fps: features[mt.chunk_rows(len(features), fps)[:, :9]]
 number = 3
 """
@@ -285,9 +312,11 @@ def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch
     done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25"])
     assert "it is none of them" in done.stdout
     done = CliRunner().invoke(main, ["trace", "own_code:dropped", "--fps", "25"])  # its first chunk is frame 2's
-    assert re.search(r"25 +1496 +\+0 +it is musetalk-v1-train:", done.stdout), done.stdout
+    assert re.search(r"25 +1496 +\+0 +it is musetalk-v1-train \(its first chunk is of frame 2\):", done.stdout), done.stdout
     done = CliRunner().invoke(main, ["trace", "own_code:odd", "--fps", "25", "--fps", "30"])
     assert done.stdout.count("no known recipe gives chunks of so many rows") == 2
+    done = CliRunner().invoke(main, ["trace", "own_code:still", "--fps", "25"])
+    assert done.stdout.splitlines()[2].split()[:3] == ["25", "1500", "–"]
     for name, fault in (
         ("own_code:number", "is no function"),
         ("own_code:gone", "cannot be imported"),
