@@ -167,6 +167,7 @@ def _count(folder: Path, suffixes: tuple[str, ...], faults: list[str]) -> int:
     if not files:
         raise ParameterError(f"{folder} holds no numbered {' or '.join(suffixes)} files. Name the folder of one clip")
     if missing is not None:
-        name = f"{missing}{files[0].suffix}"
-        faults.append(f"{folder}: {name} is missing among {len(files)} files, which count from 0 without a gap")
+        name, first = f"{missing}{files[0].suffix}", files[0].name
+        found = f"{name} is missing among {len(files)} files, of which the first is {first}"
+        faults.append(f"{folder}: {found}. Number them from 0, without leading zeros or a gap")
     return len(files)

@@ -1,11 +1,11 @@
 """Which published pipeline made a file of features, found by making them again in every way that is known."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,31 +85,43 @@ def identify_features(
     else:
         features_of = partial(audio2feat, encoder=encoder)
         plain = features_of(audio)
-        found = Matches(_matches(given, plain, partial(features_of, audio)))
-        found.message = _message(found, given, plain, lambda: features_of(_backwards(audio)))
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are all alike, or huge
+            found = Matches(_matches(given, plain, partial(features_of, audio)))
+            found.message = _message(found, given, plain, lambda: features_of(_backwards(audio)))
     found.notes = f"{array.dtype} {array.shape}", *notes
     return found
 
 
 def _read(features: np.ndarray | str | os.PathLike) -> np.ndarray:
     if not isinstance(features, (str, os.PathLike)):
-        return as_array(features)
+        return _array(features)
     path = Path(features)
     try:
         if path.is_dir():
             files, missing = numbered_files(path, (".npy",))
             if missing is not None:
-                raise ValueError(f"{missing}.npy is missing")
-            return np.stack([read_npy(file) for file in files])
-        if path.suffix == ".pt":
+                raise ValueError(f"{missing}.npy is missing{f', its first is {files[0].name}' if files else ''}")
+            return np.stack([_read(file) for file in files])
+        if path.suffix in (".pt", ".pth"):
             from musetools.features.weights import load_pickled  # torch
 
-            return as_array(load_pickled(path))
+            return _array(load_pickled(path))
         return read_npy(path)
+    except ParameterError:  # one file of a folder
+        raise
     except Exception as error:  # torch and numpy raise anything on what is no file of theirs
         raise ParameterError(
             f"{path} holds no features that can be read: {error}. Name an .npy, .pt or folder of .npy"
         ) from None
+
+
+def _array(features: Any) -> np.ndarray:
+    if isinstance(features, Mapping):
+        names = ", ".join(map(repr, list(features)[:5]))
+        raise ParameterError(
+            f"features are one array or tensor; got a dict of {names}. Save that of the features alone"
+        )
+    return as_array(features)
 
 
 def _rows(given: np.ndarray, encoder: "Encoder") -> tuple[np.ndarray | None, list[str]]:
@@ -149,16 +161,16 @@ def _matches(given: np.ndarray, plain: np.ndarray, features_of: Callable[..., np
         if spec.window.hop_s <= SLOW_HOP_S and (not alike or min(found, key=_rank).distance < SAME):
             break
         made = plain if name == "musetools" else features_of(spec=spec)
-        found.append(_match(name, given, made))
+        found.append(_match(name, given, made, len(plain)))
     return sorted(found, key=_rank)
 
 
 def _rank(match: FeaturesMatch) -> tuple[float, int]:
-    return round(match.distance / SAME), abs(match.rows)
+    return np.rint(match.distance / SAME), abs(match.rows)
 
 
-def _match(name: str, given: np.ndarray, made: np.ndarray) -> FeaturesMatch:
-    deviation = np.sqrt(made.var(axis=0).mean(axis=-1)) + 1e-9
+def _match(name: str, given: np.ndarray, made: np.ndarray, n_rows: int) -> FeaturesMatch:
+    deviation = np.sqrt(made[:n_rows].var(axis=0).mean(axis=-1)) + 1e-9  # of the audio, without padding that is kept
     moved, layers = 0, _distance(given, made, 0) / deviation
     if layers.mean() >= SAME:
         there = _shift(given, made)[0]
@@ -203,23 +215,32 @@ def _same_weights(given: np.ndarray, plain: np.ndarray) -> bool:
 
 def _message(found: Matches, given: np.ndarray, plain: np.ndarray, backwards: Callable[[], np.ndarray]) -> str:
     best = found[0]
-    same = " or ".join(match.spec for match in found if match.distance < SAME and match.rows == best.rows)
+    place = best.moved, best.rows
+    same = " or ".join(match.spec for match in found if match.distance < SAME and (match.moved, match.rows) == place)
     if same:
-        return f"it is {same}{_by(best.moved) if best.moved else ''}"
+        return f"it is {same}{_by(best.moved) if best.moved else ''}{_at_end(best)}"
     if not _same_weights(given, plain):
         return "no spec of this encoder: made with other weights, or not Whisper"
     moved, apart = _shift(given, plain)
     if moved and apart < SAME_SOUND:
-        return f"made with these weights of this audio{_by(moved)} before it was encoded: name the audio that was"
+        was = f"{_by(moved)} before it was encoded, or at another speed"
+        return f"made with these weights of this audio{was}: name the audio that was"
     if best.layers[0] < SAME_AUDIO:
-        return f"no spec that is known, of this audio and these weights: nearest is {best.spec}"
-    if _match("", given, backwards()).layers[0] < SAME_AUDIO:
+        return f"no spec that is known, of this audio and these weights: nearest is {best.spec}{_at_end(best)}"
+    if _match("", given, backwards(), len(plain)).layers[0] < SAME_AUDIO:
         return "made with these weights of this audio played backwards"
-    return "made with these weights of other audio"
+    return (
+        "made with these weights of other audio, or changed since: scaled, mixed, reversed, at "
+        "another rate, or with positional encoding"
+    )
 
 
 def _by(moved: int) -> str:
     return f", moved by {moved:+d} rows ({moved * ROW_MS:+d} ms)"
+
+
+def _at_end(match: FeaturesMatch) -> str:
+    return f", {more:+d} rows at the end" if (more := match.rows + match.moved) else ""
 
 
 def _backwards(audio: Source) -> tuple[np.ndarray, int]:

@@ -114,7 +114,9 @@ def test_a_folder_whose_numbers_have_a_gap(tmp_path, start_at_1):
     number = 0 if start_at_1 else 30
     (audio / f"{number}.npy").rename(audio / "80.npy")
     (fault,) = mt.audit_frame_files(audio, images, [100, 60])
-    assert f"audios: {number}.npy is missing among 80 files" in fault
+    assert (
+        f"audios: {number}.npy is missing among 80 files, of which the first is {1 if start_at_1 else 0}.npy" in fault
+    )
     (images / f"{number}.png").rename(images / "80.png")
     assert f"images: {number}.png is missing" in mt.audit_frame_files(audio, images, [100, 60])[1]
 

@@ -83,6 +83,8 @@ FAULTS = {
     "moved far": (lambda f: f[60:], r"it is musetools or musetalk-v1\.5, moved by \+60 rows \(\+1200 ms\)"),
     "late by far": (lambda f: np.concatenate([f[:60], f])[:-60], r"moved by -60 rows"),
     "late": (lambda f: np.concatenate([f[:2], f])[:-2], r"moved by -2 rows"),
+    "cut short": (lambda f: f[:100], r"it is musetools or musetalk-v1\.5, -50 rows at the end$"),
+    "joined": (lambda f: np.concatenate([f, f[::-1]]), r"it is musetools or musetalk-v1\.5, \+150 rows at the end$"),
 }
 
 
@@ -117,13 +119,44 @@ def test_other_audio_is_named(whisper):
     assert found.summary() == "made with these weights of this audio played backwards"
     other = made_by("musetools", whisper, speech(9 * RATE)[6 * RATE :].copy())
     found = mt.identify_features(other, (WAVEFORM, RATE), whisper)
-    assert found.summary() == "made with these weights of other audio"
+    assert "made with these weights of other audio" in found.summary()
+
+
+CHANGED = {
+    "reversed": lambda f: f[::-1],
+    "a row a frame": lambda f: f[: len(f) // 2 * 2].reshape(-1, 2, *f.shape[1:]).mean(1),
+    "scaled": lambda f: 2 * f,
+}
+
+
+@pytest.mark.parametrize("how", CHANGED)
+def test_rows_that_were_changed_are_not_called_other_audio_alone(whisper, how):
+    found = mt.identify_features(CHANGED[how](made_by("musetools", whisper)), (WAVEFORM, RATE), whisper)
+    assert "of other audio, or changed since: scaled, mixed, reversed" in found.summary()
+
+
+def test_two_clips_of_two_specs_are_not_called_one(encoder):
+    both = np.concatenate([made_by(spec, encoder) for spec in ("musetools", "musetalk-v1")])
+    found = mt.identify_features(both, (WAVEFORM, RATE), encoder)
+    assert found.summary() == "it is musetools or musetalk-v1.5, +150 rows at the end"
+
+
+def test_padding_that_a_spec_keeps_does_not_make_it_the_nearest(encoder):
+    """Silence has less deviation, in which distances are counted."""
+    quieter = made_by("musetools", encoder, WAVEFORM / 2)
+    assert "nearest is musetools" in mt.identify_features(quieter, (WAVEFORM, RATE), encoder).summary()
+
+
+@pytest.mark.parametrize("value", [0, 1e30])
+def test_rows_of_one_value(encoder, value):
+    found = mt.identify_features(np.full((150, 5, 384), value, np.float32), (WAVEFORM, RATE), encoder)
+    assert "made with other weights, or not Whisper" in found.summary()
 
 
 def test_other_audio_is_named_of_v1_too(whisper):
     other = made_by("musetalk-v1", whisper, speech(9 * RATE)[6 * RATE :].copy())
     found = mt.identify_features(other, (WAVEFORM, RATE), whisper)
-    assert found.summary() == "made with these weights of other audio"
+    assert "made with these weights of other audio" in found.summary()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -170,15 +203,24 @@ def test_a_missing_number_of_a_file_a_frame(tmp_path, encoder, number):
     for k in range(75):
         np.save(tmp_path / f"{k}.npy", np.ones((10, 384), np.float32))
     (tmp_path / f"{number}.npy").unlink()
-    with pytest.raises(mt.ParameterError, match=rf"{number}\.npy is missing"):
+    with pytest.raises(mt.ParameterError, match=rf"{number}\.npy is missing, its first is \d\.npy"):
+        mt.identify_features(tmp_path, (WAVEFORM, RATE), encoder)
+
+
+def test_the_file_of_a_folder_that_is_damaged_is_named(tmp_path, encoder):
+    for k in range(5):
+        np.save(tmp_path / f"{k}.npy", np.ones((10, 384), np.float32))
+    (tmp_path / "3.npy").write_bytes((tmp_path / "3.npy").read_bytes()[:500])
+    with pytest.raises(mt.ParameterError, match=r"3\.npy holds no features"):
         mt.identify_features(tmp_path, (WAVEFORM, RATE), encoder)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
 def test_tensors_of_any_type(tmp_path, encoder, kind):
     given = torch.from_numpy(made_by("musetalk-v1", encoder)).to(kind).requires_grad_()
-    torch.save(given, tmp_path / "clip.pt")
-    for features in (given, tmp_path / "clip.pt"):
+    for name in ("clip.pt", "clip.pth"):
+        torch.save(given, tmp_path / name)
+    for features in (given, tmp_path / "clip.pt", tmp_path / "clip.pth"):
         found = mt.identify_features(features, (WAVEFORM, RATE), "untrained-tiny")
         assert found[0].spec == "musetalk-v1"
         assert found[0].distance < 0.01
@@ -187,7 +229,9 @@ def test_tensors_of_any_type(tmp_path, encoder, kind):
 
 @pytest.mark.parametrize("features", [None, {"audio": torch.ones(3)}, [torch.ones(3, requires_grad=True)], "gone.pt"])
 def test_what_are_no_features(encoder, features):
-    with pytest.raises(mt.ParameterError, match=r"floats in three dimensions|no features that can be read"):
+    with pytest.raises(
+        mt.ParameterError, match=r"floats in three dimensions|no features that can be read|a dict of 'audio'"
+    ):
         mt.identify_features(features, (WAVEFORM, RATE), encoder)
 
 
