@@ -232,14 +232,15 @@ def _value_faults(
     alike = float((deep * right).sum() / np.sqrt(np.square(deep).sum() * np.square(right).sum() + 1e-12))
     apart, rows = (chunks - expected)[~late][:, :, 0], probe.rows[frames[~late]]
     if start := max((_window_start(*each, probe, width) for each in zip(apart, rows, strict=True)), default=0):
-        yield "encoder", f"another encoder window: one begins at {start / ROW_RATE:g} s, by its rows' positions"
-    elif early[-1] and not early[:-1].any():
+        window = f"one begins at {start / ROW_RATE:g} s, by its rows' positions"
+        yield "encoder", f"another encoder window: {window}, or rows are taken from {start / ROW_RATE:g} s before"
+    elif layers[~late][:, -1].all() and not early[:-1].any():
         yield "norm", "only the last layer differs: with or without the encoder's final layer norm"
     elif early.any() and alike < ALIKE:
-        what = "the step is not known: other weights, another encoder window, or other audio"
-        yield "encoder", f"no value is alike (r = {alike:.2f}), {what}"
+        causes = "other weights or order of layers, another encoder window, other audio, or scaled or moved rows"
+        yield "encoder", f"no value is alike (r = {alike:.2f}), the step is not known: {causes}"
     elif layers[~late][:1, 0].any():
-        what = "other samples, gain or mel filters, or chunks are scaled"
+        what = f"other samples, gain or mel filters, or rows are scaled, mixed or moved by more than {FARTHEST}"
         yield "decode", f"the input embedding differs in loud sound, too: {what}"
     elif early.any():
         what = "another encoder window or precision, or slightly other samples"

@@ -345,6 +345,22 @@ def test_planted_differences_are_told_their_step(contract, small, name):
     assert check.ok == (not steps)
 
 
+def test_what_changes_silence_alone_is_not_the_norm(trained):
+    """Dither of one step shows in the last layer first."""
+    encoder = mt.load_encoder(trained, device="cpu")
+    dither = np.random.default_rng(0).normal(0, 1 / 32768, 528_000).astype(np.float32)
+    check = contract_of(encoder).check(ours(encoder, audio=lambda waveform: waveform + dither))
+    assert [step for step, _ in check.faults] == ["encoder", "mel"], check
+
+
+def test_rows_that_were_moved_far_are_not_called_another_window_alone(contract, small):
+    def moved(path):
+        return np.asarray(mt.feature2chunks(np.roll(mt.audio2feat(path, small), 12, axis=0), 25))
+
+    ((_, text),) = contract.check(moved).faults
+    assert "or rows are taken from 0.24 s before" in text
+
+
 def test_other_weights_are_told(encoder):
     other = mt.Encoder("other", untrained_weights("tiny", seed=1), encoder.device, "float32")
     ((step, text),) = contract_of(encoder).check(ours(other)).faults
