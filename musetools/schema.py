@@ -14,7 +14,8 @@ TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 0, "maximum": L
 POSITIVE = {**COUNT, "minimum": 1}
 NUMBER = {"type": "number", "minimum": -1e300, "maximum": 1e300}  # JSON's 1e999 is read as infinity
 SECONDS = {"type": "number", "minimum": 0, "maximum": LARGEST}
-RATE = {"type": "string", "pattern": r"^0*[1-9][0-9]{0,19}(/0*[1-9][0-9]{0,19})?\Z"}  # a fraction
+RATE = {**TEXT, "pattern": r"^0*[1-9][0-9]{0,19}(/0*[1-9][0-9]{0,19})?\Z"}
+RATE["description"] = 'rate in quotes, such as "25" or "30000/1001"'
 SHA256 = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
 
 
@@ -75,6 +76,8 @@ def _fault(error: Any) -> str:
     if error.rule == "additionalProperties":
         return f"{_quoted(set(error.value) - set(error.definition['properties']))} is unknown"
     text = repr(error.value)
+    if "description" in error.definition:
+        return f"{text[:100]} is no {error.definition['description']}"
     return f"{text[:100]}{'…' * (len(text) > 100)} {error.message.removeprefix(error.name)[:200].strip()}"
 
 

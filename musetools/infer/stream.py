@@ -90,7 +90,7 @@ class ChunkStream(ShownAsText):
 
     @classmethod
     def from_contract(
-        cls, contract: AudioContract, encoder: Encoder, fps: float | Fraction | None = None, **options
+        cls, contract: AudioContract, encoder: Encoder | str, fps: float | Fraction | None = None, **options
     ) -> "ChunkStream":
         """Stream exactly what was trained on; ``contract.model_input`` adds the positional encoding to a chunk.
 
@@ -98,8 +98,8 @@ class ChunkStream(ShownAsText):
         ----------
         contract : AudioContract
             Of features that can be made live ("live", say).
-        encoder : Encoder
-            With the contract's weights.
+        encoder : Encoder or str
+            With the contract's weights; a name is passed to `load_encoder`.
         fps : float or Fraction, optional
             Frame rate; by default the one of training, where that had one.
         **options
@@ -112,6 +112,7 @@ class ChunkStream(ShownAsText):
         ParameterError
             If training saw no clip of this frame rate, or its features need the whole file.
         """
+        encoder = as_encoder(encoder)
         contract.check_encoder(encoder)
         fps, context = contract.checked_rate(fps), contract.settings.context
         return cls(encoder, fps, context, window=contract.spec, edge=contract.edge, **options)

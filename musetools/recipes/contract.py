@@ -54,7 +54,9 @@ CONTRACT = Schema(
 
 
 def encoder_facts(encoder: "Encoder") -> dict[str, Any]:
-    """Say in plain values which weights these are, and how they compute."""
+    """Say in plain values which weights these are, and how they compute; ParameterError if it is no encoder."""
+    if not hasattr(encoder, "fingerprint"):
+        raise ParameterError(f"an Encoder is needed; got {encoder!r:.60}. Load it once: musetools.load_encoder")
     return {name: getattr(encoder, name) for name in ("name", "fingerprint", "dtype", "n_layers", "width")}
 
 
@@ -137,7 +139,9 @@ class AudioContract(ShownAsText):
                 f"the contract was made with weights {self.encoder['name']}: {'; '.join(other)}. Load those"
             )
 
-    def chunks(self, audio: Source, encoder: "Encoder", fps: float | Fraction | None = None) -> Chunks:
+    def chunks(
+        self, audio: Source, encoder: "Encoder | str | os.PathLike", fps: float | Fraction | None = None
+    ) -> Chunks:
         """Make the chunks of a clip with everything that made them for training.
 
         Parameters
@@ -159,8 +163,10 @@ class AudioContract(ShownAsText):
         ParameterError
             If training saw no clip of this frame rate.
         """
+        from musetools.features.encoder import as_encoder
         from musetools.features.extract import audio2feat
 
+        encoder = as_encoder(encoder)
         self.check_encoder(encoder)
         fps = self.checked_rate(fps)  # before anything is encoded
         return feature2chunks(audio2feat(audio, encoder, spec=self.spec), fps, self.settings.context, edge=self.edge)

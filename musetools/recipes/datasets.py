@@ -12,7 +12,7 @@ import numpy as np
 
 from musetools.chunks.rows import chunk_rows
 from musetools.chunks.sequence import gather
-from musetools.errors import ParameterError, one_of
+from musetools.errors import ParameterError, as_array, one_of
 from musetools.recipes.rows import WINDOW_ROWS
 from musetools.recipes.sampler import MUSETALK_FPS
 from musetools.recipes.trace import Trace, trace_rows
@@ -134,19 +134,22 @@ def audit_frame_files(audio: str | os.PathLike, images: str | os.PathLike, rows:
     Source: ``scripts/data.py`` of the branch ``train_codes`` (TMElyralab/MuseTalk): npy files advance rows // 2 a clip,
     images two more at 25 fps.
     """
-    if not len(rows):
-        raise ParameterError("rows must name the feature rows of one clip or more; got none")
+    counts = as_array(rows)
+    if counts.ndim != 1 or counts.dtype.kind not in "iu":
+        raise ParameterError(f"rows must be the feature rows of each clip, such as [3000, 1500]; got {rows!r:.60}")
     faults: list[str] = []
     n_audio, n_images = _count(Path(audio), (".npy",), faults), _count(Path(images), IMAGES, faults)
     if n_audio != (expected := sum(n // 2 for n in rows)):
         faults.append(f"{n_audio} npy files, expected {expected} of {len(rows)} clips")
     if n_images != n_audio:
-        apart, last = (n_images - n_audio) / len(rows), len(rows) - 1
-        faults.append(
-            f"{n_images} images beside {n_audio} npy files: {apart:+.3g} frames a clip. Clip 0 is right, from clip 1 "
-            f"on, frame {rows[0] // 2}, audio is {apart:+.3g} frames ahead of images, in the last clip "
-            f"{apart * last:+.3g}. Number each clip in a folder of its own"
-        )
+        (apart, rest), last = divmod(n_images - n_audio, len(rows)), len(rows) - 1
+        where = "not as many in each clip" if rest else f"{apart:+d} frames a clip"
+        if last and not rest:
+            where += (
+                f". Clip 0 is right, from clip 1 on, frame {rows[0] // 2}, audio is {apart:+d} frames ahead of images, "
+                f"in the last clip {apart * last:+d}"
+            )
+        faults.append(f"{n_images} images beside {n_audio} npy files: {where}. Number each clip in a folder of its own")
     return tuple(faults)
 
 

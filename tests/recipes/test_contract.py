@@ -92,6 +92,7 @@ def planted(plain: dict, *names: str, value=None) -> dict:
         (["features", "window", "hop_s"], 0.013, "hop_s must be a multiple"),
         (["features", "window", "hop_s"], True, "features.window.hop_s"),
         (["chunks", "fps"], "0", "chunks.fps"),
+        (["chunks", "fps"], 29.97, r"29\.97 is no rate in quotes, such as .*30000/1001"),
         (["chunks", "fps"], "1/0", "chunks.fps"),
         (["chunks", "fps"], "2000", "fps must be"),
         (["chunks", "fps"], "1e99999999", "chunks.fps"),
@@ -151,6 +152,15 @@ def test_other_weights_are_a_difference_and_another_name_is_none(contract):
     assert contract.differences(replace(contract, encoder={**contract.encoder, "name": "copy"})) == []
     (only,) = contract.differences(replace(contract, encoder={**contract.encoder, "fingerprint": "f"}))
     assert only.startswith("encoder.fingerprint: ")
+
+
+def test_an_encoder_is_named_or_asked_for(encoder, tmp_path):
+    made, clip = contract_of(encoder), (np.zeros(16_000, np.float32), 16_000)
+    assert len(made.chunks(clip, "untrained-tiny")) == 25
+    assert mt.ChunkStream.from_contract(made, "untrained-tiny").spec == made.spec
+    for call in (made.check_encoder, lambda name: mt.FeatureStore.create(tmp_path / "store", SPEC, name)):
+        with pytest.raises(mt.ParameterError, match="an Encoder is needed; got 'untrained-tiny'"):
+            call("untrained-tiny")
 
 
 # --- a foreign implementation: numpy alone, from the wav to the chunk

@@ -107,6 +107,16 @@ def test_a_folder_whose_numbering_drifts_is_named(tmp_path):
     assert mt.audit_frame_files(audio, images, [100, 61])[0] == "120 npy files, expected 80 of 2 clips"
 
 
+def test_where_nothing_more_is_known_no_frame_is_named(tmp_path):
+    audio, images = train_codes_folder(tmp_path, [100, 61, 80], extra=2)
+    (images / "125.png").unlink()
+    (fault,) = mt.audit_frame_files(audio, images, [100, 61, 80])
+    assert "125 images beside 120 npy files: not as many in each clip. Number" in fault
+    (tmp_path / "one").mkdir()
+    (fault,) = mt.audit_frame_files(*train_codes_folder(tmp_path / "one", [100], extra=2), [100])
+    assert "52 images beside 50 npy files: +2 frames a clip. Number" in fault
+
+
 @pytest.mark.parametrize("start_at_1", [True, False])
 def test_a_folder_whose_numbers_have_a_gap(tmp_path, start_at_1):
     """Counts agree: only the numbers say that it is not what training reads."""
@@ -128,7 +138,10 @@ def test_a_folder_that_is_right(tmp_path):
         mt.audit_frame_files(tmp_path / "empty", tmp_path / "empty", [1])
 
 
-@pytest.mark.parametrize(("name", "rows", "fault"), [("gone", [1], "cannot be searched"), ("audios", [], "got none")])
+@pytest.mark.parametrize(
+    ("name", "rows", "fault"),
+    [("gone", [1], "cannot be searched"), ("audios", [], r"got \[\]"), ("audios", 100, "such as .*got 100")],
+)
 def test_what_cannot_be_audited(tmp_path, name, rows, fault):
     audio, images = train_codes_folder(tmp_path, [100], extra=0)
     with pytest.raises(mt.ParameterError, match=fault):
