@@ -62,9 +62,14 @@ class Timeline:
     disordered: int = 0  # frames whose time stamp is before that of the frame that a decoder shows before them
 
     @property
+    def kept(self) -> tuple[Piece, ...]:
+        """The pieces that reach beyond time 0; what ends before it is cut off."""
+        return tuple(piece for piece in self.pieces if piece.end_s > 0)
+
+    @property
     def start_offset_s(self) -> float:
         """When sound starts, of what reaches beyond time 0; positive: late."""
-        return next((piece.start_s for piece in self.pieces if piece.end_s > 0), 0.0)
+        return self.kept[0].start_s if self.kept else 0.0
 
     @property
     def holes(self) -> tuple[tuple[float, float], ...]:
@@ -77,13 +82,13 @@ class Timeline:
         return self._gaps(-1)
 
     def _gaps(self, sign: int) -> tuple[tuple[float, float], ...]:
-        found = ((max(a.end_s, 0.0), sign * (b.start_s - max(a.end_s, 0.0)), b) for a, b in pairwise(self.pieces))
-        return tuple((start, length) for start, length, after in found if length > ROUNDED_S and after.end_s > 0)
+        found = ((a.end_s, sign * (b.start_s - a.end_s)) for a, b in pairwise(self.kept))
+        return tuple((start, length) for start, length in found if length > ROUNDED_S)
 
     @property
     def worst(self) -> Piece | None:
-        """The piece that a decoder which counts samples puts farthest from its place."""
-        return max(self.pieces, key=lambda piece: abs(piece.early_s), default=None)
+        """The piece that is kept and that a decoder which counts samples puts farthest from its place."""
+        return max(self.kept, key=lambda piece: abs(piece.early_s), default=None)
 
     @property
     def end_s(self) -> float | None:

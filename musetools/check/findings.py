@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from musetools.audio.probe import MediaInfo, StreamInfo
-from musetools.audio.timeline import Timeline
+from musetools.audio.timeline import Piece, Timeline
 from musetools.recipes.profile import profile
 from musetools.recipes.recipe import Recipe
 from musetools.recipes.rows import as_passed
@@ -83,8 +83,8 @@ def of_timeline(timeline: Timeline, recipe: Recipe) -> Iterator[Finding]:
             "players show them out of order. Encode them again"
         )
         yield Finding("warning", "frame order", float(n), sentence)
-    if timeline.pieces and timeline.frames_s:
-        yield from _of_start(1000 * timeline.start_offset_s, _counting(recipe))
+    if timeline.kept and timeline.frames_s:
+        yield from _of_start(timeline.kept[0], _counting(recipe))
     for what, gaps, which in (
         ("hole", timeline.holes, "are missing"),
         ("overlap", timeline.overlaps, "are there twice"),
@@ -117,20 +117,21 @@ def of_claim(declared_s: float | None, timeline: Timeline) -> Iterator[Finding]:
         yield Finding("warning", "declared length", 1000 * gap, sentence)
 
 
-def _of_start(late_ms: float, who: str) -> Iterator[Finding]:
+def _of_start(first: Piece, who: str) -> Iterator[Finding]:
+    late_ms, early_ms = 1000 * first.start_s, 1000 * first.early_s
     if abs(late_ms) >= LATE_MS:
         what, mend = ("late", "puts silence there") if late_ms > 0 else ("early", "cuts it off")
-        level, counted = "error" if abs(late_ms) > OFF_MS else "warning", "early" if late_ms > 0 else "late"
+        level, counted = "error" if abs(late_ms) > OFF_MS else "warning", "early" if early_ms > 0 else "late"
         sentence = (
             f"Sound starts {abs(late_ms):.0f} ms {what} against the first frame that is shown; decoder='timeline' "
-            f"{mend}; {who} plays it {abs(late_ms):.0f} ms {counted}"
+            f"{mend}; {who} plays it {abs(early_ms):.0f} ms {counted}"
         )
         yield Finding(level, "start offset", late_ms, sentence, mended=True)
 
 
 def _of_gaps(what: str, gaps: tuple[tuple[float, float], ...], which: str, timeline: Timeline, who: str) -> Finding:
     total_ms, (first, _) = 1000 * sum(length for _, length in gaps), gaps[0]
-    worst = 1000 * max(abs(piece.early_s - timeline.start_offset_s) for piece in timeline.pieces)
+    worst = 1000 * max(abs(piece.early_s - timeline.kept[0].early_s) for piece in timeline.kept)
     level = "error" if max(worst, total_ms) > OFF_MS else "warning" if max(worst, total_ms) >= LATE_MS else "note"
     places = "" if len(gaps) == 1 else f" in {len(gaps)} places"
     sentence = (

@@ -29,7 +29,10 @@ from musetools.audio import DECODERS, audio_blocks
 from musetools.audio.container import opened
 from musetools.audio.reading import read_timeline
 from musetools.audio.shown import shown_frames
+from musetools.audio.timeline import Piece, Timeline
+from musetools.check.findings import of_timeline
 from musetools.check.folder import audit_folder
+from musetools.recipes.recipe import RECIPES
 
 LATE_S = 0.478
 HOLE = (1.0, 1.3)
@@ -133,6 +136,19 @@ def test_where_packets_do_not_say_it_that_is_said(tmp_path):
     assert "nor is where sound lies" in repr(mt.audit_clip(path, quick=True))
     assert "nor is where sound lies" in repr(audit_folder([path], quick=True))
     assert "nor is" not in repr(mt.audit_clip(with_sound(tmp_path / "a.mp4"), quick=True))
+
+
+@pytest.mark.parametrize("start_s", [0.5, -0.01])
+def test_what_ends_before_the_picture_is_beside_no_hole(start_s):
+    pieces = Piece(-0.08, 0, 0.02), Piece(start_s, 0.02, 2), Piece(start_s + 2.012, 2.02, 1)
+    timeline = Timeline((0.0, 0.04), pieces)
+    assert timeline.start_offset_s == start_s
+    assert [length for _, length in timeline.holes] == pytest.approx([0.012])
+    assert not timeline.overlaps
+    found = {f.what: f for f in of_timeline(timeline, RECIPES["musetools"])}
+    assert found["hole"].level == "note"  # 12 ms of it, whatever was cut off
+    if start_s > 0:
+        assert "plays it 480 ms early" in found["start offset"].sentence
 
 
 def test_an_overlap_is_cut_and_listed(tmp_path):
