@@ -424,7 +424,7 @@ def test_whole_files_are_taken(tmp_path, name):
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("declared", [0, 0x7FFFF000, 0xFFFFFFFF])
+@pytest.mark.parametrize("declared", [0, 0x7FFFF000, 0x7FFFEFFC, 0x7FFFFF00, 0xFFFFFFFF, 0xFFFFFFFF - 44])
 def test_a_length_that_was_not_known(tmp_path, declared, decoder):
     path = wav_with_size(tmp_path / "a.wav", declared)
     assert len(mt.load_audio(path, decoder=decoder)) == 32_000

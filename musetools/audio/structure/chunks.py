@@ -11,7 +11,8 @@ from musetools.audio.structure.fragments import boxes_in, indexed_end
 
 __all__ = ["aiff", "asf", "au", "boxes", "caf", "matroska", "riff", "wave64"]
 
-NO_SIZE = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFF024, 0x80000000)  # sizes of writers that cannot seek back
+# sizes of writers that cannot seek back: none, or nearly what 31 or 32 bits hold, of whole samples or with a header
+NO_SIZES = range(1), range(0x7FFFE000, 0x80000001), range(0xFFFFE000, 0x100000000)
 EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 TRACKS = 0x1654AE6B
 BLOCK = 0xA3
@@ -50,9 +51,9 @@ def riff(file: BinaryIO, size: int) -> Structure:
             data_seen = True
             length = large if large and length == 0xFFFFFFFF else length
             present = size - place - 8
-            if length in NO_SIZE and length != present and ((length == 0 and present > 0) or length > present):
+            if _is_none(length) and length != present and ((length == 0 and present > 0) or length > present):
                 return Structure("wav", sized=False, verified=False, **known)
-        beyond = place + 8 + length > size and declared not in NO_SIZE and place >= 8 + declared
+        beyond = place + 8 + length > size and not _is_none(declared) and place >= 8 + declared
         if data_seen and (name in RIFFS or beyond or not is_name(name)):
             return closed(file, "wav", place, size, **known)
         odd = length % 2 == 1 and not is_name(read_at(file, place + 8 + length, 4))  # some writers pad nothing
@@ -60,6 +61,11 @@ def riff(file: BinaryIO, size: int) -> Structure:
     if not data_seen:
         return Structure("wav", fault="the wav file ends inside its header", missing=1)
     return closed(file, "wav", place - (odd and place == size + 1), size, **known)
+
+
+def _is_none(length: int) -> bool:
+    """Whether a declared size is none."""
+    return any(length in sizes for sizes in NO_SIZES)
 
 
 def _format(head: bytes, order: str) -> dict[str, object]:
@@ -81,7 +87,7 @@ def _avi(file: BinaryIO, size: int) -> Structure:
         name, length, form = struct.unpack("<4sI4s", read_at(file, place, 12))
         if name != b"RIFF" or (place and form != b"AVIX"):  # what goes on beyond 1 GiB
             break
-        if length in NO_SIZE:
+        if _is_none(length):
             return Structure("avi", verified=False, sized=False)
         odd = length % 2 == 1
         start, place = place + 12, place + 8 + length + odd
@@ -116,7 +122,7 @@ def aiff(file: BinaryIO, size: int) -> Structure:
     head = read_at(file, 0, 12)
     length = int.from_bytes(head[4:8], "big")
     place, least, there = 12, 0, None
-    while place + 16 <= size and head[8:] == b"AIFF" and length not in NO_SIZE:
+    while place + 16 <= size and head[8:] == b"AIFF" and not _is_none(length):
         name, chunk, body = struct.unpack(">4sI8s", read_at(file, place, 16))
         if name == b"COMM":
             channels, frames, bits = struct.unpack(">HIH", body)
@@ -126,7 +132,7 @@ def aiff(file: BinaryIO, size: int) -> Structure:
         place += 8 + chunk + chunk % 2
     if there is not None and there < least:
         return Structure("aiff", missing=least - there)
-    return closed(file, "aiff", size if length in NO_SIZE else 8 + length, size, verified=length not in NO_SIZE)
+    return closed(file, "aiff", size if _is_none(length) else 8 + length, size, verified=not _is_none(length))
 
 
 def caf(file: BinaryIO, size: int) -> Structure:
@@ -153,7 +159,7 @@ def wave64(file: BinaryIO, size: int) -> Structure:
 def au(file: BinaryIO, size: int) -> Structure:
     """Sun au: where the samples start, and how many bytes they are."""
     start, length = struct.unpack(">II", read_at(file, 4, 8).ljust(8, b"\0"))
-    return closed(file, "au", size if length in NO_SIZE else start + length, size, verified=length not in NO_SIZE)
+    return closed(file, "au", size if _is_none(length) else start + length, size, verified=not _is_none(length))
 
 
 def boxes(file: BinaryIO, size: int) -> Structure:
