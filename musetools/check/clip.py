@@ -77,8 +77,8 @@ class ClipAudit:
         tracks = [f"--{f.what[:5]}-track {f.number:.0f}" for f in self.findings if f.what in SEVERAL]
         if self.info is None or self.info.video is None or not (options or MENDED & {*whats}):
             return ""
-        path = Path(self.name)
-        names = map(shlex.quote, (self.name, str(path.with_name(f"{path.stem}_fixed.mp4"))))
+        path, here = Path(self.name), "./" * self.name.startswith("-")  # else it would be taken for an option
+        names = (shlex.quote(here + name) for name in (self.name, str(path.with_name(f"{path.stem}_fixed.mp4"))))
         return " ".join(["musetools fix", *names, *options, *tracks])
 
     @property

@@ -2,6 +2,7 @@
 
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -156,6 +157,12 @@ def test_many_channels_are_mixed(tmp_path):
     source = with_sound(tmp_path / "a.mov", "pcm_s16le", layout="7.1")
     assert fix(source, tmp_path / "b.mp4").level == "ok"
     assert lag_ms(load_audio(source), load_audio(tmp_path / "b.mp4")) == pytest.approx(0, abs=1)
+
+
+def test_a_name_that_looks_like_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_late(Path("-x.mp4"))
+    assert audit_clip("-x.mp4").mend == "musetools fix ./-x.mp4 ./-x_fixed.mp4"
 
 
 def test_the_track_that_was_judged_is_the_one_that_is_kept(tmp_path):
