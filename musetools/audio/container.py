@@ -111,8 +111,8 @@ def of_tracks(structure: Structure, *streams: Any) -> Structure:
 def check_structure(structure: Structure, name: str, *, lenient: bool) -> None:
     """Raise AudioError if a file ends early, was joined, or, unless lenient, is damaged inside."""
     if structure.missing:
-        lacks = f"at least {structure.missing} bytes" if structure.missing > 1 else "its end"
-        why = structure.fault or f"by its {structure.kind} structure {lacks} is missing"
+        lacks = f"at least {structure.missing} bytes are" if structure.missing > 1 else "its end is"
+        why = structure.fault or f"by its {structure.kind} structure {lacks} missing"
         raise AudioError(f"{name} is truncated: {why}. Copy or export it again")
     if fault := structure.fault or ("" if lenient else structure.damage):
         raise AudioError(f"{name}: {fault}" + ("" if structure.fault else ". Copy or export it again"))

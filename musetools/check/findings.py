@@ -53,7 +53,8 @@ def of_streams(info: MediaInfo) -> Iterator[Finding]:
         sentence = f"{info.path} has no audio stream. Mux its sound into it, or leave it out"
         yield Finding("error", "no audio", 1.0, sentence)
     if missing := info.missing_bytes:
-        sentence = f"{info.path} lacks {missing} bytes that its index or structure names. Copy it again"
+        lacks = f"at least {missing} bytes that its index or structure names" if missing > 1 else "its end"
+        sentence = f"{info.path} lacks {lacks}. Copy it again"
         yield Finding("error", "truncated", float(missing), sentence)
     elif after := info.structure.after:
         sentence = f"The length cannot be verified: {after} bytes follow its declared end, or slipped in before"
