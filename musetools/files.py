@@ -240,6 +240,8 @@ def _files_of(source: Path, closed: dict[str, str]) -> tuple[Path, list[Path]]:
     if source.is_dir():
         return source, sorted(_below(source, closed))
     if fixed == source:
+        if os.path.exists(source):
+            raise ParameterError(f"{source} is a pipe or a device, not a file. Write it to a file first")
         raise ParameterError(f"no file or folder {source}; the working folder is {Path.cwd()}")
     matches = [Path(match) for match in iglob(str(source), recursive=True)]
     below = chain.from_iterable(_below(match, closed) for match in matches if match.is_dir())

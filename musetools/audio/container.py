@@ -66,7 +66,7 @@ def name_of(source: Any) -> str:
         raise ParameterError(f"audio must be a path, a seekable binary file or (array, sample_rate); got {kind}")
     path = Path(source)
     if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
-        fault = "a folder" if os.path.isdir(path) else "not there"
+        fault = "a folder" if os.path.isdir(path) else "a pipe or a device" if os.path.exists(path) else "not there"
         raise AudioError(f"{path} is {fault}. Name a file; the working folder is {Path.cwd()}")
     if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes). Record or copy it again")

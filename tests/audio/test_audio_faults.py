@@ -11,6 +11,7 @@ from media import FASTSTART, speech, write_media, write_silent_film
 
 from musetools import AudioError, MusetoolsError, ParameterError, audio_blocks, load_audio
 from musetools.audio import DECODERS
+from musetools.files import find_media
 
 MEND = ("again", "Name a file", "Mux its sound", "cut it out", "Invert one channel", "Convert it first", "pass array.T")
 pytestmark = pytest.mark.parametrize("decoder", DECODERS)
@@ -38,6 +39,14 @@ def test_a_missing_file(tmp_path, decoder):
 
 def test_a_folder(tmp_path, decoder):
     assert f"{tmp_path} is a folder" in error_of(tmp_path, decoder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe(tmp_path, decoder):
+    os.mkfifo(tmp_path / "a.wav")
+    assert "a.wav is a pipe or a device" in error_of(tmp_path / "a.wav", decoder)
+    with pytest.raises(ParameterError, match=r"a\.wav is a pipe or a device"):
+        find_media(tmp_path / "a.wav")
 
 
 def test_an_empty_file(tmp_path, decoder):
