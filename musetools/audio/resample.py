@@ -165,9 +165,18 @@ class SwresampleMono:
 
 def swresample_mono(frames: Iterable["av.AudioFrame"], signal: SignalCheck) -> Iterator[np.ndarray]:
     """Mix and resample frames with swresample."""
+    import av
+
     resampler = SwresampleMono()
     for frame in chain(frames, [None]):
-        yield from map(signal.output, resampler.push(frame))
+        try:
+            blocks = list(resampler.push(frame))
+        except av.ArgumentError:
+            raise AudioError(
+                f"{signal.name}: no downmix is known for its {signal.n_channels} channels. Export it as stereo, "
+                "or take decoder='librosa', which takes their mean"
+            ) from None
+        yield from map(signal.output, blocks)
 
 
 def planes_of(frames: Iterable["av.AudioFrame"]) -> Iterator[np.ndarray]:

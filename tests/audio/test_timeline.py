@@ -497,6 +497,13 @@ def test_many_channels(tmp_path, name, codec, layout):
         assert delay_s(waveform, 0.3) == pytest.approx(0, abs=0.03)
 
 
+def test_channels_that_have_no_downmix(tmp_path):
+    soundfile.write(tmp_path / "a.wav", pcm(1, channels=9), RATE)
+    with pytest.raises(mt.AudioError, match="no downmix is known for its 9 channels"):
+        mt.load_audio(tmp_path / "a.wav")
+    assert len(mt.load_audio(tmp_path / "a.wav", decoder="librosa")) == 16_000
+
+
 def test_a_custom_order_of_channels(shared, tmp_path, small):
     """QuickTime's own layouts: PyAV frees their memory twice, which ends the process."""
     source = shared / "broken" / "crash_pcm_71.mov"
