@@ -169,12 +169,13 @@ def _stream(stream: Any, stamps: np.ndarray | None, late_s: float) -> StreamInfo
         return StreamInfo("cover" if stream.type == "video" else stream.type, codec, start, duration, None)
     coded = context.framerate if context else None
     coded = None if codec in CLOCKED or not coded or coded > FASTEST else coded
+    average = stream.average_rate if (stream.average_rate or 0) <= FASTEST else None  # FFmpeg gives raw DV's ticks
     claims = {"tick": base, "coded_rate": coded, "frames_declared": stream.frames or None}
     if stamps is None:
-        return StreamInfo("video", codec, start, duration, stream.average_rate, **claims)
-    timed, variable = shown_rate(stamps, base, (coded, stream.average_rate))
+        return StreamInfo("video", codec, start, duration, average, **claims)
+    timed, variable = shown_rate(stamps, base, (coded, average))
     shown = {"timed_rate": timed, "variable": variable, "frames_counted": len(stamps)}
-    return StreamInfo("video", codec, start, duration, stream.average_rate, **claims, **shown)
+    return StreamInfo("video", codec, start, duration, average, **claims, **shown)
 
 
 def as_shown(info: MediaInfo, frames_s: list[float]) -> MediaInfo:

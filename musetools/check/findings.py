@@ -171,10 +171,9 @@ def _of_rates(video: StreamInfo) -> Iterator[Finding]:
     for declared, who in ((video.coded_rate, "The video codec's header"), (video.rate, "The container")):
         if declared and timed and not video.variable and abs(declared / timed - 1) > RATE_GAP:
             drift = 1000 * float(declared / timed - 1)
-            effect = f"drifts {abs(drift):.1f} ms a second" if is_plausible(declared) else "uses a clock for a rate"
             sentence = (
                 f"{who} declares {float(declared):.6g} fps, time stamps show {float(timed):.6g}: a pipeline that uses "
-                f"the declared rate {effect}. Encode again at one constant rate"
+                f"the declared rate drifts {abs(drift):.1f} ms a second. Encode again at one constant rate"
             )
             yield Finding("error", "declared rate", drift, sentence)
     if video.frames_declared and video.frames_declared != video.frames_counted:

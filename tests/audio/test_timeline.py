@@ -283,6 +283,16 @@ def test_a_format_that_changes_between_two_pieces_is_named(tmp_path):
             mt.load_audio(one, decoder=decoder)
 
 
+def test_the_ticks_of_raw_dv_are_no_frame_rate(tmp_path):
+    path = write(
+        tmp_path / "a.dv",
+        lambda c: film_packets(c, np.arange(50) / 25, Fraction(25), codec="dvvideo", size=(720, 576)),
+        lambda c: sound(c, "pcm_s16le", 2, layout="stereo"),
+    )
+    audit = mt.audit_clip(path)
+    assert (audit.level, audit.fps, audit.n_frames) == ("ok", 25, 50)
+
+
 def test_the_codecs_clock_is_no_frame_rate(tmp_path):
     path = write_clip(tmp_path / "a.mp4", 30, coded_fps=Fraction(90_000))
     audit = mt.audit_clip(path)
