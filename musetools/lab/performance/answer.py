@@ -90,7 +90,7 @@ class Performance(Answer):
         times = "; ".join(f"{t} {median:.2f} times as fast as {name}" for t, name, (median, *_) in self.gains())
         first, *_, last = self.memory.values()
         short = self.lengths["not padded"].best("5") / self.lengths["padded to 30 s"].best("30")
-        moved = self.errors["5 s, not padded"].max() / self.errors["neighbouring rows"].min()
+        moved = (self.errors["5 s, not padded"] / self.errors["neighbouring rows"]).max()
         said = [
             f"From file to features, {self.minutes:g} min: {times}.",
             f"The encoder reaches {reached} of what products of matrices reach here ({self.machine}).",

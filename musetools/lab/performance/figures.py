@@ -22,8 +22,9 @@ def whole_figure(answer: Performance) -> Figure:
             those = [i for i, name in enumerate(names) if name.startswith(OURS) == (kind == "musetools")]
             middle, low, high = ratios[those].T
             bars = ax.barh(those, middle, xerr=(middle - low, high - middle), color=colour, label=kind, capsize=4)
-            ax.bar_label(bars, fmt="{:.2f} times", label_type="center")
-        ax.set(xlabel="times as long as musetools in float32 (median; line: least and most of the rounds)")
+            ax.bar_label(bars, fmt="{:.2f} times", padding=4)
+        xlabel = "times as long as musetools in float32 (median; line: least and most of the rounds)"
+        ax.set(xlabel=xlabel, xmargin=0.1)
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         slowest, times = names[int(ratios[:, 0].argmax())], ratios[:, 0].max()

@@ -1,5 +1,6 @@
 """What the work costs: published ways give our values, figures and sentences agree with numbers; no time is judged."""
 
+import dataclasses
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -138,6 +139,20 @@ def test_sentences_state_the_numbers(answer):
     assert f"{100 * answer.shares[0].share:.0f} % in float32" in said
     assert "Hugging Face's way was left out" in said
     assert f"{100 * answer.bounds[0].share:.0f} %" in repr(answer)
+
+
+def test_a_short_window_is_compared_layer_by_layer(answer):
+    errors = {"bfloat16": np.ones(2), "5 s, not padded": np.array([0.1, 0.8]), "neighbouring rows": np.array([0.2, 2])}
+    assert "up to 0.5 times as far" in "\n".join(dataclasses.replace(answer, errors=errors).sentences())
+
+
+def test_labels_of_short_bars_cover_no_name(answer):
+    seconds = {name: np.array([1.0, 1.1]) for name in answer.whole.seconds}
+    seconds["musetools, bfloat16"] *= 17
+    figure = performance.whole_figure(dataclasses.replace(answer, whole=timing.Race(seconds)))
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    assert all(text.get_window_extent().x0 > ax.bbox.x0 for text in ax.texts)
 
 
 @pytest.mark.parametrize(
