@@ -189,9 +189,9 @@ class Explorer(widgets.VBox):
             "next frame": lambda: min(frame + 1, self.frame.max),
             "frame before": lambda: max(frame - 1, 0),
         }[content["ask"]]()
-        if found is None:
-            self.message.value = f"No {content['ask']}: there is no frame at which both sides have chunks that differ."
-        else:
+        lacking = f"No {content['ask']}: there is no frame at which both sides have chunks that differ."
+        self.message.value = lacking if found is None else f"<b>{escape(self.scene.rate_note)}</b>"
+        if found is not None:
             self.frame.value = found
 
     def _follow(self, time_s: float) -> None:

@@ -185,7 +185,9 @@ class FrameView:
         for side, lag, style in zip(scene.sides, lags, ("-", "--"), strict=True):
             strip.plot(scene.edges_ms[side.profile.frames], lag, style, color=side.colour, linewidth=1.5)
         every = np.concatenate([(-FLAT_MS, FLAT_MS), *lags])
-        strip.set(xlim=ax.get_xlim(), ylim=(1.1 * np.nanmin(every), 1.1 * np.nanmax(every)), ylabel="lag\nin ms")
+        low, high = np.nanmin(every), np.nanmax(every)
+        room = 0.2 * (high - low)  # for the numbers of the axis, which else lie over those of the waveform's
+        strip.set(xlim=ax.get_xlim(), ylim=(low - room, high + room), ylabel="lag in ms")
         strip.set_xlabel("time in s", loc="right", labelpad=1)
         strip.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")
         style = {"color": COLOURS["purple"], "linewidth": 2, "animated": True}

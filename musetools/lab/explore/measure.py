@@ -202,7 +202,7 @@ class Scene:
             expected = float(np.interp(self.seen_s(frame), *self.expected))
             found.append(f"The mouth is {opening:.2f} open (0 shut, 1 wide); sound suggests {expected:.2f}.")
         if positions := [side.name for side in self.sides if side.profile.recipe.positional_encoding]:
-            found.append(f"Positional encoding, which {' and '.join(positions)} adds, is not drawn.")
+            found.append(f"Positional encoding, which is added by {' and '.join(positions)}, is not drawn.")
         return found
 
 

@@ -90,7 +90,8 @@ class ChunkPanels:
             self.images.append(ax.imshow(np.zeros((1, 1)), extent=(0, width, n_rows * n_layers, 0), **style))
             ax.set(xticks=[0, width], facecolor="0.9")  # seen where rows of zeros are NaN, which is not drawn
             ax.set_xlabel("dimension", labelpad=-7)
-            ax.set_yticks(n_layers * np.arange(0, n_rows, 2), np.arange(0, n_rows, 2))
+            numbered = np.arange(0, n_rows, -(-n_rows // 5))  # there is room for five
+            ax.set_yticks(n_layers * numbered, numbered)
             style = {"transform": ax.transAxes, "color": colour, "animated": True, **PLAIN}
             self.notes.append(ax.text(0.5, 0.5, "", ha="center", va="center", **style))
             self.titles.append(ax.text(0, 1.06, title, fontsize=9, fontweight="bold", **style))
@@ -106,9 +107,10 @@ class ChunkPanels:
             self.notes[i].set_text(why if chunk is None else "")
             if chunk is not None:
                 self.images[i].set_data(chunk)
-        full = 0.0 if gap is None else float(np.abs(gap).max())
+        sizes = np.zeros(1) if gap is None else np.abs(gap)
+        full = float(np.percentile(sizes, 99) or sizes.max())  # few values are so large that no other would be seen
         self.images[2].set_clim(-full or -1, full or 1)
-        size = f" (±{full:.2g} std)" if full else "" if gap is None else ": none"
+        size = f" (colours to ±{full:.2g} std)" if full else "" if gap is None else ": none"
         self.titles[2].set_text(f"Difference{size}")
 
 

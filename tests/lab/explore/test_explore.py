@@ -248,6 +248,26 @@ def test_a_far_window_is_in_sight(small):
     assert not any(text.get_visible() for text in view.rows.numbers[1])
 
 
+def test_a_far_lag_has_room_for_its_numbers(small):
+    """From 30 s on v1.5's training takes audio of 30 s before."""
+    view = FrameView(prepare(read_clip(DATA / "voice_a.m4a"), *PAIR, encoder=small))
+    view.figure.draw_without_rendering()
+    clip, strip = view.axes["clip"], view.axes["strip"]
+    assert strip.yaxis.label.get_window_extent().x0 > 0
+    low = clip.get_yticklabels()[0].get_window_extent()
+    shown = [label for label in strip.get_yticklabels() if strip.get_ylim()[0] < label.get_position()[1]]
+    assert not any(label.get_window_extent().overlaps(low) for label in shown if label.get_text() == "0")
+
+
+def test_one_large_value_hides_no_difference(scene, view, monkeypatch):
+    gap = np.full((50, 384), 0.5)
+    gap[20, 7] = 88
+    monkeypatch.setattr(Scene, "difference", lambda self, frame: gap)
+    view.png(95)
+    assert view.chunks.images[2].get_clim() == (-0.5, 0.5)
+    assert "0.5 std" in view.chunks.titles[2].get_text()
+
+
 def test_chunks_shown_are_those_of_the_recipe(scene, view):
     view.png(95)
     mean, spread = scene.scale
@@ -296,7 +316,7 @@ def test_every_panel_has_units_and_the_figure_a_legend(view):
     labels = {label for ax in view.figure.axes for label in (ax.get_xlabel(), ax.get_ylabel())}
     assert {
         "time in s",
-        "lag\nin ms",
+        "lag in ms",
         "time in ms from the start of the frame",
         "mel bin",
         "amplitude\n(full scale 1)",
@@ -360,13 +380,14 @@ def test_both_stop(sound, small):
     assert sum("stops on" in sentence for sentence in scene.sentences(5)) == 2
 
 
-@pytest.mark.parametrize("context", [(0, 0), (1, 3), (5, 0)])
+@pytest.mark.parametrize("context", [(0, 0), (1, 3), (5, 0), (20, 20)])
 def test_other_contexts(context, sound, small):
     scene = prepare(sound, "musetools", "musetalk-v1-infer", context=context, encoder=small)
     view = FrameView(scene)
     view.png(0)
     view.png(60)
     assert len(view.rows.cells[0].get_paths()) == 2 * (sum(context) + 1)
+    assert len(view.axes["training"].get_yticks()) <= 5
 
 
 def test_a_clip_shorter_than_a_frame(tmp_path, small):
@@ -467,6 +488,14 @@ def test_buttons_and_keys_go_to_what_differs(explorer):
     explorer.infer.value = "musetools"
     explorer.next_difference.click()
     assert "No next difference" in explorer.message.value
+
+
+def test_what_was_not_found_is_no_longer_said_once_something_is(explorer):
+    explorer.train.value, explorer.infer.value = "musetalk-v1-train", "musetalk-v1-infer"
+    explorer.worst_frame.click()
+    assert "No worst frame" in explorer.message.value
+    explorer.next_difference.click()
+    assert "No " not in explorer.message.value
 
 
 def test_zoom(explorer):
