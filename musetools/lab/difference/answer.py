@@ -202,8 +202,9 @@ def _sentence(clip: Comparison, minute: Comparison) -> str:
 
 def _alike(compared: Comparison) -> str:
     differ = compared.rows_differ() > 0
-    inside = compared.shared[compared.interior() & differ]
+    inside, same = compared.shared[compared.interior() & differ], compared.shared[~differ]
     text = f"{(~differ).sum()} of the {len(differ)} frames that both have in {compared.where}"
     if len(inside):
-        return f"{text} (others from {inside[0] / compared.fps:.3g} s on)"
+        first = max(same[same < inside[0]], default=compared.shared[0] - 1) + 1  # may be at an edge
+        return f"{text} (others from {first / compared.fps:.3g} s on)"
     return f"{text} (others at the edges)" if differ.any() else text

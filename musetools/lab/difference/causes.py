@@ -93,7 +93,7 @@ class Causes(Answer):
     def sentences(self) -> list[str]:
         """Write the answer, computed from the numbers."""
         worst, safe = self.found[0], [cause for cause in self.found if cause.verdict == "yes"]
-        v1, beside = self.content[V1], self.content[V1].neighbours
+        v1, beside = self.content[V1], self.content[worst.spec].neighbours
         cheapest = f": {'; '.join(f'{c.name} ({c.spec})' for c in safe)}" if safe else ""
         return [
             f"The most costly difference, “{worst.name}”, costs {worst.cost:.2g} standard deviations of the content in "

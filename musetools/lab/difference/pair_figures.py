@@ -45,7 +45,7 @@ def rate_figure(comparisons: Sequence[Comparison]) -> Figure:
                 above.plot(times, side.lag_ms, style, color=colour, linewidth=1.2, label=side.recipe.name)
             below.plot(compared.shared / compared.fps, compared.rows_differ(), color=COLOURS["black"])
             count = "one stops" if compared.stops else f"{compared.differing} of {len(compared.shared)} differ"
-            above.set_title(f"{compared.fps:.5g} fps: {count}")
+            above.set_title(f"{compared.fps:.5g} fps:\n{count}")
             below.set_xlabel("time in s")
         axes[0, 0].set_ylabel("lag in ms")
         axes[1, 0].set(ylabel=f"rows that differ,\nof {n_rows}", ylim=(-0.5, n_rows + 0.5))

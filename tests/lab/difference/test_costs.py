@@ -188,6 +188,14 @@ def test_frames_by_kind():
     assert not compare("musetools", "musetalk-v1.5-infer", fps=50).counts()["same chunk"]
 
 
+def test_the_worst_is_measured_by_neighbours_of_its_own_features(causes):
+    worst = dataclasses.replace(causes.found[0], spec="musetalk-v1.5")
+    other = dataclasses.replace(causes.content["musetalk-v1.5"], neighbours=np.array([2, 3.5]))
+    content = causes.content | {"musetalk-v1.5": other}
+    said = dataclasses.replace(causes, found=(worst, *causes.found[1:]), content=content).sentences()
+    assert said[0].endswith("neighbouring rows differ by 2 to 3.5.")
+
+
 def test_the_answer_of_two_pairs(small, clip, tmp_path, causes):
     soundfile.write(tmp_path / "clip.wav", clip, RATE)
     answers = [evaluate(tmp_path / "clip.wav", *pair, small) for pair in (V1, V15)]
@@ -197,7 +205,7 @@ def test_the_answer_of_two_pairs(small, clip, tmp_path, causes):
     sentences = found.sentences()
     assert "has no effect" in sentences[0]
     assert "no effect" not in sentences[1]
-    assert "others from 30.1 s on" in sentences[1]
+    assert "others from 30 s on" in sentences[1]
     check(outcome_figure(found.all()), ["time of the frame in s"], list(KINDS))
     lines = found.conclusion(causes).lines
     assert [float(line[2]) for line in lines] == sorted((float(line[2]) for line in lines), reverse=True)

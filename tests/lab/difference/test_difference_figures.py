@@ -1,10 +1,12 @@
 """Figures of recipes' chunks: whatever they are given, they have titles, units, legends and the right numbers."""
 
 from fractions import Fraction
+from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
 from figure_checks import check
+from matplotlib.text import Text
 from oracles import speech
 
 from musetools import RECIPES, audio2feat
@@ -122,6 +124,15 @@ def test_where_one_stops_is_written(pair):
     titles = [ax.get_title("left") for ax in rate_figure(at_rates(pair, rates)).axes[:4]]
     for fps, title in zip(rates, titles, strict=True):
         assert ("stops" in title) == (compare(*pair, fps=fps).category == STOPS)
+
+
+def test_titles_of_a_minute_lie_apart():
+    figure = rate_figure(at_rates(V15, (24, 25, 29.97, 30)))
+    figure.draw_without_rendering()
+    names = {ax.get_title("left") for ax in figure.axes[:4]}
+    boxes = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text() in names]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_equal_values_are_counted(made):
