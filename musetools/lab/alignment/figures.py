@@ -82,7 +82,7 @@ def mouth_figure(mouth: Mouth) -> Figure:
         above, below = axes[:, 0]
         above.plot(np.arange(len(seen)) / GRID_RATE, seen, color=COLOURS["green"], label="mouth seen")
         moved = np.arange(len(expected)) / GRID_RATE - (sync.offset_ms or 0) / 1000
-        label = f"expected from {BASIS[sync.method]}, moved by the offset"
+        label = f"expected from {BASIS[sync.method]}" + ", moved by the offset" * (sync.offset_ms is not None)
         above.plot(moved, expected, color=COLOURS["black"], lw=1, ls="--", label=label)
         above.set(xlabel="time in s", ylabel="opening, in\ndeviations", xlim=(0, min(len(seen) / GRID_RATE, SHOWN_S)))
         said, _, match = str(sync).rpartition(" (")

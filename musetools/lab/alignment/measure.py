@@ -29,7 +29,7 @@ __all__ = ["Alignment", "Mouth", "check_store", "evaluate", "look_at_mouth"]
 
 NAMED = 5  # clips that the answer names
 FINE_FPS = 100  # values of loudness a second in which a burst is looked for
-SHUT, BURST_S = 0.25, 0.08  # share of frames in which lips count as shut; length of the burst, and of what is before it
+SHUT, BURST_S = 0.05, 0.08  # share of frames in which lips count as shut; length of the burst, and of what is before it
 LENGTHS = (750, 800, 1000, 1500)  # frames of clips whose starts are replayed beside those of the clip itself
 
 
@@ -85,7 +85,8 @@ class Alignment(Answer):
             found += [f"{name}: {finding.sentence}." for finding in audit.findings if finding.level != "note"]
         if len(bad) > NAMED:
             found.append(f"{len(bad) - NAMED} more clips have findings: see the table.")
-        found.append(f"Clicks confirm the lag expected from the index matrix, within {error:.1f} ms for every recipe.")
+        within = f"within {error:.1f} ms for each recipe that runs"
+        found.append(f"Clicks confirm the lag expected from the index matrix, {within}.")
         if self.mouth is None:
             return [*found, "Lips were not looked at: give mouth='face' (pip install 'musetools[face]'), or a table."]
         return [*found, f"Mouth against audio: {self.mouth.sync}. {self._conclusion()}"]

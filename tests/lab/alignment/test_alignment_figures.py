@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from figure_checks import check
+from figure_checks import check, written
 from matplotlib.figure import Figure
 
 from musetools import RECIPES
@@ -117,6 +117,22 @@ def test_a_plosive_is_the_shut_lips_before_the_loudest_rise(monkeypatch):
         figure, {"sample", "time in s"}, ["Lips shut at 3.00 s; by the offset sound", " ms late", "sound in the file"]
     )
     assert len(figure.axes[0].images) == 9
+
+
+def test_lips_that_others_are_shut_beside_are_no_plosive():
+    """At 3 s, where sound rises most, they are narrow; shut they are at 5 s."""
+    values = np.ones((200, 1))
+    values[70:81], values[120:131] = 0.2, 0
+    waveform = np.zeros(8 * RATE, np.float32)
+    waveform[3 * RATE : 4 * RATE], waveform[5 * RATE :] = 0.5, 0.1
+    seen = mouth(places=np.tile([50, 50, 40], (200, 1)))
+    seen = replace(seen, seen=replace(seen.seen, values=values))
+    assert 120 <= seen.plosive(waveform) <= 130
+
+
+def test_without_an_offset_nothing_is_called_moved():
+    unknown = replace(mouth(), sync=replace(mouth().sync, offset_ms=None, interval_ms=None))
+    assert not [text for text in written(mouth_figure(unknown)) if "moved" in text]
 
 
 def test_starts_with_wrong_data():
