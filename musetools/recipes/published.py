@@ -17,7 +17,7 @@ for _recipe in (
         features=FeatureSpec.named("musetools"),
         cut=cuts.canonical,
         positional_encoding=False,
-        source="musetools/chunks.py",
+        source="musetools/chunks/rows.py",
         version="0.1",
         note="Exact fps, context that does not depend on fps, one chunk for every whole frame, edges clamped. "
         "Stops where there is a frame but no feature row.",
