@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from musetools import ChunkStream, EncoderWindow
 from musetools.check.findings import SILENT_DBFS
@@ -43,9 +43,8 @@ def trade_figure(costs: dict[str, WindowCost], trade: Trade) -> Figure:
             label = f"{name}, {cost.latency_s:.2f} s behind"
             ax.plot(*_place(cost), linestyle="none", markersize=9, label=label, **style)
         ax.set(xscale="log", yscale="log", ylabel=DISTANCE, xlabel="computing in % of real time, one thread")
-        for axis, ticks in ((ax.xaxis, (1, 2, 5, 10, 20, 50, 100)), (ax.yaxis, (0.1, 0.2, 0.3, 0.5, 1, 2, 3))):
-            low, high = axis.get_view_interval()
-            axis.set_ticks([tick for tick in ticks if low <= tick <= high])
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
             axis.set_major_formatter("{x:g}")
             axis.set_minor_locator(NullLocator())
         (name, last), (first_name, first) = list(costs.items())[-1], min(costs.items(), key=lambda i: i[1].overall)
@@ -177,10 +176,9 @@ def timeline_figure(came: np.recarray, waveform: np.ndarray, stream: ChunkStream
         delay.axhline(expected, color="black", linestyle="--", label="algorithmic latency, at most")
         delay.axhline(slowest, color="black", linestyle=":", label="and the longest step")
         delay.set(ylim=(0, 1.25 * max(late.max(), slowest)), ylabel="ms after the\nframe's start")
-        delay.legend(loc="lower right", ncols=3)
         level.plot(came.start_s, came.loudness, color=COLOURS["green"], label="loudness of the frame")
         silent = f"{SILENT_DBFS:g} dBFS: hold the mouth still below"
         level.axhline(SILENT_DBFS, color="0.6", linestyle=":", label=silent)
         level.set(xlabel="time in the audio in s", ylabel="loudness\nin dBFS")
-        level.legend(loc="lower right", ncols=2)
+        fig.legend(loc="outside lower center", ncols=3)  # what is drawn leaves no corner free for sure
     return fig

@@ -171,6 +171,8 @@ def test_a_played_clip_is_never_ahead_of_its_audio(encoder, speech):
     assert came.late_s.min() > 0.2  # look-ahead and right context
     fig = streaming.timeline_figure(came, speech[:24_000], stream)
     assert all(ax.get_ylabel() for ax in fig.axes)
+    assert fig.legends
+    assert not any(ax.get_legend() for ax in fig.axes)  # over what is drawn
 
 
 def test_what_is_too_short_is_said(encoder, speech):
@@ -224,6 +226,14 @@ def test_table_of_costs(traded):
     assert [line[0] for line in table.lines] == ["live-low", "a buffer"]
     assert table.lines[1][2:4] == ["30 s", "window"]
     assert table.lines[1][-3:] == [f"{value:.3f}" for value in traded.others[3].by_layer]
+
+
+@pytest.mark.parametrize("seen", [(3.4, 5.4), (0.25, 2.4), (40, 130)])
+def test_any_distance_and_computing_has_numbers(answer, traded, seen):
+    (ax,) = streaming.trade_figure(answer.costs, traded).axes
+    ax.set(xlim=seen, ylim=seen)
+    for axis in (ax.xaxis, ax.yaxis):
+        assert sum(seen[0] <= tick <= seen[1] for tick in axis.get_majorticklocs()) >= 2
 
 
 def test_figures_of_costs(answer, traded):
