@@ -17,6 +17,7 @@ from musetools.files import make_folder, read_npy, sha256_of, write_whole
 __all__ = ["MEASURES", "MouthSeries", "kept", "read_mouth"]
 
 MEASURES = ("inner", "outer", "width", "chin")
+COLUMNS = (*MEASURES, "opening", "time_s")
 FITS_S = 0.5  # between the ends of a series and of its clip
 LARGEST = 1e9  # of a measure, in any unit
 
@@ -70,8 +71,8 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> M
     ----------
     path : path
         A ``.csv`` with a head of names, some of inner, outer, width and chin, or else opening for a mouth that was
-        drawn by loudness, and optionally ``time_s`` (seconds from the first shown frame); or a ``.npy`` of shape
-        (n_frames,), the inner lips, or (n_frames, 4). In any unit; NaN or an empty cell without a face.
+        drawn by loudness, and optionally ``time_s`` (seconds from the first shown frame); others are not read. Or a
+        ``.npy`` of shape (n_frames,), the inner lips, or (n_frames, 4). In any unit; NaN or an empty cell: no face.
     frames_s : ndarray of float, shape (n_frames,), optional
         When the clip's frames are shown. The series has a value for each, or times of its own that cover the clip;
         left out, it must have times.
@@ -91,20 +92,19 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> M
         raise ParameterError(
             f"{path} is no series of a mouth: {error}. See musetools.lips.read_mouth for what one is"
         ) from None
-    times, drawn = columns.pop("time_s", None), "opening" in columns
+    times, drawn = columns.pop("time_s", None), not {*MEASURES} & {*columns}
     columns |= {"inner": columns["opening"]} if drawn else {}
     values = {name: columns[name] for name in MEASURES if name in columns}
-    n_values = len(next(iter(values.values()), ()))
+    n_values = len(next(iter(values.values())))
     if times is None and (frames_s is None or n_values != len(frames_s)):
         wanted = "no column time_s" if frames_s is None else f"{n_values} values, the clip {len(frames_s)} frames"
         raise ParameterError(f"{path} has {wanted}. Give a value for each frame, or a column time_s")
     times = np.asarray(frames_s if times is None else times, np.float64)
     if n_values < 2 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        names = f"{', '.join(MEASURES)} or opening"
-        raise ParameterError(f"{path} must have columns of {names}, two values or more, rising times; got {[*columns]}")
+        raise ParameterError(f"{path} must have two values or more, and times that rise. Copy or export it again")
     if frames_s is not None and abs(times[-1] - frames_s[-1]) > FITS_S:
         ends = f"ends at {times[-1]:.2f} s, the clip's frames at {frames_s[-1]:.2f} s"
-        raise ParameterError(f"{path} {ends}. Give the series of this clip")
+        raise ParameterError(f"{path} {ends}. Give the series of this clip, times in seconds")
     if any((np.abs(column) > LARGEST).any() for column in values.values()):
         raise ParameterError(f"{path} holds values beyond {LARGEST:g}, which no mouth has. Copy or export it again")
     if all(np.nanstd(column) == 0 for column in values.values() if np.isfinite(column).any()):
@@ -116,9 +116,13 @@ def read_mouth(path: str | os.PathLike, frames_s: np.ndarray | None = None) -> M
 def _columns(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npy":
         values = np.atleast_2d(read_npy(path).astype(np.float64).T)
-        return dict(zip(MEASURES, values, strict=False)) if len(values) in (1, len(MEASURES)) else {}
-    with open(path, newline="", encoding="utf-8") as file:
-        table = [*csv.DictReader(file)]
-    if not table:
-        raise ValueError("it has no table row")
-    return {name: np.array([float(row[name] or "nan") for row in table]) for name in table[0] if name}
+        if len(values) not in (1, len(MEASURES)):
+            raise ValueError(f"it has {len(values)} columns, not 1 or {len(MEASURES)}")
+        return dict(zip(MEASURES, values, strict=False))
+    with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before the head
+        reader = csv.DictReader(file, skipinitialspace=True)
+        table, names = [*reader], reader.fieldnames or []
+    if not table or not {*MEASURES, "opening"} & {*names}:
+        wanted = f"columns of {', '.join(MEASURES)} or opening"
+        raise ValueError(f"it must have {wanted}, with commas between; got {len(table)} rows of {names}")
+    return {name: np.array([float(row[name] or "nan") for row in table]) for name in COLUMNS if name in names}

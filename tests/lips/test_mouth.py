@@ -182,14 +182,33 @@ def test_series_of_other_trackers(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefftime_s,inner\n0,1\n0.2,2\n",
+        "time_s, inner, opening\n0, 1, 5\n0.2, 2, 6\n",
+        "time_s,inner,who\n0,1,a\n0.2,2,b\n",
+    ],
+    ids=["a mark before the head", "spaces", "other columns"],
+)
+def test_tables_as_spreadsheets_and_trackers_write_them(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    found = read_mouth(tmp_path / "a.csv", np.array([0, 0.1]))
+    assert found.times_s.tolist() == [0, 0.2]
+    assert found.values[:, 0].tolist() == [1, 2]
+    assert not found.drawn
+
+
+@pytest.mark.parametrize(
     ("text", "match"),
     [
         ("inner\n1\n2\n", "has 2 values, the clip 4 frames"),
-        ("time_s,inner\n1,1\n0,2\n", "rising times"),
+        ("time_s,inner\n1,1\n0,2\n", "times that rise"),
         ("time_s,smile\n0,1\n1,2\n", "columns of inner, outer, width, chin"),
         ("", "no series of a mouth"),
+        ("time_s;inner\n0;1\n1;2\n", r"with commas between; got 2 rows of \['time_s;inner'\]"),
+        ("time_s,inner\n0,1\n40,2\n", "times in seconds"),
     ],
-    ids=["length", "times", "names", "empty"],
+    ids=["length", "times", "names", "empty", "semicolons", "milliseconds"],
 )
 def test_what_is_no_series_is_refused(tmp_path, text, match):
     (tmp_path / "a.csv").write_text(text)
