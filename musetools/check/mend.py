@@ -184,7 +184,7 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
     turns, graph = round(first.rotation / 90) % 4, av.filter.Graph()
     steps = [("fps", f"{fps}:start_time=0")] if times == FILTERED else []
     steps += [*UPRIGHT[turns], ("crop", EVEN), ("format", FORMAT), ("buffersink",)]
-    graph.link_nodes(graph.add_buffer(template=stream), *(graph.add(*step) for step in steps)).configure()
+    graph.link_nodes(_buffer(graph, first), *(graph.add(*step) for step in steps)).configure()
     aspect = stream.codec_context.sample_aspect_ratio
     number = count()
     for frame in chain([first], frames, [None]):
@@ -201,6 +201,15 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
             yield from coder.encode(each)
     if coder:
         yield from coder.encode()
+
+
+def _buffer(graph: Any, frame: Any) -> Any:
+    """Add a source of frames that look like this one; PyAV's own names no colours, which would then be converted."""
+    size, tick = f"{frame.width}x{frame.height}", str(frame.time_base)
+    colours = {"colorspace": str(int(frame.colorspace)), "range": str(int(frame.color_range))}
+    return graph.add(
+        "buffer", video_size=size, pix_fmt=frame.format.name, time_base=tick, pixel_aspect="1/1", **colours
+    )
 
 
 def _coder(out: Any, fps: Fraction, frame: Any, aspect: Fraction | None) -> Any:

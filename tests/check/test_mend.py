@@ -230,6 +230,22 @@ def test_images_of_odd_size_are_cut_by_a_line(tmp_path):
         assert (made.streams.video[0].width, made.streams.video[0].height) == (64, 62)
 
 
+def test_colours_of_a_format_that_changes_are_as_they_were(tmp_path):
+    """BT.2020, as of HDR: FFmpeg's filter converts to BT.601, without saying so, what is not named to it."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        video = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv444p"
+        video.codec_context.colorspace, video.codec_context.color_range = 9, 1
+        frame = av.VideoFrame.from_ndarray(np.stack([np.full((64, 64), i, np.uint8) for i in (90, 70, 200)]), "yuv444p")
+        packets = [packet for one in [*[frame] * 30, None] for packet in video.encode(one)]
+        mux(container, [*packets, *sound(container, "aac", 1)])
+    fix(tmp_path / "a.mp4", tmp_path / "b.mp4", fps25=True)
+    with av.open(str(tmp_path / "b.mp4")) as made:
+        after = next(made.decode(video=0))
+    assert int(after.colorspace) == 9
+    assert after.to_ndarray()[[0, 64, -1], 0].tolist() == pytest.approx([90, 70, 200], abs=1)
+
+
 def test_the_sound_of_the_last_frame_is_kept(tmp_path):
     source = write_clip(tmp_path / "a.mp4", 30)
     fix(source, tmp_path / "b.mp4", fps25=True)
