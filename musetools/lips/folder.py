@@ -19,7 +19,7 @@ from musetools.check.findings import Finding, by_level
 from musetools.check.folder import FolderAudit, worst_first
 from musetools.errors import AudioError, ParameterError
 from musetools.features.encoder import Encoder
-from musetools.lips.estimate import REACH_S, LipSync, in_words, lip_sync
+from musetools.lips.estimate import FARTHEST_S, REACH_S, LipSync, in_words, lip_sync
 from musetools.lips.expected import MouthModel
 from musetools.lips.mouth import SEVERAL_FACES, mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
@@ -30,7 +30,7 @@ __all__ = ["lips_errors", "of_lips", "with_lips", "with_sync"]
 WARNING_MS, ERROR_MS = 80.0, 160.0  # beyond, with the whole interval
 TYPICAL = 4  # clips with a number whose median is the folder's own offset
 CLEAR_S = 4.0  # of face and sound: all clips of people so long that were tried got a number
-NOT_COMPARED = "no video", "no sound"  # of a file of sound alone, or without sound, which is a finding of its own
+NOT_COMPARED = "no file that can be read", "no video", "no sound"  # which are findings of their own, but for the second
 
 
 def with_lips(
@@ -86,8 +86,9 @@ def _sync(
     face: tuple[float, float] | None = None,
     **tracks: int | None,
 ) -> LipSync:
-    for stream, what in zip((clip.info and clip.info.video, clip.info and clip.info.audio), NOT_COMPARED, strict=True):
-        if stream is None:
+    info = clip.info
+    for there, what in zip((info, info and info.video, info and info.audio), NOT_COMPARED, strict=True):
+        if there is None:
             return LipSync(reach_s=reach_s, why=what)
     if series is not None:
         mouth, waveform = read_mouth(series, np.array(clip.timeline.frames_s)), load_audio(clip.name, **tracks)
@@ -117,7 +118,9 @@ def with_sync(clip: ClipAudit, sync: LipSync, usual_ms: float = 0.0) -> ClipAudi
 def of_lips(sync: LipSync, usual_ms: float = 0.0) -> Iterator[Finding]:
     """Judge what lips say of a clip, against what is usual in its folder."""
     if sync.offset_ms is None:
-        sentence = f"Whether lips fit the sound is not known: {sync.why}. Look at it, or leave it out"
+        farther = "match" in sync.why and sync.reach_s < FARTHEST_S
+        mend = f"Search farther, by check --lips --reach {FARTHEST_S:g}, look" if farther else "Look"
+        sentence = f"Whether lips fit the sound is not known: {sync.why}. {mend} at it, or leave it out"
         yield Finding(_unknown_level(sync), "lips unknown", sync.confidence, sentence)
         return
     relative = sync.offset_ms - usual_ms

@@ -44,6 +44,20 @@ def test_levels(told, usual, level):
     assert [finding.level for finding in of_lips(told, usual)] == ([level] if level else [])
 
 
+def test_where_to_look_for_an_offset_that_is_not_found():
+    unknown = LipSync(why="the best match lies at the end of ±600 ms")
+    assert "--reach 3, look at it" in next(of_lips(unknown)).sentence
+    assert "--reach" not in next(of_lips(replace(unknown, reach_s=3.0))).sentence
+    assert "--reach" not in next(of_lips(LipSync(why="no speech in the sound"))).sentence
+
+
+def test_a_file_that_cannot_be_read_has_not_lost_its_video(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (clip,) = with_lips(FolderAudit((audit_clip(tmp_path / "a.mp4"),)), None).audits
+    assert clip.lips.why == "no file that can be read"
+    assert [finding.level for finding in clip.findings] == ["error", "note"]
+
+
 def test_a_folder_is_judged_by_its_median(tmp_path, monkeypatch):
     clip = audit_clip(write_clip(tmp_path / "a.mp4"))
     told = iter([at(100), at(110), at(90), at(105), at(320)])
