@@ -89,13 +89,15 @@ class Alignment(Answer):
         found.append(f"Clicks confirm the lag expected from the index matrix, {within}.")
         if self.mouth is None:
             return [*found, "Lips were not looked at: give mouth='face' (pip install 'musetools[face]'), or a table."]
-        return [*found, f"Mouth against audio: {self.mouth.sync}. {self._conclusion()}"]
+        whose = "" if len(audits) == 1 else f" of {Path(self.clip.name).name} alone (musetools check --lips: of all)"
+        return [*found, f"Mouth against audio{whose}: {self.mouth.sync}. {self._conclusion()}"]
 
     def _conclusion(self) -> str:
         if self.mouth.sync.offset_ms is None:
             return "So whether lips fit the sound is not known."
-        if beyond := [f for f in self.clip.findings if f.what == "lips"]:
-            return f"{beyond[0].level.capitalize()}: aligned talkers differ by less. To mend it: {self.clip.mend}"
+        if beyond := [f for f in self.clip.findings if f.what in ("lips", "lips drift")]:
+            mend = f" To mend it: {self.clip.mend}" if "--sound" in self.clip.mend else ""
+            return f"{beyond[0].level.capitalize()}: aligned talkers differ by less.{mend}"
         return f"That is no more than aligned talkers differ by ({WARNING_MS:.0f} ms): in sync, as far as lips show."
 
 

@@ -1,5 +1,6 @@
 """The answer of notebook 02 names what is wrong, computed from the numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from musetools.check.folder import FolderAudit
 from musetools.lab.alignment import Alignment, ConverterAudit, MeasuredLag, Mouth, answer_box, evaluate
 from musetools.lab.alignment.measure import NAMED
 from musetools.lips import LipSync, MouthSeries
+from musetools.lips.folder import with_sync
 
 RATE = 16_000
 DATA = Path(__file__).resolve().parents[3] / "data"
@@ -43,6 +45,15 @@ def test_a_good_folder():
     assert found[0].startswith("0 of 2 clips must not go into training with musetools")
     assert "within 2.2 ms" in found[1]
     assert str(SYNC) in found[2]
+    assert "Mouth against audio of the array alone" in found[2]
+
+
+def test_sound_that_drifts_is_not_called_in_sync():
+    """Though in the middle of the clip it is where the mouth is; moving it mends nothing."""
+    drifting = replace(SYNC, offset_ms=0.0, interval_ms=(-5, 5), drift_ms_s=60.0, drift_interval_ms_s=(50, 70))
+    conclusion = answer_of(with_sync(clip(100), drifting), mouth=replace(LATE, sync=drifting)).sentences()[-1]
+    assert conclusion.startswith("Mouth against audio: sound")
+    assert conclusion.endswith("Error: aligned talkers differ by less.")
 
 
 def test_each_finding_is_named():
