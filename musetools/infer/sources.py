@@ -34,12 +34,12 @@ class WatchedSource:
         """Whether a block was asked for that has not been handed out."""
         return self._asked is not None
 
-    def read(self, stall_s: float) -> Iterator[np.ndarray]:
-        """Yield the blocks; StreamError if no sample comes for `stall_s` seconds."""
+    def read(self, stall_s: float | None) -> Iterator[np.ndarray]:
+        """Yield the blocks; StreamError if no sample comes for `stall_s` seconds, where that is limited."""
         last = time.monotonic()
         while True:
             self._asked = self._asked or _in_thread(self._iterator)
-            if not wait([self._asked], max(0, last + stall_s - time.monotonic())).done:
+            if not wait([self._asked], stall_s and max(0, last + stall_s - time.monotonic())).done:
                 raise _stall_error(stall_s)
             asked, self._asked = self._asked, None
             if (block := asked.result()) is END:
@@ -47,7 +47,7 @@ class WatchedSource:
             yield block
             if n_samples_of(block):
                 last = time.monotonic()
-            elif time.monotonic() > last + stall_s:  # a source that sends blocks without samples
+            elif stall_s and time.monotonic() > last + stall_s:  # a source that sends blocks without samples
                 raise _stall_error(stall_s)
 
 

@@ -209,14 +209,15 @@ class ChunkStream(ShownAsText):
             PCM, as `push` takes it.
         stall_s : float, optional
             Seconds without a sample after which StreamError is raised; the source is then read in a thread. By default
-            it is waited for. After a stall, iterating over the same source goes on with what came late.
+            it is waited for. After a stall, iterating over the same source, with a limit or without, goes on with what
+            came late.
 
         Notes
         -----
         Whoever stops iterating early, or cancels the task that does, gives up the frames of that push.
         """
-        if checked_limit(stall_s) is not None:
-            goes_on = self._source and self._source.blocks is blocks and self._source.stalled
+        goes_on = self._source and self._source.blocks is blocks and self._source.stalled
+        if checked_limit(stall_s) is not None or goes_on:
             self._source = self._source if goes_on else WatchedSource(blocks)
             blocks = self._source.read(stall_s)
         for block in blocks:
