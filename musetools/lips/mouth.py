@@ -31,6 +31,7 @@ FACE = DISTANCES["inner"][1]  # forehead to chin: the size of a face
 LIPS = DISTANCES["outer"][0]
 LIPS_SHARE = 0.3  # of the height of the face, on each side of the lips' middle: what an image of the mouth shows
 LONGEST_PX, SHORTEST_PX = 640, 64  # larger images are made smaller, for speed; in smaller ones no face can be measured
+POINTS = 32  # each way, of an image that is looked at for a cut
 CUT = 30.0  # mean change of grey, of 255, from one frame to the next at a cut of scene
 SEVERAL_FACES = "several faces"
 SEVERAL, LOST = 0.1, 0.02  # share of frames that is worth a note
@@ -162,6 +163,7 @@ class _Follower:
     def __init__(self, landmarker: Any, face: tuple[float, float] | None):
         self.landmarker, self.point, self.pointed_at = landmarker, face, face is not None
         self.before: np.ndarray | None = None  # a small grey copy of the last image
+        self.at_ms = -1  # what MediaPipe was told of the last image
         self.cuts_s: list[float] = []
         self.n_faces: list[int] = []
 
@@ -184,8 +186,9 @@ class _Follower:
         if self._is_cut(image):
             self.cuts_s.append(at_s)
             self.point, self.pointed_at = None, False
+        self.at_ms = max(self.at_ms + 1, round(1000 * at_s))  # frames may lie nearer, but MediaPipe takes no ms twice
         with nullcontext() if self.n_faces else quiet():
-            found = self.landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, image), round(1000 * at_s))
+            found = self.landmarker.detect_for_video(mp.Image(mp.ImageFormat.SRGB, image), self.at_ms)
         size = image.shape[1], image.shape[0]
         faces = [np.array([(p.x, p.y) for p in face]) * size for face in found.face_landmarks]
         face = self._chosen(faces, size)
@@ -202,8 +205,8 @@ class _Follower:
         return None if self.pointed_at and min(away) > _distance(nearest, *FACE) else nearest  # that is another one
 
     def _is_cut(self, image: np.ndarray) -> bool:
-        steps = [max(1, length // 32) for length in image.shape[:2]]
-        small = image[:: steps[0], :: steps[1]].mean(axis=2)
+        # as many points of each: in a recorded call images change their size
+        small = image[np.ix_(*(np.arange(POINTS) * length // POINTS for length in image.shape[:2]))].mean(axis=2)
         before, self.before = self.before, small
         return before is not None and float(np.abs(small - before).mean()) > CUT
 

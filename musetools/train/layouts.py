@@ -10,6 +10,7 @@ from musetools.errors import EncoderError, OutputError, StoreError
 from musetools.features.weights import load_pickled
 from musetools.files import read_npy, replacing
 from musetools.recipes.datasets import numbered_files
+from musetools.train.integrity import file_name
 from musetools.train.store import FeatureStore
 
 __all__ = ["export_embeds", "export_frame_files", "import_embeds", "import_frame_files"]
@@ -26,7 +27,8 @@ def export_frame_files(store: FeatureStore, folder: str | os.PathLike) -> dict[s
     """
     written = {}
     for clip in store:
-        target, features = Path(folder) / Path(store.record(clip).file).stem, store[clip]
+        # as the clip's file is named at first: that of a clip that was made again may have an @ more
+        target, features = Path(folder) / Path(file_name(clip)).stem, store[clip]
         try:
             target.mkdir(parents=True)
         except OSError as error:

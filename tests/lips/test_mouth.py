@@ -119,6 +119,14 @@ def test_lost_faces_and_cuts_are_told(tmp_path, track):
     assert mouth_measures(tmp_path / "a.mp4", cache=None).notes[0] == "no face in any of 30 frames"
 
 
+def test_frames_of_other_sizes_and_of_nearly_the_same_time(track):
+    """As recorded calls and joined clips have them; MediaPipe raises an error for a time that does not grow."""
+    images = [(0.76, np.zeros((100, 100, 3))), (0.76001, np.zeros((240, 320, 3))), (0.84, np.full((90, 64, 3), 200))]
+    landmarker = track([[face_at(0.5, 0.5, 0.3, 0.1)]] * len(images))
+    found = module._Follower(landmarker, None).followed(iter(images), "clip")
+    assert (landmarker.times, found.notes) == ([0, 1, 80], ("1 cut(s) of scene, at 0.1 s",))
+
+
 def test_results_are_kept_by_the_files_hash(tmp_path, track):
     landmarker = track([[face_at(0.5, 0.5, 0.3, 0.1)]] * 20 + [[]] * 10)
     first = mouth_measures(film(tmp_path / "a.mp4"), cache=tmp_path / "kept")
@@ -175,7 +183,8 @@ def test_series_of_other_trackers(tmp_path):
     np.testing.assert_array_equal(found.values[:, 0], [0.1, 0.2, np.nan, 0.4])
     assert np.isnan(found.values[:, 1:]).all()
     assert found.times_s.tolist() == frames.tolist()
-    (tmp_path / "a.csv").write_text("time_s,inner,width\n0,1,2\n0.5,,3\n")
+    # as Excel writes it, with a mark at the start
+    (tmp_path / "a.csv").write_text("time_s,inner,width\n0,1,2\n0.5,,3\n", encoding="utf-8-sig")
     found = read_mouth(tmp_path / "a.csv", frames)
     np.testing.assert_array_equal(found.values, [[1, np.nan, 2, np.nan], [np.nan, np.nan, 3, np.nan]])
     assert found.times_s.tolist() == [0, 0.5]

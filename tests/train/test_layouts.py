@@ -56,6 +56,13 @@ def test_every_clip_counts_from_zero(tmp_path, small):
         np.testing.assert_array_equal(rows.reshape(2, *SHAPE), rows_of("b", 51)[2 * k : 2 * k + 2])
 
 
+def test_a_clip_that_was_made_again_keeps_its_folder(tmp_path, small):
+    store = make_store(tmp_path / "store", small, ["clip"])
+    store.add_rows("clip", rows_of("other"), replace=True)
+    export_frame_files(store, tmp_path / "files")
+    assert os.listdir(tmp_path / "files") == ["clip"]
+
+
 def test_nothing_is_exported_over_what_is_there(tmp_path, store):
     (tmp_path / "files" / "b").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"cannot make .*b: File exists. Name a new folder"):

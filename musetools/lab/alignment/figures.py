@@ -113,7 +113,7 @@ def plosive_figure(mouth: Mouth, waveform: np.ndarray, clip: str | os.PathLike) 
     Returns
     -------
     Figure or None
-        None where the series was not measured in the video.
+        None where the series was not measured in the video, or has no plosive.
     """
     if (shut := mouth.plosive(waveform)) is None:
         return None

@@ -49,7 +49,10 @@ class Mouth:
         return seen, expected / max(expected.std(), 1e-9)
 
     def plosive(self, waveform: np.ndarray) -> int | None:
-        """Return the frame with shut lips after which sound, moved to the mouth, rises most; None without pictures."""
+        """Return the frame with shut lips after which sound, moved to the mouth, rises most.
+
+        None without pictures, or without sound around any frame with shut lips.
+        """
         lips, times = self.seen.values[:, 0], self.seen.times_s + (self.sync.offset_ms or 0) / 1000
         if self.seen.places is None or not np.isfinite(lips).any():
             return None
@@ -58,9 +61,8 @@ class Mouth:
         here, step = np.rint(times * FINE_FPS).astype(int), round(BURST_S * FINE_FPS)
         before, middle, after = (np.clip(here + k * step, 0, len(loud)) for k in (-1, 0, 1))
         rise = (sums[after] - 2 * sums[middle] + sums[before]) / step
-        inside = (here >= step) & (here < len(loud) - step)
-        shut = lips <= np.nanquantile(lips, SHUT)
-        return int(np.argmax(np.where(inside & shut, rise, -np.inf)))
+        shut = (lips <= np.nanquantile(lips, SHUT)) & (here >= step) & (here < len(loud) - step)
+        return int(np.argmax(np.where(shut, rise, -np.inf))) if shut.any() else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

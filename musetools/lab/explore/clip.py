@@ -92,7 +92,7 @@ class Clip:
         """Return seconds, and the opening expected from sound then, of the mean and deviation of those seen."""
         if self.openings is None:
             return None
-        key = "mouth", encoder.fingerprint
+        key = "mouth", encoder.fingerprint, encoder.dtype
         if key not in self._made:
             model = MouthModel.load()
             fitting = encoder if model.fits(encoder) else None
@@ -108,7 +108,7 @@ class Clip:
 
     def features(self, spec: FeatureSpec, encoder: Encoder) -> tuple[np.ndarray, int]:
         """Return features, made at the first call, and how many samples this spec's decoder gives."""
-        key = spec, encoder.fingerprint
+        key = spec, encoder.fingerprint, encoder.dtype
         if key not in self._made:
             rows = FeatureRows(self.path, encoder, spec)
             self._made[key] = rows.array(), rows.n_samples  # decoders that resample may differ by a sample

@@ -110,6 +110,7 @@ def test_a_plosive_is_the_shut_lips_before_the_loudest_rise(monkeypatch):
     seen = mouth(places=np.tile([50, 50, 40], (200, 1)))
     assert seen.plosive(waveform) == 75
     assert mouth().plosive(waveform) is None
+    assert plosive_figure(seen, waveform[: RATE // 10], "clip.mp4") is None
     drawn = "musetools.lab.alignment.figures.mouth_images"
     monkeypatch.setattr(drawn, lambda clip, series, frames: [np.zeros((8, 8, 3), np.uint8)] * len(frames))
     figure = plosive_figure(seen, waveform, "clip.mp4")

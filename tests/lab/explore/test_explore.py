@@ -17,7 +17,16 @@ from media import speech as recorded
 from media import write_media, write_silent_film
 from PIL import Image
 
-from musetools import RECIPES, AudioError, MusetoolsError, ParameterError, load_audio, loudness
+from musetools import (
+    RECIPES,
+    AudioError,
+    FeatureSpec,
+    MusetoolsError,
+    ParameterError,
+    load_audio,
+    load_encoder,
+    loudness,
+)
 from musetools.check.findings import SILENT_DBFS
 from musetools.lab.explore import clip as clips
 from musetools.lab.explore import explorer as explorers
@@ -92,6 +101,13 @@ def test_a_measured_mouth_is_as_wide_as_it_gets(talker):
         talker.mouth, times_s=times, values=np.outer([0.0, 0.02, 0.04, 0.01, 0.0], np.ones(4)), drawn=False
     )
     np.testing.assert_allclose(replace(talker, mouth=measured).openings[1], [0, 0.5, 1, 0.25, 0])
+
+
+def test_features_of_another_type_are_made_anew(sound, small):
+    exact, halved = (load_encoder("untrained-tiny", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    rows, again, others = (sound.features(FeatureSpec(), encoder)[0] for encoder in (exact, exact, halved))
+    assert rows is again
+    assert not np.array_equal(rows, others)
 
 
 def test_a_csv_without_inner_lips_shows_no_mouth(talker, scene):
