@@ -312,7 +312,9 @@ def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch
     done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25"])
     assert "it is none of them" in done.stdout
     done = CliRunner().invoke(main, ["trace", "own_code:dropped", "--fps", "25"])  # its first chunk is frame 2's
-    assert re.search(r"25 +1496 +\+0 +it is musetalk-v1-train \(its first chunk is of frame 2\):", done.stdout), done.stdout
+    assert re.search(r"25 +1496 +\+0 +it is musetalk-v1-train \(its first chunk is of frame 2\):", done.stdout), (
+        done.stdout
+    )
     done = CliRunner().invoke(main, ["trace", "own_code:odd", "--fps", "25", "--fps", "30"])
     assert done.stdout.count("no known recipe gives chunks of so many rows") == 2
     done = CliRunner().invoke(main, ["trace", "own_code:still", "--fps", "25"])
