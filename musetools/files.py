@@ -211,9 +211,9 @@ class Found(list[tuple[str, Path]]):
 def find_media(sources: Iterable[str | os.PathLike]) -> Found:
     """Find media files and name their clips, in one order; ParameterError for what is not there, or where none is.
 
-    A source is a file, a folder or a glob such as ``talks/**/*.mp4``. Hidden files are passed over, macOS's ``._name``
-    beside each file among them. A folder without media among others is warned of. Links to folders are followed. A link
-    that leads nowhere is found: whoever opens it says so.
+    A source is a file, a folder or a glob such as ``talks/**/*.mp4``. Hidden files, macOS's ``._name`` beside each file
+    among them, and hidden folders are passed over. A folder without media among others is warned of. Links to folders
+    are followed. A link that leads nowhere is found: whoever opens it says so.
     """
     found, bare = Found(), []
     for source in map(Path, [sources] if isinstance(sources, (str, os.PathLike)) else sources):
@@ -252,7 +252,7 @@ def _below(folder: Path, closed: dict[str, str]) -> Iterator[Path]:
     # not rglob, which says nothing of a folder that it may not read and, as some versions, of one behind a link
     errors = {"onerror": lambda error: closed.update({error.filename: error.strerror})}
     for top, folders, names in os.walk(folder, followlinks=True, **errors):
-        folders[:] = (name for name in folders if not _leads_up(Path(top, name)))
+        folders[:] = (name for name in folders if not name.startswith(".") and not _leads_up(Path(top, name)))
         yield from (path for name in names if _is_named(path := Path(top, name)))
 
 

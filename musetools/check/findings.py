@@ -160,6 +160,9 @@ def of_other_tracks(used_dbfs: float, others: dict[int, float]) -> Iterator[Find
 
 
 def _of_rates(video: StreamInfo) -> Iterator[Finding]:
+    if video.frames_counted == 0:
+        sentence = "The video has no frame. Of a stream that was saved in pieces, join them: cat init.mp4 PIECES > CLIP"
+        yield Finding("error", "no frames", 1.0, sentence)
     if video.variable:
         sentence = "Frames lie unevenly in time, so frame i is not at i/fps. Convert with -vf fps=25 to a constant rate"
         yield Finding("error", "variable rate", 1.0, sentence)

@@ -23,6 +23,7 @@ from musetools.lips.estimate import FARTHEST_S, REACH_S, LipSync, in_words, lip_
 from musetools.lips.expected import MouthModel
 from musetools.lips.mouth import SEVERAL_FACES, mouth_measures
 from musetools.lips.series import MouthSeries, read_mouth
+from musetools.table import signed
 from musetools.worker import Worker
 
 __all__ = ["lips_errors", "of_lips", "with_lips", "with_sync"]
@@ -157,8 +158,8 @@ def _apart(clip: ClipAudit, usual_ms: float) -> float:
 def _remarks(numbers: list[float], usual_ms: float) -> str:
     if not numbers:
         return "lips: no clip's offset can be told"
-    low, high = np.quantile(numbers, [0.1, 0.9])
-    text = f"lips: {len(numbers)} clips with a number, sound {low:+.0f} … {high:+.0f} ms (10 … 90 %), positive: late"
+    low, high = (signed(end) for end in np.quantile(numbers, [0.1, 0.9]))
+    text = f"lips: clips with a number: {len(numbers)}, sound {low} … {high} ms (10 … 90 %), positive: late"
     if len(numbers) >= TYPICAL:
         text += f"; median {usual_ms:+.0f} ms, from which each is judged: the camera's or the converter's, not theirs"
     about = MouthModel.load().about

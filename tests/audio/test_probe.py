@@ -20,7 +20,7 @@ from clips import (
 )
 from media import FASTSTART, SPEECH_RATE, sound_packets, speech, write_media
 
-from musetools import AudioError, load_audio, probe_media
+from musetools import AudioError, audit_clip, load_audio, probe_media
 from musetools.audio.probe import StreamInfo
 
 RATES = [Fraction(24_000, 1001), 24, 25, NTSC, 30, 50, Fraction(60_000, 1001), 60]
@@ -227,6 +227,8 @@ def test_a_piece_of_a_stream_without_its_index(tmp_path, read):
     with pytest.raises(AudioError, match=r"its index \(moov\) is in another file.*cat init.mp4") as caught:
         read(piece)
     assert str(caught.value).startswith(str(piece))
+    clip.write_bytes(whole[:cut])  # the index alone
+    assert "no frames" in {finding.what for finding in audit_clip(clip, quick=True).findings}
     clip.write_bytes(whole[:cut] + piece.read_bytes())
     read(clip)
 

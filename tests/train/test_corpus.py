@@ -278,7 +278,8 @@ def test_the_same_names_in_two_folders(tmp_path, empty, small):
 
 
 def test_media_are_found_in_one_order(tmp_path):
-    for name in ("b.wav", "a/z.MP4", "a.b/c.wav", "a/10.flac", "a/9.flac", "B.wav", "é.wav", "x y {1}.m4a", "n.txt"):
+    names = ("b.wav", "a/z.MP4", "a.b/c.wav", "a/10.flac", "a/9.flac", "B.wav", "é.wav", "x y {1}.m4a", "n.txt")
+    for name in (*names, ".Trash/x.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.wav").mkdir()
