@@ -108,6 +108,8 @@ def run_suite(
 
 
 def _chosen(cases: Sequence[Case], only: Sequence[str], suite: Path) -> list[Case]:
+    if not all(isinstance(start, str) for start in only):
+        raise ParameterError(f"a case is named by text; got {list(only)}. By -p papermill takes 04 for 4, by -r not")
     if missed := [start for start in only if not any(case.name.startswith(start) for case in cases)]:
         names = ", ".join(case.name for case in cases)
         raise ParameterError(f"no case of {suite} starts with {' or '.join(map(repr, missed))}; there are {names}")

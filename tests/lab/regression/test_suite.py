@@ -192,6 +192,12 @@ def test_a_name_that_matches_nothing(three, ran, only):
     assert not ran
 
 
+def test_a_case_named_by_a_number(three, ran):
+    with pytest.raises(ParameterError, match=r"got \[4\].* by -r"):
+        run_suite(three, only=[4])
+    assert not ran
+
+
 def test_a_case_that_raises_does_not_stop_the_others(toml, ran):
     path = toml(case("bad", 'parameters = {raises = "boom"}') + case("good"))
     for name in ("bad", "good"):
