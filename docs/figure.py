@@ -1,6 +1,6 @@
 """Draws the figure of the README, ``lag.png``, from the recipes' index matrices: ``python docs/figure.py``.
 
-The other two images are screenshots, reduced to 1000 pixels and 64 colours: ``explorer.png`` is what
+The other two images are screenshots, reduced to 1000 pixels and 128 colours: ``explorer.png`` is what
 ``tests/lab/explore/test_browser.py`` leaves in ``runs``, ``report.png`` the top of ``runs/report.html`` at 1200 x 900.
 """
 

@@ -205,11 +205,9 @@ def _converted(container: Any, stream: Any, out: Any, zero: float, fps: Fraction
 
 def _buffer(graph: Any, frame: Any) -> Any:
     """Add a source of frames that look like this one; PyAV's own names no colours, which would then be converted."""
-    size, tick = f"{frame.width}x{frame.height}", str(frame.time_base)
-    colours = {"colorspace": str(int(frame.colorspace)), "range": str(int(frame.color_range))}
-    return graph.add(
-        "buffer", video_size=size, pix_fmt=frame.format.name, time_base=tick, pixel_aspect="1/1", **colours
-    )
+    looks = {"video_size": f"{frame.width}x{frame.height}", "pix_fmt": frame.format.name, "pixel_aspect": "1/1"}
+    looks |= {"colorspace": str(int(frame.colorspace)), "range": str(int(frame.color_range))}
+    return graph.add("buffer", time_base=str(frame.time_base), **looks)
 
 
 def _coder(out: Any, fps: Fraction, frame: Any, aspect: Fraction | None) -> Any:

@@ -78,7 +78,7 @@ def test_spoken_talkers_where_espeak_is_missing(monkeypatch):
         ("frame,opening\n0,0.5\n", "no column time_s"),
         ("time_s,opening\n0,wide\n", "no series of a mouth"),
         ("time_s,opening\n0\n", "two values or more"),
-        ("time_s,opening\n,0.5\n0.04,0.6\n", "rising times"),
+        ("time_s,opening\n,0.5\n0.04,0.6\n", "times that rise"),
         ("time_s,opening\n0,0.5\n0.04,0.5\n", "never moves"),
     ],
     ids=["column", "text", "missing", "no time", "still"],
