@@ -3,7 +3,8 @@
 Positive offsets mean that sound is late. Both series lie on one grid of 10 ms; the clip is cut into blocks of a second
 or more, whose products are summed, so that the curve, its drift and its jackknife (Efron and Stein 1981) are read off
 one array. For r at the best of many shifts, ``S = atanh(r) · sqrt(seconds)`` of wrong sounds follows a Gumbel
-distribution whose place grows with the logarithm of the range that is searched: confidence is its value at S.
+distribution whose place grows with the logarithm of the range that is searched: confidence is its value at S. In a clip
+of more than a minute drifts are searched, too, as so many ranges.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +26,9 @@ REACH_S, FARTHEST_S = 0.6, 3.0  # offsets searched by default, and at most
 SHORTEST_S = 2.8  # of face and sound; GRID's clips have 3.0 s with their last frame
 SURE = 0.998  # confidence from which a number is given; 0.995 is promised
 SILENT = 0.1  # deviation of an expected mouth, of a talker's, below which there is no speech
-FASTEST, DRIFT_REACH_S = 30, 0.3  # ms/s, in steps of 1, and s at the ends of the clip
+FASTEST, LARGEST_STEP = 30, 1.0  # ms/s, of drifts that are tried
+DRIFT_REACH_S, DRIFT_STEP_S = (0.3, 1.0), 0.03  # what they are at the ends of the clip
+USUAL_DRIFT = 1.2  # ms/s that is tried however long the clip is: 29.97 fps taken for 30 is 1.0
 DRIFT_FROM_S = 6.0  # of face and sound; in less, words look like drift
 BLOCK_S, MOST_BLOCKS = 1.0, 60
 FINE = 10  # shifts a point of the grid, by cubic splines: drift moves blocks by parts of a point
@@ -175,12 +178,13 @@ class _Blocks:
     """Sums of products of two series over blocks of the clip, for every shift."""
 
     def __init__(self, even: np.ndarray, known: np.ndarray, wanted: np.ndarray, reach_s: float):
-        self.reach = round(reach_s * GRID_RATE)
-        self.far = self.reach + round(DRIFT_REACH_S * GRID_RATE)
         n_blocks = int(np.clip(len(even) / (BLOCK_S * GRID_RATE), 3, MOST_BLOCKS))
         self.starts = np.linspace(0, len(even), n_blocks, endpoint=False).astype(int)
-        length = len(even) / n_blocks
-        self.middles_s = (self.starts + length / 2 - len(even) / 2) / GRID_RATE
+        self.middles_s = (self.starts + len(even) / n_blocks / 2 - len(even) / 2) / GRID_RATE
+        drift_s, self.drifts = _drifts(max(self.middles_s[-1], 1e-3))
+        self.is_long = self.drifts[1] - self.drifts[0] < LARGEST_STEP
+        self.reach = round(reach_s * GRID_RATE)
+        self.far = self.reach + round(drift_s * GRID_RATE)
         padded = np.zeros((len(even) + 2 * self.far, even.shape[1]))
         kept = wanted[: len(even) + self.far]
         padded[self.far : self.far + len(kept)] = kept
@@ -211,9 +215,12 @@ class _Blocks:
     def judged(self, nothing: LipSync, gumbel: dict) -> LipSync:
         """Return what the sums tell."""
         shifts = np.arange(-self.reach * FINE, self.reach * FINE + 1)
-        curve = _correlation(self.drifting(0, shifts).sum(axis=1))
+        # the ends of a long clip are moved so far apart by a drift that nothing would match without it
+        drifts = self.drifts if self.is_long else [0.0]
+        curve = max((_correlation(self.drifting(drift, shifts).sum(axis=1)) for drift in drifts), key=np.max)
         r, best = float(curve.max()), int(curve.argmax())
-        found = replace(nothing, correlation=r, curve=curve[::FINE], confidence=_confidence(r, nothing, gumbel))
+        confidence = _confidence(r, nothing, gumbel, len(drifts))
+        found = replace(nothing, correlation=r, curve=curve[::FINE], confidence=confidence)
         if found.confidence < SURE:
             return replace(found, why="the mouth seen and the one expected match no better than wrong sound would")
         if not FINE <= best < len(curve) - FINE:
@@ -221,6 +228,8 @@ class _Blocks:
         near = round(NEAR_S * GRID_RATE * FINE)
         shifts = shifts[max(0, best - near) : best + near + 1]
         drift, drift_error = self._drift(shifts) if nothing.seconds >= DRIFT_FROM_S else (None, 0.0)
+        if drift is None and self.is_long:
+            return replace(found, why=f"its offset changes by {self.drifts[-1]:.2g} ms/s or more. Cut it into parts")
         steady = drift is None or abs(drift) <= 3 * drift_error
         offset, error = self._offset(shifts, 0.0 if steady else drift)
         around = None if drift is None else (drift - 2 * drift_error, drift + 2 * drift_error)
@@ -237,15 +246,23 @@ class _Blocks:
 
     def _drift(self, shifts: np.ndarray) -> tuple[float | None, float]:
         """Return the growth of the offset and its standard error, in ms/s; None at the end of those that are tried."""
-        fastest = int(min(FASTEST, 1000 * DRIFT_REACH_S / max(self.middles_s[-1], 1e-3)))  # or it leaves the sums
-        every = np.stack([self.drifting(drift, shifts) for drift in range(-fastest, fastest + 1)])
+        every = np.stack([self.drifting(drift, shifts) for drift in self.drifts])
         total = every.sum(axis=2)
         best = _correlation(total.swapaxes(0, 1)).max(axis=1)
         if not 0 < int(best.argmax()) < len(best) - 1:
             return None, 0.0
         left_out = [_correlation((total - one).swapaxes(0, 1)).max(axis=1) for one in np.moveaxis(every, 2, 0)]
         peaks = np.array([_peak(one) for one in left_out])
-        return _peak(best) - fastest, _jackknife(peaks)
+        step = self.drifts[1] - self.drifts[0]
+        return self.drifts[0] + step * _peak(best), step * _jackknife(peaks)
+
+
+def _drifts(end_s: float) -> tuple[float, np.ndarray]:
+    """Return how far the drifts that are tried move an end of the clip, in s, and these drifts, in ms/s."""
+    reach_s = float(np.clip(USUAL_DRIFT / 1000 * end_s, *DRIFT_REACH_S))
+    step = min(LARGEST_STEP, 1000 * DRIFT_STEP_S / end_s)
+    n_steps = int(min(FASTEST, 1000 * reach_s / end_s) / step + 1e-6)
+    return reach_s, step * np.arange(-n_steps, n_steps + 1)
 
 
 def _correlation(sums: np.ndarray) -> np.ndarray:
@@ -269,7 +286,7 @@ def _jackknife(left_out: np.ndarray) -> float:
     return float(np.sqrt((len(left_out) - 1) * left_out.var()))
 
 
-def _confidence(r: float, of: LipSync, gumbel: dict) -> float:
+def _confidence(r: float, of: LipSync, gumbel: dict, n_drifts: int) -> float:
     score = np.arctanh(min(max(r, 0.0), 0.999)) * np.sqrt(of.seconds)
-    place = gumbel["mu"] + gumbel["beta"] * np.log(of.reach_s / REACH_S)
+    place = gumbel["mu"] + gumbel["beta"] * np.log(of.reach_s / REACH_S * n_drifts)
     return float(np.exp(-np.exp(-(score - place) / gumbel["beta"])))

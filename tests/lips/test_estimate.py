@@ -63,6 +63,18 @@ def test_drift(drift):
     assert told.offset_ms == pytest.approx(0, abs=5)
 
 
+@pytest.mark.parametrize(("seconds", "drift"), [(120, 2), (300, -0.3), (700, 1.001), (300, 3)])
+def test_drift_of_a_long_clip(seconds, drift):
+    """29.97 fps taken for 30 is 1 ms/s. Where there is more than is tried, no offset is given."""
+    frames, rows = np.arange(25 * seconds) / 25, np.arange(ROW_RATE * seconds) / ROW_RATE
+    told = match(seen(frames), mouth_at(rows - 0.04 - drift / 1000 * (rows - seconds / 2)), GUMBEL)
+    if drift > 2:
+        assert told.offset_ms is None
+        return
+    assert told.drift_ms_s == pytest.approx(drift, abs=0.05)
+    assert told.offset_ms == pytest.approx(40, abs=5)
+
+
 def test_wrong_sound_gets_no_number():
     told = [match(seen(seed=i), heard(100 + i), GUMBEL) for i in range(40)]
     assert all(one.offset_ms is None and one.interval_ms is None for one in told)

@@ -103,7 +103,7 @@ def test_a_measured_mouth_is_as_wide_as_it_gets(talker):
     np.testing.assert_allclose(replace(talker, mouth=measured).openings[1], [0, 0.5, 1, 0.25, 0])
 
 
-def test_features_of_another_type_are_made_anew(sound, small):
+def test_features_of_another_type_are_made_anew(sound):
     exact, halved = (load_encoder("untrained-tiny", dtype=dtype) for dtype in ("float32", "bfloat16"))
     rows, again, others = (sound.features(FeatureSpec(), encoder)[0] for encoder in (exact, exact, halved))
     assert rows is again
