@@ -254,7 +254,7 @@ class _Blocks:
         left_out = [_correlation((total - one).swapaxes(0, 1)).max(axis=1) for one in np.moveaxis(every, 2, 0)]
         peaks = np.array([_peak(one) for one in left_out])
         step = self.drifts[1] - self.drifts[0]
-        return self.drifts[0] + step * _peak(best), step * _jackknife(peaks)
+        return float(self.drifts[0] + step * _peak(best)), float(step * _jackknife(peaks))
 
 
 def _drifts(end_s: float) -> tuple[float, np.ndarray]:
