@@ -209,8 +209,7 @@ def _shift(given: np.ndarray, made: np.ndarray) -> tuple[int, float]:
 
 def _same_weights(given: np.ndarray, plain: np.ndarray) -> bool:
     middle = slice(1, -1)  # the last layer may be normed in one of the two
-    with np.errstate(invalid="ignore"):  # features of one value, such as zeros, are like nothing
-        return np.corrcoef(given.mean(0)[middle].ravel(), plain.mean(0)[middle].ravel())[0, 1] >= SAME_WEIGHTS
+    return np.corrcoef(given.mean(0)[middle].ravel(), plain.mean(0)[middle].ravel())[0, 1] >= SAME_WEIGHTS
 
 
 def _message(found: Matches, given: np.ndarray, plain: np.ndarray, backwards: Callable[[], np.ndarray]) -> str:
