@@ -184,7 +184,7 @@ class Encoder:
         if isinstance(first_position, torch.Tensor):
             first_position = first_position.to(self.device, non_blocking=True)[:, None]
         positions = (first_position + torch.arange(x.shape[1], device=self.device)) % self.max_rows
-        x = x + self._weights["positional_embedding"][positions]
+        x = (x + self._weights["positional_embedding"][positions]).contiguous()  # convolutions give channels first
         states = torch.empty((*x.shape[:2], self.n_layers, self.width), dtype=torch.float32, device=self.device)
         states[:, :, 0] = x
         for layer in range(1, self.n_layers):

@@ -190,3 +190,12 @@ def test_repr_says_what_it_is(encoder):
 def test_repr_html_is_escaped(tmp_path):
     path = save_openai(tmp_path / "<b>&.pt", small_weights())
     assert "&lt;b&gt;&amp;.pt" in load_encoder(path)._repr_html_()
+
+
+def test_no_layer_norm_copies_its_input_first(mel):
+    mel = mel[:, :300].contiguous()
+    with torch.profiler.profile() as profiled:
+        SMALL.hidden_states(mel)
+    names = [event.name for event in profiled.events()]
+    assert names.count("aten::layer_norm") == 5
+    assert names.count("aten::clone") <= 1  # what convolutions give is laid out anew once

@@ -185,7 +185,8 @@ def sampler_cost(store: FeatureStore, n_batches: int, rounds: int) -> Bound:
     buffer = np.empty((BATCH, 10, *store.row_shape), store.dtype)
     with store.file(store.clips[0]) as file:
         offset, n = file.tell(), store.record(store.clips[0]).rows - 10
-        places = [[offset + index % n * buffer[0, 0].nbytes for index in batch] for batch in batches]
+        # all over the file, as the dataset's chunks lie: a part of it would stay in the processor's cache
+        places = [[offset + index * n // len(dataset) * buffer[0, 0].nbytes for index in batch] for batch in batches]
 
         def bare() -> None:
             for batch in places:
