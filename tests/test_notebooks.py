@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from books import RECORD, notebook
 from nbclient import NotebookClient
+from papermill import inspect_notebook
 
 from musetools.lab.record import read_results
 from musetools.lab.regression import run_notebook, run_suite, write_reports
@@ -134,7 +135,8 @@ def test_committed_clean(path):
     cells = notebook.cells
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
     assert next(c for c in cells if c.cell_type == "code").metadata.get("tags") == ["parameters"]
-    assert declared(notebook)
+    types = {name: found["inferred_type_name"].split("[")[0] for name, found in inspect_notebook(path).items()}
+    assert types == {name: type(default).__name__ for name, default in declared(notebook).items()}  # papermill's help
     assert "record(" in cells[-1].source or path.stem == "explore"
     assert notebook.metadata.kernelspec.name == "python3"
     assert not any("mkdtemp" in cell.source for cell in cells)  # `TemporaryDirectory` goes with the kernel
