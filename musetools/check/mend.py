@@ -54,7 +54,7 @@ def fix(
     audio_track: int | None = None,
     video_track: int | None = None,
 ) -> ClipAudit:
-    """Mend a clip into a new file, and check that.
+    """Mend a clip into a new file, and check that; its sound becomes AAC, of two channels where it has more than one.
 
     Parameters
     ----------

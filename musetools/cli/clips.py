@@ -85,7 +85,10 @@ def _with_lips(audit: "FolderAudit", **options: Any) -> "FolderAudit":
 @click.option("--fps25", is_flag=True, help="Convert video to 25 frames a second; else it is copied.")
 @track_options
 def fix(source: Path, target: Path, sound: float, fps25: bool, **tracks: int | None) -> None:
-    """Mend the clip SOURCE into the new file TARGET: sound where its time stamps say, moved, padded, cut."""
+    """Mend the clip SOURCE into the new file TARGET: sound where its time stamps say, moved, padded, cut.
+
+    It becomes AAC, of two channels where it has more than one.
+    """
     from musetools.check.mend import fix as run
 
     echo(run(source, target, sound_ms=sound, fps25=fps25, **tracks))
