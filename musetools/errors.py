@@ -95,3 +95,10 @@ def one_of(name: str, value: object, choices: Iterable[str]) -> None:
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise ParameterError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def in_range(name: str, value: float, least: float, most: float = float("inf")) -> None:
+    """Raise ParameterError unless a number lies between two others, or is one of these; NaN does not."""
+    if not least <= value <= most:
+        span = f"{least:g} or more" if most == float("inf") else f"{least:g} … {most:g}"
+        raise ParameterError(f"{name} must be {span}; got {value!r}")

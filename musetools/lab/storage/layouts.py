@@ -11,14 +11,24 @@ from torch.utils.data import ConcatDataset, Dataset
 from musetools import ChunkDataset, Encoder, FeatureStore, ParameterError, feature2chunks
 from musetools.audio.container import chosen_video, opened
 from musetools.audio.shown import shown_frames
+from musetools.check.clip import clip_facts
+from musetools.files import find_media
 from musetools.timing import ROW_RATE
 from musetools.train.layouts import export_frame_files
 
-__all__ = ["BASELINE", "ChunkFiles", "FrameFiles", "VideoFrames", "make_layouts"]
+__all__ = ["BASELINE", "ChunkFiles", "FrameFiles", "VideoFrames", "make_layouts", "videos_in"]
 
 BASELINE = "one npy a frame"
 CONTEXT = 2  # frames either side
 KEPT_VIDEOS = 4
+
+
+def videos_in(folder: str | os.PathLike) -> list[Path]:
+    """Return a folder's videos that have sound, and what cannot be opened, of which `extract` says why."""
+    infos = {path: next(clip_facts(path, quick=True)).info for _, path in find_media(folder)}
+    if not any(infos.values()) or not (videos := [p for p, i in infos.items() if i is None or (i.video and i.audio)]):
+        raise ParameterError(f"no video with sound among {len(infos)} media files in {folder}. Name another folder")
+    return videos
 
 
 class FrameFiles(Dataset):

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from musetools import RECIPES, ChunkStream, Encoder, EncoderWindow, FeatureSpec, ParameterError, audio2feat
+from musetools.errors import in_range
 from musetools.lab.answer import Answer
 from musetools.lab.streaming.measure import (
     REFERENCE,
@@ -148,8 +149,11 @@ def evaluate(
     Raises
     ------
     ParameterError
-        If `voice` and `more` are too short together for a boundary at 30 s, or no chunk comes in what is played.
+        If `voice` and `more` are too short together for a boundary at 30 s, a number is out of range, or no chunk comes
+        in what is played.
     """
+    for name, value, least in (("passes", passes, 4), ("play_s", play_s, 2), ("hours", hours, 0.01)):
+        in_range(name, value, least)
     longer, needed = np.concatenate([voice, more]), max(way.hop_s for way in SEGMENTS.values()) + REFERENCE.right_s
     if len(longer) < needed * SAMPLE_RATE:
         raise ParameterError(

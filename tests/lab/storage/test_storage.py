@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 import torch
 from matplotlib.figure import Figure
 from stores import make_store, rows_of
@@ -269,3 +270,21 @@ def test_a_video_that_was_replaced_is_decoded_again(tmp_path, small):
         black = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))
         container.mux([*stream.encode(black), *stream.encode()])
     assert not np.array_equal(storage.VideoFrames(store, size=8)(clip, 0), first)
+
+
+@pytest.mark.parametrize("given", [{"hours": 0}, {"n_clips": 0}, {"seconds": 0.9}, {"n_items": 499}])
+def test_numbers_out_of_range_are_refused_before_anything_is_written(given, tmp_path, store, small):
+    (name,) = given
+    with pytest.raises(ParameterError, match=rf"{name} must be [\d.]+ or more; got"):
+        storage.evaluate(store, small, tmp_path / "work", **given)
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_videos_of_a_folder(tmp_path):
+    sound, video, broken = (tmp_path / name for name in ("sound.wav", "video.mkv", "broken.mkv"))
+    soundfile.write(sound, np.zeros(16_000, np.float32), 16_000)
+    with pytest.raises(ParameterError, match="no video with sound among 1 media files"):
+        storage.videos_in(tmp_path)
+    shutil.copy(VIDEO, video)
+    broken.write_bytes(b"nothing")  # which `extract` reports
+    assert storage.videos_in(tmp_path) == [broken, video]

@@ -182,6 +182,13 @@ def test_what_is_too_short_is_said(encoder, speech):
         streaming.evaluate(speech, speech, encoder)
 
 
+@pytest.mark.parametrize("given", [{"passes": 3}, {"play_s": 1.9}, {"hours": 0.0}, {"hours": float("nan")}])
+def test_numbers_out_of_range_are_refused_before_anything_is_measured(given, encoder):
+    (name,) = given
+    with pytest.raises(mt.ParameterError, match=rf"{name} must be [\d.]+ or more; got"):
+        streaming.evaluate(np.empty(0), np.empty(0), encoder, **given)
+
+
 @pytest.fixture(scope="module")
 def answer(traded):
     near, far = traded.grid[3], traded.others[7]
