@@ -179,7 +179,7 @@ def _moved(chunks: np.ndarray, expected: np.ndarray, tolerance: np.ndarray) -> i
     """Return by how many rows all chunks are moved, seen on all layers but the last, whose norm may be another."""
     for rows in sorted(range(-FARTHEST, FARTHEST + 1), key=abs):
         shared = chunks.shape[1] - abs(rows)
-        if shared < 1 or not len(chunks):
+        if shared < min(2, chunks.shape[1] - 1) or not len(chunks):  # a single row is shared by reversed chunks, too
             continue
         ours, theirs = expected[:, max(0, rows) :][:, :shared], chunks[:, max(0, -rows) :][:, :shared]
         if (np.abs(ours - theirs) <= tolerance[:, None])[:, :, :-1].all():

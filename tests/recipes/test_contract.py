@@ -263,6 +263,12 @@ def test_an_off_by_one_is_told_the_step(contract, theirs, off_by):
     assert f"{off_by:+d} rows ({20 * off_by:+d} ms)" in text
 
 
+def test_rows_reversed_in_each_chunk_are_not_called_moved(contract, theirs):
+    rows = mt.chunk_rows(len(theirs), 25)[:, ::-1]
+    ((step, text),) = contract.check(lambda path: theirs[rows].reshape(len(rows), -1, theirs.shape[2])).faults
+    assert (step, text.partition(",")[0]) == ("rows", "chunks take other rows")
+
+
 def test_one_chunk_among_hundreds_that_takes_another_row(contract, theirs):
     """None of the frames whose values are kept."""
     rows = mt.chunk_rows(len(theirs), 25)
