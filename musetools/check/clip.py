@@ -73,7 +73,8 @@ class ClipAudit:
         """The command that mends what can be mended; empty if nothing can."""
         whats = {finding.what: finding for finding in self.findings if finding.level != "note"}
         options = ["--fps25"] if RATES_MENDED & {*whats} else []
-        options += [f"--sound {-whats['lips'].number:+.0f}"] if "lips" in whats else []
+        if "lips" in whats and "lips drift" not in whats:  # what drifts is moved into place nowhere
+            options.append(f"--sound {-whats['lips'].number:+.0f}")
         tracks = [f"--{f.what[:5]}-track {f.number:.0f}" for f in self.findings if f.what in SEVERAL]
         if self.info is None or self.info.video is None or not (options or MENDED & {*whats}):
             return ""

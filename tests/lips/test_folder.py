@@ -13,7 +13,7 @@ from musetools.check.folder import FolderAudit
 from musetools.cli import main
 from musetools.lips import folder as module
 from musetools.lips.estimate import LipSync
-from musetools.lips.folder import lips_errors, of_lips, with_lips
+from musetools.lips.folder import lips_errors, of_lips, with_lips, with_sync
 
 TOLD = LipSync(0.0, (-10.0, 10.0), 0.0, (-1.0, 1.0), 0.7, 0.9999, 10.0, 0.6)
 
@@ -68,6 +68,14 @@ def test_a_folder_is_judged_by_its_median(tmp_path, monkeypatch):
     assert "--sound -215" in audit.audits[0].mend
     assert "median +105 ms" in audit.remarks
     assert "sound 320 ms late" in repr(audit)
+
+
+def test_sound_that_drifts_is_not_to_be_moved(tmp_path):
+    clip, late = audit_clip(write_clip(tmp_path / "a.mp4")), at(200)
+    assert "--sound -200" in with_sync(clip, late).mend
+    drifting = with_sync(clip, replace(late, seconds=60.0, drift_ms_s=5.0, drift_interval_ms_s=(4.0, 6.0)))
+    assert {"lips", "lips drift"} <= {finding.what for finding in drifting.findings}
+    assert "--sound" not in drifting.mend
 
 
 def test_a_face_is_chosen_on_the_command_line(tmp_path, monkeypatch):
