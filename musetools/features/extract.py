@@ -217,9 +217,11 @@ class FeatureRows:
         return (encode_window(self.encoder, self.spec, window) for window in self.windows())
 
     def array(self) -> np.ndarray:
-        """Return all of it as one array, joined by all threads, as numpy would not."""
-        nothing = torch.empty(0, self.encoder.n_layers, self.encoder.width, dtype=torch.float32, device="cpu")
-        return torch.cat([nothing, *map(torch.from_numpy, self)]).numpy()
+        """Return all of it as one array."""
+        rows = bytearray()  # grows in place: windows and their whole side by side would take twice the memory
+        for block in self:
+            rows += memoryview(block).cast("B")
+        return np.frombuffer(rows, np.float32).reshape(-1, self.encoder.n_layers, self.encoder.width)
 
     def windows(self) -> Iterator[MelWindow]:
         """Yield the windows that give rows, each when the file's peak is known, where that is asked for."""
