@@ -55,8 +55,8 @@ def extract(
     time stamps say if the store's spec decodes so (``decoder="timeline"``); the report and the clip's record say so.
     Whatever else the check calls an error leaves the clip out, with the reason. Files are decoded in processes of their
     own, ahead of the encoder: one that ends its process by a fault in native code is a failure of that file alone.
-    A rerun skips clips whose file is what it was, by size and modification time, else by its hash; a file that has
-    changed is made again.
+    A rerun skips clips whose file is what it was, by path, size and modification time, else by its hash; a file
+    that has changed is made again.
 
     Parameters
     ----------

@@ -233,12 +233,14 @@ def _is_there(store: FeatureStore, source: ClipSource) -> bool:
     known, n_frames = record.source or {}, source.n_frames
     if (source.fps or record.rate, record.frames if n_frames is None else n_frames) != (record.rate, record.frames):
         return False
-    if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+    # of another path size and time say nothing: corpora hold files of one length, and archives set one time for all
+    same_path = known.get("path") == str(source.path.resolve())
+    if same_path and (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return True
     with open(source.path, "rb") as file:
         if known.get("sha256") == sha256_of(file):
             return True
-    if known.get("path") == str(source.path.resolve()):
+    if same_path:
         return False
     raise StoreError(
         f"clip {source.clip!r} was made of another file, {known.get('path')}: name this one otherwise ({{id: path}})"

@@ -212,6 +212,18 @@ def test_another_file_of_a_name_that_is_taken_is_refused(good, empty, small):
     assert empty.record("a.wav").duration_s == 1
 
 
+def test_another_file_of_the_same_name_size_and_time_is_refused(tmp_path, empty, small):
+    for folder, sound in (("one", speech(0.5)), ("two", -speech(0.5))):
+        (tmp_path / folder).mkdir()
+        write_media(tmp_path / folder / "a.wav", sound, 44_100)
+        os.utime(tmp_path / folder / "a.wav", (0, 0))  # as an archive may set it for all
+    report = run([tmp_path / "one", tmp_path / "two"], empty, small)
+    assert (report.added, report.skipped) == (["a.wav"], [])
+    assert "clip 'a.wav' was made of another file" in report.failed[str(tmp_path / "two" / "a.wav")]
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert run([tmp_path / "moved"], empty, small).skipped == ["a.wav"]
+
+
 def test_a_file_that_went_away_fails_alone(good, empty, small):
     sources = {name: good / name for name in GOOD}
     run(sources, empty, small)
