@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,13 +17,23 @@ __all__ = ["OpenFiles"]
 MAX_OPEN = 256  # files a process keeps open
 
 
+class _OpenFile(NamedTuple):
+    """A file that is closed when nobody has it any more: another thread may read what is no longer kept open."""
+
+    descriptor: int
+    offset: int  # at which its numbers begin
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
 class OpenFiles:
     """The files of the clips that were opened last, kept open, each checked when it is opened."""
 
     def __init__(self, store: FeatureStore, records: Mapping[str, Record]):
         self.store, self.records = store, records
         self.row_bytes = store.dtype.itemsize * int(np.prod(store.row_shape))
-        self._open: dict[str, tuple[int, int]] = {}
+        self._open: dict[str, _OpenFile] = {}
 
     def read(self, clips: Sequence[str], rows: np.ndarray, edge: str, out: np.ndarray) -> None:
         """Fill `out`, (chunks, rows, layers, width), with the rows around each frame of its clip, by the edge rule."""
@@ -38,9 +49,9 @@ class OpenFiles:
 
     def _read(self, clip: str, row: int, wanted: memoryview) -> None:
         """Fill memory with the rows from `row` on."""
-        descriptor, offset = self._open.get(clip) or self._opened(clip)
-        position = offset + row * self.row_bytes
-        while (got := _preadv(descriptor, (wanted,), position)) < len(wanted):  # a signal may cut a read short
+        file = self._open.get(clip) or self._opened(clip)
+        position = file.offset + row * self.row_bytes
+        while (got := _preadv(file.descriptor, (wanted,), position)) < len(wanted):  # a signal may cut a read short
             if not got:
                 raise StoreError(f"clip {clip!r}: {self.store.path(clip)} ends after row {row}; make it again")
             position, wanted = position + got, wanted[got:]
@@ -56,16 +67,12 @@ class OpenFiles:
         self._read(clip, first, memoryview(span).cast("B"))
         out[...] = gather(span, np.where(rows == ZERO_ROW, ZERO_ROW, rows - first)).reshape(out.shape)
 
-    def _opened(self, clip: str) -> tuple[int, int]:
+    def _opened(self, clip: str) -> _OpenFile:
         with self.store.file(clip, self.records[clip]) as file:
-            self._open[clip] = os.dup(file.fileno()), file.tell()
+            opened = self._open[clip] = _OpenFile(os.dup(file.fileno()), file.tell())
         if len(self._open) > MAX_OPEN:
-            os.close(self._open.pop(next(iter(self._open)))[0])
-        return self._open[clip]
-
-    def __del__(self) -> None:
-        for descriptor, _ in self._open.values():
-            os.close(descriptor)
+            self._open.pop(next(iter(tuple(self._open))), None)
+        return opened
 
     def __reduce__(self) -> tuple:
         return OpenFiles, (self.store, self.records)  # a spawned worker opens its own

@@ -429,6 +429,20 @@ def test_few_files_stay_open(store, monkeypatch):
     assert open_files(store) == 0  # and without a ResourceWarning
 
 
+def test_a_thread_keeps_the_file_that_it_reads(store, monkeypatch):
+    monkeypatch.setattr(module, "MAX_OPEN", 1)
+    dataset, read, others = ChunkDataset(store), module._preadv, [30, 60]
+
+    def after_other_threads(*where) -> int:
+        if others:
+            dataset[others.pop()]  # their files take the place of the one that is about to be read
+        return read(*where)
+
+    monkeypatch.setattr(module, "_preadv", after_other_threads)
+    np.testing.assert_array_equal(dataset[0]["audio"], rows_of("a")[:10].reshape(20, 64))
+    assert not others
+
+
 def check_all(dataset: ChunkDataset) -> None:
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
     for index in order:
