@@ -133,9 +133,9 @@ class FeatureStore(StoredFeatures):
         encoder : Encoder
             The one that the store was made with.
         fps : float or Fraction, optional
-            Frame rate of its video; with `n_frames`, by default what the file says.
+            Frame rate of its video, by default what the file says.
         n_frames : int, optional
-            Frames of its video.
+            Frames of its video, by default what the file says, unless `fps` is another rate than the file's.
         replace : bool, default False
             Whether a clip of this id may be there already.
 
@@ -155,8 +155,8 @@ class FeatureStore(StoredFeatures):
         self.check_provenance(encoder)
         self.manifest.check_free(check_clip_id(clip), replace)  # before anything is read
         file = SourceFile.of(source) if isinstance(source, (str, os.PathLike)) else None
-        if file and fps is None and n_frames is None:
-            fps, n_frames = file.fps, file.frames
+        if file and (fps is None or exact_fps(fps) == file.fps):  # whose frames are counted at this rate
+            fps, n_frames = file.fps, file.frames if n_frames is None else n_frames
         rows, known = FeatureRows(source, encoder, self.spec), file.to_json() if file else None
         return self.add_rows(
             clip, rows, lambda: rows.n_samples, source=known, fps=fps, n_frames=n_frames, replace=replace

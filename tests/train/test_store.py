@@ -15,6 +15,7 @@ import pytest
 from checkpoints import small_weights
 from hypothesis import example, given
 from hypothesis import strategies as st
+from media import speech, write_media
 from oracles import encoder_of
 from stores import QUICK, SHAPE, contents, make_store, rows_of
 
@@ -174,6 +175,16 @@ def test_what_is_not_known_stays_open(full):
     assert (full.record("array").source, full.record("array").fps, full.record("array").frames) == (None, None, None)
     assert full.record("array").samples == 8000
     assert full.record("rows").samples == 320 * 60
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [({}, (25, 20)), ({"fps": 25.0}, (25, 20)), ({"n_frames": 7}, (25, 7)), ({"fps": 50}, (50, None))],
+)
+def test_what_is_not_given_is_what_the_file_says(tmp_path, empty, small, said, kept):
+    clip = write_media(tmp_path / "clip.mp4", speech(0.8), 44_100)
+    record = empty.add("a", clip, small, **said)
+    assert (record.rate, record.frames) == kept
 
 
 def test_records_are_the_same_when_opened_again(full):
