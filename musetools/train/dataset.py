@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
 
+OWN_KEYS = {"audio", "clip", "frame"}  # of every item
+
 
 class ChunkItem(dict):
     """One item: ``audio`` (chunk tensor), ``clip`` (id), ``frame`` (index), and what `frames` adds."""
@@ -41,9 +44,10 @@ class ChunkBatch(Sequence):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> ChunkItem:
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
+    def __getitem__(self, index: int | slice) -> ChunkItem | list[ChunkItem]:
+        index = range(len(self))[index]
+        if isinstance(index, range):
+            return [self[place] for place in index]
         place = {"audio": self.audio[index], "clip": self.clips[index], "frame": self.frames[index]}
         return ChunkItem(place, **self.extras[index])
 
@@ -75,7 +79,7 @@ class ChunkDataset(Dataset):
         What becomes of frames whose chunk reaches beyond the clip; see `chunk_rows`.
     frames : callable, optional
         ``(clip, frame) -> tensor`` or dict of tensors: the image that goes with a chunk, under ``picture`` or under
-        the dict's keys.
+        the dict's keys, which must not be those of an item.
     frames_per_sample : int, default 1
         T consecutive frames an item; ``audio`` is then ``(T, rows · layers, width)``, `frame` the first of them.
     contract : AudioContract, optional
@@ -91,8 +95,8 @@ class ChunkDataset(Dataset):
     Raises
     ------
     ParameterError
-        If an argument is out of range, a clip's own frame rate is not known, or images would be paired with chunks of
-        another frame rate.
+        If an argument is out of range, a clip's own frame rate is not known, images would be paired with chunks of
+        another frame rate, or, while reading, take the place of what an item holds.
     ContractError
         If the contract says otherwise than the store or the other arguments.
     StoreError
@@ -188,7 +192,7 @@ class ChunkDataset(Dataset):
 
     def _places(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return, for each index, the number of its clip and its first frame."""
-        indices, n_items = np.fromiter(map(int, indices), np.int64), len(self)
+        indices, n_items = np.fromiter(map(operator.index, indices), np.int64), len(self)
         if (bad := (indices < -n_items) | (indices >= n_items)).any():
             raise IndexError(f"item {indices[bad][0]} of {n_items}")
         indices = indices % n_items
@@ -207,7 +211,14 @@ class ChunkDataset(Dataset):
     def _extras(self, clip: str, first: int) -> dict[str, Any]:
         made = [self.images(clip, first + step) for step in range(self.frames_per_sample)]
         made = [one if isinstance(one, dict) else {"picture": one} for one in made]
-        return made[0] if self.frames_per_sample == 1 else {key: torch.stack([m[key] for m in made]) for key in made[0]}
+        if taken := OWN_KEYS & made[0].keys():
+            raise ParameterError(
+                f"frames must add other keys than an item's own; got {', '.join(sorted(taken))} for clip {clip!r}, "
+                f"frame {first}. Name it otherwise"
+            )
+        if self.frames_per_sample == 1:
+            return made[0]
+        return {key: torch.stack([torch.as_tensor(m[key]) for m in made]) for key in made[0]}
 
     def fingerprint(self) -> str:
         """Return a hash of what each index means: which frame of which clip, and which rows."""

@@ -237,6 +237,18 @@ def test_a_batch_ends(store, index):
         batch[index]
 
 
+def test_a_part_of_a_batch(store):
+    """As a `collate_fn` may ask for it, which is handed a list by other datasets."""
+    batch = ChunkDataset(store).__getitems__(range(4))
+    assert [item["frame"] for item in batch[1:3]] == [3, 4]
+    assert [item["frame"] for item in batch[::-2]] == [5, 3]
+
+
+def test_a_number_between_two_items_is_none(store):
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        ChunkDataset(store)[2.7]
+
+
 def test_samples_do_not_share_memory(store):
     dataset = ChunkDataset(store)
     dataset[0]["audio"].fill_(0)
@@ -288,6 +300,22 @@ def test_pictures_in_a_dict(store):
     batch = next(iter(DataLoader(dataset, 4)))
     assert set(batch) == {"audio", "clip", "frame", "face", "mask"}
     assert batch["mask"].tolist() == batch["frame"].tolist()
+
+
+@pytest.mark.parametrize("key", ["audio", "clip", "frame"])
+def test_a_picture_takes_the_place_of_nothing(store, key):
+    dataset = ChunkDataset(store, frames=lambda clip, frame: {key: picture(clip, frame)})
+    with pytest.raises(ParameterError, match=f"other keys than an item's own; got {key} for clip 'b', frame 6"):
+        dataset[30]
+
+
+def test_arrays_and_numbers_of_consecutive_frames(store):
+    def face(clip: str, frame: int) -> dict:
+        return {"face": picture(clip, frame).numpy(), "s": frame / 25}
+
+    batch = next(iter(DataLoader(ChunkDataset(store, frames=face, frames_per_sample=2), 4)))
+    assert batch["face"].shape == (4, 2, 3, 4, 4)
+    torch.testing.assert_close(batch["s"][0], torch.tensor([2 / 25, 3 / 25]), check_dtype=False)
 
 
 def test_pictures_of_consecutive_frames(store):
