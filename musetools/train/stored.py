@@ -231,8 +231,10 @@ class StoredFeatures(ShownAsText):
         StoreError
             If a clip's file is not what was written.
         OutputError
-            If there are shards already, or nothing can be written.
+            If there are shards already, it is the store's own folder, or nothing can be written.
         """
+        if Path(folder).resolve() == self.root.resolve():
+            raise OutputError(f"{folder} is the store itself, whose verify would look at the shards. Name a new folder")
         self.manifest.refresh()
         records = sorted(self.manifest.records.values(), key=lambda record: record.clip)
         return write_shards(records, self.file, folder, shard_size, self.provenance)

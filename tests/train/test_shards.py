@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from stores import add_all, in_child, killed_at, rows_of
+from stores import add_all, contents, in_child, killed_at, rows_of
 
 from musetools import FeatureStore, OutputError, ParameterError, StoreError
 from musetools.cli import main
@@ -170,6 +170,14 @@ def test_what_is_refused(five, tmp_path):
     with pytest.raises(StoreError, match="clip 'a' is damaged"):
         five.export_webdataset(tmp_path / "new", 8)
     assert os.listdir(tmp_path / "new") == [".exporting"]
+
+
+def test_a_store_is_not_exported_into_itself(five):
+    """`musetools store verify` would look at the shards from then on, and never at the store."""
+    before = contents(five.root)
+    with pytest.raises(OutputError, match="is the store itself"):
+        five.export_webdataset(five.root / "clips" / "..", 8)
+    assert contents(five.root) == before
 
 
 def test_shards_of_another_are_not_removed(five, tmp_path):
