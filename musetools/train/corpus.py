@@ -22,7 +22,7 @@ from musetools.recipes.recipe import Recipe, recipe_of
 from musetools.train.pipeline import Options, Pipeline, known_outcome
 from musetools.train.report import ExtractReport, Outcome
 from musetools.train.sources import ClipSource, find_clips, in_shard
-from musetools.train.store import FeatureStore
+from musetools.train.store import FeatureStore, checked_store
 from musetools.train.stored import CLIPS
 from musetools.worker import usable_cores
 
@@ -105,8 +105,8 @@ def extract(
     StoreError
         If the store was made otherwise.
     ParameterError
-        If a source is neither file nor folder, or a folder without media; if a table cannot be used; or if there is no
-        such recipe, engine or shard, or no worker.
+        If the store is none; if a source is neither file nor folder, or a folder without media; if a table cannot be
+        used; or if there is no such recipe, engine or shard, or no worker.
     MusetoolsError, OSError
         With ``on_error="raise"``, what is wrong with the first bad file.
 
@@ -133,7 +133,7 @@ def extract(
             clips = [replace(source, path=source.path.absolute()) for source in clips]
         if callable(store):  # where no cluster answers, none is made
             made, store = stack.enter_context(_engine(engine, address)), store()
-        store.check_provenance(encoder)
+        checked_store(store).check_provenance(encoder)
         for folder in (store.root, store.root / CLIPS):
             sweep(folder)
         known, todo = _sorted_out(found, clips, store, refuse)

@@ -21,7 +21,7 @@ from musetools.errors import ContractError, ParameterError, StoreError
 from musetools.recipes.contract import AudioContract
 from musetools.train.manifest import Record
 from musetools.train.reading import OpenFiles
-from musetools.train.store import FeatureStore
+from musetools.train.store import FeatureStore, checked_store
 
 __all__ = ["ChunkBatch", "ChunkDataset"]
 
@@ -120,7 +120,7 @@ class ChunkDataset(Dataset):
         frames_per_sample: int = 1,
         contract: AudioContract | None = None,
     ):
-        self.settings = _kept(contract, store, ChunkSettings(fps, context, edge))
+        self.settings = _kept(contract, checked_store(store), ChunkSettings(fps, context, edge))
         if not isinstance(frames_per_sample, Integral) or frames_per_sample < 1:
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
         self.store, self.images, self.frames_per_sample = store, frames, int(frames_per_sample)

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from musetools.errors import OutputError, ParameterError, StoreError
-from musetools.train.schema import RECORD
+from musetools.train.schema import CLIP, RECORD
 
 __all__ = ["Manifest", "Record", "check_clip_id", "line_of"]
 
@@ -25,7 +25,7 @@ LOCK = ".lock"
 POLL_S = 0.01  # seconds between two looks at a lock that another process holds
 SETTLE_S = 0.1  # seconds in which a line that is being appended is whole
 MAX_HEADER = 2**16  # bytes before the numbers in a .npy file
-CLIP = re.compile(rb'\{"clip": ("(?:[^"\\]|\\.)*")')  # how each line of ours begins
+BEGINNING = re.compile(rb'\{"clip": ("(?:[^"\\]|\\.)*")')  # how each line of ours begins
 FORBIDDEN = '/\\:*?"<>|'
 
 
@@ -188,7 +188,7 @@ def line_of(entry: Record | dict[str, Any]) -> bytes:
     try:
         # a path may hold bytes that are no UTF-8: their escapes are JSON's, too
         line = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
-        RECORD.parse(line)
+        (CLIP if isinstance(entry, Record) else RECORD).parse(line)  # which names the property
     except (TypeError, ValueError) as error:
         raise ParameterError(f"what is said of clip {plain['clip']!r} cannot be kept: {error}. Mend it") from None
     return line + b"\n"
@@ -197,7 +197,7 @@ def line_of(entry: Record | dict[str, Any]) -> bytes:
 def _clip_of(line: bytes) -> str | None:
     """Return the clip of a line that cannot be read, where its beginning says so."""
     with suppress(ValueError):
-        return json.loads(begun[1]) if (begun := CLIP.match(line)) else None
+        return json.loads(begun[1]) if (begun := BEGINNING.match(line)) else None
     return None
 
 

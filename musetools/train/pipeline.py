@@ -243,7 +243,8 @@ def _is_there(store: FeatureStore, source: ClipSource) -> bool:
     if same_path:
         return False
     raise StoreError(
-        f"clip {source.clip!r} was made of another file, {known.get('path')}: name this one otherwise ({{id: path}})"
+        f"clip {source.clip!r} was made of another file, {known.get('path')}: name this one otherwise "
+        "({id: path}, or a table with a column clip)"
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from musetools.schema import COUNT, RATE, SECONDS, SHA256, TEXT, Schema, exactly, list_of
 
-__all__ = ["DTYPES", "RECORD", "SHARD_INDEX", "STORE"]
+__all__ = ["CLIP", "DTYPES", "RECORD", "SHARD_INDEX", "STORE"]
 
 DTYPES = ["float32", "float16"]  # that a store holds
 
@@ -33,6 +33,7 @@ def _at_least(**properties: Any) -> dict[str, Any]:
 _SHARD_FILE = {"type": "string", "pattern": r"^shard-[0-9]+\.tar\Z"}
 _SHARD = _at_least(url=_SHARD_FILE, nsamples=COUNT, filesize=COUNT, sha256=SHA256)
 
+CLIP = Schema(_CLIP)
 RECORD = Schema({"oneOf": [_CLIP, exactly(clip=_NAME, bad=TEXT)]})
 STORE = Schema(
     _at_least(

@@ -51,7 +51,7 @@ def in_shard(clips: Iterable[ClipSource], shard: str | None) -> list[ClipSource]
     number, of = map(int, given.groups()) if given else (0, 0)
     if not 1 <= number <= of:
         raise ParameterError(f"a shard is i/n with i from 1 to n, such as 1/8; got {shard!r}")
-    return [clip for clip in clips if _hash(clip.clip) % of == number - 1]
+    return [clip for clip in clips if _hash(str(clip.clip)) % of == number - 1]
 
 
 def _hash(clip: str) -> int:

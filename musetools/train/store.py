@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from musetools.audio.decode import Source
-from musetools.errors import OutputError, StoreError, one_of
+from musetools.errors import OutputError, ParameterError, StoreError, one_of
 from musetools.features.encoder import Encoder
 from musetools.features.extract import FeatureRows
 from musetools.features.spec import FeatureSpec
@@ -26,7 +26,7 @@ from musetools.train.provenance import FORMAT, SourceFile, provenance_of, rename
 from musetools.train.schema import DTYPES, STORE
 from musetools.train.stored import CLIPS, MANIFEST, StoredFeatures
 
-__all__ = ["FeatureStore"]
+__all__ = ["FeatureStore", "checked_store"]
 
 PROVENANCE = "store.json"
 
@@ -234,10 +234,12 @@ class FeatureStore(StoredFeatures):
 
         Raises
         ------
+        ParameterError
+            If the other is no FeatureStore.
         StoreError
             If the other was made otherwise, holds another clip of an id that is there, or a file that is not whole.
         """
-        self._check_equal(other.provenance)
+        self._check_equal(checked_store(other).provenance)
         self.manifest.refresh()
         clashes = [clip for clip in other if self.manifest.twin(clip) not in (None, clip)]
         clashes += [clip for clip in other if clip in self and self.record(clip).sha256 != other.record(clip).sha256]
@@ -267,6 +269,13 @@ class FeatureStore(StoredFeatures):
     def _check_equal(self, provenance: dict[str, Any]) -> None:
         if other := differing(self.provenance, provenance, "in the store", "now"):
             raise StoreError(f"{self.root} was made otherwise: {'; '.join(other)}. Never mix: use a new store")
+
+
+def checked_store(store: FeatureStore) -> FeatureStore:
+    """Return a store; ParameterError if it is none, but the path of one, say."""
+    if not isinstance(store, FeatureStore):
+        raise ParameterError(f"a FeatureStore is needed; got {store!r:.160}. Open it: musetools.FeatureStore.open")
+    return store
 
 
 def _is_bare(root: Path) -> bool:

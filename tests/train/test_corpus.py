@@ -270,6 +270,16 @@ def test_a_store_of_another_making_is_refused_at_once(good, empty):
 # --- names
 
 
+def test_a_path_is_no_store(good, empty, small):
+    with pytest.raises(ParameterError, match=r"a FeatureStore is needed; got .*Open it: musetools\.FeatureStore"):
+        run([good], empty.root, small)
+
+
+def test_a_number_is_no_id_in_shards_either(good, empty, small):
+    reports = [extract({7: good / "a.wav"}, empty, small, shard=f"{k}/2", progress=False) for k in (1, 2)]
+    assert "7 is no clip id" in "".join(reason for report in reports for reason in report.failed.values())
+
+
 def test_a_mapping_names_its_clips(good, empty, small):
     report = run({"Aé": good / "a.wav", "../x": good / "b.flac", "none": good / "none.wav"}, empty, small)
     assert report.added == ["Aé"]

@@ -351,6 +351,11 @@ def test_impossible_rates(store, fps):
         ChunkDataset(store, fps)
 
 
+def test_a_path_is_no_store(store):
+    with pytest.raises(ParameterError, match=r"a FeatureStore is needed; got .*Open it: musetools\.FeatureStore"):
+        ChunkDataset(store.root)
+
+
 @pytest.mark.parametrize(
     "how",
     [{"edge": "wrap"}, {"context": (2, -1)}, {"context": 2}, {"frames_per_sample": 0}, {"frames_per_sample": 1.5}],

@@ -332,6 +332,13 @@ UNKEPT = {
 }
 
 
+@pytest.mark.parametrize(("name", "value"), [("frames", -5), ("samples", -3), ("source", "a.wav")])
+def test_what_no_record_can_keep_is_named(store, name, value):
+    known = {{"frames": "n_frames", "samples": "n_samples"}.get(name, name): value}
+    with pytest.raises(ParameterError, match=rf"'new' cannot be kept: {name} is not what is expected: '?{value}"):
+        store.add_rows("new", rows_of("z"), **known)
+
+
 @pytest.mark.parametrize("known", UNKEPT.values(), ids=UNKEPT)
 @pytest.mark.parametrize("clip", ["a", "new"])
 def test_what_no_record_can_keep_is_refused_before_anything_is_replaced(store, clip, known):
@@ -557,6 +564,11 @@ def test_what_another_handle_has_merged_is_there(tmp_path, small, store):
     assert store.merge(other) == 2
     assert behind.merge(other) == 0
     assert behind.clips == tuple("abcdef")
+
+
+def test_a_path_is_not_merged(store):
+    with pytest.raises(ParameterError, match=r"a FeatureStore is needed; got '.*'\. Open it: musetools\.FeatureStore"):
+        store.merge(str(store.root))
 
 
 def test_merging_with_itself(store):
