@@ -30,11 +30,11 @@ class StoredFeatures(ShownAsText):
     """The half of a `FeatureStore` that reads, and sees whether what it reads is what was written."""
 
     def __init__(self, root: Path, provenance: dict[str, Any]):
-        self.root, self.provenance = root, provenance
+        self.root, self.provenance = root.absolute(), provenance  # a job may change its working folder
         self.spec = FeatureSpec.from_json(provenance["features"])
         self.dtype = np.dtype(provenance["dtype"])
         self.row_shape = provenance["encoder"]["n_layers"], provenance["encoder"]["width"]
-        self.manifest = Manifest(root / MANIFEST, self.dtype.itemsize * self.row_shape[0] * self.row_shape[1])
+        self.manifest = Manifest(self.root / MANIFEST, self.dtype.itemsize * self.row_shape[0] * self.row_shape[1])
 
     @property
     def clips(self) -> tuple[str, ...]:

@@ -227,6 +227,18 @@ def test_a_clip_is_mapped_and_equals_audio2feat(full, sound, small):
     np.testing.assert_array_equal(full["rows"], rows_of("rows"))
 
 
+def test_the_working_folder_may_change(store, monkeypatch, tmp_path):
+    """Where it leads to another store under the same relative path, that one is not read."""
+    monkeypatch.chdir(tmp_path)
+    opened = FeatureStore.open("store")
+    (tmp_path / "job").mkdir()
+    shutil.copytree(store.root, tmp_path / "job" / "store")
+    shutil.copy(store.path("b"), tmp_path / "job" / "store" / "clips" / "a.npy")
+    monkeypatch.chdir(tmp_path / "job")
+    np.testing.assert_array_equal(opened["a"], rows_of("a"))
+    assert opened.verify().ok
+
+
 def test_other_tools_can_read_a_clip(full):
     np.testing.assert_array_equal(np.load(full.path("rows"), allow_pickle=False), rows_of("rows"))
 
