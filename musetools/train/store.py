@@ -240,7 +240,8 @@ class FeatureStore(StoredFeatures):
             If the other was made otherwise, holds another clip of an id that is there, or a file that is not whole.
         """
         self._check_equal(checked_store(other).provenance)
-        self.manifest.refresh()
+        for store in (self, other):
+            store.manifest.refresh()
         clashes = [clip for clip in other if self.manifest.twin(clip) not in (None, clip)]
         clashes += [clip for clip in other if clip in self and self.record(clip).sha256 != other.record(clip).sha256]
         if clashes:

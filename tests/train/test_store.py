@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from media import speech, write_media
 from oracles import encoder_of
-from stores import QUICK, SHAPE, contents, make_store, rows_of
+from stores import QUICK, SHAPE, add_all, contents, make_store, rows_of
 
 from musetools import (
     AudioError,
@@ -576,6 +576,13 @@ def test_what_another_handle_has_merged_is_there(tmp_path, small, store):
     assert store.merge(other) == 2
     assert behind.merge(other) == 0
     assert behind.clips == tuple("abcdef")
+
+
+def test_what_was_added_to_the_other_meanwhile_is_merged(tmp_path, small, store):
+    behind = make_store(tmp_path / "other", small, "e")
+    add_all(behind.root, "f")
+    assert store.merge(behind) == 2
+    np.testing.assert_array_equal(store["f"], rows_of("f"))
 
 
 def test_a_path_is_not_merged(store):
