@@ -24,6 +24,7 @@ __all__ = ["CLIPS", "MANIFEST", "StoredFeatures"]
 
 MANIFEST, CLIPS = "manifest.jsonl", "clips"
 AGAIN = "make the clip again (verify(repair=True) puts it on the list)"
+UNOPENED = "it may be whole: raise the limit of open files, or change its permissions"
 
 
 class StoredFeatures(ShownAsText):
@@ -91,7 +92,8 @@ class StoredFeatures(ShownAsText):
         try:
             file = open(path, "rb")  # noqa: SIM115  handed on open
         except OSError as error:
-            raise StoreError(f"clip {record.clip!r}: {path} cannot be opened ({error.strerror}): {AGAIN}") from None
+            how = AGAIN if isinstance(error, (FileNotFoundError, IsADirectoryError)) else UNOPENED
+            raise StoreError(f"clip {record.clip!r}: {path} cannot be opened ({error.strerror}): {how}") from None
         size = os.fstat(file.fileno()).st_size
         # what numpy's parser raises for a damaged header
         with suppress(ValueError, SyntaxError, tokenize.TokenError):
@@ -170,10 +172,15 @@ class StoredFeatures(ShownAsText):
         """Remove clips, and lines of the manifest that cannot be read; only while nobody else writes."""
         self.manifest.drop_truncated()
         for record, fault in bad:
+            path = self.root / CLIPS / record.file
             try:
-                (path := self.root / CLIPS / record.file).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    open(path, "rb").close()  # what cannot be opened may be whole: it is not removed
+                    path.unlink()
             except OSError as error:
-                raise OutputError(f"cannot remove {path}: {error.strerror}. Remove it") from None
+                raise OutputError(
+                    f"clip {record.clip!r} is not removed: {path}: {error.strerror}. Make it readable, or remove it"
+                ) from None
             self.manifest.append(line_of({"clip": record.clip, "bad": fault}))
 
     def contract(

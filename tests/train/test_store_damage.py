@@ -1,6 +1,8 @@
 """What is damaged is found and named, costs its own clip alone, and is made again."""
 
+import errno
 import json
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from checkpoints import Payload
 from stores import add_all, contents, make_store, rows_of
 
-from musetools import FeatureStore, StoreError
+from musetools import FeatureStore, OutputError, StoreError
 
 HEADER = 128  # bytes before the numbers
 
@@ -204,6 +206,24 @@ def test_a_missing_file(store):
     with pytest.raises(StoreError, match=r"clip 'b': .*b\.npy cannot be opened \(No such file"):
         store["b"]
     assert list(store.verify().bad) == ["b"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+def test_a_file_that_cannot_be_opened_is_not_removed(store, monkeypatch, number):
+    """It may be whole: a process may have too many files open, or run as somebody else."""
+
+    def opening(path, *how):
+        if str(path).endswith("b.npy"):
+            raise OSError(number, os.strerror(number))
+        return open(path, *how)
+
+    monkeypatch.setattr("musetools.train.stored.open", opening, raising=False)
+    assert "it may be whole" in store.verify().bad["b"]
+    with pytest.raises(OutputError, match=rf"clip 'b' is not removed: .*{os.strerror(number)}\. Make it readable"):
+        store.verify(repair=True)
+    monkeypatch.undo()
+    assert FeatureStore.open(store.root).verify().ok
+    assert "b" in store
 
 
 def test_a_folder_in_the_place_of_a_file(store):
