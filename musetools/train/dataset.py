@@ -125,7 +125,7 @@ class ChunkDataset(Dataset):
             raise ParameterError(f"frames_per_sample must be a whole number, 1 or more; got {frames_per_sample!r}")
         self.store, self.images, self.frames_per_sample = store, frames, int(frames_per_sample)
         self._rows_per_chunk = len(chunk_offsets(self.settings.context))
-        records = dict(store.manifest.records)
+        records = dict(sorted(store.manifest.records.items()))  # items do not depend on who added what first
         self._index(list(records.values()))
         self._files = OpenFiles(store, records)
 
@@ -222,8 +222,8 @@ class ChunkDataset(Dataset):
 
     def fingerprint(self) -> str:
         """Return a hash of what each index means: which frame of which clip, and which rows."""
-        clips = [(clip, starts.start, len(starts)) for clip, starts in zip(self._clips, self._starts_of, strict=True)]
-        content = json.dumps([self.settings.to_json(), self.frames_per_sample, clips])
+        clips = zip(self._clips, map(str, self._rates[self._rate_of]), map(str, self._starts_of), strict=True)
+        content = json.dumps([self.settings.to_json(), self.frames_per_sample, *clips])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:

@@ -1,10 +1,12 @@
 """Batches in an order that is the same for everyone and can be taken up again where it was left."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler, Subset
 
 from musetools.errors import ParameterError
 from musetools.recipes.contract import differing
@@ -32,6 +34,7 @@ class SeededOrder(DistributedSampler):
 class ChunkLoader:
     """Batches of a `ChunkDataset`, epoch after epoch, resumable to the batch.
 
+    torch's Subset and ConcatDataset of such will do: a part for validation, several stores trained on together.
     This process takes share `rank` of `world` equal ones; what cannot be shared out is left for other epochs. `options`
     go to `torch.utils.data.DataLoader`. Features alone load fastest without workers; use workers where the dataset's
     `frames` decodes video.
@@ -39,7 +42,7 @@ class ChunkLoader:
 
     def __init__(
         self,
-        dataset: ChunkDataset,
+        dataset: ChunkDataset | Subset | ConcatDataset,
         batch_size: int,
         *,
         seed: int = 0,
@@ -48,6 +51,7 @@ class ChunkLoader:
         world: int = 1,
         **options: Any,
     ):
+        self.items = _fingerprint(dataset)
         self.order = SeededOrder(len(dataset), seed=seed, shuffle=shuffle, rank=rank, world=world)
         self.loader = DataLoader(dataset, batch_size, sampler=self.order, **options)
         self.batches = 0  # of this epoch, handed out
@@ -66,14 +70,14 @@ class ChunkLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Say which order this is, and how far it has been handed out."""
-        order, dataset = self.order, self.loader.dataset
+        order = self.order
         return {
-            "n": len(dataset),
+            "n": len(self.loader.dataset),
             "seed": order.seed // SEED_STEP,
             "shuffle": order.shuffle,
             "world": order.num_replicas,
             "batch_size": self.loader.batch_size,
-            "items": dataset.fingerprint(),
+            "items": self.items,
             "epoch": order.epoch,
             "batches": self.batches,
         }
@@ -86,3 +90,19 @@ class ChunkLoader:
                 f"the order that was left is another one: {'; '.join(other)}. Start anew, or use the same"
             )
         self.order.epoch, self.batches = state["epoch"], state["batches"]
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """Return a hash of what each index means, see `ChunkDataset.fingerprint`; ParameterError if none can be had."""
+    if isinstance(dataset, ChunkDataset):
+        return dataset.fingerprint()
+    if isinstance(dataset, Subset):
+        content = [_fingerprint(dataset.dataset), *map(int, dataset.indices)]
+    elif isinstance(dataset, ConcatDataset):
+        content = [_fingerprint(one) for one in dataset.datasets]
+    else:
+        raise ParameterError(
+            f"ChunkLoader takes a ChunkDataset, or torch's Subset or ConcatDataset of such; got {dataset!r:.80}. "
+            "Use torch.utils.data.DataLoader"
+        )
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

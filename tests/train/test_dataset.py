@@ -102,7 +102,7 @@ def test_every_sample_frame_with_forked_workers(samples, sample_features, fps, b
 def test_every_sample_frame_with_a_spawned_worker(samples, sample_features):
     """One worker, and one loader over all rates: to spawn takes seconds."""
     together = Together([ChunkDataset(samples, fps) for fps in ALL_RATES])
-    expected = [item for fps in ALL_RATES for item in expected_chunks(sample_features, fps, "drop").items()]
+    expected = [item for fps in ALL_RATES for item in sorted(expected_chunks(sample_features, fps, "drop").items())]
     batches = together.batches(64)
     loader = DataLoader(together, batch_sampler=batches, num_workers=1, multiprocessing_context="spawn")
     assert sum(map(len, batches)) == len(expected)
@@ -167,7 +167,9 @@ SIDES = st.integers(0, 4)
 @given(RATES, st.tuples(SIDES, SIDES), st.sampled_from(["drop", "clamp", "zeros"]), st.integers(1, 5))
 def test_the_equation(many, fps, context, edge, n_steps):
     expected = [
-        (clip, *sample) for clip in many for sample in by_equation(np.array(many[clip]), fps, context, edge, n_steps)
+        (clip, *sample)
+        for clip in sorted(many)
+        for sample in by_equation(np.array(many[clip]), fps, context, edge, n_steps)
     ]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "31|.* clips are too short")
@@ -369,11 +371,28 @@ def test_short_clips_are_left_out(tmp_path, small):
     store = make_store(tmp_path / "store", small, "ab")
     for clip, n_rows in (("short", 9), ("long enough", 10), ("empty", 0)):
         store.add_rows(clip, rows_of(clip, n_rows))
-    with pytest.warns(UserWarning, match="2 clips are too short for .*25 fps.*left out: 'short', 'empty'"):
+    with pytest.warns(UserWarning, match="2 clips are too short for .*25 fps.*left out: 'empty', 'short'"):
         dataset = ChunkDataset(store)
-    assert dataset.left_out == ("short", "empty")
+    assert dataset.left_out == ("empty", "short")
     assert len(dataset) == 26 + 26 + 1
     assert dataset[-1]["clip"] == "long enough"
+
+
+def test_items_do_not_depend_on_the_order_in_which_clips_came(tmp_path, small, store):
+    other = make_store(tmp_path / "other", small, reversed(list(store)))
+    other.add_rows("b", rows_of("b"), replace=True)  # as a clip that was made again
+    assert ChunkDataset(other).fingerprint() == ChunkDataset(store).fingerprint()
+    assert ChunkDataset(other)[0]["clip"] == ChunkDataset(store)[0]["clip"] == "a"
+
+
+def test_the_fingerprint_knows_the_clips_own_rates(tmp_path, small):
+    stores = [make_store(tmp_path / name, small, "b") for name in ("one", "two")]
+    for store, fps in zip(stores, (25, 24.9), strict=True):
+        store.add_rows("a", rows_of("a", 40), fps=fps)
+        store.add_rows("b", rows_of("b"), fps=25, replace=True)
+    one, two = (ChunkDataset(store, fps=None) for store in stores)
+    assert len(one) == len(two)
+    assert one.fingerprint() != two.fingerprint()
 
 
 def test_no_clip_is_long_enough(tmp_path, small):

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from stores import make_store, rows_of
+from torch.utils.data import ConcatDataset, Subset
 
 from musetools import ChunkDataset, ParameterError
 from musetools.train.loader import ChunkLoader, SeededOrder
@@ -213,7 +214,34 @@ def test_a_state_of_another_dataset_is_refused(tmp_path, small, dataset):
 
 def test_a_state_of_as_many_other_samples_is_refused(tmp_path, small, dataset):
     state = ChunkLoader(dataset, 16).state_dict()
-    for number, clips in enumerate(("abce", "bacd")):  # another clip; a clip that was made again is the last one
-        other = ChunkDataset(make_store(tmp_path / str(number), small, clips))
-        with pytest.raises(ParameterError, match="the order that was left is another one"):
-            ChunkLoader(other, 16).load_state_dict(state)
+    other = ChunkDataset(make_store(tmp_path / "other", small, "abce"))
+    with pytest.raises(ParameterError, match="the order that was left is another one"):
+        ChunkLoader(other, 16).load_state_dict(state)
+
+
+def joined(store) -> ConcatDataset:
+    return ConcatDataset([ChunkDataset(store), ChunkDataset(store, 24)])
+
+
+def part(store) -> Subset:
+    return Subset(joined(store), range(5, 90, 2))
+
+
+@pytest.mark.parametrize("of", [joined, part])
+def test_parts_of_a_dataset_and_several_joined_go_on_too(of, dataset):
+    """As a split into training and validation is made, and as several stores are trained on together."""
+    whole = [(batch["clip"], batch["frame"].tolist()) for batch in ChunkLoader(of(dataset.store), 8)]
+    first = ChunkLoader(of(dataset.store), 8)
+    begun = list(islice(first, 2))
+    rest = ChunkLoader(of(dataset.store), 8)
+    rest.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert [(batch["clip"], batch["frame"].tolist()) for batch in (*begun, *rest)] == whole
+    another = ChunkLoader(Subset(dataset, range(len(first.order))), 8)
+    with pytest.raises(ParameterError, match="the order that was left is another one"):
+        another.load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize("other", [None, range(40), ConcatDataset([range(3), range(4)])])
+def test_what_holds_other_items_is_refused_at_once(other):
+    with pytest.raises(ParameterError, match="ChunkLoader takes a ChunkDataset"):
+        ChunkLoader(other, 8)
