@@ -249,17 +249,17 @@ BEHIND = {
 BEHIND["APEv1 and ID3v1"] = BEHIND["APEv1"] + TAG1
 
 
-@pytest.mark.parametrize("kind", BEHIND)
 @pytest.mark.parametrize("suffix", [".mp3", ".aac"])
-def test_a_tag_that_says_so_at_its_end_shows_that_the_file_is_whole(tmp_path, suffix, kind):
+def test_a_tag_that_says_so_at_its_end_shows_that_the_file_is_whole(tmp_path, suffix):
     """Where nothing else does: MP3 without a Xing header, and ADTS."""
     path, codec = tmp_path / f"a{suffix}", {".mp3": "libmp3lame", ".aac": "aac"}[suffix]
     options = {"write_xing": "0"} if suffix == ".mp3" else {}
     write(path, lambda c: sound(c, codec, 2, rate=44_100), **options)
-    plain = len(load_audio(path))
-    path.write_bytes(path.read_bytes() + BEHIND[kind])
-    assert len(load_audio(path)) == pytest.approx(plain, abs=1200)
-    assert "error" not in levels(path).values()
+    plain, content = len(load_audio(path)), path.read_bytes()
+    for kind, tag in BEHIND.items():
+        path.write_bytes(content + tag)
+        assert len(load_audio(path)) == pytest.approx(plain, abs=1200), kind
+        assert "error" not in levels(path).values(), kind
 
 
 def test_a_header_of_an_mp3_that_is_damaged_is_not_called_truncated(tmp_path):
@@ -272,26 +272,20 @@ def test_a_header_of_an_mp3_that_is_damaged_is_not_called_truncated(tmp_path):
             load_audio(path, decoder=decoder)
 
 
-def test_a_flac_that_was_piped_cannot_be_verified(tmp_path):
-    path = write_media(tmp_path / "a.flac", speech(2), 44_100)
-    content = bytearray(path.read_bytes())
-    content[21], content[22:26] = content[21] & 0xF0, bytes(4)
-    path.write_bytes(content)
-    assert levels(path)["unverified length"] == "note"
-
-
-@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.flv", "a.ts", "a.caf", "a.wav"])
-@pytest.mark.parametrize("tail", [b"odd", b"Trailer of no known kind", bytes(300)], ids=["few", "text", "zeros"])
-def test_bytes_behind_a_whole_file_are_a_note(tmp_path, name, tail):
-    path = tmp_path / name
-    if path.suffix in SOUND:
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".flv", ".ts", *(suffix for suffix in SOUND if suffix != ".flac")])
+def test_bytes_behind_a_whole_file_are_a_note(tmp_path, suffix):
+    """They may be padding, or as many slipped in before: there is no telling."""
+    path = tmp_path / f"a{suffix}"
+    if suffix in SOUND:
         soundfile.write(path, pcm(2, RATE), RATE)
     else:
         with_sound(path, seconds=2)
-    path.write_bytes(path.read_bytes() + tail)
-    found = levels(path)
-    assert found["unverified length"] == "note"
-    assert "error" not in found.values()
+    content = path.read_bytes()
+    for tail in (b"odd", b"Trailer of no known kind", bytes(20_000 if suffix in SOUND else 300)):
+        path.write_bytes(content + tail)
+        found = levels(path)
+        assert found["unverified length"] == "note", tail
+        assert "error" not in found.values(), tail
 
 
 def test_flash_that_was_joined(tmp_path):
@@ -365,7 +359,7 @@ def test_a_pause_of_no_length_is_no_fault(tmp_path):
     whole(with_edits(tmp_path / "a.mp4", [(3000, 1024, 1), (0, -1, 1)]), 3)
 
 
-@pytest.mark.parametrize("clock", [24, 30, 600, 1000, 2997, 11_988, 15_360, 44_100, 90_000])
+@pytest.mark.parametrize("clock", [24, 2997, 15_360, 44_100])  # one of each kind that writers use
 @pytest.mark.parametrize("edits", [[(1000, 1024, 1)], [(400, -1, 1), (1000, 1024, 1)]], ids=["trimmed", "late"])
 def test_a_part_that_an_editor_kept_is_whole(tmp_path, edits, clock):
     """Less than half of the packets are left then, and nothing is damaged."""
