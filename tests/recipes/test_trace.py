@@ -302,23 +302,23 @@ def test_the_command_traces_a_module_of_the_working_folder(tmp_path, monkeypatch
     (tmp_path / "own_code.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(
-        main, ["trace", "own_code:chunks", "--fps", "25", "--fps", "29.97", "--fps", "50", "--seconds", "20"]
+        main, ["trace", "own_code:chunks", "--fps", "25", "--fps", "29.97", "--fps", "50", "--seconds", "8"]
     )
     assert done.exit_code == 0, done
     lines = done.stdout.splitlines()[2:]
     assert [line.split()[0] for line in lines] == ["25", "29.97", "50"]
     assert all("it is musetalk-v1.5-infer" in line for line in lines[:2])
-    assert "stops on 1000 rows: RecipeError" in lines[2]
-    done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25"])
+    assert "stops on 400 rows: RecipeError" in lines[2]
+    done = CliRunner().invoke(main, ["trace", "own_code:late", "--fps", "25", "--seconds", "8"])
     assert "it is none of them" in done.stdout
     done = CliRunner().invoke(main, ["trace", "own_code:dropped", "--fps", "25"])  # its first chunk is frame 2's
     assert re.search(r"25 +1496 +\+0 +it is musetalk-v1-train \(its first chunk is of frame 2\):", done.stdout), (
         done.stdout
     )
-    done = CliRunner().invoke(main, ["trace", "own_code:odd", "--fps", "25", "--fps", "30"])
+    done = CliRunner().invoke(main, ["trace", "own_code:odd", "--fps", "25", "--fps", "30", "--seconds", "8"])
     assert done.stdout.count("no known recipe gives chunks of so many rows") == 2
-    done = CliRunner().invoke(main, ["trace", "own_code:still", "--fps", "25"])
-    assert done.stdout.splitlines()[2].split()[:3] == ["25", "1500", "–"]
+    done = CliRunner().invoke(main, ["trace", "own_code:still", "--fps", "25", "--seconds", "8"])
+    assert done.stdout.splitlines()[2].split()[:3] == ["25", "200", "–"]
     for name, fault in (
         ("own_code:number", "is no function"),
         ("own_code:gone", "cannot be imported"),
