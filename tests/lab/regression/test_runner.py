@@ -122,13 +122,6 @@ def test_parameters_arrive_as_they_were_given_in_a_folder_of_any_name(tmp_path):
     ]
 
 
-def test_a_module_of_the_working_folder_is_not_taken_for_pythons_own(tmp_path, monkeypatch):
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "queue.py").write_text("raise RuntimeError('a file of the working folder')")
-    monkeypatch.chdir(tmp_path / "work")
-    assert run_notebook(notebook(tmp_path / "good.ipynb", GOOD), tmp_path / "out.ipynb").status == PASSED
-
-
 @linux
 def test_a_good_run_leaves_its_results_in_its_notebook_and_nothing_else(tmp_path):
     run = run_notebook(notebook(tmp_path / "good.ipynb", ORPHANS, GOOD), tmp_path / "out.ipynb")
@@ -140,15 +133,19 @@ def test_a_good_run_leaves_its_results_in_its_notebook_and_nothing_else(tmp_path
     check_no_process(tmp_path)
 
 
-def test_a_good_run_replaces_an_earlier_one_and_what_is_left_of_a_failed_one(tmp_path):
-    folder = tmp_path / "runs"
+def test_a_good_run_replaces_an_earlier_one_and_what_is_left_of_a_failed_one(tmp_path, monkeypatch):
+    """Where one works lies a module that is named as one of Python's own."""
+    folder, work = tmp_path / "runs", tmp_path / "work"
     folder.mkdir()
+    work.mkdir()
+    (work / "queue.py").write_text("raise RuntimeError('a file of the working folder')")
+    monkeypatch.chdir(work)
     for name in ("out.ipynb", "out.failed.ipynb"):
         (folder / name).write_text("{}")
     own = "answer=43, threads=os.environ['OMP_NUM_THREADS'], own=os.environ['OWN'], at=os.getcwd()"
     book = notebook(tmp_path / "new.ipynb", f"import os\n{RECORD}\nrecord({own})")
     run = run_notebook(book, folder / "out.ipynb", threads=3, env={"OWN": "a b"})
-    assert run.results == {"answer": 43, "threads": "3", "own": "a b", "at": str(tmp_path)}
+    assert run.results == {"answer": 43, "threads": "3", "own": "a b", "at": str(tmp_path)}, run
     assert sorted(contents(folder)) == ["out.ipynb"]
 
 
