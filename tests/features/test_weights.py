@@ -84,7 +84,7 @@ def test_another_seed_or_another_value_is_another_fingerprint():
 def test_a_layout_changes_neither_fingerprint_nor_features(layout, tmp_path, weights, small):
     loaded = load_encoder(LAYOUTS[layout](tmp_path, weights), device="cpu")
     mel = np.sin(np.arange(80 * 200) ** 1.5 / 999).reshape(80, 200).astype(np.float32)
-    assert loaded.fingerprint == small.fingerprint
+    assert loaded.fingerprint == small.fingerprint  # of names, sizes and values: nothing of the decoder is kept
     assert torch.equal(loaded.hidden_states(mel), small.hidden_states(mel))
 
 
@@ -95,15 +95,6 @@ def test_half_precision_checkpoints_become_float32(tmp_path, weights):
         assert read.state[name].dtype == torch.float32
         assert torch.equal(read.state[name], tensor.half().float()), name
     assert read.fingerprint() != weights.fingerprint()
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_only_the_encoder_is_kept(layout, tmp_path, weights):
-    read = read_weights(LAYOUTS[layout](tmp_path, weights))
-    assert set(read.state) == set(weights.state)
-    net = AudioEncoder(*vars(weights.dims).values())
-    parameters = {name: tuple(p.shape) for name, p in net.named_parameters()}
-    assert {n: tuple(t.shape) for n, t in read.state.items() if n != "positional_embedding"} == parameters
 
 
 def weights_file(path: Path) -> Path:
