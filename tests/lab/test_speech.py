@@ -23,13 +23,6 @@ def at_home(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.fixture(scope="module")
-def bundled() -> list[Talker]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        return find_talkers("bundled")
-
-
 def test_bundled_talkers_follow_the_rule_of_their_tables(bundled):
     """The tables were measured before AAC, at 25 fps; the rule on the decoded sound says the same."""
     for talker in bundled[1:]:

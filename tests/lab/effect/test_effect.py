@@ -26,16 +26,9 @@ EQUAL = ("musetools", "musetalk-v1-infer", "musetalk-v1.5-infer", "latentsync") 
 
 
 @pytest.fixture(scope="module")
-def talkers() -> list[Talker]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)  # the bundled clips are found from the working folder
-        return find_talkers("bundled")
-
-
-@pytest.fixture(scope="module")
-def lab(talkers, small, tmp_path_factory) -> Experiment:
+def lab(bundled, small, tmp_path_factory) -> Experiment:
     """A small experiment: 43 s to train on, 20 s held out, the small encoder."""
-    training, held_out = hold_out([*talkers[:2], talkers[3]], 20)
+    training, held_out = hold_out([*bundled[:2], bundled[3]], 20)
     return Experiment(training, held_out, small, tmp_path_factory.mktemp("effect"))
 
 
@@ -159,9 +152,9 @@ def test_a_single_changed_number_is_no_longer_equal(lab):
     assert 1 <= changed.interior - changed.equal <= 5  # at most the chunks that the row is in
 
 
-def test_clips_of_ones_own(talkers, small, tmp_path):
+def test_clips_of_ones_own(bundled, small, tmp_path):
     """Bundled audio with its 25 fps tables, as a user would bring it; the table is late by 60 ms in the last clip."""
-    for talker, late in zip(talkers[1:], (0, 0, 0.06), strict=True):
+    for talker, late in zip(bundled[1:], (0, 0, 0.06), strict=True):
         times, opening = read_mouth(ROOT / "data" / f"{talker.name}.csv").opening
         soundfile.write(tmp_path / f"{talker.name}.wav", talker.waveform, RATE)
         table, path = np.column_stack([times + late, opening]), tmp_path / f"{talker.name}.csv"
