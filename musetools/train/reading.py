@@ -14,7 +14,7 @@ from musetools.train.store import FeatureStore
 
 __all__ = ["OpenFiles"]
 
-MAX_OPEN = 256  # files a process keeps open
+MAX_OPEN = 128  # files a process keeps open; macOS allows 256
 
 
 class _OpenFile(NamedTuple):
