@@ -20,6 +20,7 @@ from musetools.features.mel import N_FFT, normalised
 from musetools.features.spec import FeatureSpec
 from musetools.features.windows import MelWindow, MelWindows
 from musetools.files import replacing, save_rows
+from musetools.timing import MEL_PER_ROW
 from musetools.worker import Ahead
 
 __all__ = ["FeatureRows", "audio2feat", "encode_batch", "encode_in_batches", "encode_window"]
@@ -93,10 +94,17 @@ def encode_batch(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) 
     for i, window in enumerate(windows):
         alike.setdefault(_length(spec, window), []).append(i)
     rows: dict[int, np.ndarray] = {}
-    for numbers in alike.values():
-        chosen = [windows[i] for i in numbers]
-        rows |= zip(numbers, _kept(chosen, _states(encoder, spec, chosen).cpu()), strict=True)
+    for length, numbers in alike.items():
+        most = _most_windows(encoder, -(-length // MEL_PER_ROW))
+        for some in (numbers[i : i + most] for i in range(0, len(numbers), most)):
+            chosen = [windows[i] for i in some]
+            rows |= zip(some, _kept(chosen, _states(encoder, spec, chosen).cpu()), strict=True)
     return [rows[i] for i in range(len(windows))]
+
+
+def _most_windows(encoder: Encoder, n_rows: int) -> int:
+    """Return how many windows of so many rows fill a GPU without filling its memory."""
+    return max(1, BATCH_BYTES // (4 * n_rows * encoder.n_layers * encoder.width))
 
 
 def encode_in_batches(
@@ -121,8 +129,8 @@ def encode_in_batches(
 def _batches(
     marked: Iterable[tuple[Mark, MelWindow | None]], encoder: Encoder, spec: FeatureSpec
 ) -> Iterator[list[tuple[Mark, MelWindow | None]]]:
-    """Gather windows of one length that follow each other, as many as fill a GPU without filling its memory."""
-    most = max(1, BATCH_BYTES // (4 * encoder.max_rows * encoder.n_layers * encoder.width))
+    """Gather windows of one length that follow each other, as many as make a batch."""
+    most = _most_windows(encoder, encoder.max_rows)
     batch: list[tuple[Mark, MelWindow | None]] = []
     for mark, window in marked:
         others = _windows_of(batch)
@@ -166,9 +174,10 @@ def _states(encoder: Encoder, spec: FeatureSpec, windows: list[MelWindow]) -> to
 
 
 def _kept(windows: list[MelWindow], states: torch.Tensor) -> Iterator[np.ndarray]:
-    """Yield each window's own rows."""
+    """Yield each window's own rows; a view would hold all of its states, 18 times as many where windows overlap."""
     for window, one in zip(windows, states, strict=True):
-        yield one[window.skip : window.skip + window.keep].numpy()
+        rows = one[window.skip : window.skip + window.keep]
+        yield (rows if len(rows) == len(one) else rows.clone()).numpy()
 
 
 def _fetched(states: torch.Tensor) -> Callable[[], torch.Tensor]:

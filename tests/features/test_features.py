@@ -368,6 +368,13 @@ def test_memory_stays_flat(spec, tmp_path, weights):
     assert long < bare + 200  # what libraries take depends on how they were built: torch for CUDA some 300 MiB more
 
 
+@pytest.mark.parametrize("spec", ["musetools", "live"])
+def test_rows_hold_no_states_that_are_not_kept(spec, small):
+    """In memory until all rows are joined: an hour of "live" would take 18 times its rows."""
+    for rows in FeatureRows((speech(40 * 16_000), 16_000), small, FeatureSpec.named(spec)):
+        assert rows.base.untyped_storage().nbytes() == rows.nbytes
+
+
 @pytest.mark.parametrize("default", [torch.float64, torch.float16, "meta"], ids=str)
 def test_what_a_process_creates_by_default_changes_nothing(default, encoder):
     audio, specs, dtype = (speech(16_000), 16_000), ("musetools", "musetalk-v1"), torch.get_default_dtype()

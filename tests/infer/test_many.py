@@ -9,6 +9,7 @@ from oracles import speech
 from streams import QUICK, RATE
 
 from musetools import AudioError, ChunkStream, EncoderWindow, FeatureSpec, ParameterError, StreamError, push_many
+from musetools.features import extract
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,6 +53,17 @@ def test_windows_of_one_length_are_encoded_at_once(small, monkeypatch):
     every = [ChunkStream(small, 25, window=QUICK) for _ in range(8)]
     push_many(every, [speech(RATE)] * 8)
     assert sizes == [8, 8, 16]  # two windows with less context at the start, then two of each stream
+
+
+def test_a_batch_is_no_larger_than_memory_allows(small, monkeypatch):
+    sizes, encode, pcm = [], small.hidden_states, [speech(RATE)] * 8
+    expected = push_many([ChunkStream(small, 25, window=QUICK) for _ in range(8)], pcm)
+    monkeypatch.setattr(small, "hidden_states", lambda mel, **how: sizes.append(mel.numel()) or encode(mel, **how))
+    monkeypatch.setattr(extract, "BATCH_BYTES", 3 * 35 * 4 * small.n_layers * small.width)  # 3 windows of 0.7 s
+    got = push_many([ChunkStream(small, 25, window=QUICK) for _ in range(8)], pcm)
+    assert max(sizes) == 3 * 70 * small.n_mels
+    for mine, theirs in zip(got, expected, strict=True):
+        np.testing.assert_allclose([x.chunk for x in mine], [x.chunk for x in theirs], rtol=0, atol=1e-5)
 
 
 def test_a_bad_block_is_the_error_of_its_stream_alone(small):
