@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import suppress
 from numbers import Real
 
 import numpy as np
@@ -58,7 +57,7 @@ def _in_thread(iterator: Iterator[np.ndarray]) -> Future:
     def ask() -> None:
         try:
             future.set_result(next(iterator, END))
-        except Exception as error:
+        except BaseException as error:  # SystemExit and CancelledError too: who reads would wait for ever
             future.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()
@@ -69,7 +68,7 @@ class AwaitedSource:
     """An asynchronous source whose blocks are awaited for a limited time; after a stall it can be read on.
 
     The block that was asked for is not cancelled by a stall, which would end an asynchronous generator: it is kept for
-    whoever reads on in the same event loop.
+    whoever reads on in the same event loop. In another one it can no longer come.
     """
 
     def __init__(self, blocks: AsyncIterable[np.ndarray]):
@@ -79,14 +78,14 @@ class AwaitedSource:
     @property
     def stalled(self) -> bool:
         """Whether a block was asked for that can still come."""
-        return self._asked is not None and not self._asked.cancelled()
+        asked = self._asked
+        return asked is not None and not asked.cancelled() and asked.get_loop() is asyncio.get_running_loop()
 
     async def close(self) -> None:
         """Ask for nothing more: what comes from now on is left to other readers of the same device."""
-        asked, self._asked = self._asked, None
-        if asked is not None and asked.cancel():
-            with suppress(asyncio.CancelledError):
-                await asked
+        can_come, asked, self._asked = self.stalled, self._asked, None
+        if can_come and asked.cancel():
+            await asyncio.wait({asked})  # `await asked` would hide that whoever waits here is cancelled, too
 
     async def read(self, stall_s: float | None) -> AsyncIterator[np.ndarray]:
         """Yield the blocks that have samples; StreamError if none comes for `stall_s` seconds."""

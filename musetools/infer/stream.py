@@ -52,7 +52,8 @@ class ChunkStream(ShownAsText):
     sample_rate : int, default 16000
         Samples a second of what is pushed; other rates are resampled as one piece.
     non_finite : {"error", "silence"}
-        Whether a block that holds NaN or infinity is an error, or is taken for silence of its length.
+        Whether a block that holds NaN, infinity or a sample beyond eight times full scale is an error, or is taken for
+        silence of its length.
 
     Raises
     ------
@@ -144,7 +145,7 @@ class ChunkStream(ShownAsText):
 
     @property
     def n_silenced(self) -> int:
-        """Samples, at the rate of what is pushed, that were put to silence since they were not finite."""
+        """Samples, at the rate of what is pushed, that were put to silence by `non_finite`."""
         return self._pcm.n_silenced
 
     @property
@@ -177,8 +178,8 @@ class ChunkStream(ShownAsText):
         ParameterError
             If it is no such PCM, or of another rate; nothing was taken.
         AudioError
-            If a sample is not finite, with its time, or time stamps jump by more than 60 s; the stream then waits for
-            `reset`, for what follows would be out of sync.
+            If a sample is not finite or beyond eight times full scale, with its time, or time stamps jump by more than
+            60 s; the stream then waits for `reset`, for what follows would be out of sync.
         StreamError
             If the stream has ended.
         """
@@ -220,8 +221,12 @@ class ChunkStream(ShownAsText):
         if checked_limit(stall_s) is not None or goes_on:
             self._source = self._source if goes_on else WatchedSource(blocks)
             blocks = self._source.read(stall_s)
-        for block in blocks:
-            yield from self.push(block)
+        try:
+            for block in blocks:
+                yield from self.push(block)
+        finally:
+            if self._source and not self._source.stalled:
+                self._source = None  # so that a device is closed by whoever leaves it
         yield from self.flush()
 
     async def aiterate(
@@ -233,9 +238,13 @@ class ChunkStream(ShownAsText):
             if self._awaited:
                 await self._awaited.close()
             self._awaited = AwaitedSource(blocks)
-        async for block in self._awaited.read(stall_s):
-            for live in await asyncio.to_thread(self.push, block):
-                yield live
+        try:
+            async for block in self._awaited.read(stall_s):
+                for live in await asyncio.to_thread(self.push, block):
+                    yield live
+        finally:
+            if self._awaited and not self._awaited.stalled:
+                self._awaited = None  # as above
         for live in await asyncio.to_thread(self.flush):
             yield live
 

@@ -1,10 +1,12 @@
 """What a live stream is fed: other rates, bad blocks, sources that stall, raise, end early or are asynchronous."""
 
 import asyncio
+import itertools
 import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -432,6 +434,12 @@ def test_a_sources_own_error_comes_through(way, error):
     assert_same(live + list(stream.iterate(blocks_of()[20:])), EXPECTED)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()], ids=repr)
+def test_whatever_a_source_raises_is_no_stall(error):
+    with pytest.raises(type(error)):
+        list(quick().iterate(fails(blocks_of()[:20], error), stall_s=5))
+
+
 @pytest.mark.parametrize("stall_s", [None, 5])
 def test_a_source_that_cannot_be_opened_says_so(stall_s):
     class Device:
@@ -462,7 +470,9 @@ def test_an_error_of_the_stream_leaves_no_thread():
         list(quick().iterate([*blocks_of()[:5], np.full(10, np.nan), *(1000 * blocks_of())], stall_s=5))
 
 
-def test_the_source_is_closed_by_whoever_leaves_early():
+@pytest.mark.parametrize("stall_s", [None, 5])
+def test_the_source_is_closed_by_whoever_leaves_early(stall_s):
+    """Whether or not the stream goes on."""
     closed = threading.Event()
 
     def source() -> Iterator[np.ndarray]:
@@ -472,10 +482,12 @@ def test_the_source_is_closed_by_whoever_leaves_early():
         finally:
             closed.set()
 
-    frames = quick().iterate(source(), stall_s=5)
+    stream = quick()
+    frames = stream.iterate(source(), stall_s=stall_s)
     next(frames)
     frames.close()
     assert closed.wait(10)
+    assert stream.push(WAVEFORM)
 
 
 def test_a_source_does_not_run_far_ahead():
@@ -552,6 +564,54 @@ def test_whoever_leaves_an_asynchronous_stream_early_may_go_on():
     assert_same(after, EXPECTED[after[0].frame :])  # what came of the same push as frame 10 was not asked for
 
 
+def test_an_asynchronous_source_is_closed_by_whoever_leaves_early():
+    async def run() -> None:
+        closed, stream = asyncio.Event(), quick()
+
+        async def source() -> AsyncIterator[np.ndarray]:
+            try:
+                while True:
+                    yield WAVEFORM[:1000]
+            finally:
+                closed.set()
+
+        frames = stream.aiterate(source())
+        await anext(frames)
+        await frames.aclose()
+        await asyncio.wait_for(closed.wait(), 10)
+        assert stream.push(WAVEFORM)
+
+    asyncio.run(run())
+
+
+def test_after_a_stall_another_event_loop_reads_on():
+    """A loop that was closed without cancelling its tasks keeps the block that was asked for."""
+    stream, blocks, live = quick(), blocks_of(), []
+
+    class Microphone:
+        heard = iter([*blocks[:20], None, *blocks[20:]])
+
+        def __aiter__(self) -> "Microphone":
+            return self
+
+        async def __anext__(self) -> np.ndarray:
+            if (block := next(self.heard, "end")) is None:
+                await asyncio.sleep(10**6)
+            if isinstance(block, str):
+                raise StopAsyncIteration
+            return block
+
+    microphone = Microphone()
+    for raises in (pytest.raises(StreamError, match="stalled"), nullcontext()):
+        loop = asyncio.new_event_loop()
+        with raises:
+            loop.run_until_complete(collected(stream.aiterate(microphone, stall_s=STALL_S), live.append))
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False
+        loop.close()
+    assert_same(live, EXPECTED)
+
+
 def test_the_event_loop_is_free_while_the_encoder_works():
     class Waits(RowTeller):
         """Goes on when the event loop has run something."""
@@ -580,6 +640,32 @@ def test_a_task_that_is_cancelled_ends_at_once():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 60)
+
+    asyncio.run(run())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("stalls", [False, True], ids=["reads", "lets go of a source that stalled"])
+def test_a_task_is_cancelled_whatever_its_source_makes_of_it(stalls):
+    async def stubborn() -> AsyncIterator[np.ndarray]:
+        yield WAVEFORM[:1000]
+        try:
+            await asyncio.sleep(10**6)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.2 if stalls else 0)  # it closes its connection
+            raise Failed("closed") from None
+
+    async def run() -> None:
+        stream = quick()
+        if stalls:
+            with pytest.raises(StreamError, match="stalled"):
+                await collected(stream.aiterate(stubborn(), stall_s=STALL_S), id)
+        source = sent(itertools.repeat(WAVEFORM[:1000]), 0.01) if stalls else stubborn()
+        task = asyncio.create_task(collected(stream.aiterate(source), id))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled()
 
     asyncio.run(run())
 
