@@ -41,6 +41,8 @@ class PcmInput:
         """Take a block that `checked_pcm` lets pass, return the samples at 16 kHz that are now certain."""
         if isinstance(pcm, BYTES):
             pcm = self._whole(pcm)
+        if not n_samples_of(pcm):  # which says nothing of channels or time
+            return _joined([])
         at_s = _at_s(pcm)
         samples = planes_of_frame(pcm) if _is_frame(pcm) else pcm
         planes = self._finite(scaled(planes_of_array(samples, self.rate)))
@@ -113,7 +115,7 @@ class PcmInput:
 
 def checked_pcm(pcm: Any, rate: int) -> "np.ndarray | bytes | av.AudioFrame":
     """Return PCM as `PcmInput` takes it, or say what else it is."""
-    if isinstance(pcm, BYTES):
+    if isinstance(pcm, BYTES) and memoryview(pcm).itemsize == 1:  # a view of floats is an array
         return pcm
     if _is_frame(pcm):
         _check_frame(pcm, rate)
@@ -122,7 +124,8 @@ def checked_pcm(pcm: Any, rate: int) -> "np.ndarray | bytes | av.AudioFrame":
     if pcm.ndim != 1 or not (pcm.dtype.kind == "f" or pcm.dtype.newbyteorder("=") == np.int16):
         raise ParameterError(
             "a stream takes mono PCM, (n_samples,) of floats with full scale at 1 or of int16, bytes of int16, or "
-            f"av.AudioFrame; got {pcm.dtype} {pcm.shape}. Convert it first: samples.mean(axis=0) of channels"
+            f"av.AudioFrame; got {pcm.dtype} {pcm.shape}. Convert it first: samples.mean(axis=0) of channels, "
+            "samples.astype(np.int16) of 16-bit values in a wider type; leave out messages of text"
         )
     return pcm
 
@@ -140,8 +143,8 @@ def _is_frame(pcm: Any) -> bool:
 def _check_frame(frame: "av.AudioFrame", rate: int) -> None:
     if frame.sample_rate != rate:
         raise ParameterError(
-            f"a frame has {frame.sample_rate} samples a second, the stream {rate}: make it with "
-            f"ChunkStream(..., sample_rate={frame.sample_rate})"
+            f"a frame has {frame.sample_rate} samples a second, the stream {rate}: make the stream with "
+            f"ChunkStream(..., sample_rate={frame.sample_rate}), or set frame.sample_rate where it is missing (0)"
         )
     if frame.layout.nb_channels > 2 or frame.format.name.startswith("u8"):
         raise ParameterError(

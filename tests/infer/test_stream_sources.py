@@ -147,6 +147,23 @@ def test_another_number_of_channels_ends_the_stream():
         stream.push(frame(SOUND[: 2 * SIZE], 7_000 + SIZE, layout="stereo"))
 
 
+@pytest.mark.parametrize("empty", [b"", np.empty(0, np.float32), "frame"], ids=["bytes", "array", "frame"])
+def test_a_block_without_samples_changes_nothing(empty):
+    """It has no channels either: what comes before and after may have two."""
+    if isinstance(empty, str):
+        empty = av.AudioFrame(format="s16", layout="mono", samples=0)
+        empty.sample_rate, empty.pts, empty.time_base = RTC, 99 * RTC, fractions.Fraction(1, RTC)
+    stereo = [frame(SOUND[i : i + 2 * SIZE], i // 2, layout="stereo") for i in range(0, len(SOUND), 2 * SIZE)]
+    mixed = [block for one in stereo for block in (empty, one)]
+    assert_same(taken(quick(), mixed), taken(quick(), stereo))
+
+
+def test_a_view_of_samples_is_what_it_is_a_view_of():
+    floats = (SOUND / 32768).astype(np.float32)
+    assert_same(taken(quick(), [floats.data]), taken(quick(), [floats]))
+    assert_same(taken(quick(), [SOUND.data]), taken(quick(), [SOUND]))
+
+
 # --- WebRTC, in one process
 
 
