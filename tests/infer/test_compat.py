@@ -193,6 +193,18 @@ def test_v1_on_a_file_that_is_missing(v1, latentsync, tmp_path):
             made.audio2feat(str(tmp_path / "no.wav"))
 
 
+def test_v1_takes_a_waveform_as_well(v1, latentsync, wav):
+    """So does the originals' own loader: LiveTalking passes what it has heard."""
+    path = wav(70_000)
+    waveform = load_audio(path)
+    for made in (v1, latentsync):
+        expected = made.audio2feat(path)
+        for heard in (waveform, torch.from_numpy(waveform)):
+            np.testing.assert_array_equal(made.audio2feat(heard), expected)
+        with pytest.raises(RuntimeError, match=r"^Failed to load audio: "):
+            made.audio2feat(waveform[:200])
+
+
 # --- MuseTalk v1: chunks
 
 

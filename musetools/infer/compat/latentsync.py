@@ -58,8 +58,8 @@ class Audio2Feature(musetalk.Audio2Feature):
         if audio_embeds_cache_dir:
             Path(audio_embeds_cache_dir).mkdir(parents=True, exist_ok=True)
 
-    def audio2feat(self, audio_path: str) -> torch.Tensor:
-        """Return v1 features as a tensor, from the cache where there is one."""
+    def audio2feat(self, audio_path: str | np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Return v1 features as a tensor, those of a file from the cache where there is one."""
         if not self.audio_embeds_cache_dir:
             return torch.from_numpy(super().audio2feat(audio_path))
         cached = Path(self.audio_embeds_cache_dir) / self._cache_name(audio_path)

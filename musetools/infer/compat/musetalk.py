@@ -21,7 +21,7 @@ from musetools.features.extract import FeatureRows
 from musetools.features.mel import centred_log_mel, normalised
 from musetools.features.spec import FeatureSpec
 from musetools.recipes.recipe import RECIPES, Recipe
-from musetools.timing import ROW_RATE, ROW_SAMPLES
+from musetools.timing import ROW_RATE, ROW_SAMPLES, SAMPLE_RATE
 
 __all__ = ["Audio2Feature", "AudioProcessor"]
 
@@ -54,10 +54,15 @@ class Audio2Feature:
         self.whisper_model_type, self.mended = whisper_model_type, mended
         self.model = as_encoder(model_path)
 
-    def audio2feat(self, audio_path: str) -> np.ndarray:
-        """Return v1 features, float32 (n_rows, n_layers, width); RuntimeError if the audio cannot be read."""
+    def audio2feat(self, audio_path: str | np.ndarray | torch.Tensor) -> np.ndarray:
+        """Return v1 features of a file, or of a waveform at 16 kHz, float32 (n_rows, n_layers, width).
+
+        RuntimeError if the audio cannot be read.
+        """
+        waveform = isinstance(audio_path, (np.ndarray, torch.Tensor))  # which LiveTalking passes
         try:
-            return FeatureRows(audio_path, self.model, _V1, shortest=_SHORTEST).array()
+            source = (audio_path, SAMPLE_RATE) if waveform else audio_path
+            return FeatureRows(source, self.model, _V1, shortest=_SHORTEST).array()
         except AudioError as error:
             raise RuntimeError(f"Failed to load audio: {error}") from error
 
