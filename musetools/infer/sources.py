@@ -107,7 +107,7 @@ class AwaitedSource:
 async def _with_samples(iterator: AsyncIterator[np.ndarray]) -> np.ndarray:
     """Return the next block that has samples; END after the last."""
     while (block := await anext(iterator, END)) is not END and not n_samples_of(block):
-        pass
+        await asyncio.sleep(0)  # a source that never waits would block the event loop, and so the limit
     return block
 
 

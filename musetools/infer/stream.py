@@ -111,8 +111,10 @@ class ChunkStream(ShownAsText):
         ContractError
             If the weights are others.
         ParameterError
-            If training saw no clip of this frame rate, or its features need the whole file.
+            If training saw no clip of this frame rate, its features need the whole file, or it is no contract.
         """
+        if not isinstance(contract, AudioContract):
+            raise ParameterError(f"a contract is needed; got {contract!r:.60}. Load it: musetools.AudioContract.load")
         encoder = as_encoder(encoder)
         contract.check_encoder(encoder)
         fps, context = contract.checked_rate(fps), contract.settings.context

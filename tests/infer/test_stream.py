@@ -392,6 +392,11 @@ def test_from_contract_refuses_other_weights_and_rates(trained, small):
         ChunkStream.from_contract(trained.contract(TRAINED), small, 25)
 
 
+def test_from_contract_takes_no_path(small):
+    with pytest.raises(ParameterError, match=r"got 'model\.audio\.json'.*AudioContract\.load"):
+        ChunkStream.from_contract("model.audio.json", small)
+
+
 def test_from_contract_refuses_features_that_need_the_whole_file(tmp_path, small):
     store = FeatureStore.create(tmp_path / "store", "musetalk-v1", small)
     store.add("speech", (speech(RATE), RATE), small)

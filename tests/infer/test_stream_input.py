@@ -548,6 +548,15 @@ def test_an_asynchronous_stall_is_told_of_and_nothing_is_lost(again):
     assert_same(asyncio.run(run()), EXPECTED)
 
 
+def test_an_asynchronous_source_that_never_waits_leaves_the_event_loop_free(wake):
+    async def nothing() -> AsyncIterator[np.ndarray]:
+        while not wake.is_set():
+            yield np.empty(0, np.float32)
+
+    with pytest.raises(StreamError, match="stalled"):
+        in_time(lambda: asyncio.run(collected(quick().aiterate(nothing(), stall_s=STALL_S), id)))
+
+
 def test_whoever_leaves_an_asynchronous_stream_early_may_go_on():
     async def run() -> tuple[list, list]:
         stream, blocks, live = quick(), iter(blocks_of()), []
