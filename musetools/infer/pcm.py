@@ -143,8 +143,9 @@ def _is_frame(pcm: Any) -> bool:
 def _check_frame(frame: "av.AudioFrame", rate: int) -> None:
     if frame.sample_rate != rate:
         raise ParameterError(
-            f"a frame has {frame.sample_rate} samples a second, the stream {rate}: make the stream with "
-            f"ChunkStream(..., sample_rate={frame.sample_rate}), or set frame.sample_rate where it is missing (0)"
+            f"a frame has {frame.sample_rate} samples a second, the stream {rate}. Make the stream with "
+            f"sample_rate={frame.sample_rate}, resample where a call changes its rate: av.AudioResampler(rate={rate}); "
+            "or set frame.sample_rate where it is missing (0)"
         )
     if frame.layout.nb_channels > 2 or frame.format.name.startswith("u8"):
         raise ParameterError(

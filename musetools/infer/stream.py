@@ -131,7 +131,8 @@ class ChunkStream(ShownAsText):
     def latency_s(self) -> float:
         """Seconds after which a frame's chunk is certain, at most.
 
-        Hop + look-ahead + right context, or until a slow frame is whole; a resampler adds its own few milliseconds.
+        Hop + look-ahead + right context, or until a slow frame is whole. A resampler adds its own: 5 ms at most; with
+        the decoder "librosa" ("live-exact") 38 ms from 24 or 48 kHz, 117 ms from 8 kHz.
         """
         window, rows_a_frame = self.spec.window, ROW_RATE / self.fps
         encoded = Fraction(window.hop + window.right + int(chunk_offsets(self.context)[-1]), ROW_RATE)

@@ -126,7 +126,8 @@ class AudioContract(ShownAsText):
             seen = ", ".join(f"{float(rate):.6g}" for rate in sorted(allowed)) or "no known rate"
             got = fps if fps is None else f"{float(fps):.6g}"
             raise ParameterError(
-                f"training took chunks at {seen} fps; got {got}. Convert the video, or train on that rate"
+                f"training took chunks at {seen} fps; got {got}. Name one of these, convert the video, or "
+                "train on that rate"
             )
         return exact_fps(fps)
 
