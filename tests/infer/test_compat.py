@@ -194,7 +194,7 @@ def test_v1_on_a_file_that_is_missing(v1, latentsync, tmp_path):
 
 
 def test_v1_takes_a_waveform_as_well(v1, latentsync, wav):
-    """So does the originals' own loader: LiveTalking passes what it has heard."""
+    """As the loader of the originals does."""
     path = wav(70_000)
     waveform = load_audio(path)
     for made in (v1, latentsync):

@@ -59,7 +59,7 @@ class Audio2Feature:
 
         RuntimeError if the audio cannot be read.
         """
-        waveform = isinstance(audio_path, (np.ndarray, torch.Tensor))  # which LiveTalking passes
+        waveform = isinstance(audio_path, (np.ndarray, torch.Tensor))  # which the original takes, too
         try:
             source = (audio_path, SAMPLE_RATE) if waveform else audio_path
             return FeatureRows(source, self.model, _V1, shortest=_SHORTEST).array()
