@@ -359,7 +359,7 @@ def test_a_pause_of_no_length_is_no_fault(tmp_path):
     whole(with_edits(tmp_path / "a.mp4", [(3000, 1024, 1), (0, -1, 1)]), 3)
 
 
-@pytest.mark.parametrize("clock", [24, 2997, 15_360, 44_100])  # one of each kind that writers use
+@pytest.mark.parametrize("clock", [24, 30, 2997, 15_360, 44_100])  # one of each kind that writers use
 @pytest.mark.parametrize("edits", [[(1000, 1024, 1)], [(400, -1, 1), (1000, 1024, 1)]], ids=["trimmed", "late"])
 def test_a_part_that_an_editor_kept_is_whole(tmp_path, edits, clock):
     """Less than half of the packets are left then, and nothing is damaged."""
