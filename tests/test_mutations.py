@@ -125,8 +125,8 @@ MUTATIONS = {
     ),
     "float16 for float32": Mutation(
         "features/extract.py",
-        "window.skip + window.keep].numpy()",
-        'window.skip + window.keep].numpy().astype("float16")',
+        "else rows.clone()).numpy()",
+        'else rows.clone()).numpy().astype("float16")',
         "features",
         "rows",
     ),

@@ -229,7 +229,7 @@ class FeatureRows:
         """Return all of it as one array."""
         rows = bytearray()  # grows in place: windows and their whole side by side would take twice the memory
         for block in self:
-            rows += memoryview(block).cast("B")
+            rows += memoryview(np.ascontiguousarray(block)).cast("B")
         return np.frombuffer(rows, np.float32).reshape(-1, self.encoder.n_layers, self.encoder.width)
 
     def windows(self) -> Iterator[MelWindow]:

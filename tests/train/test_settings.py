@@ -117,7 +117,7 @@ def test_one_rate_for_all_is_the_only_one(store, small):
     contract = store.contract(ChunkDataset(store, 29.97).settings)
     assert contract.checked_rate() == contract.checked_rate(29.97) == contract.checked_rate(Fraction(30000, 1001))
     for fps in (25, 30, 29.98):
-        with pytest.raises(ParameterError, match=rf"training took chunks at 29\.97 fps; got {fps}. Convert the video"):
+        with pytest.raises(ParameterError, match=rf"training took chunks at 29\.97 fps; got {fps}. Name one"):
             contract.chunks("this is not even opened.wav", small, fps)
 
 
