@@ -19,6 +19,7 @@ __all__ = [
     "StoreError",
     "StreamError",
     "as_array",
+    "at_least",
     "one_of",
 ]
 
@@ -97,8 +98,7 @@ def one_of(name: str, value: object, choices: Iterable[str]) -> None:
         raise ParameterError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
-def in_range(name: str, value: float, least: float, most: float = float("inf")) -> None:
-    """Raise ParameterError unless a number lies between two others, or is one of these; NaN does not."""
-    if not least <= value <= most:
-        span = f"{least:g} or more" if most == float("inf") else f"{least:g} … {most:g}"
-        raise ParameterError(f"{name} must be {span}; got {value!r}")
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise ParameterError unless a number is another one or more; NaN is not."""
+    if not value >= least:
+        raise ParameterError(f"{name} must be {least:g} or more; got {value!r}")

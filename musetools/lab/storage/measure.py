@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from musetools import Encoder, FeatureSpec, FeatureStore, StoreError, feature2chunks, load_audio
 from musetools.audio.container import chosen_audio, name_of, opened
 from musetools.audio.decode import Source
-from musetools.errors import in_range
+from musetools.errors import at_least
 from musetools.lab.answer import Answer
 from musetools.lab.process import resident_mib
 from musetools.lab.storage.layouts import BASELINE, make_layouts
@@ -124,7 +124,7 @@ def evaluate(
     """
     least = {"hours": (hours, 0.01), "n_clips": (n_clips, 1), "seconds": (seconds, 1), "n_items": (n_items, 500)}
     for name, (value, smallest) in least.items():
-        in_range(name, value, smallest)
+        at_least(name, value, smallest)
     clip = store.clips[0]
     made = make_layouts(folder / "loading", store[clip], encoder, n_clips, seconds)
     epoch = made["store, float32"]

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from musetools import RECIPES, ChunkStream, Encoder, EncoderWindow, FeatureSpec, ParameterError, audio2feat
-from musetools.errors import in_range
+from musetools.errors import at_least
 from musetools.lab.answer import Answer
 from musetools.lab.streaming.measure import (
     REFERENCE,
@@ -153,7 +153,7 @@ def evaluate(
         in what is played.
     """
     for name, value, least in (("passes", passes, 4), ("play_s", play_s, 2), ("hours", hours, 0.01)):
-        in_range(name, value, least)
+        at_least(name, value, least)
     longer, needed = np.concatenate([voice, more]), max(way.hop_s for way in SEGMENTS.values()) + REFERENCE.right_s
     if len(longer) < needed * SAMPLE_RATE:
         raise ParameterError(
