@@ -1,8 +1,10 @@
-"""The tail of an endless array: what streams keep, in memory that does not grow."""
+"""Arrays that come block by block: the tail of an endless one, in memory that does not grow, and a whole one."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["Ring"]
+__all__ = ["Ring", "joined"]
 
 
 class Ring:
@@ -56,3 +58,14 @@ class Ring:
             self._memory = np.empty((needed, *kept.shape[1:]), kept.dtype)
         self._memory[:held] = kept
         self._first = 0
+
+
+def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the values of blocks of float32 in one flat array.
+
+    It grows in place: blocks and their whole side by side would take twice the memory.
+    """
+    values = bytearray()
+    for block in blocks:
+        values += memoryview(np.ascontiguousarray(block)).cast("B")
+    return np.frombuffer(values, np.float32)

@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from musetools.audio import DECODERS
+from musetools.audio.buffer import joined
 from musetools.audio.decode import Source, blocks_of_array, blocks_of_file
 from musetools.audio.timeline import SoundTimes
 from musetools.errors import ParameterError, one_of
@@ -59,11 +60,8 @@ def load_audio(
     -----
     Sources: ``musetalk/whisper/whisper/audio.py`` and ``musetalk/utils/audio_processor.py`` (TMElyralab/MuseTalk).
     """
-    samples = bytearray()  # grows in place: blocks and their whole side by side would take twice the memory
     blocks = audio_blocks(source, decoder=decoder, audio_track=audio_track, video_track=video_track)
-    while some := list(islice(blocks, HELD)):
-        samples += memoryview(np.concatenate(some)).cast("B")
-    return np.frombuffer(samples, np.float32)
+    return joined(map(np.concatenate, iter(lambda: list(islice(blocks, HELD)), [])))
 
 
 def audio_blocks(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from musetools.audio.buffer import joined
 from musetools.audio.container import name_of
 from musetools.audio.decode import Source
 from musetools.audio.load import audio_blocks
@@ -227,10 +228,7 @@ class FeatureRows:
 
     def array(self) -> np.ndarray:
         """Return all of it as one array."""
-        rows = bytearray()  # grows in place: windows and their whole side by side would take twice the memory
-        for block in self:
-            rows += memoryview(np.ascontiguousarray(block)).cast("B")
-        return np.frombuffer(rows, np.float32).reshape(-1, self.encoder.n_layers, self.encoder.width)
+        return joined(self).reshape(-1, self.encoder.n_layers, self.encoder.width)
 
     def windows(self) -> Iterator[MelWindow]:
         """Yield the windows that give rows, each when the file's peak is known, where that is asked for."""
