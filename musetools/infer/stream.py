@@ -18,7 +18,7 @@ from musetools.infer.frames import LiveFrames
 from musetools.infer.live import ComputeTime, LiveChunk
 from musetools.infer.pcm import PcmInput, checked_pcm
 from musetools.infer.sources import AwaitedSource, WatchedSource, checked_limit
-from musetools.recipes.contract import AudioContract
+from musetools.recipes.contract import AudioContract, checked_contract
 from musetools.table import ShownAsText
 from musetools.timing import ROW_RATE, SAMPLE_RATE, exact_fps
 
@@ -113,9 +113,7 @@ class ChunkStream(ShownAsText):
         ParameterError
             If training saw no clip of this frame rate, its features need the whole file, or it is no contract.
         """
-        if not isinstance(contract, AudioContract):
-            raise ParameterError(f"a contract is needed; got {contract!r:.60}. Load it: musetools.AudioContract.load")
-        encoder = as_encoder(encoder)
+        contract, encoder = checked_contract(contract), as_encoder(encoder)
         contract.check_encoder(encoder)
         fps, context = contract.checked_rate(fps), contract.settings.context
         return cls(encoder, fps, context, window=contract.spec, edge=contract.edge, **options)

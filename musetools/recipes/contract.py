@@ -27,7 +27,7 @@ from musetools.timing import SAMPLE_RATE, exact_fps
 if TYPE_CHECKING:
     from musetools.features.encoder import Encoder
 
-__all__ = ["AudioContract", "differing", "encoder_facts", "library_versions"]
+__all__ = ["AudioContract", "checked_contract", "differing", "encoder_facts", "library_versions"]
 
 VERSION = 2
 LIBRARIES = ("musetools", "torch", "openai-whisper", "numpy", "av", "soxr", "soundfile")
@@ -276,3 +276,10 @@ class AudioContract(ShownAsText):
             f"made with {', '.join(f'{name} {number}' for name, number in self.libraries.items())}",
         ]
         return "\n".join(lines)
+
+
+def checked_contract(contract: AudioContract) -> AudioContract:
+    """Return a contract; ParameterError if it is none, but the path of one, say."""
+    if not isinstance(contract, AudioContract):
+        raise ParameterError(f"a contract is needed; got {contract!r:.60}. Load it: musetools.AudioContract.load")
+    return contract

@@ -18,7 +18,7 @@ from torch.utils.data._utils.collate import collate, default_collate_fn_map
 from musetools.chunks.rows import chunk_frames, chunk_offsets, rows_around
 from musetools.chunks.settings import ChunkSettings
 from musetools.errors import ContractError, ParameterError, StoreError
-from musetools.recipes.contract import AudioContract
+from musetools.recipes.contract import AudioContract, checked_contract
 from musetools.train.manifest import Record
 from musetools.train.reading import OpenFiles
 from musetools.train.store import FeatureStore, checked_store
@@ -234,6 +234,7 @@ def _kept(contract: AudioContract | None, store: FeatureStore, settings: ChunkSe
     """Return the settings of a contract, if there is one; ContractError if store or settings are not what it says."""
     if contract is None:
         return settings
+    checked_contract(contract)
     asked = contract.settings if settings == ChunkSettings() else settings  # defaults ask for nothing
     stored = replace(store.contract(asked), rates=contract.rates, positional_encoding=contract.positional_encoding)
     if other := contract.differences(stored):

@@ -184,6 +184,12 @@ def test_a_dataset_takes_its_settings_from_a_contract(store, small, tmp_path):
     assert ChunkDataset(store, 29.97, (1, 2), contract=contract).settings == contract.settings
 
 
+@pytest.mark.parametrize("arguments", [(), (29.97, (1, 2))])
+def test_the_path_of_a_contract_is_no_contract(store, arguments):
+    with pytest.raises(ParameterError, match=r"a contract is needed; got 'c\.json'\. Load it"):
+        ChunkDataset(store, *arguments, contract="c.json")
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
