@@ -122,9 +122,10 @@ def evaluate(
     ParameterError
         If a number is out of range: fewer than 500 items, say, take too short to be timed.
     """
-    least = {"hours": (hours, 0.01), "n_clips": (n_clips, 1), "seconds": (seconds, 1), "n_items": (n_items, 500)}
-    for name, (value, smallest) in least.items():
-        at_least(name, value, smallest)
+    at_least("hours", hours, 0.01)
+    at_least("n_clips", n_clips, 1)
+    at_least("seconds", seconds, 1)
+    at_least("n_items", n_items, 500)
     clip = store.clips[0]
     made = make_layouts(folder / "loading", store[clip], encoder, n_clips, seconds)
     epoch = made["store, float32"]

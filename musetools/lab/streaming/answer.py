@@ -152,8 +152,9 @@ def evaluate(
         If `voice` and `more` are too short together for a boundary at 30 s, a number is out of range, or no chunk comes
         in what is played.
     """
-    for name, value, least in (("passes", passes, 4), ("play_s", play_s, 2), ("hours", hours, 0.01)):
-        at_least(name, value, least)
+    at_least("passes", passes, 4)
+    at_least("play_s", play_s, 2)
+    at_least("hours", hours, 0.01)
     longer, needed = np.concatenate([voice, more]), max(way.hop_s for way in SEGMENTS.values()) + REFERENCE.right_s
     if len(longer) < needed * SAMPLE_RATE:
         raise ParameterError(
